@@ -1,1 +1,9 @@
 //! Sluice.
+pub mod config;
+pub mod counters;
+pub mod decode;
+pub mod event;
+pub mod memory;
+pub mod packet;
+pub mod reason;
+pub mod time;

@@ -1,0 +1,302 @@
+//! Counters of one worker: plain single-writer cells that the control thread adds up.
+//!
+//! A worker owns its `Counters` as the only writer (load, add, store: no locked instruction), the
+//! control thread reads them with relaxed loads. Nothing here formats or allocates after start.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal $(, $label:literal = $value:literal)?;)+) => {
+        /// One counter of a worker. Names and labels follow METRICS.md; several values may share a
+        /// family and differ by one label.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u16)]
+        pub enum Counter { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Counter {
+            /// All counters, in the order of their numbers.
+            pub const ALL: &'static [Counter] = &[$(Counter::$variant,)+];
+
+            /// Exported family name, without labels.
+            pub const fn name(self) -> &'static str {
+                match self { $(Counter::$variant => $name,)+ }
+            }
+
+            /// The label that tells this member of the family from the others.
+            pub const fn label(self) -> Option<(&'static str, &'static str)> {
+                match self { $(Counter::$variant => {
+                    #[allow(unused_mut, unused_assignments)]
+                    let mut label = None;
+                    $(label = Some(($label, $value));)?
+                    label
+                })+ }
+            }
+
+            /// HELP text.
+            pub const fn help(self) -> &'static str {
+                match self { $(Counter::$variant => concat!($($doc,)+),)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Frames taken from ports.
+    PacketsReceived = "sluice_packets_received_total";
+    /// Bytes of frames taken from ports.
+    BytesReceived = "sluice_bytes_received_total";
+    /// Frames by verdict.
+    PacketsForwarded = "sluice_packets_total", "verdict" = "pass";
+    /// Frames by verdict.
+    PacketsDropped = "sluice_packets_total", "verdict" = "drop";
+    /// Frames by verdict.
+    PacketsRejected = "sluice_packets_total", "verdict" = "reject";
+    /// Frames by verdict.
+    PacketsBypassed = "sluice_packets_total", "verdict" = "bypass";
+    /// Bytes of forwarded frames.
+    BytesForwarded = "sluice_bytes_total", "verdict" = "pass";
+    /// Bytes of dropped and rejected frames.
+    BytesDropped = "sluice_bytes_total", "verdict" = "drop";
+    /// RST segments and ICMP errors built for reject verdicts.
+    RejectRst = "sluice_reject_sent_total", "kind" = "rst";
+    /// RST segments and ICMP errors built for reject verdicts.
+    RejectIcmp = "sluice_reject_sent_total", "kind" = "icmp";
+    /// Reject packets that could not be built or sent.
+    RejectLost = "sluice_reject_lost_total";
+    /// Views made: inner packets, reassembled datagrams, stream pieces, ends of flows.
+    Views = "sluice_views_total";
+    /// Views that were wanted while no context was free.
+    ViewsExhausted = "sluice_views_exhausted_total";
+    /// Frames that crossed the mesh to the lane that owns their flow.
+    MeshCrossed = "sluice_mesh_crossed_total";
+    /// Times a worker found the ring to the next worker full.
+    RingFull = "sluice_ring_full_total";
+    /// Bursts that carried at least one packet.
+    Bursts = "sluice_bursts_total";
+    /// Flows admitted to the table.
+    FlowsCreated = "sluice_flows_created_total";
+    /// Flows that ended, by reason.
+    FlowsEndedTimeout = "sluice_flows_ended_total", "reason" = "timeout";
+    /// Flows that ended, by reason.
+    FlowsEndedClosed = "sluice_flows_ended_total", "reason" = "closed";
+    /// Flows that ended, by reason.
+    FlowsEndedEvicted = "sluice_flows_ended_total", "reason" = "evicted";
+    /// Flows that ended, by reason.
+    FlowsEndedShutdown = "sluice_flows_ended_total", "reason" = "shutdown";
+    /// New flows refused because the table was full.
+    FlowsRefused = "sluice_flows_refused_total";
+    /// TCP segments by what became of their bytes.
+    SegmentsInOrder = "sluice_stream_segments_total", "result" = "in_order";
+    /// TCP segments by what became of their bytes.
+    SegmentsBuffered = "sluice_stream_segments_total", "result" = "buffered";
+    /// TCP segments by what became of their bytes.
+    SegmentsRetransmit = "sluice_stream_segments_total", "result" = "retransmit";
+    /// TCP segments by what became of their bytes.
+    SegmentsOverlap = "sluice_stream_segments_total", "result" = "overlap";
+    /// TCP segments by what became of their bytes.
+    SegmentsOutOfWindow = "sluice_stream_segments_total", "result" = "out_of_window";
+    /// TCP segments by what became of their bytes.
+    SegmentsLimit = "sluice_stream_segments_total", "result" = "limit";
+    /// Holes in a stream that were given up.
+    StreamGaps = "sluice_stream_gaps_total";
+    /// Streams that reached their inspection depth.
+    StreamDepthReached = "sluice_stream_depth_reached_total";
+    /// IP fragments seen.
+    Fragments = "sluice_fragments_total", "result" = "received";
+    /// IP fragments whose datagram became whole.
+    FragmentsCompleted = "sluice_fragments_total", "result" = "completed";
+    /// IP fragments given up by age or for room.
+    FragmentsExpired = "sluice_fragments_total", "result" = "expired";
+    /// IP fragments refused (overlap, impossible, no memory).
+    FragmentsRefused = "sluice_fragments_total", "result" = "refused";
+    /// Signatures that the prefilter (or its absence) proposed for verification.
+    Candidates = "sluice_candidates_total";
+    /// Bytes given to prefilters.
+    PrefilterBytes = "sluice_prefilter_scanned_bytes_total";
+    /// Matches of signatures, before thresholds.
+    SignatureHits = "sluice_signature_hits_total";
+    /// Alerts emitted.
+    Alerts = "sluice_alerts_emitted_total";
+    /// Alerts withheld, by cause.
+    AlertsThreshold = "sluice_alerts_suppressed_total", "why" = "threshold";
+    /// Alerts withheld, by cause.
+    AlertsQueueFull = "sluice_alerts_suppressed_total", "why" = "queue_full";
+    /// Verifications cut short by the recursion or step limit.
+    VerifyBudget = "sluice_verify_budget_exhausted_total";
+    /// Regex searches cut short by their step limit.
+    PcreSteps = "sluice_pcre_steps_exhausted_total";
+    /// Detection state (flowbit slabs, thresholds) that did not fit its pool.
+    DetectionStateLost = "sluice_detection_state_lost_total";
+    /// Events handed to the writer.
+    Events = "sluice_events_emitted_total";
+    /// Events lost because the pool or the queue to the writer was empty or full.
+    EventsLost = "sluice_events_lost_total", "sink" = "writer";
+}
+
+/// Slots for anomaly counters (`decode::Anomaly` has fewer values).
+pub const ANOMALY_COUNT_MAX: usize = 256;
+
+/// Buckets of a duration histogram: bucket i holds values below 500 ns * 2^i, the last is +Inf
+/// (METRICS.md: 0.5 us * 2^n to 16 ms).
+pub const BUCKETS: usize = 17;
+
+/// A single-writer histogram of nanoseconds.
+#[derive(Default)]
+pub struct Histogram {
+    buckets: [AtomicU64; BUCKETS],
+    sum: AtomicU64,
+}
+
+impl Histogram {
+    /// Adds `count` observations of `nanos` each. Single writer.
+    pub fn observe(&self, nanos: u64, count: u64) {
+        let bucket = (64 - (nanos / 500).leading_zeros() as usize).min(BUCKETS - 1);
+        bump(&self.buckets[bucket], count);
+        bump(&self.sum, nanos.saturating_mul(count));
+    }
+
+    /// Counts per bucket, and the sum in nanoseconds.
+    pub fn read(&self) -> ([u64; BUCKETS], u64) {
+        (
+            std::array::from_fn(|i| self.buckets[i].load(Relaxed)),
+            self.sum.load(Relaxed),
+        )
+    }
+}
+
+/// Steps of a lane whose durations are sampled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Timed {
+    /// Taking frames from the port.
+    Receive,
+    /// Decode stage.
+    Decode,
+    /// Flow stage.
+    Flow,
+    /// Match stage.
+    Match,
+    /// Verdict stage, handing frames to the port included.
+    Verdict,
+    /// A frame's way from receive to transmit.
+    Packet,
+}
+
+impl Timed {
+    /// All timed steps.
+    pub const ALL: [Timed; 6] = [
+        Timed::Receive,
+        Timed::Decode,
+        Timed::Flow,
+        Timed::Match,
+        Timed::Verdict,
+        Timed::Packet,
+    ];
+
+    /// Label value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Timed::Receive => "receive",
+            Timed::Decode => "decode",
+            Timed::Flow => "flow",
+            Timed::Match => "match",
+            Timed::Verdict => "verdict",
+            Timed::Packet => "packet",
+        }
+    }
+}
+
+/// All counters of one worker. Written by that worker alone, read by the control thread.
+pub struct Counters {
+    values: [AtomicU64; Counter::ALL.len()],
+    dropped: [AtomicU64; crate::reason::REASON_COUNT_MAX],
+    would_drop: [AtomicU64; crate::reason::REASON_COUNT_MAX],
+    anomalies: [AtomicU64; ANOMALY_COUNT_MAX],
+    /// Durations per packet, nanoseconds, by step.
+    pub durations: [Histogram; 6],
+}
+
+fn bump(cell: &AtomicU64, by: u64) {
+    cell.store(cell.load(Relaxed).wrapping_add(by), Relaxed);
+}
+
+fn zeros<const N: usize>() -> [AtomicU64; N] {
+    std::array::from_fn(|_| AtomicU64::new(0))
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters {
+            values: zeros(),
+            dropped: zeros(),
+            would_drop: zeros(),
+            anomalies: zeros(),
+            durations: Default::default(),
+        }
+    }
+}
+
+impl Counters {
+    /// Adds to one counter. Single writer.
+    pub fn add(&self, counter: Counter, by: u64) {
+        bump(&self.values[counter as usize], by);
+    }
+
+    /// Adds one. Single writer.
+    pub fn inc(&self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Counts a frame dropped for `reason`.
+    pub fn drop_for(&self, reason: crate::reason::Reason) {
+        bump(&self.dropped[reason as usize], 1);
+    }
+
+    /// Counts a frame that a tap would have dropped for `reason`.
+    pub fn would_drop_for(&self, reason: crate::reason::Reason) {
+        bump(&self.would_drop[reason as usize], 1);
+    }
+
+    /// Counts an anomaly by its number.
+    pub fn anomaly(&self, code: u8) {
+        bump(&self.anomalies[code as usize], 1);
+    }
+
+    /// Current value of a counter.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.values[counter as usize].load(Relaxed)
+    }
+
+    /// Frames dropped for `reason`.
+    pub fn dropped(&self, reason: crate::reason::Reason) -> u64 {
+        self.dropped[reason as usize].load(Relaxed)
+    }
+
+    /// Frames that would have been dropped for `reason`.
+    pub fn would_drop(&self, reason: crate::reason::Reason) -> u64 {
+        self.would_drop[reason as usize].load(Relaxed)
+    }
+
+    /// Occurrences of the anomaly with this number.
+    pub fn anomalies(&self, code: u8) -> u64 {
+        self.anomalies[code as usize].load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histogram_buckets_double() {
+        let histogram = Histogram::default();
+        for nanos in [0, 499, 500, 999, 1000, u64::MAX] {
+            histogram.observe(nanos, 1);
+        }
+        let (buckets, _) = histogram.read();
+        assert_eq!(buckets[0], 2);
+        assert_eq!(buckets[1], 2);
+        assert_eq!(buckets[2], 1);
+        assert_eq!(buckets[BUCKETS - 1], 1);
+    }
+}

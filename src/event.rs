@@ -1,0 +1,303 @@
+//! Events on their way from a lane to the writer, and `Emit`, a stage's way out of the burst.
+//!
+//! An event is a preallocated box that circulates: a worker takes one from the free queue, fills
+//! it in and hands it to the writer, which formats it (eve/) and gives it back. No free box means
+//! a counted loss and never another verdict. Invariant: a lane never formats text.
+
+use std::sync::Arc;
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::counters::{Counter, Counters};
+use crate::memory::Handle;
+use crate::packet::{Context, Direction, FlowHandle, FlowValues, Kind, Tuple, VLANS_MAX};
+use crate::reason::Reason;
+
+/// Payload bytes that an event can carry (Suricata's `payload-buffer-size` default is 4 kB).
+pub const EVENT_PAYLOAD_MAX: usize = 4096;
+/// Packet bytes that an event can carry.
+pub const EVENT_PACKET_MAX: usize = 2048;
+/// Bytes of a frame that a stage can build (RST, ICMP error with the quoted header).
+pub const BUILT_MAX: usize = 1514;
+/// Built frames that wait for the port in one burst.
+pub const BUILT_COUNT_MAX: usize = 64;
+
+/// What an event tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
+pub enum EventKind {
+    /// A signature matched.
+    #[default]
+    Alert,
+    /// A packet was dropped or rejected (or would have been).
+    Drop,
+    /// A flow ended.
+    Flow,
+    /// Something malformed was seen.
+    Anomaly,
+}
+
+/// What the alert says about the packet's fate, as EVE's `alert.action`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AlertAction {
+    /// The packet went on.
+    #[default]
+    Allowed,
+    /// It was dropped (or would have been, in a tap: `would_drop`).
+    Blocked,
+}
+
+/// One event. Everything that the writer needs is copied in, since frames move on.
+#[derive(Debug, Default)]
+pub struct Event {
+    /// What it tells.
+    pub kind: EventKind,
+    /// Arrival of the packet, nanoseconds since the epoch.
+    pub time_ns: u64,
+    /// Number of the packet in the capture, 0 live (EVE `pcap_cnt`).
+    pub order: u64,
+    /// The flow, for `flow_id` (with `flow_start_ns`, so that it is unique).
+    pub flow: FlowHandle,
+    /// Canonical tuple.
+    pub tuple: Tuple,
+    /// Packet flags (packet::flag), which say version and which endpoint is the source.
+    pub flags: u32,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Way within the flow.
+    pub direction: Direction,
+    /// Port index that the frame came from.
+    pub port: u8,
+    /// What the context stood for.
+    pub view: Kind,
+    /// VLAN ids, outermost first.
+    pub vlans: [u16; VLANS_MAX],
+    /// Valid VLAN ids.
+    pub vlan_count: u8,
+    /// Lane that emitted it.
+    pub lane: u8,
+    /// Generation of the rule set that `signature` belongs to.
+    pub generation: u32,
+    /// Index of the signature in the rule set; `u32::MAX` if none.
+    pub signature: u32,
+    /// Alert: fate of the packet.
+    pub action: AlertAction,
+    /// Alert: whether a drop is only notional (tap, shadow).
+    pub would_drop: bool,
+    /// Alert: matched in stream data rather than in the packet alone.
+    pub stream: bool,
+    /// Drop: why.
+    pub reason: Option<Reason>,
+    /// Anomaly: code (decode::Anomaly as u8).
+    pub anomaly: u8,
+    /// Flow: whether an alert was raised in it.
+    pub alerted: bool,
+    /// Flow values as of this packet, or at the end.
+    pub values: FlowValues,
+    /// Payload or stream bytes, at most [`EVENT_PAYLOAD_MAX`].
+    pub payload: Vec<u8>,
+    /// Frame bytes from `packet_start`, at most [`EVENT_PACKET_MAX`].
+    pub packet: Vec<u8>,
+    /// Position of the network header in `packet`.
+    pub l3: u16,
+    /// Position of the transport header in `packet`.
+    pub l4: u16,
+    /// Link type of `packet` (decode::LinkType as u8).
+    pub link: u8,
+}
+
+impl Event {
+    /// An event whose byte fields have their room already.
+    pub fn with_room() -> Event {
+        Event {
+            payload: Vec::with_capacity(EVENT_PAYLOAD_MAX),
+            packet: Vec::with_capacity(EVENT_PACKET_MAX),
+            signature: u32::MAX,
+            ..Event::default()
+        }
+    }
+
+    /// Takes over what a context says and the start of its bytes. Byte fields keep their room.
+    pub fn fill(&mut self, kind: EventKind, context: &Context, bytes: &[u8]) {
+        let (mut payload, mut packet) = (
+            std::mem::take(&mut self.payload),
+            std::mem::take(&mut self.packet),
+        );
+        payload.clear();
+        packet.clear();
+        let kept = bytes.len().min(EVENT_PACKET_MAX);
+        packet.extend_from_slice(bytes.get(..kept).unwrap_or(&[]));
+        *self = Event {
+            kind,
+            time_ns: context.time_ns,
+            order: context.order,
+            flow: context.flow,
+            tuple: context.tuple,
+            flags: context.flags,
+            protocol: context.protocol,
+            direction: context.direction,
+            port: context.port,
+            view: context.kind,
+            vlans: context.vlans,
+            vlan_count: context.vlan_count,
+            signature: u32::MAX,
+            values: context.values,
+            l3: context.l3,
+            l4: context.l4,
+            link: context.link,
+            payload,
+            packet,
+            ..Event::default()
+        };
+    }
+
+    /// Copies payload bytes, as many as fit.
+    pub fn set_payload(&mut self, bytes: &[u8]) {
+        self.payload.clear();
+        let kept = bytes.len().min(EVENT_PAYLOAD_MAX);
+        self.payload
+            .extend_from_slice(bytes.get(..kept).unwrap_or(&[]));
+    }
+}
+
+/// The two queues between one worker and the writer.
+pub struct EventQueue {
+    full: ArrayQueue<Box<Event>>,
+    free: ArrayQueue<Box<Event>>,
+}
+
+impl EventQueue {
+    /// Queues with `count` events between them, all free.
+    pub fn new(count: usize) -> Arc<EventQueue> {
+        let queue = EventQueue {
+            full: ArrayQueue::new(count.max(1)),
+            free: ArrayQueue::new(count.max(1)),
+        };
+        for _ in 0..count {
+            let pushed = queue.free.push(Box::new(Event::with_room()));
+            debug_assert!(pushed.is_ok(), "the free queue has room for all events");
+        }
+        Arc::new(queue)
+    }
+
+    /// The writer's side: the next event.
+    pub fn take(&self) -> Option<Box<Event>> {
+        self.full.pop()
+    }
+
+    /// The writer's side: gives an event back.
+    pub fn give_back(&self, event: Box<Event>) {
+        let pushed = self.free.push(event);
+        debug_assert!(pushed.is_ok(), "an event is given back once");
+    }
+
+    /// Whether no event waits for the writer.
+    pub fn is_empty(&self) -> bool {
+        self.full.is_empty()
+    }
+}
+
+/// A frame that a stage built, for the port on the side that it names.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// Port index (0 inside, 1 outside) to send it from.
+    pub port: u8,
+    /// Valid bytes.
+    pub length: u16,
+    /// The frame.
+    pub bytes: [u8; BUILT_MAX],
+}
+
+/// A stage's way out of the burst: contexts for views, events, built frames, counters.
+pub struct Emit {
+    /// Free contexts of this worker, for views.
+    pub views: Vec<Handle>,
+    /// To the event writer.
+    pub events: Arc<EventQueue>,
+    /// Frames to send besides the burst's own; room for [`BUILT_COUNT_MAX`], reused.
+    pub built: Vec<Built>,
+    /// Valid entries of `built`.
+    pub built_count: usize,
+    /// Counters of this worker.
+    pub counters: Arc<Counters>,
+    /// Lane number, for events.
+    pub lane: u8,
+    /// The moment of this burst, nanoseconds since the epoch: the clock, read once per burst, or
+    /// the newest capture time stamp so far.
+    pub now_ns: u64,
+    /// Blocked by policy: in replay a full event queue makes the worker wait for the writer.
+    pub wait_for_writer: bool,
+}
+
+impl Emit {
+    /// Takes a free context for a view; `None` (counted) when there is none.
+    pub fn view(&mut self) -> Option<Handle> {
+        let view = self.views.pop();
+        self.counters.inc(if view.is_some() {
+            Counter::Views
+        } else {
+            Counter::ViewsExhausted
+        });
+        view
+    }
+
+    /// Emits an event: `fill` writes it. A missing free event is counted as lost, or waited for in
+    /// replay, where no wire is kept waiting.
+    pub fn event(&mut self, fill: impl FnOnce(&mut Event)) {
+        let mut free = self.events.free.pop();
+        while free.is_none() && self.wait_for_writer {
+            std::thread::yield_now();
+            free = self.events.free.pop();
+        }
+        let Some(mut event) = free else {
+            self.counters.inc(Counter::EventsLost);
+            return;
+        };
+        fill(&mut event);
+        event.lane = self.lane;
+        self.counters.inc(Counter::Events);
+        let pushed = self.events.full.push(event);
+        debug_assert!(pushed.is_ok(), "the full queue has room for all events");
+    }
+
+    /// A slot for a built frame; `None` when the burst's are used up.
+    pub fn build(&mut self) -> Option<&mut Built> {
+        if self.built_count == self.built.len() {
+            return None;
+        }
+        self.built_count += 1;
+        self.built.get_mut(self.built_count - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn emit(events: usize) -> Emit {
+        Emit {
+            views: Vec::new(),
+            events: EventQueue::new(events),
+            built: Vec::new(),
+            built_count: 0,
+            counters: Arc::new(Counters::default()),
+            lane: 2,
+            now_ns: 0,
+            wait_for_writer: false,
+        }
+    }
+
+    #[test]
+    fn an_empty_pool_is_a_counted_loss() {
+        let mut emit = emit(1);
+        emit.event(|event| event.order = 7);
+        emit.event(|event| event.order = 8);
+        assert_eq!(emit.counters.get(Counter::Events), 1);
+        assert_eq!(emit.counters.get(Counter::EventsLost), 1);
+        let event = emit.events.take().unwrap();
+        assert_eq!((event.order, event.lane), (7, 2));
+        emit.events.give_back(event);
+        emit.event(|event| event.order = 9);
+        assert_eq!(emit.events.take().unwrap().order, 9);
+    }
+}
