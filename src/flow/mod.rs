@@ -1,0 +1,1 @@
+//! Flow: the table, TCP state, streams and fragments.

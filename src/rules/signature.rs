@@ -1,0 +1,888 @@
+//! What a rule means: the typed form that `parse` makes of a line and that the matcher compiles.
+//!
+//! Only plain data stands here. Text and spans are parse.rs's, grouping is group.rs's, running is
+//! the matcher's. Semantics follow the public Suricata user guide as `RULES.md` sums it up.
+
+use crate::packet::RejectTo;
+
+/// What a rule asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Action {
+    /// Ends detection for the packet (or flow) with nothing said.
+    Pass,
+    /// Drops.
+    Drop,
+    /// Drops and answers.
+    Reject(RejectTo),
+    /// Says so.
+    Alert,
+}
+
+/// Protocol word of the header.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Protocol {
+    /// `ip`: anything with an IP header.
+    Ip,
+    /// `ipv4` / `ip4`.
+    Ipv4,
+    /// `ipv6` / `ip6`.
+    Ipv6,
+    /// `tcp`.
+    Tcp,
+    /// `tcp-pkt`: packets, never the stream.
+    TcpPacket,
+    /// `tcp-stream`: the stream, never packets.
+    TcpStream,
+    /// `udp`.
+    Udp,
+    /// `icmp` / `icmpv4` (v4) and `icmp` (both): `icmp` matches ICMPv4 and ICMPv6.
+    Icmp,
+    /// `icmpv4`.
+    Icmpv4,
+    /// `icmpv6`.
+    Icmpv6,
+    /// `sctp`.
+    Sctp,
+    /// `esp`, `gre`, ... by IP protocol number.
+    Number(u8),
+    /// `arp`.
+    Arp,
+    /// `ether`.
+    Ether,
+    /// `pkthdr`: every packet, even one that could not be decoded.
+    PacketHeader,
+    /// An application protocol (`http`, `dns`, ...), by its lower-case name.
+    App(Box<str>),
+}
+
+/// A set of addresses after variables and negations are resolved: an address matches if it is in
+/// one of `include` and in none of `exclude`. Ranges are inclusive, IPv4 as ::ffff:a.b.c.d.
+#[derive(Clone, PartialEq, Eq, Debug, Hash, Default)]
+pub struct AddressSet {
+    /// Everything matches (and `exclude` is empty).
+    pub any: bool,
+    /// Sorted, non-overlapping inclusive ranges that match (`exclude` already taken out).
+    pub ranges: Vec<([u8; 16], [u8; 16])>,
+    /// The text held a negation: such a rule is not IP-only (`like_ip_only`).
+    pub negated: bool,
+}
+
+impl AddressSet {
+    /// Whether `addr` is in the set. O(log n).
+    pub fn contains(&self, addr: &[u8; 16]) -> bool {
+        if self.any {
+            return true;
+        }
+        let after = self.ranges.partition_point(|(low, _)| low <= addr);
+        after > 0
+            && self
+                .ranges
+                .get(after - 1)
+                .is_some_and(|(_, high)| addr <= high)
+    }
+}
+
+/// A set of ports, the same way: sorted inclusive ranges.
+#[derive(Clone, PartialEq, Eq, Debug, Hash, Default)]
+pub struct PortSet {
+    /// Everything matches.
+    pub any: bool,
+    /// Sorted, non-overlapping inclusive ranges.
+    pub ranges: Vec<(u16, u16)>,
+}
+
+impl PortSet {
+    /// Whether `port` is in the set.
+    pub fn contains(&self, port: u16) -> bool {
+        self.any
+            || self
+                .ranges
+                .iter()
+                .any(|(low, high)| (*low..=*high).contains(&port))
+    }
+}
+
+/// Header of a rule. A `<>` rule becomes two signatures with one sid (`swapped` says which is the
+/// second).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// Protocol word.
+    pub protocol: Protocol,
+    /// Source addresses.
+    pub src_addr: AddressSet,
+    /// Source ports.
+    pub src_port: PortSet,
+    /// Destination addresses.
+    pub dst_addr: AddressSet,
+    /// Destination ports.
+    pub dst_port: PortSet,
+    /// The rule was written with `<>`: either direction matches (src and dst swapped).
+    pub bidirectional: bool,
+    /// The rule was written with `=>` (transactional, both ways).
+    pub transactional: bool,
+}
+
+/// The `flow` keyword.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FlowKeyword {
+    /// `to_server` / `from_client`.
+    pub to_server: bool,
+    /// `to_client` / `from_server`.
+    pub to_client: bool,
+    /// `established`.
+    pub established: bool,
+    /// `not_established`.
+    pub not_established: bool,
+    /// `stateless`.
+    pub stateless: bool,
+    /// `only_stream`.
+    pub only_stream: bool,
+    /// `no_stream`.
+    pub no_stream: bool,
+    /// `only_frag`.
+    pub only_frag: bool,
+    /// `no_frag`.
+    pub no_frag: bool,
+}
+
+/// Comparison of an unsigned number. Ranges are exclusive at both ends (RULES.md 6.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Compare {
+    /// `=n`.
+    Equal(u64),
+    /// `!n`.
+    NotEqual(u64),
+    /// `<n`.
+    Less(u64),
+    /// `<=n`.
+    LessEqual(u64),
+    /// `>n`.
+    Greater(u64),
+    /// `>=n`.
+    GreaterEqual(u64),
+    /// `a<>b`, `a-b`: a < x < b.
+    Between(u64, u64),
+    /// `!a-b`: outside of that.
+    NotBetween(u64, u64),
+    /// `&mask`: some bit set... `&mask=value`, negated by the flag.
+    Mask {
+        /// Bits looked at.
+        mask: u64,
+        /// Value that they must have.
+        value: u64,
+        /// Whether they must not.
+        negated: bool,
+    },
+}
+
+impl Compare {
+    /// Whether `x` satisfies the comparison.
+    pub fn test(self, x: u64) -> bool {
+        match self {
+            Compare::Equal(n) => x == n,
+            Compare::NotEqual(n) => x != n,
+            Compare::Less(n) => x < n,
+            Compare::LessEqual(n) => x <= n,
+            Compare::Greater(n) => x > n,
+            Compare::GreaterEqual(n) => x >= n,
+            Compare::Between(low, high) => low < x && x < high,
+            Compare::NotBetween(low, high) => !(low < x && x < high),
+            Compare::Mask {
+                mask,
+                value,
+                negated,
+            } => ((x & mask) == value) != negated,
+        }
+    }
+}
+
+/// A number written in the rule, or a variable that byte_extract or byte_math sets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Number {
+    /// Written out.
+    Literal(i64),
+    /// Index of the variable within the signature.
+    Variable(u8),
+}
+
+/// The `fast_pattern` keyword.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum FastPattern {
+    /// Not asked for.
+    #[default]
+    No,
+    /// `fast_pattern`.
+    Yes,
+    /// `fast_pattern:only` (parsed, same as `Yes`).
+    Only,
+    /// `fast_pattern:offset,length`.
+    Chop(u16, u16),
+}
+
+/// A `content`, with its modifiers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Content {
+    /// Bytes to find.
+    pub bytes: Box<[u8]>,
+    /// `!`.
+    pub negated: bool,
+    /// `nocase`.
+    pub nocase: bool,
+    /// `offset`.
+    pub offset: Option<Number>,
+    /// `depth`, as written (counted from `offset`).
+    pub depth: Option<Number>,
+    /// `distance`.
+    pub distance: Option<Number>,
+    /// `within`.
+    pub within: Option<Number>,
+    /// `startswith`.
+    pub startswith: bool,
+    /// `endswith`.
+    pub endswith: bool,
+    /// `fast_pattern`.
+    pub fast_pattern: FastPattern,
+    /// Set by parse: a following keyword of the same buffer is relative to this match, so other
+    /// occurrences are worth trying.
+    pub relative_next: bool,
+}
+
+/// A `pcre`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Pcre {
+    /// Text between the slashes, `\;` already undone.
+    pub pattern: Box<[u8]>,
+    /// Flag letters after the slash, as written (buffer letters included).
+    pub flags: Box<str>,
+    /// `!`.
+    pub negated: bool,
+    /// `R`: starts where the last match ended.
+    pub relative: bool,
+    /// Names that captures are stored under (`flow:x`, `pkt:y`), in order of groups.
+    pub captures: Vec<Box<str>>,
+    /// As `Content::relative_next`.
+    pub relative_next: bool,
+}
+
+/// How bytes become a number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ByteFormat {
+    /// Bytes to read: 1..=8 binary, 1..=23 as text; may be a variable for byte_test/byte_jump.
+    pub count: Number,
+    /// Little endian.
+    pub little: bool,
+    /// Text (`string`), with its base (8, 10, 16); `None`: binary.
+    pub base: Option<u8>,
+    /// Endianness comes from the DCERPC header.
+    pub dce: bool,
+}
+
+/// Operator of byte_test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ByteOperator {
+    /// `<`.
+    Less,
+    /// `<=`.
+    LessEqual,
+    /// `>`.
+    Greater,
+    /// `>=`.
+    GreaterEqual,
+    /// `=`.
+    Equal,
+    /// `&`: some common bit.
+    And,
+    /// `^`: differs in some bit, that is not equal (RULES.md 6.3).
+    Xor,
+}
+
+/// `byte_test`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ByteTest {
+    /// How to read.
+    pub format: ByteFormat,
+    /// `!` before the operator.
+    pub negated: bool,
+    /// Operator.
+    pub operator: ByteOperator,
+    /// Value compared with.
+    pub value: Number,
+    /// Where to read.
+    pub offset: Number,
+    /// From the last match.
+    pub relative: bool,
+    /// `bitmask` (result shifted right by its trailing zeros).
+    pub bitmask: Option<u32>,
+}
+
+/// `byte_jump`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ByteJump {
+    /// How to read.
+    pub format: ByteFormat,
+    /// Where to read.
+    pub offset: Number,
+    /// From the last match.
+    pub relative: bool,
+    /// `multiplier`.
+    pub multiplier: u32,
+    /// `align`: up to a multiple of four.
+    pub align: bool,
+    /// `from_beginning`.
+    pub from_beginning: bool,
+    /// `from_end`.
+    pub from_end: bool,
+    /// `post_offset`.
+    pub post_offset: Number,
+    /// As `Content::relative_next`.
+    pub relative_next: bool,
+}
+
+/// `byte_extract`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ByteExtract {
+    /// How to read.
+    pub format: ByteFormat,
+    /// Where to read.
+    pub offset: i64,
+    /// From the last match.
+    pub relative: bool,
+    /// Variable that takes the value.
+    pub variable: u8,
+    /// `multiplier`.
+    pub multiplier: u32,
+    /// `align` in bytes (2 or 4), 0: none.
+    pub align: u8,
+}
+
+/// Operator of byte_math.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MathOperator {
+    /// `+`.
+    Add,
+    /// `-`.
+    Subtract,
+    /// `*`.
+    Multiply,
+    /// `/`.
+    Divide,
+    /// `<<`.
+    ShiftLeft,
+    /// `>>`.
+    ShiftRight,
+}
+
+/// `byte_math`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ByteMath {
+    /// How to read.
+    pub format: ByteFormat,
+    /// Where to read.
+    pub offset: i64,
+    /// From the last match.
+    pub relative: bool,
+    /// Operator.
+    pub operator: MathOperator,
+    /// Right-hand value.
+    pub value: Number,
+    /// Variable that takes the result.
+    pub variable: u8,
+    /// `bitmask`.
+    pub bitmask: Option<u32>,
+}
+
+/// `isdataat`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IsDataAt {
+    /// Position.
+    pub position: Number,
+    /// From the last match.
+    pub relative: bool,
+    /// `!`.
+    pub negated: bool,
+}
+
+/// `base64_decode`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Base64Decode {
+    /// Bytes to decode; 0: all.
+    pub bytes: u32,
+    /// Where to start.
+    pub offset: u32,
+    /// From the last match.
+    pub relative: bool,
+}
+
+/// One test within a buffer; in the order of the rule.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Test {
+    /// `content`.
+    Content(Content),
+    /// `pcre`.
+    Pcre(Pcre),
+    /// `isdataat`.
+    IsDataAt(IsDataAt),
+    /// `byte_test`.
+    ByteTest(ByteTest),
+    /// `byte_jump`.
+    ByteJump(ByteJump),
+    /// `byte_extract`.
+    ByteExtract(ByteExtract),
+    /// `byte_math`.
+    ByteMath(ByteMath),
+    /// `bsize`, `urilen`.
+    Size(Compare),
+    /// `base64_decode`; the tests after `base64_data` stand in `then`.
+    Base64 {
+        /// What to decode.
+        decode: Base64Decode,
+        /// Tests on the decoded bytes.
+        then: Vec<Test>,
+    },
+}
+
+/// A transform of a sticky buffer.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Transform {
+    /// `dotprefix`.
+    DotPrefix,
+    /// `to_lowercase`.
+    ToLowercase,
+    /// `to_uppercase`.
+    ToUppercase,
+    /// `strip_whitespace`.
+    StripWhitespace,
+    /// `compress_whitespace`.
+    CompressWhitespace,
+    /// `url_decode`.
+    UrlDecode,
+    /// `to_md5`.
+    ToMd5,
+    /// `to_sha1`.
+    ToSha1,
+    /// `to_sha256`.
+    ToSha256,
+    /// `xor`, with its key.
+    Xor(Box<[u8]>),
+    /// `header_lowercase`.
+    HeaderLowercase,
+    /// `strip_pseudo_headers`.
+    StripPseudoHeaders,
+    /// `domain` / `tld`.
+    Domain {
+        /// The top-level part only.
+        tld: bool,
+    },
+    /// `from_base64`: mode 0 strict, 1 RFC 4648, 2 RFC 2045; offset and bytes as in the guide.
+    FromBase64 {
+        /// Decoding mode.
+        mode: u8,
+        /// Where to start.
+        offset: u32,
+        /// How many bytes; 0: all.
+        bytes: u32,
+    },
+    /// `subslice:start,end`.
+    Subslice {
+        /// Start; negative counts from the end.
+        start: i32,
+        /// End; `None`: to the end of the buffer.
+        end: Option<i32>,
+    },
+}
+
+/// The view that tests apply to: the payload, a header, or an application buffer.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Buffer {
+    /// Packet payload or stream, as the class of the rule says (`pkt_data` returns here).
+    Payload,
+    /// `ipv4.hdr`.
+    Ipv4Header,
+    /// `ipv6.hdr`.
+    Ipv6Header,
+    /// `tcp.hdr`.
+    TcpHeader,
+    /// `udp.hdr`.
+    UdpHeader,
+    /// `icmpv4.hdr`.
+    Icmpv4Header,
+    /// `icmpv6.hdr`.
+    Icmpv6Header,
+    /// `ether.hdr`.
+    EtherHeader,
+    /// `arp.hdr`.
+    ArpHeader,
+    /// `sctp.hdr`.
+    SctpHeader,
+    /// `sctp.chunk_data` (one instance per chunk).
+    SctpChunkData,
+    /// An application buffer, by its rule name (`http.uri`, `dns.query`, `tls.sni`, ...).
+    App(Box<str>),
+}
+
+/// A buffer and the tests on it, in rule order. The same buffer named twice is two entries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Inspect {
+    /// What is looked at.
+    pub buffer: Buffer,
+    /// Transforms, in order.
+    pub transforms: Vec<Transform>,
+    /// `absent` (Some(false)) or `absent:or_else` (Some(true)).
+    pub absent: Option<bool>,
+    /// Tests, in order.
+    pub tests: Vec<Test>,
+}
+
+/// A header or packet keyword.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PacketTest {
+    /// `dsize`.
+    PayloadSize(Compare),
+    /// `ttl` (IPv6: hop limit).
+    Ttl(Compare),
+    /// `tos`.
+    Tos(Compare),
+    /// `id`.
+    IpId(Compare),
+    /// `ip_proto`.
+    IpProtocol(Compare),
+    /// `ipopts`: option name as in the guide (`rr`, `lsrr`, `any`, ...).
+    IpOption(Box<str>),
+    /// `fragbits`.
+    FragBits {
+        /// Bits: 1 = more fragments, 2 = don't fragment, 4 = reserved.
+        bits: u8,
+        /// `+`, `*`, `!` or 0 for exact.
+        modifier: u8,
+    },
+    /// `fragoffset` (in 8-byte units).
+    FragOffset(Compare),
+    /// `sameip`.
+    SameIp,
+    /// `geoip` is refused (needs a database); it never stands here.
+    /// `flags` / `tcp.flags`.
+    TcpFlags {
+        /// Bits asked for.
+        flags: u8,
+        /// `+` (2), `*` (3), `!` (1), `=` or none (0).
+        modifier: u8,
+        /// Bits ignored.
+        ignored: u8,
+    },
+    /// `seq` / `tcp.seq`.
+    TcpSeq(Compare),
+    /// `ack` / `tcp.ack`.
+    TcpAck(Compare),
+    /// `window` / `tcp.window`.
+    TcpWindow(Compare),
+    /// `tcp.mss`.
+    TcpMss(Compare),
+    /// `tcp.wscale`.
+    TcpWscale(Compare),
+    /// `itype`.
+    IcmpType(Compare),
+    /// `icode`.
+    IcmpCode(Compare),
+    /// `icmp_id`.
+    IcmpId(Compare),
+    /// `icmp_seq`.
+    IcmpSeq(Compare),
+    /// `icmpv6.mtu`.
+    Icmpv6Mtu(Compare),
+    /// `decode-event`: anomaly code (decode::Anomaly as u8), `stream-event` likewise.
+    Anomaly(u8),
+    /// `ipv4-csum`, `tcpv4-csum`, ...: protocol word and whether valid is wanted.
+    Checksum {
+        /// `ipv4`, `tcpv4`, `tcpv6`, `udpv4`, `udpv6`, `icmpv4`, `icmpv6`.
+        which: Box<str>,
+        /// `valid`.
+        valid: bool,
+    },
+    /// `stream_size`: direction 0 server, 1 client, 2 both, 3 either.
+    StreamSize {
+        /// Which sides.
+        side: u8,
+        /// Comparison.
+        compare: Compare,
+    },
+    /// `flow.age`, in seconds.
+    FlowAge(Compare),
+    /// `flow.pkts...`: side 0 to server, 1 to client, 2 either, 3 both summed (guide).
+    FlowPackets {
+        /// Which sides.
+        side: u8,
+        /// Comparison.
+        compare: Compare,
+    },
+    /// `flow.bytes...`.
+    FlowBytes {
+        /// Which sides.
+        side: u8,
+        /// Comparison.
+        compare: Compare,
+    },
+    /// `vlan.id:ID,layer`: `None` = any layer; layer may be negative (from the innermost).
+    VlanId {
+        /// Comparison.
+        compare: Compare,
+        /// Layer.
+        layer: Option<i8>,
+    },
+    /// `vlan.layers`.
+    VlanLayers(Compare),
+    /// `sctp.chunk_cnt`.
+    SctpChunkCount(Compare),
+    /// `sctp.chunk_type` (any chunk).
+    SctpChunkType(Compare),
+    /// `sctp.vtag`.
+    SctpVtag(Compare),
+    /// `app-layer-protocol`: name, negated, mode word (`final`, `to_server`, `original`...).
+    AppProtocol {
+        /// Protocol name (`failed`, `unknown` included).
+        name: Box<str>,
+        /// `!`.
+        negated: bool,
+        /// Mode, if written.
+        mode: Option<Box<str>>,
+    },
+}
+
+/// Test or change of state that outlives the packet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StateTest {
+    /// `flowbits` (names are ids of the rule set's table; several: OR).
+    Flowbit {
+        /// What to do.
+        command: BitCommand,
+        /// Ids.
+        bits: Vec<u32>,
+    },
+    /// `flowint:name,op,value`.
+    Flowint {
+        /// Variable id.
+        name: u32,
+        /// Operator.
+        operator: IntOperator,
+        /// Literal value or another variable's id.
+        value: Result<u32, u32>,
+    },
+    /// `xbits`, `hostbits`.
+    HostBit {
+        /// What to do.
+        command: BitCommand,
+        /// Id.
+        bit: u32,
+        /// What it hangs on.
+        track: Track,
+        /// Seconds until it expires (default 300 for hostbits, as given or 0 = guide default).
+        expire: u32,
+    },
+}
+
+/// Command of a bit keyword.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BitCommand {
+    /// `set`.
+    Set,
+    /// `unset`.
+    Unset,
+    /// `toggle`.
+    Toggle,
+    /// `isset`.
+    IsSet,
+    /// `isnotset`.
+    IsNotSet,
+}
+
+/// Operator of flowint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IntOperator {
+    /// `=`.
+    Set,
+    /// `+`.
+    Add,
+    /// `-`.
+    Subtract,
+    /// `<`.
+    Less,
+    /// `<=`.
+    LessEqual,
+    /// `>`.
+    Greater,
+    /// `>=`.
+    GreaterEqual,
+    /// `==`.
+    Equal,
+    /// `!=`.
+    NotEqual,
+    /// `isset`.
+    IsSet,
+    /// `isnotset`/`notset`.
+    IsNotSet,
+}
+
+/// What a threshold, bit or tag hangs on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Track {
+    /// `by_src` / `ip_src`.
+    Source,
+    /// `by_dst` / `ip_dst`.
+    Destination,
+    /// `by_both` / `ip_pair`.
+    Both,
+    /// `by_rule`.
+    Rule,
+    /// `by_flow` / `tx`.
+    Flow,
+}
+
+/// Kind of threshold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ThresholdKind {
+    /// `limit`.
+    Limit,
+    /// `threshold`.
+    Threshold,
+    /// `both`.
+    Both,
+    /// `backoff`.
+    Backoff,
+    /// `detection_filter`.
+    DetectionFilter,
+}
+
+/// `threshold` or `detection_filter`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Threshold {
+    /// Kind.
+    pub kind: ThresholdKind,
+    /// What it counts per.
+    pub track: Track,
+    /// `count`.
+    pub count: u32,
+    /// `seconds`.
+    pub seconds: u32,
+    /// `multiplier` (backoff).
+    pub multiplier: u32,
+    /// Count distinct values of: 0 nothing, 1 src_ip, 2 dst_ip, 3 src_port, 4 dst_port.
+    pub unique_on: u8,
+}
+
+/// Where the rule stands.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
+pub struct Source {
+    /// Path as given.
+    pub file: std::sync::Arc<str>,
+    /// First line, from 1.
+    pub line: u32,
+}
+
+/// What decides when a rule is evaluated and what its action hits (rule-types of the guide).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum Class {
+    /// Decoder events only: packet, no flow needed.
+    DecoderEvents,
+    /// Packet keywords: each packet, action on the packet.
+    #[default]
+    Packet,
+    /// Addresses only: once per flow direction, action on the flow.
+    IpOnly,
+    /// Addresses with negation: every packet, action as IpOnly on the packet.
+    LikeIpOnly,
+    /// Protocol detection only.
+    ProtocolDetection,
+    /// Content with position: packet and stream.
+    PacketStream,
+    /// Plain content: stream (packet where there is none).
+    Stream,
+    /// Application protocol without buffers.
+    AppLayer,
+    /// Application buffers.
+    AppTransaction,
+}
+
+/// A compiled rule line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signature {
+    /// What it asks for.
+    pub action: Action,
+    /// Header.
+    pub header: Header,
+    /// `sid`.
+    pub sid: u32,
+    /// `gid`, default 1.
+    pub gid: u32,
+    /// `rev`.
+    pub rev: u32,
+    /// `msg`, unescaped.
+    pub msg: Box<str>,
+    /// `classtype`.
+    pub classtype: Option<Box<str>>,
+    /// `priority`, from classtype or 3.
+    pub priority: u8,
+    /// `reference`s, as `system,id`.
+    pub references: Vec<(Box<str>, Box<str>)>,
+    /// `metadata` pairs.
+    pub metadata: Vec<(Box<str>, Box<str>)>,
+    /// `target`: Some(true) = dest_ip, Some(false) = src_ip.
+    pub target: Option<bool>,
+    /// `flow`.
+    pub flow: Option<FlowKeyword>,
+    /// Header and packet keywords.
+    pub packet: Vec<PacketTest>,
+    /// State keywords, in rule order.
+    pub state: Vec<StateTest>,
+    /// Buffers with their tests, in rule order; tests before any sticky buffer are `Payload`.
+    pub inspect: Vec<Inspect>,
+    /// `threshold`.
+    pub threshold: Option<Threshold>,
+    /// `detection_filter`.
+    pub detection_filter: Option<Threshold>,
+    /// `tag` was given (`tag:session` or `tag:host`), for the events.
+    pub tag: bool,
+    /// `noalert`.
+    pub noalert: bool,
+    /// `alert` keyword (adds an alert to `pass`).
+    pub alert: bool,
+    /// `bypass`.
+    pub bypass: bool,
+    /// `prefilter` keyword.
+    pub prefilter: bool,
+    /// Class.
+    pub class: Class,
+    /// Number of byte variables.
+    pub variables: u8,
+    /// Where it stands.
+    pub source: Source,
+    /// Keywords that this build cannot execute; such a signature is reported and not run.
+    pub unsupported: Vec<Box<str>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_exclusive() {
+        assert!(!Compare::Between(5, 8).test(5));
+        assert!(Compare::Between(5, 8).test(6));
+        assert!(!Compare::Between(5, 8).test(8));
+        assert!(Compare::NotBetween(5, 8).test(8));
+    }
+
+    #[test]
+    fn an_address_set_looks_up_its_ranges() {
+        let address = |last: u8| {
+            let mut a = [0u8; 16];
+            a[15] = last;
+            a
+        };
+        let set = AddressSet {
+            any: false,
+            ranges: vec![(address(3), address(5)), (address(9), address(9))],
+            negated: false,
+        };
+        let inside: Vec<u8> = (0..12).filter(|i| set.contains(&address(*i))).collect();
+        assert_eq!(inside, [3, 4, 5, 9]);
+    }
+}
