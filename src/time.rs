@@ -27,6 +27,12 @@ impl Tick {
     }
 }
 
+/// The wall clock, nanoseconds since the epoch. The lane calls it once per burst.
+pub fn wall_nanos() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
+}
+
 /// Seconds to ticks, saturating.
 pub const fn ticks(seconds: u32) -> u32 {
     seconds.saturating_mul(TICKS_PER_SECOND)

@@ -1,0 +1,157 @@
+//! The command line: what an operator types, and what it says back. No packet is touched here.
+//!
+//! Exit codes (USERS.md): 0 ok, 1 findings, 2 usage, 3 config, 4 rules, 5 device or permission,
+//! 6 input file, 70 internal.
+
+pub mod check;
+pub mod replay;
+pub mod rules;
+pub mod run;
+pub mod test;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Exit codes.
+pub mod exit {
+    /// All is well.
+    pub const OK: u8 = 0;
+    /// Findings: lint, test or difference.
+    pub const FINDINGS: u8 = 1;
+    /// The command line is wrong.
+    pub const USAGE: u8 = 2;
+    /// A setting is wrong.
+    pub const CONFIG: u8 = 3;
+    /// A rule is wrong.
+    pub const RULES: u8 = 4;
+    /// A device or a permission is missing.
+    pub const DEVICE: u8 = 5;
+    /// An input file is missing or broken.
+    pub const INPUT: u8 = 6;
+}
+
+/// Sluice: inline intrusion detection and prevention.
+#[derive(Parser)]
+#[command(name = "sluice", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Send captures through the engine: alerts, drops, metrics, and what would be forwarded.
+    Replay(replay::ReplayArgs),
+    /// Run inline between two ports, or as a tap.
+    Run(run::RunArgs),
+    /// Run rule tests: every folder below DIR that holds a case.toml or case.json.
+    Test(test::TestArgs),
+    /// Lint rule files: file, line, column, what is wrong and what to do.
+    Check(check::CheckArgs),
+}
+
+/// Options that replay, run and test share.
+#[derive(Args, Clone, Default)]
+pub struct EngineArgs {
+    /// Rule files.
+    #[arg(short = 'S', long = "rules", value_name = "FILE")]
+    pub rules: Vec<std::path::PathBuf>,
+    /// Give a rule variable a value (HOME_NET, HTTP_PORTS, ...); may be repeated.
+    #[arg(long = "var", value_name = "NAME=VALUE")]
+    pub vars: Vec<String>,
+    /// Set an engine setting by Suricata's key name; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Checksums: `all` to verify them, `none` not to.
+    #[arg(short = 'k', value_name = "all|none", default_value = "all")]
+    pub checksums: String,
+    /// Stages on workers: fused, split, or a cut such as decode+flow|match+verdict.
+    #[arg(long, default_value = "fused")]
+    pub layout: String,
+    /// Frames a burst takes at most.
+    #[arg(long, default_value_t = crate::packet::BURST_MAX)]
+    pub burst: usize,
+    /// Serve Prometheus metrics on this loopback address, e.g. 127.0.0.1:9417.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics: Option<std::net::SocketAddr>,
+    /// Load the rules that are without fault and report the others (default: refuse to start).
+    #[arg(long)]
+    pub skip_bad_rules: bool,
+}
+
+/// An error with its exit code: one line what, one line what to do.
+#[derive(Debug)]
+pub struct Failure {
+    /// Exit code.
+    pub code: u8,
+    /// What to print.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure with a code.
+    pub fn new(code: u8, text: impl std::fmt::Display) -> Failure {
+        Failure { code, text: text.to_string() }
+    }
+}
+
+impl EngineArgs {
+    /// The settings that the arguments ask for.
+    ///
+    /// # Errors
+    /// Unknown keys and values, exit code 3.
+    pub fn config(&self, inline: bool) -> Result<crate::config::Config, Failure> {
+        let mut config = crate::config::Config::default();
+        if inline {
+            config.mode = crate::config::Mode::Inline;
+        }
+        match self.checksums.as_str() {
+            "all" => {}
+            "none" => config.checksum_validation = false,
+            other => {
+                return Err(Failure::new(
+                    exit::USAGE,
+                    format!("-k {other}: not known\n [hint] write -k all or -k none"),
+                ));
+            }
+        }
+        for text in &self.sets {
+            let (key, value) = pair(text, "--set")?;
+            config.set(key, value).map_err(|error| Failure::new(exit::CONFIG, error))?;
+        }
+        Ok(config)
+    }
+
+    /// The layout.
+    ///
+    /// # Errors
+    /// A text that is no layout, exit code 2.
+    pub fn layout(&self) -> Result<crate::layout::Layout, Failure> {
+        self.layout.parse().map_err(|error| Failure::new(exit::USAGE, error))
+    }
+}
+
+/// Splits `KEY=VALUE`.
+///
+/// # Errors
+/// A text without `=`, exit code 2.
+pub fn pair<'a>(text: &'a str, option: &str) -> Result<(&'a str, &'a str), Failure> {
+    text.split_once('=').ok_or_else(|| {
+        Failure::new(exit::USAGE, format!("{option} {text}: no `=`\n [hint] write {option} KEY=VALUE"))
+    })
+}
+
+/// Runs a command and gives its exit code.
+pub fn run(cli: Cli) -> u8 {
+    let done = match cli.command {
+        Command::Replay(args) => replay::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Check(args) => check::run(&args),
+    };
+    done.unwrap_or_else(|failure| {
+        eprintln!("FAIL: {}", failure.text);
+        failure.code
+    })
+}

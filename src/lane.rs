@@ -1,0 +1,501 @@
+//! The lane: the one loop that every packet goes through, on the wire, in a replay, in a test.
+//!
+//! A worker is a pinned thread that runs one or more adjacent stages of one lane. Read `turn` from
+//! top to bottom and you have walked with a packet:
+//!
+//! ```text
+//!  collect (contexts come home) → receive → decode → mesh → flow → match → verdict → transmit
+//!                                   └─ or pop from the worker before      └─ or push to the next
+//! ```
+//!
+//! Nothing here waits for a burst to fill, and nothing queues beyond the rings: what the next ring
+//! does not take stays in `held`, and the worker takes nothing new until it is gone. Building and
+//! joining workers is build.rs's, crossing lanes is mesh.rs's.
+
+pub mod build;
+pub mod mesh;
+pub mod turn;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::counters::{Counter, Timed};
+use crate::decode::DecodeStage;
+use crate::event::Emit;
+use crate::flow::FlowStage;
+use crate::matcher::MatchStage;
+use crate::memory::{Arena, Handle, Regions};
+use crate::packet::{BURST_MAX, BURST_VIEWS_MAX, Burst, Context, Kind, Verdict};
+use crate::port::{Receive, Receiver, Transmit, Transmitter};
+use crate::queue::{Consumer, Producer};
+use crate::reason::Reason;
+use crate::verdict::VerdictStage;
+use mesh::{MeshIn, MeshOut};
+use turn::LaneTurn;
+
+/// One burst in this many is timed (METRICS.md: sampled, `sluice_stage_sample_ratio`).
+pub const SAMPLE_EVERY: u32 = 64;
+/// Empty turns before an idle worker gives its core away.
+const SPINS_MAX: u32 = 64;
+
+/// What goes from the flow stage's worker to the match stage's besides handles: a lower bound of
+/// the orders still to come (ordered feeds).
+pub type Low = Arc<AtomicU64>;
+
+/// Where a worker's packets come from.
+pub enum Input {
+    /// Ports (the worker decodes).
+    Ports {
+        /// Receiving halves, by port index.
+        receivers: Vec<Receiver>,
+        /// Decode.
+        decode: Box<DecodeStage>,
+        /// To the owners; `None` with one lane and flow on this worker: straight on.
+        mesh: Option<MeshOut>,
+    },
+    /// Decode workers (the worker begins with flow).
+    Mesh,
+    /// The worker before, in the same lane.
+    Ring(Consumer<Handle>),
+}
+
+/// The flow stage, with its sources.
+pub struct FlowPart {
+    /// The stage.
+    pub stage: Box<FlowStage>,
+    /// Sources, where decode is elsewhere or lanes are several.
+    pub mesh: Option<MeshIn>,
+}
+
+/// The last stage, with the ports it serves.
+pub struct VerdictPart {
+    /// The stage.
+    pub stage: Box<VerdictStage>,
+    /// Transmitting halves, by port index.
+    pub transmitters: Vec<Transmitter>,
+}
+
+/// One worker: the stages it runs, its ends of rings, its contexts and counters.
+pub struct Worker {
+    /// Number among all workers; contexts that it mints have it as `home`.
+    pub index: u8,
+    /// Lane it belongs to.
+    pub lane: usize,
+    /// Name of the thread, for `top -H` and metrics.
+    pub name: String,
+    /// Core it is pinned to, if any.
+    pub core: Option<usize>,
+    /// Where packets come from.
+    pub input: Input,
+    /// Flow stage.
+    pub flow: Option<FlowPart>,
+    /// Match stage.
+    pub matcher: Option<Box<MatchStage>>,
+    /// Verdict stage.
+    pub verdict: Option<VerdictPart>,
+    /// To the next worker of the lane; `None` for the last.
+    pub output: Option<Producer<Handle>>,
+    /// Contexts that come home, from each verdict worker.
+    pub returns_in: Vec<Consumer<Handle>>,
+    /// Ways home for foreign contexts, by worker number.
+    pub returns_out: Vec<Option<Producer<Handle>>>,
+    /// Free contexts for frames.
+    pub frames: Vec<Handle>,
+    /// Way out for stages.
+    pub emit: Emit,
+    /// All contexts.
+    pub contexts: Arc<Arena<Context>>,
+    /// All regions.
+    pub regions: Arc<Regions>,
+    /// Lower bound of orders still to come to match.
+    pub low: Low,
+    /// This lane's turn at shared state.
+    pub turn: LaneTurn,
+    /// Frames a burst takes at most.
+    pub burst_max: usize,
+    /// The engine is told to stop: receive nothing more.
+    pub stop: Arc<AtomicBool>,
+    /// Time of the wire, or of the capture.
+    pub live: bool,
+    /// CPU time that `run` took.
+    pub cpu: Duration,
+    /// Between turns.
+    pub state: State,
+}
+
+/// CPU time of this thread so far.
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// What a worker keeps between turns.
+pub struct State {
+    /// Handles in work.
+    burst: Burst,
+    /// Handles that the next ring did not take yet.
+    held: Burst,
+    /// Views that verdict is done with.
+    retired: Vec<Handle>,
+    scratch: Burst,
+    /// Next order that decode could deliver.
+    next: u64,
+    /// Bound of the orders to come, valid once `held` has been pushed.
+    low: u64,
+    received_end: bool,
+    flow_finished: bool,
+    /// All done; the output is closed.
+    pub finished: bool,
+    samples: u32,
+    idle: u32,
+    started: Option<Instant>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State {
+            burst: Vec::with_capacity(BURST_VIEWS_MAX),
+            held: Vec::with_capacity(BURST_VIEWS_MAX),
+            retired: Vec::with_capacity(BURST_VIEWS_MAX),
+            scratch: Vec::with_capacity(BURST_VIEWS_MAX),
+            next: 0,
+            low: 0,
+            received_end: false,
+            flow_finished: false,
+            finished: false,
+            samples: 0,
+            idle: 0,
+            started: None,
+        }
+    }
+}
+
+impl Worker {
+    /// Turns until everything that came has gone out, then closes the way on.
+    pub fn run(&mut self) {
+        if let Some(core) = self.core {
+            core_affinity::set_for_current(core_affinity::CoreId { id: core });
+        }
+        let before = thread_cpu();
+        while !self.state.finished {
+            if self.turn() {
+                self.state.idle = 0;
+            } else {
+                self.rest();
+            }
+        }
+        self.cpu = thread_cpu().saturating_sub(before);
+    }
+
+    /// After all workers have ended: takes home what came back late.
+    pub fn settle(&mut self) {
+        while self.collect() > 0 {}
+    }
+
+    /// One turn. Returns whether it moved anything.
+    pub fn turn(&mut self) -> bool {
+        let home = self.collect();
+        let mut moved = home > 0;
+        if !self.state.held.is_empty() && !self.push() {
+            return moved;
+        }
+        let mut burst = std::mem::take(&mut self.state.burst);
+        self.sample();
+        self.take(&mut burst);
+        if !burst.is_empty() {
+            moved = true;
+            self.emit.counters.inc(Counter::Bursts);
+        }
+        self.flow(&mut burst);
+        if !burst.is_empty() {
+            moved = true;
+            self.matched(&mut burst);
+            self.decide(&mut burst);
+        }
+        std::mem::swap(&mut self.state.held, &mut burst);
+        self.state.burst = burst;
+        self.progress();
+        if !self.state.held.is_empty() {
+            self.push();
+        }
+        self.end_if_done();
+        moved
+    }
+
+    // --- in ---------------------------------------------------------------------------------
+
+    /// Takes the next burst: frames from ports (decoded), or handles from the worker before.
+    fn take(&mut self, burst: &mut Burst) {
+        match &mut self.input {
+            Input::Ports { .. } => self.receive(burst),
+            Input::Ring(ring) => {
+                ring.pop_burst(burst, BURST_MAX);
+            }
+            Input::Mesh => {}
+        }
+        if self.live {
+            self.emit.now_ns = crate::time::wall_nanos();
+        } else if let Some(last) = burst.last() {
+            self.emit.now_ns = self.emit.now_ns.max(self.contexts.get(last).time_ns);
+        }
+    }
+
+    fn receive(&mut self, burst: &mut Burst) {
+        let Input::Ports { receivers, decode, mesh } = &mut self.input else { return };
+        let counters = &self.emit.counters;
+        let room = mesh.as_ref().is_none_or(MeshOut::is_clear)
+            && self.flow.as_ref().and_then(|f| f.mesh.as_ref()).is_none_or(MeshIn::has_local_room);
+        if room && !self.state.received_end {
+            let stop = self.stop.load(Ordering::Relaxed);
+            let now = if self.live { crate::time::wall_nanos() } else { self.emit.now_ns };
+            let (mut end, mut next) = (true, u64::MAX);
+            for receiver in receivers.iter_mut().filter(|_| !stop) {
+                let limit = self.burst_max.saturating_sub(burst.len());
+                let got = receiver.receive(&self.contexts, &mut self.frames, burst, limit, now);
+                counters.add(Counter::PacketsReceived, got.count as u64 + u64::from(got.too_long));
+                counters.add(Counter::BytesReceived, got.bytes);
+                for _ in 0..got.too_long {
+                    counters.drop_for(Reason::PortFrameTooLong);
+                    counters.inc(Counter::PacketsDropped);
+                }
+                end &= got.end;
+                next = next.min(got.watermark);
+            }
+            self.state.received_end = end;
+            self.state.next = next;
+            decode.run(burst, &mut self.emit);
+        }
+        if let Some(mesh) = mesh {
+            let crossed = mesh.dispatch(burst, &self.contexts);
+            self.emit.counters.add(Counter::MeshCrossed, crossed);
+            mesh.flush(self.state.next, &self.contexts);
+        }
+    }
+
+    // --- stages -----------------------------------------------------------------------------
+
+    /// Flow: own packets out of the mesh, then the stage; what ages when nothing comes.
+    fn flow(&mut self, burst: &mut Burst) {
+        let Some(part) = &mut self.flow else { return };
+        if let Some(mesh_in) = &mut part.mesh {
+            let mut limit = u64::MAX;
+            if let Input::Ports { mesh: Some(mesh_out), .. } = &mut self.input {
+                mesh_in.take_local(mesh_out, self.state.received_end);
+                limit = mesh_out.first_unpushed(&self.contexts);
+            }
+            mesh_in.fill(burst, &self.contexts, limit);
+            if !self.live {
+                let newest = burst.last().map_or(0, |last| self.contexts.get(last).time_ns);
+                self.emit.now_ns = self.emit.now_ns.max(newest);
+            }
+        }
+        if !burst.is_empty() {
+            part.stage.run(burst, &mut self.emit);
+        } else if self.input_ended() {
+            let Some(part) = &mut self.flow else { return };
+            self.state.flow_finished = part.stage.finish(burst, &mut self.emit);
+        } else if self.live {
+            let Some(part) = &mut self.flow else { return };
+            part.stage.idle(burst, &mut self.emit);
+        }
+        self.lap(Timed::Flow, burst.len());
+    }
+
+    fn matched(&mut self, burst: &mut Burst) {
+        if let Some(matcher) = &mut self.matcher {
+            matcher.run(burst, &mut self.emit);
+            if let Some(last) = burst.last() {
+                self.turn.publish(self.contexts.get(last).order);
+            }
+            self.lap(Timed::Match, burst.len());
+        }
+    }
+
+    /// Verdict, then the port on the other side, then everything goes home.
+    fn decide(&mut self, burst: &mut Burst) {
+        let Some(part) = &mut self.verdict else { return };
+        let count = burst.len();
+        part.stage.run(burst, &mut self.state.retired, &mut self.emit);
+        for handle in burst.iter_mut() {
+            let context = self.contexts.get_mut(handle);
+            if context.verdict == Verdict::Forward {
+                let port = usize::from(context.port ^ 1) % part.transmitters.len().max(1);
+                let sent = match part.transmitters.get_mut(port) {
+                    Some(transmitter) => transmitter.transmit(context, &self.regions),
+                    None => Ok(()),
+                };
+                if let Err(reason) = sent {
+                    context.verdict = Verdict::Drop(reason);
+                }
+            }
+            part.stage.account(context, &self.emit.counters);
+        }
+        for built in self.emit.built.iter().take(self.emit.built_count) {
+            let port = usize::from(built.port) % part.transmitters.len().max(1);
+            let frame = built.bytes.get(..usize::from(built.length)).unwrap_or(&[]);
+            if let Some(transmitter) = part.transmitters.get_mut(port)
+                && transmitter.send_copy(frame).is_err()
+            {
+                self.emit.counters.inc(Counter::RejectLost);
+            }
+        }
+        self.emit.built_count = 0;
+        part.transmitters.iter_mut().for_each(Transmit::sync);
+        self.lap(Timed::Verdict, count);
+        self.go_home(burst);
+    }
+
+    // --- out --------------------------------------------------------------------------------
+
+    /// Pushes what is held to the next worker. Returns whether all of it went.
+    fn push(&mut self) -> bool {
+        if let Some(output) = &mut self.output {
+            output.push_burst(&mut self.state.held);
+            if !self.state.held.is_empty() {
+                self.emit.counters.inc(Counter::RingFull);
+            }
+        }
+        if self.state.held.is_empty() && self.flow.is_some() {
+            self.low.store(self.state.low, Ordering::Release);
+        }
+        self.state.held.is_empty()
+    }
+
+    /// Sends carriers and retired views to the workers that minted them.
+    fn go_home(&mut self, burst: &mut Burst) {
+        let mut retired = std::mem::take(&mut self.state.retired);
+        for mut handle in burst.drain(..).chain(retired.drain(..)) {
+            handle.set_more(false);
+            let home = self.contexts.get(&handle).home;
+            if home == self.index {
+                self.welcome(handle);
+            } else if let Some(Some(ring)) = self.returns_out.get_mut(usize::from(home)) {
+                // The ring holds all contexts of its home, so it always has room.
+                self.state.scratch.push(handle);
+                ring.push_burst(&mut self.state.scratch);
+                debug_assert!(self.state.scratch.is_empty(), "a return ring is never full");
+            }
+        }
+        self.state.retired = retired;
+    }
+
+    /// Takes contexts that came home back into the free lists. Returns how many.
+    fn collect(&mut self) -> usize {
+        let mut home = std::mem::take(&mut self.state.scratch);
+        for ring in &mut self.returns_in {
+            ring.pop_burst(&mut home, BURST_MAX);
+        }
+        let count = home.len();
+        home.drain(..).for_each(|handle| self.welcome(handle));
+        self.state.scratch = home;
+        count
+    }
+
+    /// One context is home: its buffer or block is freed, its flow released.
+    fn welcome(&mut self, mut handle: Handle) {
+        if self.contexts.get(&handle).kind == Kind::Frame {
+            if let Input::Ports { receivers, .. } = &mut self.input {
+                let context = self.contexts.get_mut(&mut handle);
+                let count = receivers.len().max(1);
+                if let Some(receiver) = receivers.get_mut(usize::from(context.port) % count) {
+                    receiver.reclaim(context);
+                }
+            }
+            self.frames.push(handle);
+            return;
+        }
+        if let Some(part) = &mut self.flow {
+            part.stage.recycle(&mut handle);
+        }
+        self.emit.views.push(handle);
+    }
+
+    // --- progress and end -------------------------------------------------------------------
+
+    /// Tells later workers and other lanes how far this one has come (ordered feeds).
+    fn progress(&mut self) {
+        if let Some(part) = &self.flow {
+            // Published by `push` once what lies below has been pushed.
+            self.state.low = part.mesh.as_ref().map_or(self.state.next, MeshIn::low);
+            if self.output.is_none() || self.state.held.is_empty() {
+                self.low.store(self.state.low, Ordering::Release);
+            }
+        }
+        if self.matcher.is_some() {
+            match (&self.flow, &self.input) {
+                (None, Input::Ring(ring)) => {
+                    // The bound must be read before the ring is found empty.
+                    let low = self.low.load(Ordering::Acquire);
+                    if ring.is_empty() {
+                        self.turn.publish(low);
+                    }
+                }
+                _ => self.turn.publish(self.low.load(Ordering::Relaxed)),
+            }
+        }
+    }
+
+    /// Whether nothing more will come in.
+    fn input_ended(&mut self) -> bool {
+        let from_ports = match &self.input {
+            Input::Ports { .. } => self.state.received_end,
+            Input::Ring(ring) => ring.is_closed(),
+            Input::Mesh => true,
+        };
+        from_ports
+            && self.flow.as_mut().and_then(|part| part.mesh.as_mut()).is_none_or(MeshIn::is_ended)
+    }
+
+    /// Closes the way on when all is done.
+    fn end_if_done(&mut self) {
+        if !self.state.held.is_empty() || !self.input_ended() {
+            return;
+        }
+        if let Input::Ports { mesh: Some(mesh), .. } = &mut self.input {
+            if !mesh.is_clear() {
+                return;
+            }
+            mesh.close();
+        }
+        if self.flow.is_some() && !self.state.flow_finished {
+            return;
+        }
+        if let Some(output) = &mut self.output {
+            output.close();
+        }
+        self.low.store(u64::MAX, Ordering::Release);
+        if self.matcher.is_some() {
+            self.turn.publish(u64::MAX);
+        }
+        self.state.finished = true;
+    }
+
+    /// An idle worker spins a while, then gives its core to others.
+    fn rest(&mut self) {
+        self.state.idle += 1;
+        if self.state.idle > SPINS_MAX {
+            std::thread::yield_now();
+        } else {
+            std::hint::spin_loop();
+        }
+    }
+
+    // --- sampling ---------------------------------------------------------------------------
+
+    fn sample(&mut self) {
+        self.state.samples = (self.state.samples + 1) % SAMPLE_EVERY;
+        self.state.started = (self.state.samples == 0).then(Instant::now);
+    }
+
+    /// In a sampled burst, adds the time since the last lap to a step's histogram.
+    fn lap(&mut self, step: Timed, packets: usize) {
+        if let Some(started) = self.state.started
+            && packets > 0
+        {
+            let nanos = started.elapsed().as_nanos() as u64 / packets as u64;
+            self.emit.counters.durations[step as usize].observe(nanos, packets as u64);
+            self.state.started = Some(Instant::now());
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! From a plan to running workers, and back to a report: who gets which stages, rings, contexts.
+//!
+//! Everything that a lane will ever need is allocated here; after `Engine::start` a lane allocates
+//! nothing (`seal`, tested). Rings: decode→flow (mesh), flow→match→verdict (inside a lane), and one
+//! return ring from each verdict worker to each worker that mints contexts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::thread::JoinHandle;
+
+use super::mesh::{MeshIn, MeshOut, Watermark};
+use super::turn::{LaneTurn, Progress};
+use super::{FlowPart, Input, State, VerdictPart, Worker};
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::decode::DecodeStage;
+use crate::event::{BUILT_COUNT_MAX, BUILT_MAX, Built, Emit, EventQueue};
+use crate::flow::{FlowPlan, FlowStage};
+use crate::layout::Layout;
+use crate::matcher::{HostState, MatchStage};
+use crate::memory::{Arena, Handle, Regions};
+use crate::packet::{BURST_MAX, Context};
+use crate::port::{Receive, Receiver, Transmit, Transmitter};
+use crate::queue::{Consumer, Producer, ring};
+use crate::rules::ruleset::RuleSet;
+use crate::verdict::VerdictStage;
+
+/// Handles in a ring between two workers (2 x 1024 handles of 8 bytes and their cells lie in L2).
+pub const RING_HANDLES: usize = 1024;
+
+/// What an engine is made of.
+pub struct Plan {
+    /// Settings.
+    pub config: Arc<Config>,
+    /// Which stages sit together.
+    pub layout: Layout,
+    /// Frames a burst takes at most.
+    pub burst_max: usize,
+    /// The feed stamps orders and owners merge by them (captures).
+    pub ordered: bool,
+    /// Time comes from the clock rather than from the feed.
+    pub live: bool,
+    /// Receiving halves per lane, by port index.
+    pub receivers: Vec<Vec<Receiver>>,
+    /// Transmitting halves per lane, by port index.
+    pub transmitters: Vec<Vec<Transmitter>>,
+    /// The rules.
+    pub ruleset: Arc<RuleSet>,
+    /// Events between one worker and the writer.
+    pub events_per_worker: usize,
+    /// Cores to pin workers to, in their order; empty: not pinned.
+    pub cores: Vec<usize>,
+    /// Key of all hashes, new each start.
+    pub key: u64,
+}
+
+/// A built engine: start it, or turn its workers by hand in a test.
+pub struct Engine {
+    /// The workers, by number.
+    pub workers: Vec<Worker>,
+    /// Their counters.
+    pub counters: Vec<Arc<Counters>>,
+    /// Their event queues.
+    pub events: Vec<Arc<EventQueue>>,
+    /// Set it and all workers drain and end.
+    pub stop: Arc<AtomicBool>,
+    /// Contexts of all workers.
+    pub contexts_total: usize,
+}
+
+/// Ends of rings, handed out once.
+struct Rings<T> {
+    ends: Vec<Vec<Option<T>>>,
+}
+
+impl<T> Rings<T> {
+    fn new(rows: usize, columns: usize) -> Rings<T> {
+        Rings { ends: (0..rows).map(|_| (0..columns).map(|_| None).collect()).collect() }
+    }
+
+    fn put(&mut self, row: usize, column: usize, end: T) {
+        self.ends[row][column] = Some(end);
+    }
+
+    fn take(&mut self, row: usize, column: usize) -> Option<T> {
+        self.ends[row][column].take()
+    }
+}
+
+/// All rings of an engine before the workers get their ends.
+struct Wiring {
+    mesh_in: Rings<Producer<Handle>>,
+    mesh_out: Rings<Consumer<Handle>>,
+    pass_in: Rings<Producer<Handle>>,
+    pass_out: Rings<Consumer<Handle>>,
+    home_in: Rings<Producer<Handle>>,
+    home_out: Rings<Consumer<Handle>>,
+}
+
+impl Wiring {
+    fn new(layout: Layout, lanes: usize, contexts_per_worker: usize) -> Wiring {
+        let workers = lanes * layout.workers();
+        let mut wiring = Wiring {
+            mesh_in: Rings::new(lanes, lanes),
+            mesh_out: Rings::new(lanes, lanes),
+            pass_in: Rings::new(workers, 1),
+            pass_out: Rings::new(workers, 1),
+            home_in: Rings::new(workers, workers),
+            home_out: Rings::new(workers, workers),
+        };
+        let split = layout.worker_of(0) != layout.worker_of(1);
+        for (from, to) in (0..lanes).flat_map(|from| (0..lanes).map(move |to| (from, to))) {
+            if split || from != to {
+                let (producer, consumer) = ring(RING_HANDLES);
+                wiring.mesh_in.put(from, to, producer);
+                wiring.mesh_out.put(to, from, consumer);
+            }
+        }
+        for lane in 0..lanes {
+            let base = lane * layout.workers();
+            for worker in layout.worker_of(1) + 1..layout.workers() {
+                let (producer, consumer) = ring(RING_HANDLES);
+                wiring.pass_in.put(base + worker - 1, 0, producer);
+                wiring.pass_out.put(base + worker, 0, consumer);
+            }
+            let verdict = base + layout.worker_of(3);
+            for home in (0..workers).filter(|home| *home != verdict) {
+                let minting = home % layout.workers() <= layout.worker_of(1);
+                if minting {
+                    // Every cell may hold one handle only, hence the sevenfold room.
+                    let (producer, consumer) = ring(contexts_per_worker * 7);
+                    wiring.home_in.put(verdict, home, producer);
+                    wiring.home_out.put(home, verdict, consumer);
+                }
+            }
+        }
+        wiring
+    }
+}
+
+/// What all workers share.
+struct Shared {
+    config: Arc<Config>,
+    layout: Layout,
+    lanes: usize,
+    ordered: bool,
+    live: bool,
+    burst_max: usize,
+    key: u64,
+    regions: Arc<Regions>,
+    contexts: Arc<Arena<Context>>,
+    watermarks: Vec<Arc<Watermark>>,
+    progress: Arc<Progress>,
+    hosts: Arc<HostState>,
+    ruleset: Arc<RuleSet>,
+    stop: Arc<AtomicBool>,
+    cores: Vec<usize>,
+    events_per_worker: usize,
+}
+
+/// The stages of one lane, waiting for their workers.
+struct LaneStages {
+    receivers: Option<Vec<Receiver>>,
+    transmitters: Option<Vec<Transmitter>>,
+    flow: Option<Box<FlowStage>>,
+    matcher: Option<Box<MatchStage>>,
+    low: Arc<AtomicU64>,
+}
+
+/// Why an engine could not be built.
+#[derive(Debug)]
+pub struct BuildError(pub String);
+
+impl std::fmt::Display for BuildError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+impl Engine {
+    /// Allocates everything and gives each worker its part.
+    ///
+    /// # Errors
+    /// Memory that is not there, more workers than numbers for them.
+    pub fn build(plan: Plan) -> Result<Engine, BuildError> {
+        let lanes = plan.receivers.len();
+        let total = lanes * plan.layout.workers();
+        if lanes == 0 || total > usize::from(u8::MAX) {
+            return Err(BuildError(format!("{lanes} lanes x {} workers", plan.layout.workers())));
+        }
+        let mut regions = Regions::default();
+        let (mut receivers, mut transmitters) = (plan.receivers, plan.transmitters);
+        receivers.iter_mut().flatten().for_each(|half| half.register(&mut regions));
+        transmitters.iter_mut().flatten().for_each(|half| half.register(&mut regions));
+        let flow_plan = FlowPlan::new(&plan.config, lanes);
+        let parts = flow_plan
+            .build(plan.key, &mut regions)
+            .map_err(|error| BuildError(error.to_string()))?;
+        let per_worker = plan.config.contexts_per_lane as usize;
+        let (contexts, mut handles) = Arena::new(total * per_worker, Context::default);
+        let shared = Shared {
+            lanes,
+            layout: plan.layout,
+            ordered: plan.ordered,
+            live: plan.live,
+            burst_max: plan.burst_max.clamp(1, BURST_MAX),
+            key: plan.key,
+            regions: Arc::new(regions),
+            contexts,
+            watermarks: (0..lanes).map(|_| Arc::new(Watermark::default())).collect(),
+            progress: Progress::new(lanes, plan.ordered),
+            hosts: Arc::new(HostState::new(&plan.config)),
+            ruleset: plan.ruleset,
+            stop: Arc::new(AtomicBool::new(false)),
+            cores: plan.cores,
+            events_per_worker: plan.events_per_worker,
+            config: plan.config,
+        };
+        let mut wiring = Wiring::new(shared.layout, lanes, per_worker);
+        let mut workers = Vec::with_capacity(total);
+        let halves = receivers.into_iter().zip(transmitters).zip(parts);
+        for (lane, ((receivers, transmitters), part)) in halves.enumerate() {
+            let (flow, detection) =
+                FlowStage::new(&shared.config, &shared.regions, &shared.contexts, part);
+            let matcher = MatchStage::new(
+                Arc::clone(&shared.config),
+                Arc::clone(&shared.regions),
+                Arc::clone(&shared.contexts),
+                Arc::clone(&shared.ruleset),
+                detection,
+                Arc::clone(&shared.hosts),
+                LaneTurn::new(Arc::clone(&shared.progress), lane),
+            );
+            let mut stages = LaneStages {
+                receivers: Some(receivers),
+                transmitters: Some(transmitters),
+                flow: Some(Box::new(flow)),
+                matcher: Some(Box::new(matcher)),
+                low: Arc::default(),
+            };
+            for worker in 0..shared.layout.workers() {
+                let mine = handles.split_off(handles.len() - per_worker);
+                workers.push(shared.worker(lane, worker, mine, &mut stages, &mut wiring));
+            }
+        }
+        Ok(Engine {
+            counters: workers.iter().map(|w| Arc::clone(&w.emit.counters)).collect(),
+            events: workers.iter().map(|w| Arc::clone(&w.emit.events)).collect(),
+            workers,
+            stop: shared.stop,
+            contexts_total: total * per_worker,
+        })
+    }
+
+    /// Starts one thread per worker. Each returns its worker when it has ended.
+    pub fn start(&mut self) -> Vec<JoinHandle<Worker>> {
+        self.workers
+            .drain(..)
+            .map(|mut worker| {
+                std::thread::Builder::new()
+                    .name(worker.name.clone())
+                    .spawn(move || {
+                        worker.run();
+                        worker
+                    })
+                    .expect("a thread can be started")
+            })
+            .collect()
+    }
+}
+
+impl Shared {
+    /// One worker with its ends of the rings, its contexts and its share of the stages.
+    fn worker(
+        &self,
+        lane: usize,
+        place: usize,
+        mut mine: Vec<Handle>,
+        stages: &mut LaneStages,
+        wiring: &mut Wiring,
+    ) -> Worker {
+        let layout = self.layout;
+        let total = self.lanes * layout.workers();
+        let index = lane * layout.workers() + place;
+        for handle in &mut mine {
+            self.contexts.get_mut(handle).home = index as u8;
+        }
+        let runs = |stage: usize| layout.runs(place, stage);
+        // A worker that both receives and makes views keeps a quarter of its contexts for views.
+        let views_at = if runs(0) { mine.len() * 3 / 4 } else { 0 };
+        let views = mine.split_off(views_at);
+        let flow = if runs(1) { self.flow_part(lane, stages, wiring) } else { None };
+        let matcher = if runs(2) { stages.matcher.take() } else { None };
+        let verdict = if runs(3) {
+            stages.transmitters.take().map(|transmitters| VerdictPart {
+                stage: Box::new(VerdictStage::new(
+                    Arc::clone(&self.config),
+                    Arc::clone(&self.regions),
+                    Arc::clone(&self.contexts),
+                )),
+                transmitters,
+            })
+        } else {
+            None
+        };
+        let names: Vec<&str> = (0..4)
+            .filter(|stage| runs(*stage))
+            .map(|stage| crate::layout::STAGES[stage])
+            .collect();
+        Worker {
+            index: index as u8,
+            lane,
+            name: format!("lane{lane}-{}", names.join("+")),
+            core: self.cores.get(index).copied(),
+            input: self.input(lane, place, stages, wiring),
+            flow,
+            matcher,
+            verdict,
+            output: wiring.pass_in.take(index, 0),
+            returns_in: (0..total).filter_map(|from| wiring.home_out.take(index, from)).collect(),
+            returns_out: (0..total).map(|to| wiring.home_in.take(index, to)).collect(),
+            frames: mine,
+            emit: self.emit(lane, views),
+            contexts: Arc::clone(&self.contexts),
+            regions: Arc::clone(&self.regions),
+            low: Arc::clone(&stages.low),
+            turn: LaneTurn::new(Arc::clone(&self.progress), lane),
+            burst_max: self.burst_max,
+            stop: Arc::clone(&self.stop),
+            live: self.live,
+            cpu: std::time::Duration::ZERO,
+            state: State::default(),
+        }
+    }
+
+    fn emit(&self, lane: usize, views: Vec<Handle>) -> Emit {
+        let built = Built { port: 0, length: 0, bytes: [0; BUILT_MAX] };
+        Emit {
+            views,
+            events: EventQueue::new(self.events_per_worker),
+            built: vec![built; BUILT_COUNT_MAX],
+            built_count: 0,
+            counters: Arc::new(Counters::default()),
+            lane: lane as u8,
+            now_ns: 0,
+            wait_for_writer: !self.live,
+        }
+    }
+
+    /// Whether frames cross rings between decode and flow.
+    fn meshed(&self) -> bool {
+        self.lanes > 1 || self.layout.worker_of(0) != self.layout.worker_of(1)
+    }
+
+    fn input(
+        &self,
+        lane: usize,
+        place: usize,
+        stages: &mut LaneStages,
+        wiring: &mut Wiring,
+    ) -> Input {
+        if self.layout.runs(place, 0) {
+            let rings = (0..self.lanes).map(|to| wiring.mesh_in.take(lane, to)).collect();
+            let watermark = Arc::clone(&self.watermarks[lane]);
+            return Input::Ports {
+                receivers: stages.receivers.take().unwrap_or_default(),
+                decode: Box::new(DecodeStage::new(
+                    Arc::clone(&self.config),
+                    Arc::clone(&self.regions),
+                    Arc::clone(&self.contexts),
+                )),
+                mesh: self.meshed().then(|| MeshOut::new(rings, watermark, lane, self.key)),
+            };
+        }
+        let index = lane * self.layout.workers() + place;
+        match wiring.pass_out.take(index, 0) {
+            Some(ring) => Input::Ring(ring),
+            None => Input::Mesh,
+        }
+    }
+
+    fn flow_part(
+        &self,
+        lane: usize,
+        stages: &mut LaneStages,
+        wiring: &mut Wiring,
+    ) -> Option<FlowPart> {
+        let sources = (0..self.lanes)
+            .map(|from| (wiring.mesh_out.take(lane, from), Arc::clone(&self.watermarks[from])))
+            .collect();
+        let stage = stages.flow.take()?;
+        let mesh = self.meshed().then(|| MeshIn::new(sources, self.ordered));
+        Some(FlowPart { stage, mesh })
+    }
+}

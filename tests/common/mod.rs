@@ -1,0 +1,102 @@
+//! What tests share: where the shared data is, rule sets, and a replay that keeps all results.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sluice::config::{Config, Mode};
+use sluice::event::EventKind;
+use sluice::replay::{Options, Outcome, Session};
+use sluice::rules::ruleset::RuleSet;
+
+/// The shared folder, or `None` after a loud word (and a failure where a skip is one).
+pub fn shared(test: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("SLUICE_SHARED").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
+        PathBuf::from,
+    );
+    if path.join("conformance").is_dir() {
+        return Some(path);
+    }
+    assert!(
+        std::env::var_os("SLUICE_REQUIRE_SHARED").is_none(),
+        "{test}: SLUICE_REQUIRE_SHARED is set and {} is absent",
+        path.display()
+    );
+    eprintln!("SKIPPED: {test}: no shared data at {} (set SLUICE_SHARED)", path.display());
+    None
+}
+
+/// Files of a folder with an extension that begins with "pcap", sorted.
+pub fn captures(dir: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(dir)
+        .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e.to_string_lossy().starts_with("pcap")))
+        .collect();
+    found.sort();
+    found
+}
+
+/// A rule set from text; every rule must load.
+pub fn rules(text: &str, config: &Config) -> Arc<RuleSet> {
+    let loaded = sluice::cli::rules::load_text("test.rules", text, &[], config)
+        .unwrap_or_else(|failure| panic!("{}", failure.text));
+    assert!(loaded.unsupported.is_empty(), "{:?}", loaded.unsupported);
+    loaded.ruleset
+}
+
+/// Small tables, so that thousands of sessions start quickly.
+pub fn small(mode: Mode) -> Config {
+    Config {
+        mode,
+        flows_max: 1 << 13,
+        inspected_flows_max: 1 << 12,
+        stream_memory: 16 << 20,
+        defrag_memory: 4 << 20,
+        contexts_per_lane: 2048,
+        ..Config::default()
+    }
+}
+
+/// One fact of a replay; sorted lists of these are compared.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Fact {
+    /// Packet number, sid, blocked or not.
+    Alert(u64, u32, bool),
+    /// Packet number, reason.
+    Drop(u64, &'static str),
+    /// Tuple, packets and bytes per direction.
+    Flow(String, [u32; 2], [u64; 2]),
+}
+
+/// All facts of a replay, sorted, and its outcome; the invariants are asserted.
+pub fn facts(captures: &[PathBuf], options: Options, ruleset: &Arc<RuleSet>) -> (Vec<Fact>, Outcome) {
+    let what = format!("{captures:?} {} x{} burst {}", options.layout, options.lanes, options.burst_max);
+    let session = Session::open(captures, options, Arc::clone(ruleset))
+        .unwrap_or_else(|error| panic!("{what}: {error}"));
+    let mut facts = Vec::new();
+    let outcome = session.run(
+        |event| match event.kind {
+            EventKind::Alert => {
+                let sid = ruleset.signature(event.signature).map_or(0, |s| s.sid);
+                let blocked = event.action != sluice::event::AlertAction::Allowed;
+                facts.push(Fact::Alert(event.order, sid, blocked));
+            }
+            EventKind::Drop => {
+                facts.push(Fact::Drop(event.order, event.reason.map_or("none", |r| r.name())));
+            }
+            EventKind::Flow => {
+                let tuple = format!("{:?}", event.tuple);
+                facts.push(Fact::Flow(tuple, event.values.packets, event.values.bytes));
+            }
+            EventKind::Anomaly => {}
+        },
+        || {},
+    );
+    facts.sort();
+    assert_eq!(outcome.unaccounted(), 0, "I1: {what}");
+    assert_eq!(outcome.contexts_lost, 0, "I5: {what}");
+    assert_eq!(outcome.flows_unended(), 0, "I8: {what}");
+    (facts, outcome)
+}
