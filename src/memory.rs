@@ -7,7 +7,9 @@
 //! (queue.rs) are its only way between threads. Invariant: nothing here allocates after start.
 
 use std::cell::UnsafeCell;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::{fmt, fs, io};
 
 // ---------------------------------------------------------------------------------------------
 // Handles and the arena
@@ -324,6 +326,331 @@ impl BlockPool {
     }
 }
 
+// ---------------------------------------------------------------------------------------------
+// Huge pages
+// ---------------------------------------------------------------------------------------------
+//
+// What is needed once, at start, and for good (the flow table, pools): mmap(2) with MAP_HUGETLB, or
+// madvise(2) with MADV_HUGEPAGE, or 4 KiB pages, all of it touched. See the kernel's
+// Documentation/admin-guide/mm/{hugetlbpage,transhuge}.rst.
+
+/// Size of one huge page, bytes.
+pub const HUGE_PAGE_SIZE: usize = 2 << 20;
+/// Size of one ordinary page, bytes.
+pub const SMALL_PAGE_SIZE: usize = 4 << 10;
+
+/// The pages a mapping really stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageKind {
+    /// Reserved 2 MiB pages (MAP_HUGETLB).
+    Huge,
+    /// 2 MiB pages granted by the kernel on advice (THP), for at least nine tenths of the mapping.
+    Transparent,
+    /// 4 KiB pages: correct, but random access is about 1.6 times slower.
+    Small,
+}
+
+impl PageKind {
+    /// The slower of two.
+    pub fn worse(self, other: PageKind) -> PageKind {
+        match (self, other) {
+            (PageKind::Small, _) | (_, PageKind::Small) => PageKind::Small,
+            (PageKind::Transparent, _) | (_, PageKind::Transparent) => PageKind::Transparent,
+            _ => PageKind::Huge,
+        }
+    }
+
+    /// Name for the start message.
+    pub fn name(self) -> &'static str {
+        match self {
+            PageKind::Huge => "reserved 2 MiB pages",
+            PageKind::Transparent => "transparent 2 MiB pages",
+            PageKind::Small => "4 KiB pages",
+        }
+    }
+}
+
+/// Which pages to ask for; a kind that is refused falls back to the next one down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageWish {
+    /// MAP_HUGETLB, else THP, else 4 KiB.
+    Best,
+    /// THP, else 4 KiB.
+    Transparent,
+    /// 4 KiB pages only.
+    Small,
+}
+
+/// Why memory could not be had; all sizes in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemoryError {
+    /// More was planned than the machine (or our control group) has left.
+    TooMuch {
+        what: &'static str,
+        planned: usize,
+        available: usize,
+    },
+    /// The kernel refused the mapping itself.
+    Refused {
+        what: &'static str,
+        planned: usize,
+        available: usize,
+        errno: i32,
+    },
+    /// The plan does not fit the room's index type.
+    Unplannable {
+        what: &'static str,
+        planned: usize,
+        limit: usize,
+    },
+}
+
+impl fmt::Display for MemoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            MemoryError::TooMuch {
+                what,
+                planned,
+                available,
+            } => write!(
+                f,
+                "{what} needs {} MiB, {} MiB are available [hint] lower its maximum or add memory",
+                planned >> 20,
+                available >> 20
+            ),
+            MemoryError::Refused {
+                what,
+                planned,
+                available,
+                errno,
+            } => write!(
+                f,
+                "{what}: the kernel refused {} MiB ({} MiB available): {} [hint] see ulimit -v, -l",
+                planned >> 20,
+                available >> 20,
+                io::Error::from_raw_os_error(errno)
+            ),
+            MemoryError::Unplannable {
+                what,
+                planned,
+                limit,
+            } => {
+                write!(
+                    f,
+                    "{what}: {planned} asked for, {limit} is the most it can hold"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for MemoryError {}
+
+/// One zeroed, pre-faulted mapping, aligned to 2 MiB. Unmapped on drop.
+#[derive(Debug)]
+pub struct HugePages {
+    start: NonNull<u8>,
+    len: usize,
+    kind: PageKind,
+}
+
+// SAFETY: the mapping is private to this value and not tied to a thread; access is governed by
+// whoever holds the raw pointer it hands out.
+unsafe impl Send for HugePages {}
+// SAFETY: as above; `&HugePages` gives out only addresses and sizes.
+unsafe impl Sync for HugePages {}
+
+impl HugePages {
+    /// Maps `len` bytes (rounded up to 2 MiB) for `what`, zeroed and touched.
+    pub fn map(what: &'static str, len: usize, wish: PageWish) -> Result<HugePages, MemoryError> {
+        HugePages::map_within(what, len, wish, available_bytes())
+    }
+
+    /// As [`HugePages::map`], with the bytes that may be used given by the caller.
+    pub fn map_within(
+        what: &'static str,
+        len: usize,
+        wish: PageWish,
+        available: usize,
+    ) -> Result<HugePages, MemoryError> {
+        let planned = len
+            .max(1)
+            .div_ceil(HUGE_PAGE_SIZE)
+            .saturating_mul(HUGE_PAGE_SIZE);
+        if wish == PageWish::Best
+            && let Some(start) = map_reserved(planned)
+        {
+            let mut pages = HugePages {
+                start,
+                len: planned,
+                kind: PageKind::Huge,
+            };
+            pages.touch(HUGE_PAGE_SIZE);
+            return Ok(pages);
+        }
+        if planned > available {
+            return Err(MemoryError::TooMuch {
+                what,
+                planned,
+                available,
+            });
+        }
+        let start = map_aligned(planned).map_err(|errno| MemoryError::Refused {
+            what,
+            planned,
+            available,
+            errno,
+        })?;
+        let advice = if wish == PageWish::Small {
+            libc::MADV_NOHUGEPAGE
+        } else {
+            libc::MADV_HUGEPAGE
+        };
+        // SAFETY: the range is the mapping just made. A refusal (kernel without THP) is no error:
+        // the pages are then small, and `kind` says so.
+        unsafe { libc::madvise(start.as_ptr().cast(), planned, advice) };
+        let mut pages = HugePages {
+            start,
+            len: planned,
+            kind: PageKind::Small,
+        };
+        pages.touch(SMALL_PAGE_SIZE);
+        if wish != PageWish::Small && transparent_bytes(start.as_ptr() as usize) >= planned / 10 * 9
+        {
+            pages.kind = PageKind::Transparent;
+        }
+        Ok(pages)
+    }
+
+    /// First byte; 2 MiB aligned.
+    pub fn as_ptr(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// Size in bytes, a multiple of 2 MiB, never 0.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The pages it stands on.
+    pub fn kind(&self) -> PageKind {
+        self.kind
+    }
+
+    /// Writes one byte a page, so that no page fault is left for the data plane.
+    fn touch(&mut self, page_size: usize) {
+        for offset in (0..self.len).step_by(page_size) {
+            // SAFETY: offset < len, and the mapping is writable and ours alone.
+            unsafe { self.start.as_ptr().add(offset).write_volatile(0) };
+        }
+    }
+}
+
+impl Drop for HugePages {
+    fn drop(&mut self) {
+        // SAFETY: start and len are exactly one mapping (or the kept middle of one) made by us.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+/// A MAP_HUGETLB mapping, or None when too few pages are reserved.
+fn map_reserved(len: usize) -> Option<NonNull<u8>> {
+    map_anonymous(len, libc::MAP_HUGETLB | libc::MAP_HUGE_2MB).ok()
+}
+
+/// An ordinary mapping whose start is a multiple of 2 MiB; the overhang is unmapped again.
+fn map_aligned(len: usize) -> Result<NonNull<u8>, i32> {
+    let whole = len.checked_add(HUGE_PAGE_SIZE).ok_or(libc::ENOMEM)?;
+    let mapped = map_anonymous(whole, 0)?;
+    let head = mapped.as_ptr().align_offset(HUGE_PAGE_SIZE);
+    // SAFETY: head <= HUGE_PAGE_SIZE, so start and end lie within the mapping of len + 2 MiB; the
+    // two pieces cut off are page multiples that nobody uses.
+    unsafe {
+        let start = mapped.as_ptr().add(head);
+        if head > 0 {
+            libc::munmap(mapped.as_ptr().cast(), head);
+        }
+        if head < HUGE_PAGE_SIZE {
+            libc::munmap(start.add(len).cast(), HUGE_PAGE_SIZE - head);
+        }
+        Ok(NonNull::new_unchecked(start))
+    }
+}
+
+fn map_anonymous(len: usize, flags: i32) -> Result<NonNull<u8>, i32> {
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing of ours.
+    let mapped = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags,
+            -1,
+            0,
+        )
+    };
+    if mapped == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::ENOMEM));
+    }
+    NonNull::new(mapped.cast()).ok_or(libc::ENOMEM)
+}
+
+/// Bytes that can still be taken without swapping: MemAvailable, or the rest of our control group
+/// when that is less. usize::MAX if the kernel tells neither.
+pub fn available_bytes() -> usize {
+    let machine = fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| kib_field(&text, "MemAvailable:"))
+        .unwrap_or(usize::MAX);
+    let number = |path| fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
+    let group = match (
+        number("/sys/fs/cgroup/memory.max"),
+        number("/sys/fs/cgroup/memory.current"),
+    ) {
+        (Some(max), Some(current)) => max.saturating_sub(current),
+        _ => usize::MAX,
+    };
+    machine.min(group)
+}
+
+/// Bytes of the mapping at `start` that stand on transparent huge pages, by /proc/self/smaps.
+fn transparent_bytes(start: usize) -> usize {
+    let Ok(text) = fs::read_to_string("/proc/self/smaps") else {
+        return 0;
+    };
+    let mut inside = false;
+    for line in text.lines() {
+        let first = line.split_ascii_whitespace().next().unwrap_or("");
+        if let Some((low, high)) = first.split_once('-')
+            && let (Ok(low), Ok(high)) = (
+                usize::from_str_radix(low, 16),
+                usize::from_str_radix(high, 16),
+            )
+        {
+            // Neighbouring mappings may have been merged, so `start` need not be the first byte.
+            inside = (low..high).contains(&start);
+        } else if inside && first == "AnonHugePages:" {
+            return kib_field(line, "AnonHugePages:").unwrap_or(0);
+        }
+    }
+    0
+}
+
+/// The value in bytes of a "Name:   123 kB" line.
+fn kib_field(text: &str, name: &str) -> Option<usize> {
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    let kib: usize = line
+        .get(name.len()..)?
+        .split_ascii_whitespace()
+        .next()?
+        .parse()
+        .ok()?;
+    kib.checked_mul(1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -377,5 +704,54 @@ mod tests {
                 .len(),
             0
         );
+    }
+
+    #[test]
+    fn a_mapping_is_zeroed_aligned_and_says_its_pages() {
+        for wish in [PageWish::Best, PageWish::Transparent, PageWish::Small] {
+            let pages = HugePages::map("test", 5 << 20, wish).expect("5 MiB");
+            assert_eq!(pages.len(), 6 << 20);
+            assert_eq!(pages.as_ptr().as_ptr() as usize % HUGE_PAGE_SIZE, 0);
+            // SAFETY: the mapping is ours and 6 MiB long.
+            let bytes = unsafe { std::slice::from_raw_parts(pages.as_ptr().as_ptr(), 6 << 20) };
+            assert!(bytes.iter().all(|&byte| byte == 0));
+            if wish == PageWish::Small {
+                assert_eq!(pages.kind(), PageKind::Small);
+            }
+            assert!(pages.kind().name().contains("pages"));
+        }
+    }
+
+    #[test]
+    fn asking_for_more_than_there_is_fails_with_the_numbers() {
+        let error =
+            HugePages::map_within("flow table", 10 << 30, PageWish::Transparent, 3 << 30).err();
+        let expected = MemoryError::TooMuch {
+            what: "flow table",
+            planned: 10 << 30,
+            available: 3 << 30,
+        };
+        assert_eq!(error, Some(expected.clone()));
+        let text = expected.to_string();
+        assert!(
+            text.contains("10240 MiB") && text.contains("3072 MiB"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_mapping_beyond_the_machine_is_refused_before_it_is_touched() {
+        let error = HugePages::map("flow table", 1 << 46, PageWish::Best).expect_err("64 TiB");
+        assert!(matches!(error, MemoryError::TooMuch { planned, .. } if planned == 1 << 46));
+    }
+
+    #[test]
+    fn kib_fields_are_read_and_broken_ones_are_not() {
+        assert_eq!(
+            kib_field("A: 1 kB\nMemAvailable:   12 kB\n", "MemAvailable:"),
+            Some(12 << 10)
+        );
+        assert_eq!(kib_field("MemAvailable: x kB\n", "MemAvailable:"), None);
+        assert!(available_bytes() > 0);
     }
 }

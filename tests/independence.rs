@@ -42,23 +42,53 @@ fn demo() -> PathBuf {
 }
 
 fn options(mode: Mode, layout: Layout, lanes: usize, burst_max: usize, spread: Spread) -> Options {
-    Options { config: small(mode), layout, lanes, burst_max, spread, ..Options::default() }
+    Options {
+        config: small(mode),
+        layout,
+        lanes,
+        burst_max,
+        spread,
+        ..Options::default()
+    }
 }
 
 fn same(expected: &[Fact], got: &[Fact], what: &str) {
-    let missing: Vec<&Fact> = expected.iter().filter(|f| !got.contains(f)).take(5).collect();
-    let extra: Vec<&Fact> = got.iter().filter(|f| !expected.contains(f)).take(5).collect();
-    assert!(expected == got, "{what}: missing {missing:?}, extra {extra:?}");
+    let missing: Vec<&Fact> = expected
+        .iter()
+        .filter(|f| !got.contains(f))
+        .take(5)
+        .collect();
+    let extra: Vec<&Fact> = got
+        .iter()
+        .filter(|f| !expected.contains(f))
+        .take(5)
+        .collect();
+    assert!(
+        expected == got,
+        "{what}: missing {missing:?}, extra {extra:?}"
+    );
 }
 
 /// All ways to run one capture against the plain one.
-fn check(path: &Path, mode: Mode, ruleset: &Arc<RuleSet>, ways: &[(Layout, usize, usize, Spread)]) -> usize {
+fn check(
+    path: &Path,
+    mode: Mode,
+    ruleset: &Arc<RuleSet>,
+    ways: &[(Layout, usize, usize, Spread)],
+) -> usize {
     let captures = [path.to_path_buf()];
     let plain = options(mode, Layout::FUSED, 1, 64, Spread::First);
     let (expected, _) = facts(&captures, plain, ruleset);
     for (layout, lanes, burst, spread) in ways {
-        let (got, _) = facts(&captures, options(mode, *layout, *lanes, *burst, *spread), ruleset);
-        let what = format!("{} {mode:?} {layout} x{lanes} burst {burst} {spread:?}", path.display());
+        let (got, _) = facts(
+            &captures,
+            options(mode, *layout, *lanes, *burst, *spread),
+            ruleset,
+        );
+        let what = format!(
+            "{} {mode:?} {layout} x{lanes} burst {burst} {spread:?}",
+            path.display()
+        );
         same(&expected, &got, &what);
     }
     expected.len()
@@ -98,19 +128,28 @@ fn the_demo_capture_gives_the_same_in_every_layout_lane_count_burst_and_spread()
         }
     }
     let seen = check_all(&[demo()], &ways);
-    assert!(seen > 500, "only {seen} facts: the comparison would pass on nothing");
+    assert!(
+        seen > 500,
+        "only {seen} facts: the comparison would pass on nothing"
+    );
 }
 
 #[test]
 fn every_shared_capture_goes_through_every_layout_with_the_same_results() {
-    let Some(shared) = shared("every_shared_capture") else { return };
+    let Some(shared) = shared("every_shared_capture") else {
+        return;
+    };
     let files = captures(&shared.join("captures"));
     assert!(files.len() > 1000);
     // Each capture sees four of the ways; all ways are seen by hundreds of captures.
     let all: Vec<_> = Layout::all()
         .enumerate()
         .map(|(i, layout)| {
-            let spread = if i % 2 == 0 { Spread::RoundRobin } else { Spread::First };
+            let spread = if i % 2 == 0 {
+                Spread::RoundRobin
+            } else {
+                Spread::First
+            };
             (layout, 1 + i % 3, [64, 1, 13, 32][i % 4], spread)
         })
         .collect();

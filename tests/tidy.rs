@@ -17,8 +17,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("packet", &["time", "memory", "reason"]),
     ("port", &["time", "memory", "counters", "reason", "packet"]),
     ("event", &["memory", "counters", "reason", "packet"]),
-    ("decode", &["memory", "counters", "config", "reason", "packet", "event"]),
-    ("flow", &["time", "memory", "counters", "config", "reason", "packet", "event", "decode"]),
+    (
+        "decode",
+        &["memory", "counters", "config", "reason", "packet", "event"],
+    ),
+    (
+        "flow",
+        &[
+            "time", "memory", "counters", "config", "reason", "packet", "event", "decode",
+        ],
+    ),
     ("app", &["memory", "counters", "packet", "event", "decode"]),
     ("rules", &["config", "reason", "packet", "decode", "app"]),
     (
@@ -28,7 +36,12 @@ const ROOMS: &[(&str, &[&str])] = &[
             "app", "rules",
         ],
     ),
-    ("verdict", &["memory", "counters", "config", "reason", "packet", "event", "decode", "rules"]),
+    (
+        "verdict",
+        &[
+            "memory", "counters", "config", "reason", "packet", "event", "decode", "rules",
+        ],
+    ),
     (
         "lane",
         &[
@@ -36,8 +49,19 @@ const ROOMS: &[(&str, &[&str])] = &[
             "event", "decode", "flow", "app", "rules", "matcher", "verdict",
         ],
     ),
-    ("eve", &["time", "counters", "reason", "packet", "event", "decode", "rules"]),
-    ("control", &["time", "counters", "config", "layout", "reason", "queue", "event", "decode", "rules", "eve"]),
+    (
+        "eve",
+        &[
+            "time", "counters", "reason", "packet", "event", "decode", "rules",
+        ],
+    ),
+    (
+        "control",
+        &[
+            "time", "counters", "config", "layout", "reason", "queue", "event", "decode", "rules",
+            "eve",
+        ],
+    ),
     (
         "replay",
         &[
@@ -55,9 +79,23 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 /// The only places that may hold `unsafe` (DESIGN.md 9).
 const UNSAFE: &[&str] = &[
-    "port/ring.rs", "port/ring/", "port/netmap.rs", "port/netmap/", "port/af_packet.rs",
-    "port/af_packet/", "port/memory.rs", "port/memory/", "memory.rs", "memory/", "queue.rs",
-    "queue/", "flow/table.rs", "flow/table/", "matcher/literal/", "decode/checksum.rs", "keeper/",
+    "port/ring.rs",
+    "port/ring/",
+    "port/netmap.rs",
+    "port/netmap/",
+    "port/af_packet.rs",
+    "port/af_packet/",
+    "port/memory.rs",
+    "port/memory/",
+    "memory.rs",
+    "memory/",
+    "queue.rs",
+    "queue/",
+    "flow/table.rs",
+    "flow/table/",
+    "matcher/literal/",
+    "decode/checksum.rs",
+    "keeper/",
 ];
 /// Part of an identifier, and the word we use instead (STYLE.md).
 const WORDS: &[(&str, &str)] = &[
@@ -113,10 +151,15 @@ fn is_test(file: &str) -> bool {
 
 fn imports(file: &str, line: &str) -> Vec<String> {
     let room = room_of(file);
-    let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else { return vec![] };
+    let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+        return vec![];
+    };
     line.split("crate::")
         .skip(1)
-        .filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next())
+        .filter_map(|rest| {
+            rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()
+        })
         .filter(|used| *used != room && ROOMS.iter().any(|(name, _)| name == used))
         .filter(|used| !allowed.contains(used))
         .map(|used| format!("`{room}` may not look into `{used}`"))
@@ -127,7 +170,11 @@ fn words(file: &str, line: &str) -> Vec<String> {
     if FOREIGN.iter().any(|place| file.starts_with(place)) {
         return vec![];
     }
-    let code = line.split('"').step_by(2).collect::<String>().to_lowercase();
+    let code = line
+        .split('"')
+        .step_by(2)
+        .collect::<String>()
+        .to_lowercase();
     WORDS
         .iter()
         .filter(|(word, _)| code.contains(word))
@@ -152,7 +199,10 @@ fn long_functions(lines: &[String]) -> Vec<(usize, String)> {
         {
             let length = n - start + 1;
             if length > FUNCTION_LINES_MAX {
-                found.push((start, format!("{length} lines, at most {FUNCTION_LINES_MAX}")));
+                found.push((
+                    start,
+                    format!("{length} lines, at most {FUNCTION_LINES_MAX}"),
+                ));
             }
             open = None;
         }
@@ -165,20 +215,28 @@ fn check(file: &str, text: &str) -> Vec<String> {
     let lines = production(text);
     let mut emit = |n: usize, what: String| errors.push(format!("src/{file}:{}: {what}", n + 1));
     if !text.starts_with("//!") {
-        emit(0, "the first line must be a //! that says what lives here".into());
+        emit(
+            0,
+            "the first line must be a //! that says what lives here".into(),
+        );
     }
     if is_test(file) {
         return errors;
     }
     if lines.len() > FILE_LINES_MAX {
-        emit(lines.len() - 1, format!("{} lines, at most {FILE_LINES_MAX}", lines.len()));
+        emit(
+            lines.len() - 1,
+            format!("{} lines, at most {FILE_LINES_MAX}", lines.len()),
+        );
     }
     let room = room_of(file);
     if room != "lib" && room != "main" && !ROOMS.iter().any(|(name, _)| *name == room) {
         emit(0, format!("room `{room}` is not in ROOMS"));
     }
     for (n, line) in lines.iter().enumerate() {
-        imports(file, line).into_iter().for_each(|what| emit(n, what));
+        imports(file, line)
+            .into_iter()
+            .for_each(|what| emit(n, what));
         words(file, line).into_iter().for_each(|what| emit(n, what));
         let unsafe_here = line.contains("unsafe ") || line.contains("unsafe{");
         if unsafe_here && !UNSAFE.iter().any(|place| file.starts_with(place)) {
@@ -226,7 +284,10 @@ fn tidy_sees_what_it_should() {
         assert!(all.contains(expected), "missing `{expected}` in\n{all}");
     }
     let long = format!("//! x\nfn long() {{\n{}}}\n", "    x();\n".repeat(70));
-    assert_eq!(check("decode/tcp.rs", &long), ["src/decode/tcp.rs:2: 72 lines, at most 70"]);
+    assert_eq!(
+        check("decode/tcp.rs", &long),
+        ["src/decode/tcp.rs:2: 72 lines, at most 70"]
+    );
 }
 
 #[test]
@@ -234,7 +295,10 @@ fn rooms_look_only_at_rooms_above_them() {
     let mut above: Vec<&str> = Vec::new();
     for (room, allowed) in ROOMS {
         for used in *allowed {
-            assert!(above.contains(used), "`{room}` looks at `{used}`, which is not above it");
+            assert!(
+                above.contains(used),
+                "`{room}` looks at `{used}`, which is not above it"
+            );
         }
         above.push(room);
     }

@@ -1,1 +1,4 @@
 //! Flow: the table, TCP state, streams and fragments.
+
+pub mod slab;
+pub mod table;

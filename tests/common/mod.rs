@@ -23,7 +23,10 @@ pub fn shared(test: &str) -> Option<PathBuf> {
         "{test}: SLUICE_REQUIRE_SHARED is set and {} is absent",
         path.display()
     );
-    eprintln!("SKIPPED: {test}: no shared data at {} (set SLUICE_SHARED)", path.display());
+    eprintln!(
+        "SKIPPED: {test}: no shared data at {} (set SLUICE_SHARED)",
+        path.display()
+    );
     None
 }
 
@@ -32,7 +35,10 @@ pub fn captures(dir: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(dir)
         .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e.to_string_lossy().starts_with("pcap")))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|e| e.to_string_lossy().starts_with("pcap"))
+        })
         .collect();
     found.sort();
     found
@@ -71,8 +77,15 @@ pub enum Fact {
 }
 
 /// All facts of a replay, sorted, and its outcome; the invariants are asserted.
-pub fn facts(captures: &[PathBuf], options: Options, ruleset: &Arc<RuleSet>) -> (Vec<Fact>, Outcome) {
-    let what = format!("{captures:?} {} x{} burst {}", options.layout, options.lanes, options.burst_max);
+pub fn facts(
+    captures: &[PathBuf],
+    options: Options,
+    ruleset: &Arc<RuleSet>,
+) -> (Vec<Fact>, Outcome) {
+    let what = format!(
+        "{captures:?} {} x{} burst {}",
+        options.layout, options.lanes, options.burst_max
+    );
     let session = Session::open(captures, options, Arc::clone(ruleset))
         .unwrap_or_else(|error| panic!("{what}: {error}"));
     let mut facts = Vec::new();
@@ -84,7 +97,10 @@ pub fn facts(captures: &[PathBuf], options: Options, ruleset: &Arc<RuleSet>) -> 
                 facts.push(Fact::Alert(event.order, sid, blocked));
             }
             EventKind::Drop => {
-                facts.push(Fact::Drop(event.order, event.reason.map_or("none", |r| r.name())));
+                facts.push(Fact::Drop(
+                    event.order,
+                    event.reason.map_or("none", |r| r.name()),
+                ));
             }
             EventKind::Flow => {
                 let tuple = format!("{:?}", event.tuple);

@@ -1,0 +1,267 @@
+//! Who leaves: by time (the sweep), and by want of room (eviction).
+//! Order of eviction: half-open flows of the newcomer's home group, half-open flows further along
+//! its path, then - for an established newcomer, if policy allows - established ones of the path,
+//! and the `evict_last` classes only when nothing else is there. Within each the oldest of a small
+//! sample that a clock hand moves through. Every evicted flow goes to quarantine and to the list
+//! that the flow stage drains.
+
+use super::core::{Core, PATH_GROUPS_MAX};
+use super::line::{CLASS_ESTABLISHED, CLASS_HALF_OPEN, GROUP_SLOTS};
+use super::probe::{self, Instructions, Probe, Scalar};
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+use super::probe::{Avx2, Avx512};
+use super::{Class, EVICTED_MAX, EXPIRY_CLASSES, FlowSide, FullReason, TableMode, Timeouts};
+use crate::packet::FlowHandle;
+use crate::time::Tick;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Entries whose age is compared for one eviction; each may be a cache miss.
+const SAMPLE_MAX: u32 = 4;
+
+/// Whom a search for a victim may take.
+#[derive(Clone, Copy)]
+struct Wanted {
+    class: u16,
+    /// Expiry classes to spare.
+    spared: u16,
+}
+
+/// Before an insert: keeps the half-open share and the limit. Ok(true) means that the newcomer may
+/// stand in its home group only.
+///
+/// # Safety
+/// The processor has the instructions of `P`.
+#[inline(always)]
+pub unsafe fn make_room<P: Probe, const SHARED: bool>(
+    side: &mut FlowSide,
+    hash: u64,
+    class: Class,
+    now: Tick,
+) -> Result<bool, FullReason> {
+    let mut capped = false;
+    if class == Class::HalfOpen {
+        let home = side.core.path(hash).home;
+        // SAFETY: passed on to the caller.
+        let half_open = unsafe {
+            probe::class::<P>(P::load(side.core.group(home)), CLASS_HALF_OPEN).count_ones()
+        };
+        if half_open >= u32::from(side.policy.half_open_per_group_max) {
+            capped = true;
+            if side.evicted.len() >= EVICTED_MAX {
+                return Err(FullReason::Backlog);
+            }
+            let wanted = Wanted {
+                class: CLASS_HALF_OPEN,
+                spared: 0,
+            };
+            // SAFETY: passed on to the caller.
+            if unsafe { take::<P, SHARED>(side, home, wanted, now) } {
+                side.counters.evicted_half_open_cap += 1;
+            }
+        }
+    }
+    if side.core.population() >= u64::from(side.core.flows_max) {
+        // SAFETY: passed on to the caller.
+        unsafe { displace::<P, SHARED>(side, hash, class, now)? };
+    }
+    Ok(capped)
+}
+
+/// Evicts one flow of the path of `hash` for a newcomer of `class`.
+///
+/// # Safety
+/// The processor has the instructions of `P`.
+#[inline(never)]
+pub unsafe fn displace<P: Probe, const SHARED: bool>(
+    side: &mut FlowSide,
+    hash: u64,
+    class: Class,
+    now: Tick,
+) -> Result<(), FullReason> {
+    if side.evicted.len() >= EVICTED_MAX {
+        return Err(FullReason::Backlog);
+    }
+    let spared = side.policy.evict_last;
+    // SAFETY: passed on to the caller, for all three.
+    unsafe {
+        if take_on_path::<P, SHARED>(
+            side,
+            hash,
+            Wanted {
+                class: CLASS_HALF_OPEN,
+                spared,
+            },
+            now,
+        ) {
+            side.counters.evicted_half_open += 1;
+            return Ok(());
+        }
+        if class == Class::HalfOpen || !side.policy.established_yields {
+            return Err(FullReason::Limit);
+        }
+        let wanted = Wanted {
+            class: CLASS_ESTABLISHED,
+            spared,
+        };
+        if take_on_path::<P, SHARED>(side, hash, wanted, now) {
+            side.counters.evicted_established += 1;
+            return Ok(());
+        }
+        for class in [CLASS_HALF_OPEN, CLASS_ESTABLISHED] {
+            if take_on_path::<P, SHARED>(side, hash, Wanted { class, spared: 0 }, now) {
+                side.counters.evicted_last += 1;
+                return Ok(());
+            }
+        }
+    }
+    Err(FullReason::Limit)
+}
+
+/// # Safety
+/// The processor has the instructions of `P`.
+unsafe fn take_on_path<P: Probe, const SHARED: bool>(
+    side: &mut FlowSide,
+    hash: u64,
+    wanted: Wanted,
+    now: Tick,
+) -> bool {
+    let path = side.core.path(hash);
+    (0..PATH_GROUPS_MAX).any(|position| {
+        let group = path.group(position, side.core.group_count());
+        // SAFETY: passed on to the caller.
+        unsafe { take::<P, SHARED>(side, group, wanted, now) }
+    })
+}
+
+/// Evicts the oldest of a sample of one group.
+///
+/// # Safety
+/// The processor has the instructions of `P`.
+unsafe fn take<P: Probe, const SHARED: bool>(
+    side: &mut FlowSide,
+    group: u64,
+    wanted: Wanted,
+    now: Tick,
+) -> bool {
+    // SAFETY: passed on to the caller.
+    let mask = unsafe { probe::class::<P>(P::load(side.core.group(group)), wanted.class) };
+    let Some(victim) = oldest(&side.core, group, mask, wanted.spared, now) else {
+        return false;
+    };
+    // In shared mode another side may have closed it meanwhile: then there is room too, but it is
+    // not ours to report.
+    if !side.core.close::<SHARED>(victim) {
+        return SHARED;
+    }
+    side.counters.closed += 1;
+    side.publish_closed();
+    side.evicted.push(victim);
+    true
+}
+
+/// The oldest of up to SAMPLE_MAX flows of `mask` that are not spared, from the clock hand on.
+fn oldest(core: &Core, group: u64, mask: u32, spared: u16, now: Tick) -> Option<FlowHandle> {
+    if mask == 0 {
+        return None;
+    }
+    let hand = &core.group(group).hand;
+    let start = u32::from(hand.load(Relaxed)) % GROUP_SLOTS;
+    let mut oldest: Option<(u32, FlowHandle)> = None;
+    let mut sampled = 0;
+    for offset in 0..GROUP_SLOTS {
+        let position = (start + offset) % GROUP_SLOTS;
+        if mask >> position & 1 == 0 {
+            continue;
+        }
+        let slot = group as u32 * GROUP_SLOTS + position;
+        let line = &core.entry(slot).flow;
+        let generation = line.generation();
+        if spared >> (line.state().expiry as usize % EXPIRY_CLASSES) & 1 != 0 {
+            continue;
+        }
+        let age = now.since(line.last_seen());
+        if oldest.is_none_or(|(age_so_far, _)| age > age_so_far) {
+            oldest = Some((age, FlowHandle { slot, generation }));
+        }
+        sampled += 1;
+        if sampled == SAMPLE_MAX {
+            break;
+        }
+    }
+    hand.store(((start + 7) % GROUP_SLOTS) as u16, Relaxed);
+    oldest.map(|(_, handle)| handle)
+}
+
+/// The sweep, by the side's instructions and mode.
+pub fn sweep(
+    side: &mut FlowSide,
+    groups_max: u32,
+    now: Tick,
+    timeouts: &Timeouts,
+    expired: impl FnMut(FlowHandle),
+) {
+    // SAFETY: `side.instructions` are the processor's, by `Instructions::detect`.
+    unsafe {
+        match (side.instructions, side.mode) {
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            (Instructions::Avx512, TableMode::Owner) => {
+                sweep_groups::<Avx512, false>(side, groups_max, now, timeouts, expired)
+            }
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            (Instructions::Avx512, TableMode::Shared) => {
+                sweep_groups::<Avx512, true>(side, groups_max, now, timeouts, expired)
+            }
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            (Instructions::Avx2, TableMode::Owner) => {
+                sweep_groups::<Avx2, false>(side, groups_max, now, timeouts, expired)
+            }
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            (Instructions::Avx2, TableMode::Shared) => {
+                sweep_groups::<Avx2, true>(side, groups_max, now, timeouts, expired)
+            }
+            (_, TableMode::Owner) => {
+                sweep_groups::<Scalar, false>(side, groups_max, now, timeouts, expired)
+            }
+            (_, TableMode::Shared) => {
+                sweep_groups::<Scalar, true>(side, groups_max, now, timeouts, expired)
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The processor has the instructions of `P`.
+unsafe fn sweep_groups<P: Probe, const SHARED: bool>(
+    side: &mut FlowSide,
+    groups_max: u32,
+    now: Tick,
+    timeouts: &Timeouts,
+    mut expired: impl FnMut(FlowHandle),
+) {
+    let (first, end, mut next) = side.sweep;
+    for _ in 0..u64::from(groups_max).min(end - first) {
+        // SAFETY: passed on to the caller.
+        let mut mask = unsafe {
+            let line = P::load(side.core.group(next));
+            probe::class::<P>(line, CLASS_HALF_OPEN) | probe::class::<P>(line, CLASS_ESTABLISHED)
+        };
+        while mask != 0 {
+            let slot = next as u32 * GROUP_SLOTS + mask.trailing_zeros();
+            mask &= mask - 1;
+            let line = &side.core.entry(slot).flow;
+            let generation = line.generation();
+            let age = now.since(line.last_seen());
+            let class = line.state().expiry as usize % EXPIRY_CLASSES;
+            let limit = timeouts.ticks.get(class).copied().unwrap_or(u32::MAX);
+            let handle = FlowHandle { slot, generation };
+            if age > limit && side.core.close::<SHARED>(handle) {
+                side.counters.closed += 1;
+                side.counters.expired += 1;
+                side.publish_closed();
+                expired(handle);
+            }
+        }
+        next = if next + 1 >= end { first } else { next + 1 };
+    }
+    side.sweep.2 = next;
+}
