@@ -23,6 +23,8 @@
 //! yield or to sleep on `poll_fd`.
 
 pub mod capture;
+pub mod checksum;
+pub mod generator;
 
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
