@@ -442,7 +442,7 @@ impl<'a> Talk<'a> {
     fn large_datagram(&mut self) {
         self.ports[SERVER] = 9000;
         let payload = noise(self.random, 3900);
-        let size = 1400 - 1400 % 8;
+        let size = 1400;
         self.fragmented(&payload, size);
     }
 
