@@ -7,6 +7,7 @@ pub mod flow;
 pub mod matcher;
 pub mod memory;
 pub mod packet;
+pub mod port;
 pub mod reason;
 pub mod rules;
 pub mod time;

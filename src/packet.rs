@@ -6,7 +6,7 @@
 //! datagram, stream piece, end of a flow) has a context of its own and follows its carrier in the
 //! burst; all but the last of the chain have the handle's `more` flag.
 
-use crate::memory::{Handle, Span};
+use crate::memory::{BufferPlace, Handle, Span};
 use crate::reason::Reason;
 
 /// Frames in a burst; with their views a burst may hold `BURST_VIEWS_MAX` handles.
@@ -262,6 +262,8 @@ pub struct Context {
     pub block: u32,
     /// Signature that decided, index in the rule set; `u32::MAX` if none.
     pub signature: u32,
+    /// Buffer of the port's region that goes home with this context (port/mod.rs).
+    pub buffer: BufferPlace,
     /// What this context stands for.
     pub kind: Kind,
     /// Way within the flow.
@@ -314,6 +316,7 @@ impl Default for Context {
             stream_length: 0,
             block: u32::MAX,
             signature: u32::MAX,
+            buffer: BufferPlace::default(),
             kind: Kind::Frame,
             direction: Direction::ToServer,
             port: 0,
@@ -330,10 +333,11 @@ impl Default for Context {
 }
 
 impl Context {
-    /// Makes the record ready for a new packet; `home` stays.
+    /// Makes the record ready for a new packet; `home` stays, and a buffer that is still in it.
     pub fn reset(&mut self) {
         *self = Context {
             home: self.home,
+            buffer: std::mem::take(&mut self.buffer),
             ..Context::default()
         };
     }

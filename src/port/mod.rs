@@ -1,0 +1,316 @@
+//! Ports: where frames enter and leave. One pair of traits that captures, rings in memory,
+//! AF_PACKET and netmap implement; nothing here reads what is inside a frame (but for the spread
+//! of a capture over lanes, which plays the NIC's RSS).
+//!
+//! A port opens as two halves, `Receive` and `Transmit`, because in a split layout they belong to
+//! two workers. Frames are never copied between rings of one region:
+//!
+//! ```text
+//!  RX slot ──buffer──► context ──…stages…──► TX slot          (the frame's buffer)
+//!  RX slot ◄──free── receiver's list ◄──context goes home◄── TX slot   (the displaced buffer)
+//! ```
+//!
+//! `receive` takes a full RX slot's buffer and puts a free one in its place, so that the RX ring
+//! refills at once; the frame travels by index in its context. `transmit` swaps that buffer into a
+//! TX slot and leaves the one it displaced *in the context*. The context goes home to the worker
+//! that minted it anyway (through the lane's handle ring, or at once in a fused lane), and
+//! `reclaim` there puts the buffer back on the receiver's free list. So the return path of buffers
+//! needs no ring of its own, a frame that is dropped takes the same way home, and buffers are
+//! conserved by construction: slots + free list + contexts.
+//!
+//! Who may touch a slot: [head..tail) of a ring is ours, the rest is the kernel's (ring.rs).
+//! Deliberately absent: waiting. A port that has nothing says so; the worker decides to spin, to
+//! yield or to sleep on `poll_fd`.
+
+pub mod capture;
+pub mod checksum;
+pub mod generator;
+
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+use crate::memory::{Arena, Handle, Region, Regions};
+use crate::packet::{Burst, Context};
+use crate::reason::Reason;
+
+/// What one call of [`Receive::receive`] brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Frames appended to the burst.
+    pub count: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Frames that were received and thrown away at once, because they do not fit one buffer
+    /// (`Reason::PortFrameTooLong`). Not in `count`; the lane counts them as dropped.
+    pub too_long: u32,
+    /// Frames were waiting, but no context or no free buffer was left: they stay in the ring.
+    pub starved: bool,
+    /// No frame will ever follow.
+    pub end: bool,
+    /// Captures: the next order number that this half could still deliver; every frame of this
+    /// lane with a smaller number has been delivered. `u64::MAX` at the end; 0 for live ports.
+    pub watermark: u64,
+}
+
+/// The receiving half of a port, for one lane. Used by one worker at a time.
+pub trait Receive {
+    /// Adds the memory that frames lie in. Called once, before the first `receive`.
+    fn register(&mut self, regions: &mut Regions);
+
+    /// Takes up to `limit` frames: for each a handle from `free`, whose context is reset and gets
+    /// span, time, order, link and port, and which is appended to `burst`. Bounded work, no
+    /// allocation, at most one system call a burst. `now_ns` is the time stamp of live frames.
+    fn receive(
+        &mut self,
+        contexts: &Arena<Context>,
+        free: &mut Vec<Handle>,
+        burst: &mut Burst,
+        limit: usize,
+        now_ns: u64,
+    ) -> Received;
+
+    /// Takes back what a context that has come home carries: the frame's buffer if it was dropped,
+    /// the displaced one if it was transmitted. To be called once for every context of this port
+    /// (`Context::port`) on its way back to the free list.
+    fn reclaim(&mut self, context: &mut Context);
+
+    /// Counters of this half.
+    fn counters(&self) -> &Arc<PortCounters>;
+
+    /// A descriptor that polls readable when frames wait, where there is one.
+    fn poll_fd(&self) -> Option<RawFd> {
+        None
+    }
+}
+
+/// The transmitting half of a port, for one lane. Used by one worker at a time.
+pub trait Transmit {
+    /// Learns the number of its memory region. Called once, before the first `transmit`.
+    fn register(&mut self, regions: &mut Regions);
+
+    /// Queues the context's frame. Afterwards the context carries the buffer that must go home.
+    ///
+    /// # Errors
+    /// Why the frame could not be queued; it still lies in its context's buffer then.
+    fn transmit(&mut self, context: &mut Context, regions: &Regions) -> Result<(), Reason>;
+
+    /// Queues a copy of a frame that a stage built.
+    ///
+    /// # Errors
+    /// Why the frame could not be queued.
+    fn send_copy(&mut self, frame: &[u8]) -> Result<(), Reason>;
+
+    /// Publishes what was queued; once a burst. The RX head of the burst must be published before
+    /// (`receive` does it), so that a crash between the two loses a burst and never doubles it.
+    fn sync(&mut self);
+
+    /// Counters of this half.
+    fn counters(&self) -> &Arc<PortCounters>;
+}
+
+macro_rules! port_counters {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)+) => {
+        /// One counter of half a port.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(usize)]
+        pub enum PortCounter { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl PortCounter {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &'static [PortCounter] = &[$(PortCounter::$variant,)+];
+
+            /// Exported family name; labels `port` and `dir` come from the port.
+            pub const fn name(self) -> &'static str {
+                match self { $(PortCounter::$variant => $name,)+ }
+            }
+
+            /// HELP text.
+            pub const fn help(self) -> &'static str {
+                match self { $(PortCounter::$variant => concat!($($doc,)+),)+ }
+            }
+        }
+    };
+}
+
+port_counters! {
+    /// Frames taken or queued.
+    Packets = "sluice_port_packets_total";
+    /// Bytes of these frames.
+    Bytes = "sluice_port_bytes_total";
+    /// Syncs: the calls that exchange slots with the other side.
+    Syncs = "sluice_port_sync_calls_total";
+    /// Frames refused because the TX ring was full.
+    RingFull = "sluice_port_ring_full_total";
+    /// Receives that left frames in the ring because no context or buffer was free.
+    Starved = "sluice_port_starved_total";
+    /// Frames copied because their buffer could not be handed over.
+    Copied = "sluice_port_copied_packets_total";
+    /// Bytes copied for that.
+    CopiedBytes = "sluice_port_copied_bytes_total";
+    /// Frames thrown away because they do not fit one buffer.
+    TooLong = "sluice_port_too_long_packets_total";
+    /// Frames whose checksums the sender had left to its NIC, and that the port completed.
+    ChecksumCompleted = "sluice_port_checksum_completed_total";
+    /// Frames that the kernel or NIC says it lost before we saw them.
+    Missed = "sluice_port_missed_packets_total";
+    /// Ring indexes that made no sense and were set anew.
+    Reinit = "sluice_port_ring_reinit_total";
+}
+
+/// Counters of half a port: written by its worker alone, read by the control thread.
+#[derive(Default)]
+pub struct PortCounters {
+    cells: [AtomicU64; PortCounter::ALL.len()],
+}
+
+impl PortCounters {
+    /// Adds to a counter. Single writer: no locked instruction.
+    pub fn add(&self, counter: PortCounter, by: u64) {
+        if let Some(cell) = self.cells.get(counter as usize) {
+            cell.store(cell.load(Relaxed).wrapping_add(by), Relaxed);
+        }
+    }
+
+    /// Current value.
+    pub fn get(&self, counter: PortCounter) -> u64 {
+        self.cells
+            .get(counter as usize)
+            .map_or(0, |cell| cell.load(Relaxed))
+    }
+}
+
+/// A region that several halves share: the first to register gives it its number.
+pub struct SharedRegion {
+    region: Arc<Region>,
+    index: OnceLock<u16>,
+}
+
+impl SharedRegion {
+    /// Wraps a region that has no number yet.
+    pub fn new(region: Region) -> Arc<SharedRegion> {
+        Arc::new(SharedRegion {
+            region: Arc::new(region),
+            index: OnceLock::new(),
+        })
+    }
+
+    /// The number in `regions`, where the region is added at the first call. A process has one
+    /// `Regions`, so later calls find the number there is.
+    pub fn register(&self, regions: &mut Regions) -> u16 {
+        *self
+            .index
+            .get_or_init(|| regions.add(Arc::clone(&self.region)))
+    }
+
+    /// The bytes.
+    pub fn region(&self) -> &Region {
+        &self.region
+    }
+}
+
+/// A receiving half of any kind. The kinds are a closed set, so that dispatch is a jump table and
+/// not a pointer per packet.
+pub enum Receiver {
+    /// Frames of capture files.
+    Capture(Box<capture::CaptureReader>),
+}
+
+/// A transmitting half of any kind.
+pub enum Transmitter {
+    /// Nowhere: a replay that writes nothing.
+    Discard(Discard),
+    /// To a capture file.
+    Capture(Box<capture::CaptureWriter>),
+}
+
+macro_rules! each {
+    ($self:expr, $kind:ident, [$($variant:ident),+], $half:ident => $call:expr) => {
+        match $self { $($kind::$variant($half) => $call,)+ }
+    };
+}
+
+impl Receive for Receiver {
+    fn register(&mut self, regions: &mut Regions) {
+        each!(self, Receiver, [Capture], half => half.register(regions));
+    }
+
+    fn receive(
+        &mut self,
+        contexts: &Arena<Context>,
+        free: &mut Vec<Handle>,
+        burst: &mut Burst,
+        limit: usize,
+        now_ns: u64,
+    ) -> Received {
+        each!(self, Receiver, [Capture],
+            half => half.receive(contexts, free, burst, limit, now_ns))
+    }
+
+    fn reclaim(&mut self, context: &mut Context) {
+        each!(self, Receiver, [Capture], half => half.reclaim(context));
+    }
+
+    fn counters(&self) -> &Arc<PortCounters> {
+        each!(self, Receiver, [Capture], half => half.counters())
+    }
+
+    fn poll_fd(&self) -> Option<RawFd> {
+        each!(self, Receiver, [Capture], half => half.poll_fd())
+    }
+}
+
+impl Transmit for Transmitter {
+    fn register(&mut self, regions: &mut Regions) {
+        each!(self, Transmitter, [Discard, Capture], half => half.register(regions));
+    }
+
+    fn transmit(&mut self, context: &mut Context, regions: &Regions) -> Result<(), Reason> {
+        each!(self, Transmitter, [Discard, Capture], half => half.transmit(context, regions))
+    }
+
+    fn send_copy(&mut self, frame: &[u8]) -> Result<(), Reason> {
+        each!(self, Transmitter, [Discard, Capture], half => half.send_copy(frame))
+    }
+
+    fn sync(&mut self) {
+        each!(self, Transmitter, [Discard, Capture], half => half.sync());
+    }
+
+    fn counters(&self) -> &Arc<PortCounters> {
+        each!(self, Transmitter, [Discard, Capture], half => half.counters())
+    }
+}
+
+/// The transmitting half that leads nowhere. Everything counts as sent.
+#[derive(Default)]
+pub struct Discard {
+    counters: Arc<PortCounters>,
+}
+
+impl Discard {
+    fn count(&self, bytes: usize) {
+        self.counters.add(PortCounter::Packets, 1);
+        self.counters.add(PortCounter::Bytes, bytes as u64);
+    }
+}
+
+impl Transmit for Discard {
+    fn register(&mut self, _regions: &mut Regions) {}
+
+    fn transmit(&mut self, context: &mut Context, _regions: &Regions) -> Result<(), Reason> {
+        self.count(context.span.length as usize);
+        Ok(())
+    }
+
+    fn send_copy(&mut self, frame: &[u8]) -> Result<(), Reason> {
+        self.count(frame.len());
+        Ok(())
+    }
+
+    fn sync(&mut self) {}
+
+    fn counters(&self) -> &Arc<PortCounters> {
+        &self.counters
+    }
+}
