@@ -131,6 +131,10 @@ counters! {
     Events = "sluice_events_emitted_total";
     /// Events lost because the pool or the queue to the writer was empty or full.
     EventsLost = "sluice_events_lost_total", "sink" = "writer";
+    /// Events withheld because their kind reached its cap per second.
+    EventsCappedDrop = "sluice_events_capped_total", "type" = "drop";
+    /// Events withheld because their kind reached its cap per second.
+    EventsCappedAnomaly = "sluice_events_capped_total", "type" = "anomaly";
 }
 
 /// Slots for anomaly counters (`decode::Anomaly` has fewer values).

@@ -1,7 +1,9 @@
 //! Sluice.
 pub mod config;
+pub mod control;
 pub mod counters;
 pub mod decode;
+pub mod eve;
 pub mod event;
 pub mod flow;
 pub mod matcher;
@@ -11,3 +13,4 @@ pub mod port;
 pub mod reason;
 pub mod rules;
 pub mod time;
+pub mod verdict;

@@ -192,6 +192,8 @@ flags! {
     WOULD_DROP = 28;
     /// Retransmission that brings no new bytes.
     RETRANSMIT = 29;
+    /// An alert was raised in this flow so far (`FlowEnd` views: in all of it).
+    ALERTED = 30;
 }
 
 /// The flow's values as of this packet: written by flow, read by match and the events. One line.
