@@ -1,0 +1,176 @@
+//! The decode stage: takes a burst of frames, hands on the same burst with inner packets as views.
+//!
+//! ```text
+//!  in:   F1        F2                         F3
+//!  out:  F1        F2 ─more─► I1 ─more─► I2   F3
+//! ```
+//! The frame after the one at work is asked for while it is decoded, and the context after that.
+
+use std::sync::Arc;
+
+use super::{Anomaly, Decoder, Inner, TunnelKind, checksum::prefetch};
+use crate::config::Config;
+use crate::counters::{Counter, Counters};
+use crate::event::Emit;
+use crate::memory::{Arena, Handle, Regions, Span};
+use crate::packet::{BURST_VIEWS_MAX, Burst, Context, Kind, Verdict, flag};
+use crate::reason::Reason;
+
+/// First stage of a lane.
+pub struct DecodeStage {
+    decoder: Decoder,
+    regions: Arc<Regions>,
+    contexts: Arc<Arena<Context>>,
+    /// The burst that came in, while the one that goes out is filled.
+    taken: Burst,
+}
+
+impl DecodeStage {
+    /// A stage for contexts of `contexts` whose bytes are in `regions`.
+    pub fn new(
+        config: Arc<Config>,
+        regions: Arc<Regions>,
+        contexts: Arc<Arena<Context>>,
+    ) -> DecodeStage {
+        DecodeStage {
+            decoder: Decoder::new(&config),
+            regions,
+            contexts,
+            taken: Vec::with_capacity(BURST_VIEWS_MAX),
+        }
+    }
+
+    /// The decoder, for who puts datagrams together.
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    /// Decodes every frame of the burst; inner packets follow their carriers.
+    pub fn run(&mut self, burst: &mut Burst, emit: &mut Emit) {
+        std::mem::swap(burst, &mut self.taken);
+        let mut frames = self.taken.drain(..);
+        while let Some(mut frame) = frames.next() {
+            if let [next, after, ..] = frames.as_slice() {
+                prefetch(self.contexts.get(after));
+                prefetch(self.regions.bytes(self.contexts.get(next).span));
+            }
+            let context = self.contexts.get_mut(&mut frame);
+            let bytes = self.regions.bytes(context.span);
+            let inner = self.decoder.frame(bytes, context, &emit.counters);
+            let decided = context.has(flag::DECIDED);
+            frame.set_more(false);
+            burst.push(frame);
+            if let Some(inner) = inner.filter(|_| !decided) {
+                let room = BURST_VIEWS_MAX.saturating_sub(burst.len() + frames.len());
+                let to = Views {
+                    decoder: &self.decoder,
+                    contexts: &self.contexts,
+                    regions: &self.regions,
+                };
+                to.follow(burst, inner, emit, room);
+            }
+        }
+    }
+}
+
+/// Where inner packets become views; also for the datagrams that flow puts together.
+pub struct Views<'a> {
+    /// Decoder with the settings.
+    pub decoder: &'a Decoder,
+    /// Contexts of the lane.
+    pub contexts: &'a Arena<Context>,
+    /// Bytes of the lane.
+    pub regions: &'a Regions,
+}
+
+impl Views<'_> {
+    /// Decodes `inner`, which the burst's last packet carries, into a view behind it, and what
+    /// that carries in turn. At most `room` views (and `layers_max` layers) follow.
+    ///
+    /// Without a view the carrier is dropped inline and goes on as it is in a tap, counted.
+    pub fn follow(&self, burst: &mut Burst, inner: Inner, emit: &mut Emit, room: usize) {
+        let mut next = Some(inner);
+        let mut room = room;
+        while let Some(inner) = next {
+            let Some(carrier) = burst.last_mut() else {
+                return;
+            };
+            let view = if room == 0 {
+                emit.counters.inc(Counter::ViewsExhausted);
+                None
+            } else {
+                emit.view()
+            };
+            let Some(mut view) = view else {
+                return exhausted(self.decoder, self.contexts.get_mut(carrier), &emit.counters);
+            };
+            room -= 1;
+            match self.decode(carrier, &mut view, &inner, &emit.counters) {
+                Some(carried) => next = carried,
+                None => {
+                    emit.views.push(view);
+                    return;
+                }
+            }
+            carrier.set_more(true);
+            self.contexts.get_mut(carrier).set(flag::HAS_INNER);
+            burst.push(view);
+        }
+    }
+
+    /// Decodes one inner packet into `view`. `None`: it is no packet, and `view` is unused.
+    fn decode(
+        &self,
+        carrier: &mut Handle,
+        view: &mut Handle,
+        inner: &Inner,
+        counters: &Counters,
+    ) -> Option<Option<Inner>> {
+        let outer = self.contexts.get_mut(carrier);
+        let context = self.contexts.get_mut(view);
+        context.reset();
+        context.kind = Kind::Inner;
+        context.span = within(outer.span, inner);
+        context.order = outer.order;
+        context.time_ns = outer.time_ns;
+        context.port = outer.port;
+        context.depth = outer.depth.saturating_add(1);
+        context.flags = outer.flags & flag::REBUILT;
+        view.set_length(context.span.length);
+        view.set_more(false);
+        let bytes = self.regions.bytes(context.span);
+        match self.decoder.inner(inner, bytes, context, counters) {
+            Ok(carried) => Some(carried),
+            Err(_) => {
+                // Where the carrier's protocol field says that this is a packet, its receiver
+                // discards it as we would discard it bare; its verdict passes to the carrier.
+                if inner.kind == TunnelKind::Certain && context.has(flag::DECIDED) {
+                    outer.worsen(context.verdict, u32::MAX);
+                    outer.set(flag::DECIDED);
+                }
+                None
+            }
+        }
+    }
+}
+
+/// The span of an inner packet within its carrier's.
+fn within(outer: Span, inner: &Inner) -> Span {
+    let start = inner.start.min(outer.length);
+    Span {
+        offset: outer.offset + u64::from(start),
+        length: inner.length.min(outer.length - start),
+        region: outer.region,
+    }
+}
+
+/// No context for a view: what it carries is not inspected.
+#[cold]
+fn exhausted(decoder: &Decoder, carrier: &mut Context, counters: &Counters) {
+    counters.anomaly(Anomaly::ViewsExhausted.code());
+    carrier.note(Anomaly::ViewsExhausted.code());
+    if decoder.inline {
+        carrier.worsen(Verdict::Drop(Reason::DecodeViewsExhausted), u32::MAX);
+        carrier.set(flag::DECIDED);
+    }
+}
