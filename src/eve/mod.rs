@@ -1,1 +1,364 @@
-//! EVE.
+//! EVE: the thread that writes events as JSON lines, field-compatible with Suricata 8.
+//!
+//! It takes events from the lanes' queues, gives each back at once, and shares nothing else with
+//! them: a slow or full disk costs counted lines and no packet. sink.rs writes, record.rs says what
+//! stands in a line, text.rs and names.rs how it is spelled. What is not here: deciding what is an
+//! event (match, verdict), and `stats` lines, which control makes and `WriterHandle::submit` takes.
+//!
+//! Interface: `Writer::start(queues, signatures, options)`, `handle()`, `stop()` once the lanes have
+//! ended; `SignatureInfo` is what a rule set owes it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::event::{Event, EventKind, EventQueue};
+
+mod names;
+mod record;
+mod sink;
+mod text;
+
+pub use names::Names;
+pub use record::{event_type, flow_id};
+pub use sink::{LINE_MAX, Lost, SinkCounters, Target};
+pub use text::{Text, Timestamp, line};
+
+/// Events taken from one queue before the next has its turn.
+const TURN_MAX: usize = 256;
+/// Lines that other threads have handed in and that are not written yet.
+const SUBMITTED_MAX: usize = 64;
+/// Rest of the thread when nothing is to be done.
+const IDLE: Duration = Duration::from_millis(1);
+/// How often the path is compared with the open file.
+const ROTATION_CHECK: Duration = Duration::from_secs(1);
+
+/// What an alert says about its signature. Borrowed from the rule set: an alert copies nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AlertInfo<'a> {
+    /// `sid`; 0 where the signature is not known any more.
+    pub sid: u32,
+    /// `gid`.
+    pub gid: u32,
+    /// `rev`.
+    pub rev: u32,
+    /// `msg`.
+    pub msg: &'a str,
+    /// Description of the classtype (classification.config); empty if none.
+    pub category: &'a str,
+    /// Priority, 1 is worst.
+    pub severity: u8,
+    /// `metadata` pairs, in order.
+    pub metadata: &'a [(Box<str>, Box<str>)],
+    /// `reference`s as system and id.
+    pub references: &'a [(Box<str>, Box<str>)],
+    /// `target`: Some(true) is the destination.
+    pub target: Option<bool>,
+}
+
+impl Default for AlertInfo<'_> {
+    fn default() -> Self {
+        AlertInfo {
+            sid: 0,
+            gid: 1,
+            rev: 0,
+            msg: "signature of a rule set that is gone",
+            category: "",
+            severity: 3,
+            metadata: &[],
+            references: &[],
+            target: None,
+        }
+    }
+}
+
+/// Who knows the signatures that alerts name.
+pub trait SignatureInfo: Send + Sync {
+    /// Calls `show` with what rule set `generation` says of signature `index`; does not if it has
+    /// no such signature or is gone.
+    fn alert(&self, generation: u32, index: u32, show: &mut dyn FnMut(AlertInfo<'_>));
+}
+
+/// A rule set that knows nothing: for runs without rules.
+pub struct NoSignatures;
+
+impl SignatureInfo for NoSignatures {
+    fn alert(&self, _: u32, _: u32, _: &mut dyn FnMut(AlertInfo<'_>)) {}
+}
+
+/// What the writer writes, and where.
+#[derive(Clone)]
+pub struct Options {
+    /// Where to.
+    pub target: Target,
+    /// Alerts carry payload and `payload_printable` (`alert.payload`).
+    pub payload: bool,
+    /// Alerts carry the packet (`alert.packet`).
+    pub packet: bool,
+    /// Alerts carry `references` (`alert.metadata.rule.reference`).
+    pub references: bool,
+    /// Port names, by port index; empty in replay, where there is no `in_iface`.
+    pub interfaces: Vec<String>,
+    /// Name of the capture, in replay.
+    pub pcap_filename: Option<String>,
+    /// Words of other rooms.
+    pub names: Names,
+}
+
+impl Options {
+    /// The defaults of Suricata, into `target`.
+    pub fn new(target: Target) -> Options {
+        Options {
+            target,
+            payload: false,
+            packet: false,
+            references: false,
+            interfaces: Vec::new(),
+            pcap_filename: None,
+            names: Names::default(),
+        }
+    }
+}
+
+/// Kinds of events, for their counters.
+pub const EVENT_KINDS: [EventKind; 4] = [
+    EventKind::Alert,
+    EventKind::Drop,
+    EventKind::Flow,
+    EventKind::Anomaly,
+];
+
+/// What the writer did. `taken` over all kinds plus `submitted` is lines written plus lines lost.
+#[derive(Default, Debug)]
+pub struct WriterCounters {
+    taken: [AtomicU64; EVENT_KINDS.len()],
+    submitted: AtomicU64,
+    unknown_signatures: AtomicU64,
+    /// Lines, bytes and losses.
+    pub sink: SinkCounters,
+}
+
+impl WriterCounters {
+    /// Events of `kind` taken from the queues.
+    pub fn taken(&self, kind: EventKind) -> u64 {
+        self.taken[kind as usize].load(Relaxed)
+    }
+
+    /// Lines of other threads (`stats`).
+    pub fn submitted(&self) -> u64 {
+        self.submitted.load(Relaxed)
+    }
+
+    /// Alerts whose signature nobody knew any more.
+    pub fn unknown_signatures(&self) -> u64 {
+        self.unknown_signatures.load(Relaxed)
+    }
+}
+
+/// What other threads may do with a writer. Cheap to clone.
+#[derive(Clone)]
+pub struct WriterHandle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    stop: AtomicBool,
+    reopen: AtomicBool,
+    submitted: ArrayQueue<Vec<u8>>,
+    counters: WriterCounters,
+}
+
+impl WriterHandle {
+    /// Has the file opened anew at its path, as after a rotation (SIGHUP).
+    pub fn reopen(&self) {
+        self.shared.reopen.store(true, Release);
+    }
+
+    /// Hands in a whole line. False if too many wait: it is not taken.
+    pub fn submit(&self, line: Vec<u8>) -> bool {
+        self.shared.submitted.push(line).is_ok()
+    }
+
+    /// What the writer did so far.
+    pub fn counters(&self) -> &WriterCounters {
+        &self.shared.counters
+    }
+}
+
+/// The event writer's thread.
+pub struct Writer {
+    handle: WriterHandle,
+    thread: JoinHandle<()>,
+}
+
+impl Writer {
+    /// Opens the target and starts the thread.
+    ///
+    /// # Errors
+    /// The target cannot be opened, or the system has no thread left.
+    pub fn start(
+        queues: Vec<Arc<EventQueue>>,
+        signatures: Arc<dyn SignatureInfo>,
+        options: Options,
+    ) -> io::Result<Writer> {
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            reopen: AtomicBool::new(false),
+            submitted: ArrayQueue::new(SUBMITTED_MAX),
+            counters: WriterCounters::default(),
+        });
+        let file = options.target.open(&shared.counters.sink)?;
+        let work = Work {
+            queues,
+            signatures,
+            options,
+            shared: Arc::clone(&shared),
+            sink: sink::Sink::new(file),
+            line: Vec::with_capacity(LINE_MAX),
+            rotation_checked: Instant::now(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("sluice-eve".to_string())
+            .spawn(move || work.run())?;
+        Ok(Writer {
+            handle: WriterHandle { shared },
+            thread,
+        })
+    }
+
+    /// What other threads need.
+    pub fn handle(&self) -> WriterHandle {
+        self.handle.clone()
+    }
+
+    /// Writes all events that are queued and ends the thread. To be called when no lane adds more;
+    /// afterwards every event is counted as written or lost.
+    pub fn stop(self) -> WriterHandle {
+        self.handle.shared.stop.store(true, Release);
+        // A panic of the writer is told by the default hook; its events count as lost.
+        let _ = self.thread.join();
+        self.handle
+    }
+}
+
+/// What the thread owns.
+struct Work {
+    queues: Vec<Arc<EventQueue>>,
+    signatures: Arc<dyn SignatureInfo>,
+    options: Options,
+    shared: Arc<Shared>,
+    sink: sink::Sink<std::fs::File>,
+    line: Vec<u8>,
+    rotation_checked: Instant,
+}
+
+impl Work {
+    fn run(mut self) {
+        loop {
+            // Read before the queues: what was queued before `stop` is then seen below.
+            let stopping = self.shared.stop.load(Acquire);
+            let mut worked = false;
+            for at in 0..self.queues.len() {
+                worked |= self.turn(at);
+            }
+            while let Some(line) = self.shared.submitted.pop() {
+                worked = true;
+                self.shared.counters.submitted.fetch_add(1, Relaxed);
+                self.sink.push(&line, &self.shared.counters.sink);
+            }
+            self.rotate();
+            if worked {
+                continue;
+            }
+            if stopping {
+                break;
+            }
+            self.sink.flush(&self.shared.counters.sink);
+            std::thread::sleep(IDLE);
+        }
+        self.sink.finish(&self.shared.counters.sink);
+    }
+
+    /// Takes events of one queue; whether there were any.
+    fn turn(&mut self, at: usize) -> bool {
+        for taken in 0..TURN_MAX {
+            let Some(event) = self.queues.get(at).and_then(|queue| queue.take()) else {
+                return taken > 0;
+            };
+            self.write(&event);
+            if let Some(queue) = self.queues.get(at) {
+                queue.give_back(event);
+            }
+        }
+        true
+    }
+
+    fn write(&mut self, event: &Event) {
+        let counters = &self.shared.counters;
+        if let Some(taken) = counters.taken.get(event.kind as usize) {
+            taken.fetch_add(1, Relaxed);
+        }
+        let known = encode(event, &*self.signatures, &self.options, &mut self.line);
+        if !known {
+            counters.unknown_signatures.fetch_add(1, Relaxed);
+        }
+        self.sink.push(&self.line, &counters.sink);
+    }
+
+    /// Opens the file anew when asked to, or when its path names another file or none.
+    fn rotate(&mut self) {
+        let asked = self.shared.reopen.swap(false, Acquire);
+        let now = Instant::now();
+        let check = now.duration_since(self.rotation_checked) >= ROTATION_CHECK;
+        if check {
+            self.rotation_checked = now;
+        }
+        if !asked && !(check && self.options.target.moved(self.sink.file())) {
+            return;
+        }
+        let counters = &self.shared.counters.sink;
+        self.sink.flush(counters);
+        // If the new file cannot be opened, the old one goes on: its lines are not lost.
+        if let Ok(file) = self.options.target.open(counters) {
+            self.sink.replace(file, counters);
+        }
+    }
+}
+
+/// Writes an event into `buffer`, emptied before, as one line; whether its signature, if it names
+/// one, was known.
+fn encode(
+    event: &Event,
+    signatures: &dyn SignatureInfo,
+    options: &Options,
+    buffer: &mut Vec<u8>,
+) -> bool {
+    buffer.clear();
+    if event.signature != u32::MAX {
+        let mut shown = false;
+        signatures.alert(event.generation, event.signature, &mut |info| {
+            buffer.clear();
+            shown = true;
+            put(event, Some(info), options, buffer);
+        });
+        if shown {
+            return true;
+        }
+    }
+    put(event, None, options, buffer);
+    event.kind != EventKind::Alert
+}
+
+fn put(event: &Event, info: Option<AlertInfo>, options: &Options, buffer: &mut Vec<u8>) {
+    let written = text::line(buffer, &record::record(event, info, options));
+    debug_assert!(written.is_ok(), "a record has no value that JSON lacks");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! The words that EVE readers expect where ours differ, and the hooks for words of other rooms.
+//!
+//! Suricata's vocabulary stands here as facts of its output format; our own exact words go into the
+//! `sluice` object of the same event.
+
+use crate::packet::Kind;
+use crate::reason::Reason;
+
+/// Words that rooms above give to numbers which only they know.
+#[derive(Clone, Copy)]
+pub struct Names {
+    /// Name of an anomaly code (`decoder.ipv4.trunc_pkt`, `stream.pkt_invalid_ack`); empty where
+    /// the code has none.
+    pub anomaly: fn(u8) -> &'static str,
+    /// Link type number of tcpdump.org for a `decode::LinkType`.
+    pub link: fn(u8) -> u16,
+    /// Name of `FlowValues::tcp_state`; empty where there is none.
+    pub tcp_state: fn(u8) -> &'static str,
+    /// Name of `FlowValues::end_reason`: `timeout`, `closed`, `evicted`, `shutdown`.
+    pub end_reason: fn(u8) -> &'static str,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Names {
+            anomaly: |_| "",
+            link: |_| 1,
+            tcp_state,
+            end_reason,
+        }
+    }
+}
+
+/// Names of TCP states in EVE, in Suricata's order.
+pub fn tcp_state(number: u8) -> &'static str {
+    const STATES: [&str; 12] = [
+        "none",
+        "listen",
+        "syn_sent",
+        "syn_recv",
+        "established",
+        "fin_wait1",
+        "fin_wait2",
+        "time_wait",
+        "last_ack",
+        "close_wait",
+        "closing",
+        "closed",
+    ];
+    STATES.get(usize::from(number)).copied().unwrap_or("")
+}
+
+/// Ends of flows, in the order of their counters.
+pub fn end_reason(number: u8) -> &'static str {
+    const REASONS: [&str; 4] = ["timeout", "closed", "evicted", "shutdown"];
+    REASONS
+        .get(usize::from(number))
+        .copied()
+        .unwrap_or("unknown")
+}
+
+/// `flow.reason` for one of our ends. A closed flow is one that a shorter timeout ended.
+pub fn eve_end_reason(ours: &'static str) -> &'static str {
+    match ours {
+        "closed" => "timeout",
+        "evicted" => "forced",
+        other => other,
+    }
+}
+
+/// `proto`: the name of an IP protocol, or nothing where EVE writes the number.
+pub fn protocol(number: u8) -> Option<&'static str> {
+    Some(match number {
+        0 => "HOPOPT",
+        1 => "ICMP",
+        2 => "IGMP",
+        4 => "IP-in-IP",
+        6 => "TCP",
+        17 => "UDP",
+        41 => "IPv6",
+        43 => "IPv6-Route",
+        44 => "IPv6-Frag",
+        47 => "GRE",
+        50 => "ESP",
+        51 => "AH",
+        58 => "IPv6-ICMP",
+        59 => "IPv6-NoNxt",
+        60 => "IPv6-Opts",
+        88 => "EIGRP",
+        89 => "OSPF",
+        103 => "PIM",
+        112 => "VRRP",
+        132 => "SCTP",
+        _ => return None,
+    })
+}
+
+/// `pkt_src`: where the inspected bytes came from.
+pub fn packet_source(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Frame => "wire/pcap",
+        Kind::Inner => "tunnel",
+        Kind::Datagram => "defrag",
+        Kind::Stream => "stream (detect/log)",
+        Kind::FlowEnd => "stream (flow timeout)",
+    }
+}
+
+/// `packet_info.linktype_name`.
+pub fn link_name(link: u16) -> &'static str {
+    match link {
+        0 => "NULL",
+        1 => "EN10MB",
+        9 => "PPP",
+        12 | 101 => "RAW",
+        104 => "C_HDLC",
+        113 => "LINUX_SLL",
+        228 => "IPV4",
+        229 => "IPV6",
+        276 => "LINUX_SLL2",
+        _ => "",
+    }
+}
+
+/// `drop.reason`: the nearest of Suricata's words.
+pub fn drop_reason(reason: Reason) -> &'static str {
+    use Reason::*;
+    match reason {
+        DecodeLink
+        | DecodeIpInvalid
+        | DecodeTransportInvalid
+        | DecodeIpChecksum
+        | DecodeTransportChecksum
+        | DecodeTooManyLayers
+        | DecodeSourceRoute => "decode error",
+        IpFragOverlap | IpFragInvalid => "defrag error",
+        IpFragMemory => "defrag memcap",
+        FlowTableFull => "flow memcap",
+        FlowCondemned | RuleFlow => "flow drop",
+        TcpMidstream => "stream midstream",
+        TcpFlagsInvalid | TcpNoAck | TcpAckInvalid | TcpOutOfWindow | TcpPawsOld
+        | TcpHandshakeInvalid | TcpRstInvalid | TcpFinInvalid => "stream error",
+        TcpOverlapConflict => "stream reassembly",
+        TcpUrgent => "stream urgent",
+        StreamMemory => "stream memcap",
+        Rule | RuleReject => "rules",
+        AppError => "applayer error",
+        // Suricata has no such drop; the exact word says it best.
+        _ => reason.name(),
+    }
+}

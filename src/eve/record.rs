@@ -1,0 +1,734 @@
+//! One event as one EVE line: which fields stand in it, and where their values come from.
+//!
+//! Field names and meanings are those of Suricata 8 (user guide, "EVE JSON format"); what is ours
+//! alone stands in the `sluice` object. Header fields are read from the copied packet bytes with
+//! checked access: bytes that are missing leave their fields out. Nothing here allocates.
+
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+
+use super::names::{self, Names};
+use super::text::{Address, Base64, Capped, Hex, Printable, Text, Timestamp};
+use super::{AlertInfo, Options};
+use crate::event::{AlertAction, Event, EventKind};
+use crate::packet::{Direction, FlowHandle, Kind, flag};
+
+/// Metadata pairs and references written per alert.
+const METADATA_MAX: usize = 64;
+/// Bits of a flow id: readers keep JSON numbers in doubles, so Suricata too uses 51.
+const FLOW_ID_BITS: u32 = 51;
+
+/// IP protocol numbers that EVE treats apart.
+mod protocol {
+    pub const ICMP: u8 = 1;
+    pub const TCP: u8 = 6;
+    pub const UDP: u8 = 17;
+    pub const ICMPV6: u8 = 58;
+    pub const SCTP: u8 = 132;
+}
+
+/// An EVE record. Field order is Suricata's.
+#[derive(Serialize, Default)]
+pub struct Record<'a> {
+    timestamp: Option<Text<Timestamp>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_iface: Option<Capped<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pcap_cnt: Option<u64>,
+    event_type: &'static str,
+    #[serde(skip_serializing_if = "<[u16]>::is_empty")]
+    vlan: &'a [u16],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src_ip: Option<Text<Address>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dest_ip: Option<Text<Address>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dest_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proto: Option<Protocol>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip_v: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icmp_type: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icmp_code: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pkt_src: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<Alert<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    direction: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drop: Option<Drop>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anomaly: Option<Anomaly>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow: Option<Flow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp: Option<Tcp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Text<Base64<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_printable: Option<Text<Printable<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packet: Option<Text<Base64<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packet_info: Option<PacketInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pcap_filename: Option<Capped<'a>>,
+    sluice: Sluice,
+}
+
+/// What only we say.
+#[derive(Serialize, Default)]
+struct Sluice {
+    lane: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    would_drop: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u32>,
+}
+
+/// `proto`: a name, or three digits.
+enum Protocol {
+    Name(&'static str),
+    Number(u8),
+}
+
+impl Serialize for Protocol {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Protocol::Name(name) => serializer.serialize_str(name),
+            Protocol::Number(number) => serializer.collect_str(&format_args!("{number:03}")),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Alert<'a> {
+    action: &'static str,
+    gid: u32,
+    signature_id: u32,
+    rev: u32,
+    signature: Capped<'a>,
+    category: Capped<'a>,
+    severity: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Endpoint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<Endpoint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    references: Option<References<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Metadata<'a>>,
+}
+
+#[derive(Serialize)]
+struct Endpoint {
+    ip: Text<Address>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+}
+
+type Pairs<'a> = &'a [(Box<str>, Box<str>)];
+
+/// References as one string each: the system's prefix and the id.
+struct References<'a>(Pairs<'a>);
+
+impl Serialize for References<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        for (system, id) in self.0.iter().take(METADATA_MAX) {
+            let (prefix, mark) = match &**system {
+                "url" => ("http://", ""),
+                other => (other, ","),
+            };
+            list.serialize_element(&Text(format_args!("{prefix}{mark}{id}")))?;
+        }
+        list.end()
+    }
+}
+
+/// Metadata as an object of lists: a key that stands several times has several values.
+struct Metadata<'a>(Pairs<'a>);
+
+impl Serialize for Metadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let pairs = self.0.get(..self.0.len().min(METADATA_MAX)).unwrap_or(&[]);
+        let mut map = serializer.serialize_map(None)?;
+        for (i, (key, _)) in pairs.iter().enumerate() {
+            if !pairs.iter().take(i).any(|(before, _)| before == key) {
+                map.serialize_entry(&Capped(key), &ValuesOf(key, pairs))?;
+            }
+        }
+        map.end()
+    }
+}
+
+struct ValuesOf<'a>(&'a str, Pairs<'a>);
+
+impl Serialize for ValuesOf<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let of_key = self.1.iter().filter(|(key, _)| **key == *self.0);
+        serializer.collect_seq(of_key.map(|(_, value)| Capped(value)))
+    }
+}
+
+/// Header fields of a dropped packet.
+#[derive(Serialize, Default)]
+struct Drop {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    len: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tos: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipid: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tc: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hoplimit: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flowlbl: Option<u32>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    tcp: Option<DropTcp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    udplen: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icmp_id: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icmp_seq: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct DropTcp {
+    tcpseq: u32,
+    tcpack: u32,
+    tcpwin: u16,
+    syn: bool,
+    ack: bool,
+    psh: bool,
+    rst: bool,
+    urg: bool,
+    fin: bool,
+    tcpres: u8,
+    tcpurgp: u16,
+}
+
+#[derive(Serialize)]
+struct Anomaly {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u8>,
+}
+
+/// The flow as of an alert, or at its end.
+#[derive(Serialize)]
+struct Flow {
+    pkts_toserver: u32,
+    pkts_toclient: u32,
+    bytes_toserver: u64,
+    bytes_toclient: u64,
+    start: Text<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src_ip: Option<Text<Address>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dest_ip: Option<Text<Address>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dest_port: Option<u16>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    end: Option<FlowEnd>,
+}
+
+#[derive(Serialize)]
+struct FlowEnd {
+    end: Text<Timestamp>,
+    age: u64,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bypass: Option<&'static str>,
+    reason: &'static str,
+    alerted: bool,
+}
+
+/// TCP of a flow: flags seen, in all and per direction, and the last state.
+#[derive(Serialize)]
+struct Tcp {
+    tcp_flags: Text<Hex>,
+    tcp_flags_ts: Text<Hex>,
+    tcp_flags_tc: Text<Hex>,
+    #[serde(flatten)]
+    seen: TcpFlags,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    state: &'static str,
+}
+
+/// The flags that were seen; one that was not is left out.
+struct TcpFlags(u8);
+
+impl Serialize for TcpFlags {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        const NAMES: [&str; 8] = ["fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr"];
+        let mut map = serializer.serialize_map(None)?;
+        for (bit, name) in NAMES.iter().enumerate() {
+            if self.0 >> bit & 1 != 0 {
+                map.serialize_entry(name, &true)?;
+            }
+        }
+        map.end()
+    }
+}
+
+#[derive(Serialize)]
+struct PacketInfo {
+    linktype: u16,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    linktype_name: &'static str,
+}
+
+/// Both ends of an event's packet or flow, source first.
+#[derive(Clone, Copy)]
+struct Ends {
+    addrs: Option<(Address, Address)>,
+    ports: Option<(u16, u16)>,
+}
+
+impl Ends {
+    fn swapped(self) -> Ends {
+        Ends {
+            addrs: self.addrs.map(|(src, dst)| (dst, src)),
+            ports: self.ports.map(|(src, dst)| (dst, src)),
+        }
+    }
+}
+
+/// The record of an event, and the signature that it names, if it names one.
+pub fn record<'a>(
+    event: &'a Event,
+    info: Option<AlertInfo<'a>>,
+    options: &'a Options,
+) -> Record<'a> {
+    let ends = ends(event);
+    let icmp = icmp_type_and_code(event);
+    let known_flow = event.flow.is_some();
+    let mut record = Record {
+        timestamp: Some(Text(Timestamp(event.time_ns))),
+        flow_id: known_flow.then(|| flow_id(event.flow, event.values.start_ns)),
+        in_iface: interface(event, options),
+        pcap_cnt: (event.order != 0).then_some(event.order),
+        event_type: event_type(event.kind),
+        vlan: vlans(event),
+        src_ip: ends.addrs.map(|(src, _)| Text(src)),
+        src_port: ends.ports.map(|(src, _)| src),
+        dest_ip: ends.addrs.map(|(_, dst)| Text(dst)),
+        dest_port: ends.ports.map(|(_, dst)| dst),
+        proto: proto(event),
+        ip_v: ip_version(event),
+        icmp_type: icmp.map(|(kind, _)| kind),
+        icmp_code: icmp.map(|(_, code)| code),
+        pcap_filename: options.pcap_filename.as_deref().map(Capped),
+        sluice: Sluice {
+            lane: event.lane,
+            would_drop: event.would_drop,
+            ..Sluice::default()
+        },
+        ..Record::default()
+    };
+    if event.kind != EventKind::Flow {
+        record.pkt_src = Some(names::packet_source(event.view));
+    }
+    match event.kind {
+        EventKind::Alert => alert_parts(&mut record, event, info, ends, options),
+        EventKind::Drop => drop_parts(&mut record, event, info, ends),
+        EventKind::Flow => flow_parts(&mut record, event, &options.names),
+        EventKind::Anomaly => record.anomaly = Some(anomaly(event, &options.names)),
+    }
+    record
+}
+
+/// `event_type` of a kind.
+pub fn event_type(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Alert => "alert",
+        EventKind::Drop => "drop",
+        EventKind::Flow => "flow",
+        EventKind::Anomaly => "anomaly",
+    }
+}
+
+fn alert_parts<'a>(
+    record: &mut Record<'a>,
+    event: &'a Event,
+    info: Option<AlertInfo<'a>>,
+    ends: Ends,
+    options: &'a Options,
+) {
+    record.alert = Some(alert(event, info, ends, options.references));
+    if event.flow.is_some() {
+        record.direction = Some(direction(event.direction));
+        let client_first = match event.direction {
+            Direction::ToServer => ends,
+            Direction::ToClient => ends.swapped(),
+        };
+        record.flow = Some(flow(event, Some(client_first), None));
+    }
+    if options.payload {
+        if !event.payload.is_empty() {
+            record.payload = Some(Text(Base64(&event.payload)));
+            record.payload_printable = Some(Text(Printable(&event.payload)));
+        }
+        record.stream = Some(u8::from(event.stream));
+    }
+    if options.packet && !event.packet.is_empty() {
+        // A view that starts at its IP header has no link layer (DLT_RAW).
+        let bare = event.l3 == 0 && event.view != Kind::Frame;
+        let linktype = if bare {
+            12
+        } else {
+            (options.names.link)(event.link)
+        };
+        record.packet = Some(Text(Base64(&event.packet)));
+        record.packet_info = Some(PacketInfo {
+            linktype,
+            linktype_name: names::link_name(linktype),
+        });
+    }
+    if let (true, Some(reason)) = (event.would_drop, event.reason) {
+        record.sluice.reason = Some(reason.name());
+    }
+}
+
+fn alert<'a>(
+    event: &Event,
+    info: Option<AlertInfo<'a>>,
+    ends: Ends,
+    references: bool,
+) -> Alert<'a> {
+    let blocked = event.kind == EventKind::Drop || event.action == AlertAction::Blocked;
+    let action = if blocked && !event.would_drop {
+        "blocked"
+    } else {
+        "allowed"
+    };
+    // A rule set that is gone leaves the alert without its words, not the log without the alert.
+    let info = info.unwrap_or_default();
+    let (source, target) = match (info.target, ends.addrs) {
+        (Some(at_destination), Some((src, dst))) => {
+            let end = |ip, port| Endpoint { ip: Text(ip), port };
+            let src = end(src, ends.ports.map(|(src, _)| src));
+            let dst = end(dst, ends.ports.map(|(_, dst)| dst));
+            if at_destination {
+                (Some(src), Some(dst))
+            } else {
+                (Some(dst), Some(src))
+            }
+        }
+        _ => (None, None),
+    };
+    Alert {
+        action,
+        gid: info.gid,
+        signature_id: info.sid,
+        rev: info.rev,
+        signature: Capped(info.msg),
+        category: Capped(info.category),
+        severity: info.severity,
+        source,
+        target,
+        references: (references && !info.references.is_empty())
+            .then_some(References(info.references)),
+        metadata: (!info.metadata.is_empty()).then_some(Metadata(info.metadata)),
+    }
+}
+
+fn drop_parts<'a>(
+    record: &mut Record<'a>,
+    event: &'a Event,
+    info: Option<AlertInfo<'a>>,
+    ends: Ends,
+) {
+    if event.flow.is_some() {
+        record.direction = Some(direction(event.direction));
+    }
+    if info.is_some() {
+        record.alert = Some(alert(event, info, ends, false));
+    }
+    let mut drop = drop_headers(event).unwrap_or_default();
+    drop.reason = event.reason.map(names::drop_reason);
+    record.drop = Some(drop);
+    record.sluice.reason = event.reason.map(|reason| reason.name());
+}
+
+fn drop_headers(event: &Event) -> Option<Drop> {
+    let ip = event.packet.get(usize::from(event.l3)..)?;
+    let mut drop = Drop::default();
+    if event.flags & flag::IPV4 != 0 {
+        drop.len = word(ip, 2);
+        drop.tos = ip.get(1).copied();
+        drop.ttl = ip.get(8).copied();
+        drop.ipid = word(ip, 4);
+    } else if event.flags & flag::IPV6 != 0 {
+        let first = long(ip, 0)?;
+        drop.len = word(ip, 4);
+        drop.tc = Some((first >> 20) as u8);
+        drop.hoplimit = ip.get(7).copied();
+        drop.flowlbl = Some(first & 0xf_ffff);
+    }
+    if let Some(l4) = transport(event) {
+        match event.protocol {
+            protocol::TCP => drop.tcp = drop_tcp(l4),
+            protocol::UDP => drop.udplen = word(l4, 4),
+            protocol::ICMP | protocol::ICMPV6 => {
+                drop.icmp_id = word(l4, 4);
+                drop.icmp_seq = word(l4, 6);
+            }
+            _ => {}
+        }
+    }
+    Some(drop)
+}
+
+fn drop_tcp(l4: &[u8]) -> Option<DropTcp> {
+    let flags = *l4.get(13)?;
+    let has = |bit: u8| flags >> bit & 1 != 0;
+    Some(DropTcp {
+        tcpseq: long(l4, 4)?,
+        tcpack: long(l4, 8)?,
+        tcpwin: word(l4, 14)?,
+        syn: has(1),
+        ack: has(4),
+        psh: has(3),
+        rst: has(2),
+        urg: has(5),
+        fin: has(0),
+        tcpres: l4.get(12)? & 0x0f,
+        tcpurgp: word(l4, 18)?,
+    })
+}
+
+fn flow_parts(record: &mut Record<'_>, event: &Event, names: &Names) {
+    let values = &event.values;
+    let state_name = (names.tcp_state)(values.tcp_state);
+    let end_reason = (names.end_reason)(values.end_reason);
+    let bypassed = event.flags & flag::BYPASS != 0;
+    let closed = event.protocol == protocol::TCP && matches!(state_name, "closed" | "time_wait");
+    let state = if bypassed {
+        "bypassed"
+    } else if closed || end_reason == "closed" {
+        "closed"
+    } else if event.flags & flag::ESTABLISHED != 0 {
+        "established"
+    } else {
+        "new"
+    };
+    record.sluice.end_reason = Some(end_reason);
+    record.flow = Some(flow(
+        event,
+        None,
+        Some(FlowEnd {
+            end: Text(Timestamp(values.last_ns)),
+            age: (values.last_ns / 1_000_000_000).saturating_sub(values.start_ns / 1_000_000_000),
+            state,
+            bypass: bypassed.then_some("local"),
+            reason: names::eve_end_reason(end_reason),
+            alerted: event.alerted,
+        }),
+    ));
+    if event.protocol == protocol::TCP {
+        let [to_server, to_client] = values.tcp_flags;
+        record.tcp = Some(Tcp {
+            tcp_flags: Text(Hex(to_server | to_client)),
+            tcp_flags_ts: Text(Hex(to_server)),
+            tcp_flags_tc: Text(Hex(to_client)),
+            seen: TcpFlags(to_server | to_client),
+            state: state_name,
+        });
+    }
+}
+
+fn flow(event: &Event, client_first: Option<Ends>, end: Option<FlowEnd>) -> Flow {
+    let [to_server, to_client] = event.values.packets;
+    let [bytes_to_server, bytes_to_client] = event.values.bytes;
+    let addrs = client_first.and_then(|ends| ends.addrs);
+    let ports = client_first.and_then(|ends| ends.ports);
+    Flow {
+        pkts_toserver: to_server,
+        pkts_toclient: to_client,
+        bytes_toserver: bytes_to_server,
+        bytes_toclient: bytes_to_client,
+        start: Text(Timestamp(event.values.start_ns)),
+        src_ip: addrs.map(|(src, _)| Text(src)),
+        dest_ip: addrs.map(|(_, dst)| Text(dst)),
+        src_port: ports.map(|(src, _)| src),
+        dest_port: ports.map(|(_, dst)| dst),
+        end,
+    }
+}
+
+/// Anomalies that decode finds are `decode`, those of TCP `stream`; a code without a name is given
+/// as its number.
+fn anomaly(event: &Event, names: &Names) -> Anomaly {
+    let name = (names.anomaly)(event.anomaly);
+    let kind = match name.split_once('.') {
+        _ if name.is_empty() => "unknown",
+        Some(("stream", _)) => "stream",
+        Some(("applayer" | "app-layer", _)) => "applayer",
+        _ => "decode",
+    };
+    Anomaly {
+        kind,
+        event: (!name.is_empty()).then_some(name),
+        code: name.is_empty().then_some(event.anomaly),
+    }
+}
+
+fn direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::ToServer => "to_server",
+        Direction::ToClient => "to_client",
+    }
+}
+
+fn interface<'a>(event: &Event, options: &'a Options) -> Option<Capped<'a>> {
+    let name = options.interfaces.get(usize::from(event.port))?;
+    (!name.is_empty()).then_some(Capped(name))
+}
+
+fn vlans(event: &Event) -> &[u16] {
+    event
+        .vlans
+        .get(..usize::from(event.vlan_count))
+        .unwrap_or(&event.vlans)
+}
+
+fn ip_version(event: &Event) -> Option<u8> {
+    if event.flags & flag::IPV4 != 0 {
+        Some(4)
+    } else if event.flags & flag::IPV6 != 0 {
+        Some(6)
+    } else {
+        None
+    }
+}
+
+fn proto(event: &Event) -> Option<Protocol> {
+    if event.flags & flag::ARP != 0 {
+        return Some(Protocol::Name("ARP"));
+    }
+    ip_version(event)?;
+    Some(match names::protocol(event.protocol) {
+        Some(name) => Protocol::Name(name),
+        None => Protocol::Number(event.protocol),
+    })
+}
+
+/// Whether `packet` holds the headers of what the event is about.
+fn has_headers(event: &Event) -> bool {
+    !matches!(event.view, Kind::Stream | Kind::FlowEnd) && !event.packet.is_empty()
+}
+
+fn transport(event: &Event) -> Option<&[u8]> {
+    if event.flags & flag::TRANSPORT == 0 || !has_headers(event) {
+        return None;
+    }
+    event.packet.get(usize::from(event.l4)..)
+}
+
+fn icmp_type_and_code(event: &Event) -> Option<(u8, u8)> {
+    if !matches!(event.protocol, protocol::ICMP | protocol::ICMPV6) {
+        return None;
+    }
+    match transport(event)? {
+        [kind, code, ..] => Some((*kind, *code)),
+        _ => None,
+    }
+}
+
+/// Source and destination. Addresses come from the packet's own header where it is at hand, since
+/// an ICMP error has the tuple of the packet it quotes and a fragment has none; else from the tuple.
+fn ends(event: &Event) -> Ends {
+    let v4 = event.flags & flag::IPV4 != 0;
+    let with_tuple = event.flags & flag::NO_FLOW == 0;
+    let reversed = event.flags & flag::REVERSED != 0;
+    let tuple = &event.tuple;
+    let of_tuple = || {
+        let a = Address::of(&tuple.a_addr, v4);
+        let b = Address::of(&tuple.b_addr, v4);
+        with_tuple.then_some(if reversed { (b, a) } else { (a, b) })
+    };
+    let addrs = ip_version(event).and_then(|_| header_addresses(event, v4).or_else(of_tuple));
+    let has_ports = matches!(
+        event.protocol,
+        protocol::TCP | protocol::UDP | protocol::SCTP
+    );
+    let ports = if with_tuple {
+        Some((tuple.a_port, tuple.b_port)).map(|(a, b)| if reversed { (b, a) } else { (a, b) })
+    } else {
+        transport(event).and_then(|l4| Some((word(l4, 0)?, word(l4, 2)?)))
+    };
+    let ends = Ends {
+        addrs,
+        ports: ports.filter(|_| has_ports && addrs.is_some()),
+    };
+    // The end of a flow is told from the client's side.
+    if event.kind == EventKind::Flow && event.direction == Direction::ToClient {
+        ends.swapped()
+    } else {
+        ends
+    }
+}
+
+fn header_addresses(event: &Event, v4: bool) -> Option<(Address, Address)> {
+    if !has_headers(event) {
+        return None;
+    }
+    let ip = event.packet.get(usize::from(event.l3)..)?;
+    if v4 {
+        let src = ip.get(12..16)?.try_into().ok()?;
+        let dst = ip.get(16..20)?.try_into().ok()?;
+        Some((Address::V4(src), Address::V4(dst)))
+    } else {
+        let src = ip.get(8..24)?.try_into().ok()?;
+        let dst = ip.get(24..40)?.try_into().ok()?;
+        Some((Address::V6(src), Address::V6(dst)))
+    }
+}
+
+/// A number for a flow: the same for all of its events, another for the next flow in its slot and
+/// after a restart. Never 0. The mixer is splitmix64's (Steele, Lea, Flood 2014).
+pub fn flow_id(flow: FlowHandle, start_ns: u64) -> u64 {
+    let mut z =
+        (u64::from(flow.slot) << 32 | u64::from(flow.generation)) ^ start_ns.rotate_left(17);
+    z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ z >> 31) & ((1 << FLOW_ID_BITS) - 1)).max(1)
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u16> {
+    let two = bytes.get(at..at.checked_add(2)?)?.try_into().ok()?;
+    Some(u16::from_be_bytes(two))
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<u32> {
+    let four = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
+    Some(u32::from_be_bytes(four))
+}
