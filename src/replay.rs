@@ -236,14 +236,9 @@ impl Session {
 
     /// Runs to the end and gives each event to `sink`, on this thread. `tick` is called now and
     /// then (progress bar, signals).
-    pub fn run(mut self, mut sink: impl FnMut(&Event), mut tick: impl FnMut()) -> Outcome {
-        let counters = self.counters();
+    pub fn run(self, mut sink: impl FnMut(&Event), mut tick: impl FnMut()) -> Outcome {
         let queues = self.events();
-        let started = Instant::now();
-        let threads = self.engine.start();
-        loop {
-            // Whether all have ended must be known before the last look at the queues.
-            let ended = threads.iter().all(std::thread::JoinHandle::is_finished);
+        self.run_while(move || {
             let mut taken = 0;
             for queue in &queues {
                 while let Some(event) = queue.take() {
@@ -253,10 +248,31 @@ impl Session {
                 }
             }
             tick();
-            if ended && taken == 0 {
+            taken
+        })
+    }
+
+    /// Runs to the end while somebody else (the event writer) takes the events.
+    pub fn run_detached(self, mut tick: impl FnMut()) -> Outcome {
+        self.run_while(move || {
+            tick();
+            0
+        })
+    }
+
+    /// Runs; `work` is called until the workers have ended and it has nothing to do.
+    fn run_while(mut self, mut work: impl FnMut() -> usize) -> Outcome {
+        let counters = self.counters();
+        let started = Instant::now();
+        let threads = self.engine.start();
+        loop {
+            // Whether all have ended must be known before the last look at the queues.
+            let ended = threads.iter().all(std::thread::JoinHandle::is_finished);
+            let done = work();
+            if ended && done == 0 {
                 break;
             }
-            if taken == 0 {
+            if done == 0 {
                 std::thread::sleep(Duration::from_micros(50));
             }
         }

@@ -1,0 +1,207 @@
+//! `sluice replay`: captures through the engine, and a summary of what became of every packet.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::rules::{self, Wanted};
+use super::{EngineArgs, Failure, exit, pair};
+use crate::config::Mode;
+use crate::counters::Counter;
+use crate::eve::{Options as EveOptions, Target, Writer};
+use crate::port::capture::spread::Spread;
+use crate::replay::{Options, Outcome, ReplayError, Session, cores};
+
+/// A progress bar is shown for captures of at least this many bytes.
+const PROGRESS_FROM_BYTES: u64 = 64 << 20;
+
+/// Arguments of `sluice replay`.
+#[derive(Args)]
+pub struct ReplayArgs {
+    /// Captures, in order (pcap or pcapng).
+    pub captures: Vec<PathBuf>,
+    /// A capture, as Suricata's users write it.
+    #[arg(short = 'r', value_name = "CAPTURE")]
+    pub read: Vec<PathBuf>,
+    /// Folder for eve.json.
+    #[arg(short = 'l', long = "log-dir", value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+    /// Be the gate: drop what the rules drop (default: watch).
+    #[arg(long, alias = "simulate-ips")]
+    pub inline: bool,
+    /// Write what would be forwarded to a capture (.pcap or .pcapng).
+    #[arg(long, value_name = "OUT")]
+    pub write: Option<PathBuf>,
+    /// Lanes.
+    #[arg(long, default_value_t = 1)]
+    pub lanes: usize,
+    /// How packets come to lanes: first, hash, round-robin, asymmetric.
+    #[arg(long, default_value = "hash")]
+    pub spread: String,
+    /// Lanes run freely instead of merging by capture order.
+    #[arg(long)]
+    pub free: bool,
+    /// Pin workers to cores.
+    #[arg(long)]
+    pub pin: bool,
+    /// Summary as text or json.
+    #[arg(long, default_value = "text")]
+    pub format: String,
+    /// Alerts carry the payload (and payload_printable).
+    #[arg(long)]
+    pub payload: bool,
+    /// Exit 1 if there was any alert or drop.
+    #[arg(long)]
+    pub fail_on_alert: bool,
+    /// Rules and settings.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+fn spread(text: &str) -> Result<Spread, Failure> {
+    Ok(match text {
+        "first" => Spread::First,
+        "hash" => Spread::Pair,
+        "round-robin" => Spread::RoundRobin,
+        "asymmetric" => Spread::Directional,
+        other => {
+            return Err(Failure::new(
+                exit::USAGE,
+                format!("--spread {other}\n [hint] one of first, hash, round-robin, asymmetric"),
+            ));
+        }
+    })
+}
+
+fn wanted(args: &EngineArgs) -> Result<Wanted, Failure> {
+    let variables = args
+        .vars
+        .iter()
+        .map(|text| pair(text, "--var").map(|(k, v)| (k.to_string(), v.to_string())))
+        .collect::<Result<_, _>>()?;
+    Ok(Wanted { files: args.rules.clone(), variables, skip_bad: args.skip_bad_rules })
+}
+
+fn fail(error: &ReplayError) -> Failure {
+    let code = match error {
+        ReplayError::Capture(_) => exit::INPUT,
+        ReplayError::Build(_) => exit::CONFIG,
+        ReplayError::Usage(_) => exit::USAGE,
+    };
+    Failure::new(code, error)
+}
+
+/// Runs `sluice replay`.
+///
+/// # Errors
+/// Usage, settings, rules or input that cannot be used; the exit code says which.
+pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
+    let captures: Vec<PathBuf> = args.captures.iter().chain(&args.read).cloned().collect();
+    if captures.is_empty() {
+        return Err(Failure::new(
+            exit::USAGE,
+            "no capture\n [hint] sluice replay FILE... -S RULES -l LOGDIR",
+        ));
+    }
+    let config = args.engine.config(args.inline)?;
+    for ignored in &config.ignored {
+        eprintln!("note: setting {ignored} means nothing here and was passed over");
+    }
+    let inline = config.mode == Mode::Inline;
+    let loaded = rules::load(&wanted(&args.engine)?, &config)?;
+    loaded.report();
+    let options = Options {
+        config,
+        layout: args.engine.layout()?,
+        lanes: args.lanes,
+        burst_max: args.engine.burst,
+        spread: spread(&args.spread)?,
+        ordered: !args.free,
+        write: args.write.clone(),
+        cores: if args.pin { cores() } else { Vec::new() },
+        key: 0,
+    };
+    let session =
+        Session::open(&captures, options, Arc::clone(&loaded.ruleset)).map_err(|e| fail(&e))?;
+    let control = match args.engine.metrics {
+        Some(address) => Some(super::metrics::serve(address, session.counters(), &loaded)?),
+        None => None,
+    };
+    let writer = writer(args, &captures, &session, &loaded)?;
+    let bar = progress(session.bytes_total);
+    let position = Arc::clone(&session.position);
+    let tick = || bar.set_position(position.load(Ordering::Relaxed));
+    let outcome = match &writer {
+        Some(_) => session.run_detached(tick),
+        None => session.run(|_| {}, tick),
+    };
+    bar.finish_and_clear();
+    let lines = writer.map(|writer| writer.stop());
+    drop(control);
+    super::summary::print(&outcome, inline, &args.format);
+    if let Some(handle) = lines {
+        let counters = handle.counters();
+        eprintln!("eve.json: {} lines", counters.sink.lines());
+    }
+    finish(args, &outcome)
+}
+
+/// The event writer, where a log folder is wanted.
+fn writer(
+    args: &ReplayArgs,
+    captures: &[PathBuf],
+    session: &Session,
+    loaded: &rules::Loaded,
+) -> Result<Option<Writer>, Failure> {
+    let Some(dir) = &args.log_dir else { return Ok(None) };
+    let fail = |what: &std::path::Path, error: std::io::Error| {
+        Failure::new(
+            exit::INPUT,
+            format!("{}: {error}\n [hint] -l names a folder that can be written", what.display()),
+        )
+    };
+    std::fs::create_dir_all(dir).map_err(|error| fail(dir, error))?;
+    let path = dir.join("eve.json");
+    // A replay is a new story: what an earlier one left does not belong to it.
+    if path.is_file() {
+        std::fs::remove_file(&path).map_err(|error| fail(&path, error))?;
+    }
+    let mut options = EveOptions::new(Target::Path(path.clone()));
+    options.payload = args.payload;
+    options.pcap_filename = match captures {
+        [one] => Some(one.display().to_string()),
+        _ => None,
+    };
+    options.names = super::eve_names();
+    let writer = Writer::start(session.events(), loaded.info(), options);
+    writer.map(Some).map_err(|error| fail(&path, error))
+}
+
+fn progress(bytes: u64) -> ProgressBar {
+    if bytes < PROGRESS_FROM_BYTES {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+    let bar = ProgressBar::new(bytes);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// Faults that came up on the way, and the exit code.
+fn finish(args: &ReplayArgs, outcome: &Outcome) -> Result<u8, Failure> {
+    if let Some(error) = &outcome.write_error {
+        return Err(Failure::new(exit::INPUT, error));
+    }
+    if !outcome.capture_errors.is_empty() {
+        let all: Vec<String> = outcome.capture_errors.iter().map(ToString::to_string).collect();
+        return Err(Failure::new(exit::INPUT, all.join("\n")));
+    }
+    let noted = outcome.total(Counter::Alerts) + outcome.total(Counter::PacketsDropped);
+    let findings = args.fail_on_alert && noted > 0;
+    Ok(if findings { exit::FINDINGS } else { exit::OK })
+}
