@@ -10,6 +10,7 @@ pub mod matcher;
 pub mod memory;
 pub mod packet;
 pub mod port;
+pub mod queue;
 pub mod reason;
 pub mod rules;
 pub mod time;
