@@ -1,0 +1,328 @@
+//! Detection on one packet: who is proposed, who is checked, what a match sets.
+//!
+//! Stream bytes take the same way in streams.rs; what hits mean is arbiter.rs's.
+
+use super::header::{self, Packet};
+use super::program::{FACT_ESTABLISHED, FACT_FLOW, FACT_PAYLOAD, Group, Program, Rule};
+use super::state::{self, int_holds};
+use super::verify::{Outcome, View};
+use super::{CANDIDATES_MAX, DetectionAccess, FlowMark, HITS_MAX, Hit, MatchStage};
+use crate::counters::Counter;
+use crate::event::Emit;
+use crate::packet::{Context, Direction, Kind, flag};
+use crate::rules::signature::{BitCommand, Signature, StateTest};
+
+/// Bit of a candidate that is to be looked for in the packet (else in the stream).
+pub(super) const IN_PACKET: u64 = 1;
+
+/// Cheap facts of a packet, `FACT_*`.
+pub(super) fn facts(context: &Context, payload: bool) -> u8 {
+    let mut facts = 0;
+    if payload {
+        facts |= FACT_PAYLOAD;
+    }
+    if context.flow.is_some() {
+        facts |= FACT_FLOW;
+    }
+    if context.has(flag::ESTABLISHED) {
+        facts |= FACT_ESTABLISHED;
+    }
+    facts
+}
+
+impl<D: DetectionAccess> MatchStage<D> {
+    /// Finds all hits of a packet; `hits` holds them afterwards.
+    pub(super) fn inspect(
+        &mut self,
+        context: &Context,
+        bytes: &[u8],
+        mark: &mut FlowMark,
+        emit: &Emit,
+    ) {
+        let program = std::sync::Arc::clone(&self.program);
+        for code in context.noted() {
+            for signature in program.for_anomaly(*code) {
+                self.propose(*signature, IN_PACKET);
+            }
+        }
+        // A packet that decode or flow dropped is told by its anomalies only.
+        if context.has(flag::DECIDED) {
+            return self.evaluate(&program, context, bytes, mark, None, emit);
+        }
+        let group = program.group(context);
+        if let Some(group) = group.filter(|_| context.kind != Kind::Stream) {
+            self.propose_packet(&program, group, context, bytes, emit);
+        }
+        let streams = group.is_some_and(Group::wants_stream)
+            && (context.has(flag::STREAM) || context.kind == Kind::Stream);
+        match group {
+            Some(group) if streams => self.stream(&program, group, context, bytes, mark, emit),
+            _ => self.evaluate(&program, context, bytes, mark, None, emit),
+        }
+    }
+
+    pub(super) fn propose(&mut self, signature: u32, view: u64) {
+        if self.candidates.len() < CANDIDATES_MAX {
+            self.candidates.push(u64::from(signature) << 1 | view);
+        } else {
+            self.over += 1;
+        }
+    }
+
+    fn propose_packet(
+        &mut self,
+        program: &Program,
+        group: &Group,
+        context: &Context,
+        bytes: &[u8],
+        emit: &Emit,
+    ) {
+        let is_ip = context.flags & (flag::IPV4 | flag::IPV6) != 0;
+        let once = context.has(flag::FIRST_OF_DIRECTION) || !context.flow.is_some();
+        if is_ip && once && !program.ip_only.is_empty() {
+            program
+                .ip_only
+                .propose(context.src_addr(), context.dst_addr(), |signature| {
+                    self.propose(signature, IN_PACKET);
+                });
+        }
+        let payload = context.payload_of(bytes);
+        let facts = facts(context, !payload.is_empty());
+        // Bytes that the stream did not take are looked at by stream signatures as well.
+        let alone = context.has(flag::STREAM_NONE) || !context.flow.is_some();
+        if !payload.is_empty() {
+            group
+                .packet
+                .scan(payload, |signature, _| self.propose(signature, IN_PACKET));
+            emit.counters
+                .add(Counter::PrefilterBytes, payload.len() as u64);
+            if alone {
+                group
+                    .stream
+                    .scan(payload, |signature, _| self.propose(signature, IN_PACKET));
+            }
+        }
+        let always = group.packet_always.iter();
+        let stream = if alone { &*group.stream_always } else { &[] };
+        for signature in always.chain(stream) {
+            let needed = program.rule(*signature).map_or(0, |(_, rule)| rule.facts);
+            if needed & facts == needed {
+                self.propose(*signature, IN_PACKET);
+            }
+        }
+    }
+
+    /// Checks the candidates in the order of evaluation. `window` is the stream window that
+    /// candidates of the stream refer to, with the direction's end known or not.
+    pub(super) fn evaluate(
+        &mut self,
+        program: &Program,
+        context: &Context,
+        bytes: &[u8],
+        mark: &mut FlowMark,
+        window: Option<(u32, bool)>,
+        emit: &Emit,
+    ) {
+        self.candidates.sort_unstable();
+        self.candidates.dedup();
+        emit.counters
+            .add(Counter::Candidates, self.candidates.len() as u64);
+        let packet = Packet { context, bytes };
+        for at in 0..self.candidates.len() {
+            let candidate = self.candidates.get(at).copied().unwrap_or(0);
+            let index = (candidate >> 1) as u32;
+            let Some((signature, rule)) = program.rule(index) else {
+                continue;
+            };
+            if !rule.runs || self.hits.iter().any(|hit| hit.signature == index) {
+                continue;
+            }
+            if !header::fits(signature, &packet)
+                || !header::tests_hold(&signature.packet, &packet)
+                || !self.state_holds(signature, context, mark)
+                || !self.headers_hold(rule, &packet)
+            {
+                continue;
+            }
+            let in_stream = candidate & IN_PACKET == 0;
+            let holds = match window {
+                Some((window, end)) if in_stream => self.holds_in(window, index, rule, end),
+                _ if in_stream => false,
+                _ => self.holds_in_packet(rule, &packet),
+            };
+            if holds {
+                let window = window.map_or(state::NONE, |(window, _)| window);
+                let hit = Hit {
+                    signature: index,
+                    stream: in_stream,
+                    window: if in_stream { window } else { state::NONE },
+                    direction: context.direction,
+                };
+                self.hit(hit, signature, context, mark);
+            }
+        }
+        self.candidates.clear();
+    }
+
+    fn holds_in_packet(&mut self, rule: &Rule, packet: &Packet) -> bool {
+        if rule.payload.is_empty() {
+            return true;
+        }
+        // Bytes of a stream that has no window are looked at as they come.
+        let payload = match packet.context.kind {
+            Kind::Stream => packet.bytes,
+            _ => packet.payload(),
+        };
+        !payload.is_empty()
+            && self.scratch.verify(&rule.payload, &View::whole(payload)) == Outcome::Match
+    }
+
+    fn headers_hold(&mut self, rule: &Rule, packet: &Packet) -> bool {
+        rule.headers.iter().all(|(buffer, steps)| {
+            header::buffer(buffer, packet).is_some_and(|data| {
+                self.scratch.verify(steps, &View::whole(data)) == Outcome::Match
+            })
+        })
+    }
+
+    /// Whether the state that a signature reads is as it wants.
+    fn state_holds(&mut self, signature: &Signature, context: &Context, mark: &FlowMark) -> bool {
+        signature.state.iter().all(|test| match test {
+            StateTest::Flowbit { command, bits } => {
+                let any = bits.iter().any(|bit| self.slabs.bit(mark.slab, *bit));
+                read_holds(*command, any, context.flow.is_some())
+            }
+            StateTest::Flowint {
+                name,
+                operator,
+                value,
+            } => {
+                let Some(value) = self.operand(*value, mark) else {
+                    return false;
+                };
+                context.flow.is_some()
+                    && int_holds(*operator, self.slabs.int(mark.slab, *name), value)
+            }
+            StateTest::HostBit {
+                command: command @ (BitCommand::IsSet | BitCommand::IsNotSet),
+                bit,
+                track,
+                ..
+            } => {
+                self.wait(context);
+                let set = self.shared.bit(*bit, *track, context);
+                read_holds(*command, set, true)
+            }
+            StateTest::HostBit { .. } => true,
+        })
+    }
+
+    fn operand(&self, value: Result<u32, u32>, mark: &FlowMark) -> Option<u32> {
+        match value {
+            Ok(literal) => Some(literal),
+            Err(name) => self.slabs.int(mark.slab, name),
+        }
+    }
+
+    pub(super) fn wait(&mut self, context: &Context) {
+        if !self.waited {
+            self.turn.wait_turn(context.order);
+            self.waited = true;
+        }
+    }
+
+    /// Notes a hit and sets what the signature sets; later signatures of the packet see it.
+    pub(super) fn hit(
+        &mut self,
+        hit: Hit,
+        signature: &Signature,
+        context: &Context,
+        mark: &mut FlowMark,
+    ) {
+        if self.hits.len() >= HITS_MAX {
+            self.over += 1;
+            return;
+        }
+        self.hits.push(hit);
+        for test in &signature.state {
+            self.write_state(test, hit.direction, context, mark);
+        }
+    }
+
+    fn write_state(
+        &mut self,
+        test: &StateTest,
+        direction: Direction,
+        context: &Context,
+        mark: &mut FlowMark,
+    ) {
+        match test {
+            StateTest::Flowbit {
+                command: command @ (BitCommand::Set | BitCommand::Unset | BitCommand::Toggle),
+                bits,
+            } => {
+                let Some(slab) = self.slab(mark, context) else {
+                    return;
+                };
+                for bit in bits {
+                    let value = written(*command, self.slabs.bit(slab, *bit));
+                    self.slabs.set_bit(slab, *bit, value);
+                }
+            }
+            StateTest::Flowint {
+                name,
+                operator,
+                value,
+            } => {
+                let Some(value) = self.operand(*value, mark) else {
+                    return;
+                };
+                if let Some(slab) = self.slab(mark, context) {
+                    self.slabs.update_int(slab, *name, *operator, value);
+                }
+            }
+            StateTest::HostBit {
+                command: command @ (BitCommand::Set | BitCommand::Unset | BitCommand::Toggle),
+                bit,
+                track,
+                expire,
+            } => {
+                self.wait(context);
+                let track = turned(*track, direction != context.direction);
+                let value = written(*command, self.shared.bit(*bit, track, context));
+                let done = self.shared.set_bit(*bit, track, context, *expire, value);
+                self.lost += u64::from(done.is_err());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A track as seen from a packet of the opposite direction.
+pub(super) fn turned(
+    track: crate::rules::signature::Track,
+    opposite: bool,
+) -> crate::rules::signature::Track {
+    use crate::rules::signature::Track;
+    match track {
+        Track::Source if opposite => Track::Destination,
+        Track::Destination if opposite => Track::Source,
+        other => other,
+    }
+}
+
+fn read_holds(command: BitCommand, set: bool, can: bool) -> bool {
+    match command {
+        BitCommand::IsSet => can && set,
+        BitCommand::IsNotSet => !set,
+        _ => true,
+    }
+}
+
+fn written(command: BitCommand, old: bool) -> bool {
+    match command {
+        BitCommand::Set => true,
+        BitCommand::Toggle => !old,
+        _ => false,
+    }
+}

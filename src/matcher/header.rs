@@ -1,0 +1,473 @@
+//! What a packet's headers say of a signature: protocol, addresses, ports, the flow keyword, and
+//! header keywords. Fields are read from the frame by the offsets that decode found; a field that
+//! is not there never matches. Nothing here looks at payload.
+
+use crate::packet::{Context, Direction, Kind, flag};
+use crate::rules::signature::{
+    Buffer, Compare, FlowKeyword, Header, PacketTest, Protocol, Signature,
+};
+
+const PROTOCOL_ICMP: u8 = 1;
+const PROTOCOL_TCP: u8 = 6;
+const PROTOCOL_UDP: u8 = 17;
+const PROTOCOL_ICMPV6: u8 = 58;
+const PROTOCOL_SCTP: u8 = 132;
+
+/// A packet, as header tests see it.
+#[derive(Clone, Copy)]
+pub struct Packet<'a> {
+    /// What the stages know.
+    pub context: &'a Context,
+    /// The bytes that its offsets refer to.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Packet<'a> {
+    fn is_ip(&self) -> bool {
+        self.context.flags & (flag::IPV4 | flag::IPV6) != 0
+    }
+
+    fn l3(&self) -> &'a [u8] {
+        self.bytes
+            .get(usize::from(self.context.l3)..)
+            .unwrap_or(&[])
+    }
+
+    /// Transport bytes of that protocol; empty where the packet has none.
+    fn l4(&self, protocol: u8) -> &'a [u8] {
+        if self.context.protocol != protocol || !self.context.has(flag::TRANSPORT) {
+            return &[];
+        }
+        self.bytes
+            .get(usize::from(self.context.l4)..)
+            .unwrap_or(&[])
+    }
+
+    /// The payload of the packet.
+    pub fn payload(&self) -> &'a [u8] {
+        self.context.payload_of(self.bytes)
+    }
+
+    fn ports(&self) -> Option<(u16, u16)> {
+        let ported = matches!(
+            self.context.protocol,
+            PROTOCOL_TCP | PROTOCOL_UDP | PROTOCOL_SCTP
+        );
+        (ported && (self.context.has(flag::TRANSPORT) || self.context.kind == Kind::Stream))
+            .then(|| (self.context.src_port(), self.context.dst_port()))
+    }
+}
+
+fn byte(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at).map(|byte| u64::from(*byte))
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    let pair = bytes.get(at..at + 2)?;
+    Some(u64::from(u16::from_be_bytes(pair.try_into().ok()?)))
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<u64> {
+    let four = bytes.get(at..at + 4)?;
+    Some(u64::from(u32::from_be_bytes(four.try_into().ok()?)))
+}
+
+/// Whether the header of the rule and its flow keyword fit the packet.
+pub fn fits(signature: &Signature, packet: &Packet) -> bool {
+    let flow_fits = match &signature.flow {
+        Some(flow) => flow_fits(flow, packet.context),
+        None => true,
+    };
+    flow_fits && protocol_fits(&signature.header.protocol, packet) && {
+        let header = &signature.header;
+        ports_fit(header, packet) && addresses_fit(header, packet)
+    }
+}
+
+fn flow_fits(flow: &FlowKeyword, context: &Context) -> bool {
+    let established = context.has(flag::ESTABLISHED);
+    let rebuilt = context.has(flag::REBUILT);
+    context.flow.is_some()
+        && (!flow.to_server || context.direction == Direction::ToServer)
+        && (!flow.to_client || context.direction == Direction::ToClient)
+        && (!flow.established || established)
+        && (!flow.not_established || !established)
+        && (!flow.only_frag || rebuilt)
+        && (!flow.no_frag || !rebuilt)
+}
+
+fn protocol_fits(protocol: &Protocol, packet: &Packet) -> bool {
+    let context = packet.context;
+    let is = |number: u8| packet.is_ip() && context.protocol == number;
+    match protocol {
+        Protocol::Ip => packet.is_ip(),
+        Protocol::Ipv4 => context.has(flag::IPV4),
+        Protocol::Ipv6 => context.has(flag::IPV6),
+        Protocol::Tcp | Protocol::TcpPacket | Protocol::TcpStream => is(PROTOCOL_TCP),
+        Protocol::Udp => is(PROTOCOL_UDP),
+        Protocol::Icmp => is(PROTOCOL_ICMP) || is(PROTOCOL_ICMPV6),
+        Protocol::Icmpv4 => is(PROTOCOL_ICMP),
+        Protocol::Icmpv6 => is(PROTOCOL_ICMPV6),
+        Protocol::Sctp => is(PROTOCOL_SCTP),
+        Protocol::Number(number) => is(*number),
+        Protocol::Arp => context.has(flag::ARP),
+        Protocol::Ether => !packet.is_ip(),
+        Protocol::PacketHeader => true,
+        Protocol::App(_) => false,
+    }
+}
+
+fn ports_fit(header: &Header, packet: &Packet) -> bool {
+    if header.src_port.any && header.dst_port.any {
+        return true;
+    }
+    packet.ports().is_some_and(|(src_port, dst_port)| {
+        header.src_port.contains(src_port) && header.dst_port.contains(dst_port)
+    })
+}
+
+fn addresses_fit(header: &Header, packet: &Packet) -> bool {
+    if header.src_addr.any && header.dst_addr.any {
+        return true;
+    }
+    packet.is_ip()
+        && header.src_addr.contains(packet.context.src_addr())
+        && header.dst_addr.contains(packet.context.dst_addr())
+}
+
+/// Whether all header keywords hold.
+pub fn tests_hold(tests: &[PacketTest], packet: &Packet) -> bool {
+    tests.iter().all(|test| holds(test, packet))
+}
+
+fn with(compare: &Compare, value: Option<u64>) -> bool {
+    value.is_some_and(|value| compare.test(value))
+}
+
+fn holds(test: &PacketTest, packet: &Packet) -> bool {
+    let context = packet.context;
+    match test {
+        PacketTest::PayloadSize(compare) => {
+            context.kind != Kind::Stream && compare.test(u64::from(context.payload_length))
+        }
+        PacketTest::Anomaly(code) => context.noted().contains(code),
+        PacketTest::SameIp => packet.is_ip() && context.src_addr() == context.dst_addr(),
+        PacketTest::VlanId { compare, layer } => vlan_holds(compare, *layer, context),
+        PacketTest::VlanLayers(compare) => compare.test(u64::from(context.vlan_count)),
+        PacketTest::Checksum { which, valid } => checksum_holds(which, *valid, packet),
+        PacketTest::StreamSize { side, compare } => {
+            let [server, client] = [
+                context.values.stream_bytes[1],
+                context.values.stream_bytes[0],
+            ];
+            context.protocol == PROTOCOL_TCP
+                && context.flow.is_some()
+                && sides_hold(*side, compare, u64::from(server), u64::from(client))
+        }
+        PacketTest::FlowAge(compare) => {
+            let age = context.time_ns.saturating_sub(context.values.start_ns);
+            context.flow.is_some() && compare.test(age / 1_000_000_000)
+        }
+        PacketTest::FlowPackets { side, compare } => {
+            let [to_server, to_client] = context.values.packets;
+            let [to_server, to_client] = [u64::from(to_server), u64::from(to_client)];
+            context.flow.is_some() && ways_hold(*side, compare, to_server, to_client)
+        }
+        PacketTest::FlowBytes { side, compare } => {
+            let [to_server, to_client] = context.values.bytes;
+            context.flow.is_some() && ways_hold(*side, compare, to_server, to_client)
+        }
+        PacketTest::AppProtocol { .. } => false,
+        _ => ip_holds(test, packet) || transport_holds(test, packet),
+    }
+}
+
+fn sides_hold(side: u8, compare: &Compare, server: u64, client: u64) -> bool {
+    match side {
+        0 => compare.test(server),
+        1 => compare.test(client),
+        2 => compare.test(server) && compare.test(client),
+        _ => compare.test(server) || compare.test(client),
+    }
+}
+
+fn ways_hold(side: u8, compare: &Compare, to_server: u64, to_client: u64) -> bool {
+    match side {
+        0 => compare.test(to_server),
+        1 => compare.test(to_client),
+        2 => compare.test(to_server) || compare.test(to_client),
+        _ => compare.test(to_server.saturating_add(to_client)),
+    }
+}
+
+fn vlan_holds(compare: &Compare, layer: Option<i8>, context: &Context) -> bool {
+    let count = usize::from(context.vlan_count).min(context.vlans.len());
+    let ids = context.vlans.get(..count).unwrap_or(&[]);
+    match layer {
+        None => ids.iter().any(|id| compare.test(u64::from(*id))),
+        Some(layer) => {
+            let at = if layer < 0 {
+                count.checked_sub(usize::from(layer.unsigned_abs()))
+            } else {
+                Some(layer as usize)
+            };
+            with(
+                compare,
+                at.and_then(|at| ids.get(at)).map(|id| u64::from(*id)),
+            )
+        }
+    }
+}
+
+fn ip_holds(test: &PacketTest, packet: &Packet) -> bool {
+    let v4 = packet.context.has(flag::IPV4);
+    let v6 = packet.context.has(flag::IPV6);
+    let header = packet.l3();
+    let of_v4 = |value: Option<u64>| if v4 { value } else { None };
+    match test {
+        PacketTest::Ttl(compare) if v4 => with(compare, byte(header, 8)),
+        PacketTest::Ttl(compare) if v6 => with(compare, byte(header, 7)),
+        PacketTest::Tos(compare) => with(compare, of_v4(byte(header, 1))),
+        PacketTest::IpId(compare) => with(compare, of_v4(word(header, 4))),
+        PacketTest::IpProtocol(compare) => {
+            (v4 || v6) && compare.test(u64::from(packet.context.protocol))
+        }
+        PacketTest::FragBits { bits, modifier } => {
+            let word = of_v4(byte(header, 6));
+            word.is_some_and(|high| bits_hold(high as u8 >> 5, *bits, *modifier))
+        }
+        PacketTest::FragOffset(compare) => {
+            with(compare, of_v4(word(header, 6)).map(|word| word & 0x1fff))
+        }
+        PacketTest::IpOption(name) => v4 && option_there(header, name),
+        _ => false,
+    }
+}
+
+/// Bits against what a rule asks: exactly, all of (`+`), any of (`*`), not these (`!`).
+fn bits_hold(have: u8, asked: u8, modifier: u8) -> bool {
+    match modifier {
+        b'+' | 2 => have & asked == asked,
+        b'*' | 3 => have & asked != 0,
+        b'!' | 1 => have & asked != asked,
+        _ => have == asked,
+    }
+}
+
+fn option_there(header: &[u8], name: &str) -> bool {
+    let wanted: u8 = match name {
+        "rr" => 7,
+        "eol" => 0,
+        "nop" => 1,
+        "ts" => 68,
+        "sec" => 130,
+        "esec" => 133,
+        "lsrr" => 131,
+        "cipso" => 134,
+        "ssrr" => 137,
+        "satid" => 136,
+        "rtralt" => 148,
+        "qs" => 25,
+        "any" => 255,
+        _ => return false,
+    };
+    let length = usize::from(header.first().map_or(0, |first| first & 0xf)) * 4;
+    let mut options = header.get(20..length).unwrap_or(&[]);
+    if wanted == 255 {
+        return !options.is_empty();
+    }
+    while let Some(&kind) = options.first() {
+        if kind == wanted {
+            return true;
+        }
+        let skip = match kind {
+            0 => return false,
+            1 => 1,
+            _ => options.get(1).map_or(0, |n| usize::from(*n)),
+        };
+        if skip == 0 {
+            return false;
+        }
+        options = options.get(skip..).unwrap_or(&[]);
+    }
+    false
+}
+
+fn transport_holds(test: &PacketTest, packet: &Packet) -> bool {
+    let tcp = packet.l4(PROTOCOL_TCP);
+    match test {
+        PacketTest::TcpFlags {
+            flags,
+            modifier,
+            ignored,
+        } => {
+            let have = byte(tcp, 13);
+            have.is_some_and(|have| bits_hold(have as u8 & !ignored, *flags, *modifier))
+        }
+        PacketTest::TcpSeq(compare) => with(compare, long(tcp, 4)),
+        PacketTest::TcpAck(compare) => with(compare, long(tcp, 8)),
+        PacketTest::TcpWindow(compare) => with(compare, word(tcp, 14)),
+        PacketTest::TcpMss(compare) => with(compare, tcp_option(tcp, 2).and_then(|v| word(v, 0))),
+        PacketTest::TcpWscale(compare) => {
+            with(compare, tcp_option(tcp, 3).and_then(|v| byte(v, 0)))
+        }
+        _ => icmp_holds(test, packet),
+    }
+}
+
+/// Value of a TCP option (RFC 9293 section 3.1).
+fn tcp_option(tcp: &[u8], wanted: u8) -> Option<&[u8]> {
+    let length = usize::from(*tcp.get(12)? >> 4) * 4;
+    let mut options = tcp.get(20..length)?;
+    while let Some(&kind) = options.first() {
+        match kind {
+            0 => return None,
+            1 => options = options.get(1..)?,
+            _ => {
+                let length = usize::from(*options.get(1)?).max(2);
+                if kind == wanted {
+                    return options.get(2..length);
+                }
+                options = options.get(length..)?;
+            }
+        }
+    }
+    None
+}
+
+fn icmp_holds(test: &PacketTest, packet: &Packet) -> bool {
+    let v4 = packet.l4(PROTOCOL_ICMP);
+    let v6 = packet.l4(PROTOCOL_ICMPV6);
+    let either = if v4.is_empty() { v6 } else { v4 };
+    match test {
+        PacketTest::IcmpType(compare) => with(compare, byte(either, 0)),
+        PacketTest::IcmpCode(compare) => with(compare, byte(either, 1)),
+        PacketTest::IcmpId(compare) if is_query(v4, v6) => with(compare, word(either, 4)),
+        PacketTest::IcmpSeq(compare) if is_query(v4, v6) => with(compare, word(either, 6)),
+        PacketTest::Icmpv6Mtu(compare) if v6.first() == Some(&2) => with(compare, long(v6, 4)),
+        _ => sctp_holds(test, packet),
+    }
+}
+
+/// Types that carry an identifier (RFC 792, RFC 950, RFC 4443).
+fn is_query(v4: &[u8], v6: &[u8]) -> bool {
+    matches!(v4.first(), Some(0 | 8 | 13..=18)) || matches!(v6.first(), Some(128 | 129))
+}
+
+fn sctp_holds(test: &PacketTest, packet: &Packet) -> bool {
+    let sctp = packet.l4(PROTOCOL_SCTP);
+    match test {
+        PacketTest::SctpVtag(compare) => with(compare, long(sctp, 4)),
+        PacketTest::SctpChunkCount(compare) => {
+            !sctp.is_empty() && compare.test(chunks(sctp).count() as u64)
+        }
+        PacketTest::SctpChunkType(compare) => {
+            chunks(sctp).any(|kind| compare.test(u64::from(kind)))
+        }
+        _ => false,
+    }
+}
+
+/// Types of the chunks after the common header (RFC 9260 section 3.2).
+fn chunks(sctp: &[u8]) -> impl Iterator<Item = u8> {
+    let mut rest = sctp.get(12..).unwrap_or(&[]);
+    std::iter::from_fn(move || {
+        let kind = *rest.first()?;
+        let length = word(rest, 2)? as usize;
+        rest = if length < 4 {
+            &[]
+        } else {
+            rest.get(length.next_multiple_of(4)..).unwrap_or(&[])
+        };
+        Some(kind)
+    })
+}
+
+/// Sum of 16-bit words in one's complement (RFC 1071), over `bytes` after `sum`.
+fn ones_sum(mut sum: u32, bytes: &[u8]) -> u32 {
+    for pair in bytes.chunks(2) {
+        let high = u32::from(pair.first().copied().unwrap_or(0)) << 8;
+        sum += high | u32::from(pair.get(1).copied().unwrap_or(0));
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum
+}
+
+fn checksum_holds(which: &str, valid: bool, packet: &Packet) -> bool {
+    let context = packet.context;
+    if which == "ipv4" {
+        let header = packet.l3();
+        let length = usize::from(header.first().map_or(0, |first| first & 0xf)) * 4;
+        let Some(header) = header.get(..length).filter(|_| context.has(flag::IPV4)) else {
+            return false;
+        };
+        return (ones_sum(0, header) == 0xffff) == valid;
+    }
+    let (protocol, version) = match which {
+        "tcpv4" => (PROTOCOL_TCP, flag::IPV4),
+        "tcpv6" => (PROTOCOL_TCP, flag::IPV6),
+        "udpv4" => (PROTOCOL_UDP, flag::IPV4),
+        "udpv6" => (PROTOCOL_UDP, flag::IPV6),
+        "icmpv4" => (PROTOCOL_ICMP, flag::IPV4),
+        "icmpv6" => (PROTOCOL_ICMPV6, flag::IPV6),
+        _ => return false,
+    };
+    let l4 = packet.l4(protocol);
+    let end = usize::from(context.payload) + usize::from(context.payload_length);
+    let length = end.saturating_sub(usize::from(context.l4));
+    let Some(segment) = l4.get(..length).filter(|s| s.len() >= 8) else {
+        return false;
+    };
+    if !context.has(version) || context.has(flag::FRAGMENT) {
+        return false;
+    }
+    if which == "udpv4" && word(segment, 6) == Some(0) {
+        // RFC 768: no checksum was computed, so there is none to be wrong.
+        return valid;
+    }
+    (ones_sum(pseudo_sum(which, context, length), segment) == 0xffff) == valid
+}
+
+fn pseudo_sum(which: &str, context: &Context, length: usize) -> u32 {
+    if which == "icmpv4" {
+        return 0;
+    }
+    let (src, dst) = (context.src_addr(), context.dst_addr());
+    let skip = if context.has(flag::IPV4) { 12 } else { 0 };
+    let mut sum = ones_sum(0, src.get(skip..).unwrap_or(&[]));
+    sum = ones_sum(sum, dst.get(skip..).unwrap_or(&[]));
+    sum = ones_sum(sum, &(length as u32).to_be_bytes());
+    ones_sum(sum, &[0, context.protocol])
+}
+
+/// Bytes of a header buffer; `None` where the packet has no such header.
+pub fn buffer<'a>(buffer: &Buffer, packet: &Packet<'a>) -> Option<&'a [u8]> {
+    let context = packet.context;
+    let until = |from: u16, to: u16| packet.bytes.get(usize::from(from)..usize::from(to));
+    let network_end = if context.has(flag::TRANSPORT) {
+        context.l4
+    } else {
+        context.payload
+    };
+    let transport = |protocol| {
+        (context.protocol == protocol && context.has(flag::TRANSPORT))
+            .then(|| until(context.l4, context.payload))
+            .flatten()
+    };
+    match buffer {
+        Buffer::Payload => Some(packet.payload()),
+        Buffer::Ipv4Header if context.has(flag::IPV4) => {
+            let header = packet.l3();
+            header.get(..usize::from(*header.first()? & 0xf) * 4)
+        }
+        Buffer::Ipv6Header if context.has(flag::IPV6) => until(context.l3, network_end),
+        Buffer::TcpHeader => transport(PROTOCOL_TCP),
+        Buffer::UdpHeader => transport(PROTOCOL_UDP),
+        Buffer::Icmpv4Header => transport(PROTOCOL_ICMP),
+        Buffer::Icmpv6Header => transport(PROTOCOL_ICMPV6),
+        Buffer::SctpHeader => packet.l4(PROTOCOL_SCTP).get(..12),
+        Buffer::EtherHeader if context.kind == Kind::Frame => packet.bytes.get(..14),
+        Buffer::ArpHeader if context.has(flag::ARP) => Some(packet.l3()),
+        _ => None,
+    }
+}

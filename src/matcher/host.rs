@@ -1,0 +1,318 @@
+//! What many flows share, across lanes: thresholds, hostbits and xbits. Bounded, expiring.
+//!
+//! A shard's lock is taken only after a signature with such an option has matched in full, so a
+//! packet that matches nothing never comes here. When a shard is full, what has expired is thrown
+//! out first; if that does not help, the new entry is a counted loss. Semantics of thresholds
+//! stand in threshold.rs. In ordered replay a [`Turn`] makes the lanes come here in the order of
+//! the capture.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashMap;
+
+use super::threshold::{self, Counted, Tally};
+use crate::packet::{Context, FlowHandle};
+use crate::rules::signature::{Signature, Threshold, Track};
+
+/// Shards of the state, a power of two.
+const SHARDS: usize = 64;
+/// Entries that all shards hold by default.
+pub const ENTRIES_DEFAULT: usize = 1 << 16;
+/// Seconds that a bit holds where the rule does not say.
+const BIT_SECONDS: u32 = 300;
+const NANOS: u64 = 1_000_000_000;
+
+/// Lets a lane wait until all packets before the one with this order number have been decided.
+pub trait Turn: Send {
+    /// Returns when it is this packet's turn.
+    fn wait_turn(&mut self, order: u64);
+}
+
+/// No waiting: lanes come as they come.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoTurn;
+
+impl Turn for NoTurn {
+    fn wait_turn(&mut self, _order: u64) {}
+}
+
+/// What a piece of state is named by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Key {
+    Threshold {
+        gid: u32,
+        sid: u32,
+        filter: bool,
+        who: Who,
+    },
+    Bit {
+        bit: u32,
+        who: Who,
+    },
+}
+
+/// What state hangs on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Who {
+    One([u8; 16]),
+    Pair([u8; 16], [u8; 16]),
+    Flow(FlowHandle),
+    All,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Tally(Tally),
+    Bit,
+}
+
+#[derive(Debug)]
+struct Kept {
+    entry: Entry,
+    expires_ns: u64,
+}
+
+type Shard = HashMap<Key, Kept, RandomState>;
+
+/// Shared by all lanes.
+pub struct HostState {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    shard_max: usize,
+}
+
+/// State could not be kept; the caller counts it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lost;
+
+impl HostState {
+    /// Room for about `entries` entries.
+    pub fn new(entries: usize) -> HostState {
+        let hasher = RandomState::new();
+        let shard_max = entries.div_ceil(SHARDS).max(1);
+        // Twice the room: a map at most half full never allocates when it cleans up after removals.
+        let shards = (0..SHARDS)
+            .map(|_| {
+                Mutex::new(Shard::with_capacity_and_hasher(
+                    2 * shard_max,
+                    hasher.clone(),
+                ))
+            })
+            .collect();
+        HostState {
+            shards,
+            hasher,
+            shard_max,
+        }
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+        let at = self.hasher.hash_one(key) as usize >> 7 & (SHARDS - 1);
+        // A lane that panicked while it held the lock left a map that is whole all the same.
+        self.shards[at]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a match of `signature` under `option` and says what becomes of it.
+    ///
+    /// # Errors
+    /// `Lost` with the answer of a fresh count, when the count could not be kept.
+    pub fn count(
+        &self,
+        signature: &Signature,
+        option: &Threshold,
+        context: &Context,
+    ) -> Result<Counted, (Counted, Lost)> {
+        if let Some(answer) = threshold::without_state(option) {
+            return Ok(answer);
+        }
+        if option.track == Track::Flow && !context.flow.is_some() {
+            return Ok(Counted::Nothing);
+        }
+        let key = Key::Threshold {
+            gid: signature.gid,
+            sid: signature.sid,
+            filter: option.kind == crate::rules::signature::ThresholdKind::DetectionFilter,
+            who: who(option.track, context, false),
+        };
+        let now = context.time_ns;
+        let mut shard = self.shard(&key);
+        if let Some(kept) = shard.get_mut(&key)
+            && let Entry::Tally(tally) = &mut kept.entry
+        {
+            kept.expires_ns = now.saturating_add(lifetime(option));
+            return Ok(threshold::again(option, tally, context));
+        }
+        let (tally, answer) = threshold::first(option, context);
+        let kept = Kept {
+            entry: Entry::Tally(tally),
+            expires_ns: now.saturating_add(lifetime(option)),
+        };
+        match self.insert(&mut shard, key, kept, now) {
+            Ok(()) => Ok(answer),
+            Err(lost) => Err((answer, lost)),
+        }
+    }
+
+    /// Whether a bit is set for what `track` names, as of this packet.
+    pub fn bit(&self, bit: u32, track: Track, context: &Context) -> bool {
+        let key = Key::Bit {
+            bit,
+            who: who(track, context, true),
+        };
+        let shard = self.shard(&key);
+        shard
+            .get(&key)
+            .is_some_and(|kept| kept.expires_ns >= context.time_ns)
+    }
+
+    /// Sets a bit for `seconds` (0: 300) or takes it away.
+    ///
+    /// # Errors
+    /// `Lost` when there was no room.
+    pub fn set_bit(
+        &self,
+        bit: u32,
+        track: Track,
+        context: &Context,
+        seconds: u32,
+        value: bool,
+    ) -> Result<(), Lost> {
+        let key = Key::Bit {
+            bit,
+            who: who(track, context, true),
+        };
+        let mut shard = self.shard(&key);
+        if !value {
+            shard.remove(&key);
+            return Ok(());
+        }
+        let seconds = if seconds == 0 { BIT_SECONDS } else { seconds };
+        let expires_ns = context.time_ns.saturating_add(u64::from(seconds) * NANOS);
+        if let Some(kept) = shard.get_mut(&key) {
+            kept.expires_ns = expires_ns;
+            return Ok(());
+        }
+        let kept = Kept {
+            entry: Entry::Bit,
+            expires_ns,
+        };
+        self.insert(&mut shard, key, kept, context.time_ns)
+    }
+
+    fn insert(&self, shard: &mut Shard, key: Key, kept: Kept, now: u64) -> Result<(), Lost> {
+        if shard.len() >= self.shard_max {
+            shard.retain(|_, kept| kept.expires_ns >= now);
+        }
+        if shard.len() >= self.shard_max {
+            return Err(Lost);
+        }
+        shard.insert(key, kept);
+        Ok(())
+    }
+}
+
+/// How long a count may rest before it means nothing any more, nanoseconds.
+fn lifetime(option: &Threshold) -> u64 {
+    match option.track {
+        // A flow's count lasts as long as the flow; an hour of rest stands for its end.
+        Track::Flow => 3600 * NANOS,
+        _ => (u64::from(option.seconds) + 1) * NANOS,
+    }
+}
+
+fn who(track: Track, context: &Context, bits: bool) -> Who {
+    let (src, dst) = (*context.src_addr(), *context.dst_addr());
+    match track {
+        Track::Source => Who::One(src),
+        Track::Destination => Who::One(dst),
+        Track::Both => Who::Pair(src.min(dst), src.max(dst)),
+        Track::Flow => Who::Flow(context.flow),
+        Track::Rule if bits => Who::Pair(src.min(dst), src.max(dst)),
+        Track::Rule => Who::All,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::ruleset::blank;
+    use crate::rules::signature::ThresholdKind;
+
+    fn at(seconds: u64, src: u8, dst: u8) -> Context {
+        let mut context = Context {
+            time_ns: seconds * NANOS,
+            ..Context::default()
+        };
+        context.tuple.a_addr[15] = src;
+        context.tuple.b_addr[15] = dst;
+        context
+    }
+
+    #[test]
+    fn a_bit_set_on_a_request_is_read_on_the_reply() {
+        let state = HostState::new(64);
+        state
+            .set_bit(3, Track::Destination, &at(100, 1, 2), 10, true)
+            .unwrap();
+        assert!(state.bit(3, Track::Source, &at(105, 2, 1)));
+        assert!(!state.bit(3, Track::Source, &at(105, 1, 2)));
+        assert!(!state.bit(4, Track::Source, &at(105, 2, 1)));
+        assert!(!state.bit(3, Track::Source, &at(111, 2, 1)), "it expired");
+        state
+            .set_bit(5, Track::Both, &at(100, 1, 2), 0, true)
+            .unwrap();
+        assert!(
+            state.bit(5, Track::Both, &at(399, 2, 1)),
+            "direction-free, 300 s"
+        );
+        state
+            .set_bit(5, Track::Both, &at(100, 1, 2), 0, false)
+            .unwrap();
+        assert!(!state.bit(5, Track::Both, &at(101, 2, 1)));
+    }
+
+    #[test]
+    fn a_full_shard_throws_out_what_has_expired_and_then_refuses() {
+        let state = HostState::new(1);
+        let mut refused = 0;
+        for src in 0..=255 {
+            let kept = state.set_bit(1, Track::Source, &at(100, src, 0), 10, true);
+            refused += u32::from(kept.is_err());
+        }
+        assert!(refused > 0);
+        let late = state.set_bit(1, Track::Source, &at(200, 1, 0), 10, true);
+        assert_eq!(late, Ok(()));
+    }
+
+    #[test]
+    fn counts_are_kept_apart_by_what_they_track() {
+        let state = HostState::new(1024);
+        let signature = blank(1);
+        let limit = |track| Threshold {
+            kind: ThresholdKind::Limit,
+            track,
+            count: 1,
+            seconds: 60,
+            multiplier: 0,
+            unique_on: 0,
+        };
+        let mut count = |sid, track, context: &Context| {
+            let signature = Signature {
+                sid,
+                ..signature.clone()
+            };
+            state.count(&signature, &limit(track), context).unwrap()
+        };
+        assert_eq!(count(1, Track::Source, &at(1, 1, 2)), Counted::Alert);
+        assert_eq!(count(1, Track::Source, &at(1, 1, 3)), Counted::Silent);
+        assert_eq!(count(1, Track::Source, &at(1, 2, 2)), Counted::Alert);
+        assert_eq!(count(2, Track::Both, &at(1, 1, 2)), Counted::Alert);
+        assert_eq!(count(2, Track::Both, &at(1, 2, 1)), Counted::Silent);
+        assert_eq!(count(3, Track::Rule, &at(1, 1, 2)), Counted::Alert);
+        assert_eq!(count(3, Track::Rule, &at(1, 7, 8)), Counted::Silent);
+        assert_eq!(count(4, Track::Flow, &at(1, 1, 2)), Counted::Nothing);
+    }
+}

@@ -1,0 +1,280 @@
+//! A rule set compiled for the matcher: tests with their searchers and regexes, and the automata of
+//! the groups. Immutable; all lanes share one. Compiling allocates, running never does.
+
+use std::sync::Arc;
+
+use super::address::AddressIndex;
+use super::prefilter::Prefilter;
+use super::verify::{self, Step};
+use crate::packet::{Context, flag};
+use crate::rules::group::{self, Groups, Pattern, ProtocolClass};
+use crate::rules::ruleset::RuleSet;
+use crate::rules::signature::{
+    BitCommand, Buffer, Class, FlowKeyword, Protocol, Signature, StateTest, Test,
+};
+
+/// Looks at the payload of packets.
+pub const VIEW_PACKET: u8 = 1;
+/// Looks at streams.
+pub const VIEW_STREAM: u8 = 2;
+
+/// The packet has payload.
+pub const FACT_PAYLOAD: u8 = 1;
+/// The packet belongs to a flow.
+pub const FACT_FLOW: u8 = 2;
+/// The flow is established.
+pub const FACT_ESTABLISHED: u8 = 4;
+
+/// A signature, compiled.
+#[derive(Debug, Default)]
+pub struct Rule {
+    /// It is run: nothing in it is beyond this build.
+    pub runs: bool,
+    /// `VIEW_*` bits: where its payload tests look.
+    pub views: u8,
+    /// `FACT_*` bits that a packet must have; cheap to compare before anything else.
+    pub facts: u8,
+    /// Tests on the payload.
+    pub payload: Box<[Step]>,
+    /// Tests on header buffers.
+    pub headers: Box<[(Buffer, Box<[Step]>)]>,
+}
+
+/// A group, compiled.
+#[derive(Debug, Default)]
+pub struct Group {
+    /// Fast patterns of signatures that look at packets.
+    pub packet: Prefilter,
+    /// Fast patterns of signatures that look at streams.
+    pub stream: Prefilter,
+    /// Signatures without a fast pattern that look at packets.
+    pub packet_always: Box<[u32]>,
+    /// Signatures without a fast pattern that look at streams.
+    pub stream_always: Box<[u32]>,
+}
+
+impl Group {
+    /// Whether some signature looks at streams.
+    pub fn wants_stream(&self) -> bool {
+        !self.stream.is_empty() || !self.stream_always.is_empty()
+    }
+}
+
+/// A rule set, compiled.
+#[derive(Debug)]
+pub struct Program {
+    ruleset: Arc<RuleSet>,
+    rules: Box<[Rule]>,
+    map: Groups,
+    groups: Box<[Group]>,
+    /// Signatures of addresses only.
+    pub ip_only: AddressIndex,
+    refused: Vec<(u32, String)>,
+}
+
+impl Program {
+    /// Compiles all signatures that run. One that the regex engine refuses is reported, not run.
+    ///
+    /// # Errors
+    /// An automaton that cannot be built.
+    pub fn compile(ruleset: Arc<RuleSet>) -> Result<Program, String> {
+        let mut refused = Vec::new();
+        let mut rules = Vec::with_capacity(ruleset.signatures().len());
+        for (signature, index) in ruleset.signatures().iter().zip(0u32..) {
+            let mut rule = Rule::default();
+            if ruleset.runs(index) {
+                match compile_rule(signature) {
+                    Ok(compiled) => rule = compiled,
+                    Err(why) => refused.push((index, why)),
+                }
+            }
+            rules.push(rule);
+        }
+        let runs = |index: &u32| refused.binary_search_by_key(index, |(i, _)| *i).is_err();
+        let map = Groups::build(&ruleset);
+        let patterns: Vec<Option<Pattern>> = ruleset
+            .signatures()
+            .iter()
+            .map(group::fast_pattern)
+            .collect();
+        let mut groups = Vec::with_capacity(map.len());
+        for (class, members) in map.iter() {
+            let members = members.iter().copied().filter(|index| runs(index));
+            groups.push(compile_group(class, members, &rules, &patterns)?);
+        }
+        let ip_only = map
+            .ip_only()
+            .iter()
+            .filter(|index| runs(index))
+            .filter_map(|index| Some((*index, ruleset.signature(*index)?)));
+        let ip_only = AddressIndex::build(ip_only);
+        Ok(Program {
+            rules: rules.into(),
+            groups: groups.into(),
+            map,
+            ip_only,
+            refused,
+            ruleset,
+        })
+    }
+
+    /// The rule set behind.
+    pub fn ruleset(&self) -> &Arc<RuleSet> {
+        &self.ruleset
+    }
+
+    /// Signatures that the regex engine refuses, and why.
+    pub fn refused(&self) -> &[(u32, String)] {
+        &self.refused
+    }
+
+    /// A signature and its compiled form.
+    pub fn rule(&self, index: u32) -> Option<(&Signature, &Rule)> {
+        Some((
+            self.ruleset.signature(index)?,
+            self.rules.get(index as usize)?,
+        ))
+    }
+
+    /// The group of a packet.
+    pub fn group(&self, context: &Context) -> Option<&Group> {
+        let class = if context.flags & (flag::IPV4 | flag::IPV6) == 0 {
+            ProtocolClass::NonIp
+        } else {
+            ProtocolClass::of(context.protocol)
+        };
+        let known = context.has(flag::TRANSPORT) || context.kind == crate::packet::Kind::Stream;
+        let port = match context.direction {
+            crate::packet::Direction::ToServer => context.dst_port(),
+            crate::packet::Direction::ToClient => context.src_port(),
+        };
+        let group = self.map.of(class, context.direction, known.then_some(port));
+        self.groups.get(group as usize)
+    }
+
+    /// Signatures that wait for this anomaly.
+    pub fn for_anomaly(&self, code: u8) -> &[u32] {
+        self.map.for_anomaly(code)
+    }
+
+    /// Number of groups and bytes of their automata.
+    pub fn footprint(&self) -> (usize, usize) {
+        let bytes = self
+            .groups
+            .iter()
+            .map(|group| group.packet.memory() + group.stream.memory())
+            .sum();
+        (self.groups.len(), bytes)
+    }
+}
+
+fn compile_rule(signature: &Signature) -> Result<Rule, String> {
+    let mut payload: Vec<Test> = Vec::new();
+    let mut headers = Vec::new();
+    for inspect in &signature.inspect {
+        if inspect.buffer == Buffer::Payload {
+            payload.extend(inspect.tests.iter().cloned());
+        } else {
+            let steps = verify::compile(&inspect.tests)?;
+            headers.push((inspect.buffer.clone(), steps));
+        }
+    }
+    Ok(Rule {
+        runs: true,
+        views: views(signature),
+        facts: facts(signature, !payload.is_empty()),
+        payload: verify::compile(&payload)?,
+        headers: headers.into(),
+    })
+}
+
+/// Where the payload tests of a signature look: the class decides, then what the rule insists on.
+fn views(signature: &Signature) -> u8 {
+    let has_payload = signature
+        .inspect
+        .iter()
+        .any(|inspect| inspect.buffer == Buffer::Payload && !inspect.tests.is_empty());
+    let is_tcp = matches!(
+        signature.header.protocol,
+        Protocol::Tcp | Protocol::TcpStream | Protocol::Ip | Protocol::Ipv4 | Protocol::Ipv6
+    ) || signature.header.protocol == Protocol::Number(6);
+    if !has_payload || !is_tcp {
+        return VIEW_PACKET;
+    }
+    let insists = |by: fn(&FlowKeyword) -> bool| signature.flow.as_ref().is_some_and(by);
+    if signature.header.protocol == Protocol::TcpStream || insists(|flow| flow.only_stream) {
+        return VIEW_STREAM;
+    }
+    if insists(|flow| flow.no_stream) {
+        return VIEW_PACKET;
+    }
+    match signature.class {
+        Class::Stream => VIEW_STREAM,
+        Class::PacketStream => VIEW_PACKET | VIEW_STREAM,
+        _ => VIEW_PACKET,
+    }
+}
+
+fn facts(signature: &Signature, payload: bool) -> u8 {
+    let mut facts = 0;
+    if payload {
+        facts |= FACT_PAYLOAD;
+    }
+    if let Some(flow) = &signature.flow {
+        facts |= FACT_FLOW;
+        if flow.established {
+            facts |= FACT_ESTABLISHED;
+        }
+    }
+    let reads_flow = signature.state.iter().any(|test| {
+        matches!(
+            test,
+            StateTest::Flowbit {
+                command: BitCommand::IsSet,
+                ..
+            }
+        )
+    });
+    if reads_flow {
+        facts |= FACT_FLOW;
+    }
+    facts
+}
+
+fn compile_group(
+    class: ProtocolClass,
+    members: impl Iterator<Item = u32>,
+    rules: &[Rule],
+    patterns: &[Option<Pattern>],
+) -> Result<Group, String> {
+    let (mut packet, mut stream) = (Vec::new(), Vec::new());
+    let (mut packet_always, mut stream_always) = (Vec::new(), Vec::new());
+    for index in members {
+        let Some(rule) = rules.get(index as usize) else {
+            continue;
+        };
+        // Only TCP has streams; elsewhere what looks at streams looks at packets.
+        let views = if class == ProtocolClass::Tcp {
+            rule.views
+        } else {
+            VIEW_PACKET
+        };
+        let pattern = patterns.get(index as usize).and_then(Option::as_ref);
+        for (view, prefiltered, always) in [
+            (VIEW_PACKET, &mut packet, &mut packet_always),
+            (VIEW_STREAM, &mut stream, &mut stream_always),
+        ] {
+            match pattern {
+                _ if views & view == 0 => {}
+                Some(pattern) => prefiltered.push((pattern.clone(), index)),
+                None => always.push(index),
+            }
+        }
+    }
+    Ok(Group {
+        packet: Prefilter::build(&packet)?,
+        stream: Prefilter::build(&stream)?,
+        packet_always: packet_always.into(),
+        stream_always: stream_always.into(),
+    })
+}

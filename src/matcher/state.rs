@@ -1,0 +1,229 @@
+//! State of inspected flows: flowbits, flowints and the numbers of the stream windows, in slabs
+//! from a fixed pool. What many flows share (thresholds, hostbits) is host.rs's.
+//!
+//! A slab is taken when a flow first needs one and given back when it ends. An empty pool is a
+//! counted loss: the flow is inspected on, without memory.
+
+use crate::rules::signature::IntOperator;
+
+/// A slab number that says there is none.
+pub const NONE: u32 = u32::MAX;
+
+/// Verdict on a whole flow, as the detection line keeps it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
+pub enum FlowVerdict {
+    /// Goes on being inspected.
+    #[default]
+    Inspect = 0,
+    /// A rule condemned it.
+    Drop = 1,
+    /// A pass rule matched: the rest goes on without inspection.
+    Pass = 2,
+    /// A rule with `bypass` matched.
+    Bypass = 3,
+}
+
+impl FlowVerdict {
+    /// The verdict behind a byte of the detection line; unknown ones inspect.
+    pub fn from_byte(byte: u8) -> FlowVerdict {
+        match byte {
+            1 => FlowVerdict::Drop,
+            2 => FlowVerdict::Pass,
+            3 => FlowVerdict::Bypass,
+            _ => FlowVerdict::Inspect,
+        }
+    }
+}
+
+/// Slabs of one match stage.
+pub struct Slabs {
+    free: Vec<u32>,
+    windows: Vec<[u32; 2]>,
+    bits: Vec<u64>,
+    words_per_slab: usize,
+    ints: Vec<u32>,
+    ints_set: Vec<u64>,
+    ints_per_slab: usize,
+    int_words_per_slab: usize,
+}
+
+impl Slabs {
+    /// `count` slabs with room for that many flowbits and flowints.
+    pub fn new(count: usize, flowbits: usize, flowints: usize) -> Slabs {
+        let words_per_slab = flowbits.div_ceil(64);
+        let int_words_per_slab = flowints.div_ceil(64);
+        Slabs {
+            free: (0..count as u32).rev().collect(),
+            windows: vec![[NONE; 2]; count],
+            bits: vec![0; count * words_per_slab],
+            words_per_slab,
+            ints: vec![0; count * flowints],
+            ints_set: vec![0; count * int_words_per_slab],
+            ints_per_slab: flowints,
+            int_words_per_slab,
+        }
+    }
+
+    /// Takes an empty slab, or `None` when all are in use.
+    pub fn take(&mut self) -> Option<u32> {
+        let slab = self.free.pop()?;
+        if let Some(windows) = self.windows.get_mut(slab as usize) {
+            *windows = [NONE; 2];
+        }
+        let at = slab as usize;
+        clear(&mut self.bits, at, self.words_per_slab);
+        clear(&mut self.ints_set, at, self.int_words_per_slab);
+        Some(slab)
+    }
+
+    /// Gives a slab back; its windows must have been given back before.
+    pub fn give(&mut self, slab: u32) {
+        debug_assert!(!self.free.contains(&slab), "a slab is given back once");
+        self.free.push(slab);
+    }
+
+    /// Slabs not in use.
+    pub fn available(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Numbers of the windows of both directions.
+    pub fn windows(&self, slab: u32) -> [u32; 2] {
+        self.windows
+            .get(slab as usize)
+            .copied()
+            .unwrap_or([NONE; 2])
+    }
+
+    /// Sets the window of one direction (0 to the server).
+    pub fn set_window(&mut self, slab: u32, direction: usize, window: u32) {
+        let windows = self.windows.get_mut(slab as usize);
+        if let Some(place) = windows.and_then(|windows| windows.get_mut(direction)) {
+            *place = window;
+        }
+    }
+
+    /// Whether a flowbit is set; never without a slab.
+    pub fn bit(&self, slab: u32, bit: u32) -> bool {
+        slab != NONE && test(&self.bits, slab, self.words_per_slab, bit)
+    }
+
+    /// Sets or clears a flowbit.
+    pub fn set_bit(&mut self, slab: u32, bit: u32, value: bool) {
+        assign(&mut self.bits, slab, self.words_per_slab, bit, value);
+    }
+
+    /// Value of a flowint, if it has one.
+    pub fn int(&self, slab: u32, name: u32) -> Option<u32> {
+        if slab == NONE || !test(&self.ints_set, slab, self.int_words_per_slab, name) {
+            return None;
+        }
+        let at = slab as usize * self.ints_per_slab + name as usize;
+        self.ints.get(at).copied()
+    }
+
+    /// Applies a writing operator; an unset variable counts as 0. Saturates at both ends.
+    pub fn update_int(&mut self, slab: u32, name: u32, operator: IntOperator, value: u32) {
+        let old = self.int(slab, name).unwrap_or(0);
+        let new = match operator {
+            IntOperator::Set => value,
+            IntOperator::Add => old.saturating_add(value),
+            IntOperator::Subtract => old.saturating_sub(value),
+            _ => return,
+        };
+        let at = slab as usize * self.ints_per_slab + name as usize;
+        if (name as usize) < self.ints_per_slab
+            && let Some(place) = self.ints.get_mut(at)
+        {
+            *place = new;
+            assign(
+                &mut self.ints_set,
+                slab,
+                self.int_words_per_slab,
+                name,
+                true,
+            );
+        }
+    }
+}
+
+fn clear(words: &mut [u64], slab: usize, per_slab: usize) {
+    if let Some(words) = words.get_mut(slab * per_slab..(slab + 1) * per_slab) {
+        words.fill(0);
+    }
+}
+
+fn test(words: &[u64], slab: u32, per_slab: usize, bit: u32) -> bool {
+    let word = bit as usize / 64;
+    word < per_slab
+        && words
+            .get(slab as usize * per_slab + word)
+            .is_some_and(|word| word >> (bit % 64) & 1 != 0)
+}
+
+fn assign(words: &mut [u64], slab: u32, per_slab: usize, bit: u32, value: bool) {
+    let word = bit as usize / 64;
+    if word >= per_slab {
+        return;
+    }
+    if let Some(word) = words.get_mut(slab as usize * per_slab + word) {
+        let mask = 1 << (bit % 64);
+        *word = if value { *word | mask } else { *word & !mask };
+    }
+}
+
+/// Whether a flowint comparison holds; a variable without a value holds nothing but `isnotset`.
+pub fn int_holds(operator: IntOperator, have: Option<u32>, value: u32) -> bool {
+    match (operator, have) {
+        (IntOperator::IsSet, have) => have.is_some(),
+        (IntOperator::IsNotSet, have) => have.is_none(),
+        (IntOperator::Set | IntOperator::Add | IntOperator::Subtract, _) => true,
+        (_, None) => false,
+        (IntOperator::Less, Some(have)) => have < value,
+        (IntOperator::LessEqual, Some(have)) => have <= value,
+        (IntOperator::Greater, Some(have)) => have > value,
+        (IntOperator::GreaterEqual, Some(have)) => have >= value,
+        (IntOperator::Equal, Some(have)) => have == value,
+        (IntOperator::NotEqual, Some(have)) => have != value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slab_comes_back_empty() {
+        let mut slabs = Slabs::new(1, 100, 3);
+        let slab = slabs.take().unwrap();
+        assert_eq!(slabs.take(), None);
+        slabs.set_bit(slab, 99, true);
+        slabs.update_int(slab, 2, IntOperator::Add, 5);
+        slabs.update_int(slab, 2, IntOperator::Subtract, 7);
+        assert!(slabs.bit(slab, 99) && !slabs.bit(slab, 98));
+        assert_eq!(slabs.int(slab, 2), Some(0));
+        assert_eq!(slabs.int(slab, 1), None);
+        slabs.give(slab);
+        let slab = slabs.take().unwrap();
+        assert!(!slabs.bit(slab, 99));
+        assert_eq!(slabs.int(slab, 2), None);
+    }
+
+    #[test]
+    fn ids_beyond_the_plan_change_nothing() {
+        let mut slabs = Slabs::new(2, 1, 1);
+        let (a, b) = (slabs.take().unwrap(), slabs.take().unwrap());
+        slabs.set_bit(a, 64, true);
+        slabs.update_int(a, 1, IntOperator::Set, 1);
+        assert!(!slabs.bit(b, 0) && slabs.int(b, 0).is_none() && !slabs.bit(NONE, 0));
+    }
+
+    #[test]
+    fn an_unset_flowint_holds_nothing_but_isnotset() {
+        assert!(int_holds(IntOperator::IsNotSet, None, 0));
+        assert!(!int_holds(IntOperator::Equal, None, 0));
+        assert!(int_holds(IntOperator::NotEqual, Some(1), 0));
+        assert!(int_holds(IntOperator::GreaterEqual, Some(1), 1));
+    }
+}

@@ -1,0 +1,226 @@
+//! Detection on stream bytes: each new piece is appended to the direction's window (window.rs), its
+//! fast patterns are found across the junction, and signatures that became possible are verified
+//! on the window.
+//!
+//! A match that what follows could still contradict is *deferred* until the turn ends: the other
+//! side sends bytes, the stream ends, the window is full, or the flow ends. All of these depend on
+//! the bytes and on who spoke when, never on how a side's bytes were cut. The price is that such a
+//! signature acts on the packet that ends the turn and not on the one that held the bytes.
+
+use super::detect::IN_PACKET;
+use super::program::{Group, Program, Rule};
+use super::verify::{Outcome, View};
+use super::window::ENTRIES_MAX;
+use super::{DetectionAccess, FlowMark, Hit, MatchStage, state};
+use crate::counters::Counter;
+use crate::event::Emit;
+use crate::packet::{Context, Direction, flag};
+
+impl<D: DetectionAccess> MatchStage<D> {
+    /// Takes the new stream bytes of a packet in, and evaluates what is proposed already with them.
+    pub(super) fn stream(
+        &mut self,
+        program: &Program,
+        group: &Group,
+        context: &Context,
+        bytes: &[u8],
+        mark: &mut FlowMark,
+        emit: &Emit,
+    ) {
+        let piece = context.stream_of(bytes);
+        let ended = context.has(flag::STREAM_END);
+        if !piece.is_empty() {
+            self.end_turn(context.direction.opposite(), context, mark);
+        }
+        let window = self.window(piece.is_empty(), context, mark);
+        let Some((window, mut rest)) = window.map(|window| (window, piece)) else {
+            // Without memory the piece is looked at by itself, as a packet would be.
+            if !piece.is_empty() {
+                self.propose_alone(group, piece);
+            }
+            return self.evaluate(program, context, bytes, mark, None, emit);
+        };
+        let at = self.place(window, context);
+        rest = self.within_depth(rest, at);
+        loop {
+            if self.windows.is_full(window) {
+                self.settle(window, context.direction, context, mark);
+                self.windows.slide(window);
+            }
+            let taken = self.windows.append(window, rest);
+            rest = rest.get(taken..).unwrap_or(&[]);
+            if taken > 0 {
+                self.propose_stream(group, window, taken, emit);
+            }
+            let end = ended && rest.is_empty();
+            self.evaluate(program, context, bytes, mark, Some((window, end)), emit);
+            if rest.is_empty() {
+                break;
+            }
+        }
+        if ended {
+            self.settle(window, context.direction, context, mark);
+        }
+    }
+
+    /// The window of the packet's direction; a new one only for bytes.
+    fn window(&mut self, empty: bool, context: &Context, mark: &mut FlowMark) -> Option<u32> {
+        let direction = context.direction.index();
+        if mark.slab != state::NONE {
+            let window = self.slabs.windows(mark.slab)[direction];
+            if window != state::NONE {
+                return Some(window);
+            }
+        }
+        if empty {
+            return None;
+        }
+        let slab = self.slab(mark, context)?;
+        let Some(window) = self.windows.take(u64::from(context.stream_offset)) else {
+            self.lost += 1;
+            return None;
+        };
+        self.slabs.set_window(slab, direction, window);
+        Some(window)
+    }
+
+    /// Stream position of the piece. After a gap the window begins anew.
+    fn place(&mut self, window: u32, context: &Context) -> u64 {
+        let end = self.windows.end(window);
+        let ahead = context.stream_offset.wrapping_sub(end as u32) as i32;
+        let at = end.saturating_add_signed(i64::from(ahead));
+        if at != end || context.has(flag::STREAM_GAP) {
+            self.windows.restart(window, at);
+        }
+        at
+    }
+
+    fn within_depth<'a>(&self, piece: &'a [u8], at: u64) -> &'a [u8] {
+        let left = self.stream_depth.saturating_sub(at);
+        let left = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+        piece.get(..left).unwrap_or(&[])
+    }
+
+    fn propose_alone(&mut self, group: &Group, piece: &[u8]) {
+        group
+            .stream
+            .scan(piece, |signature, _| self.propose(signature, IN_PACKET));
+        for signature in &group.stream_always {
+            self.propose(*signature, IN_PACKET);
+        }
+    }
+
+    /// Proposes whose fast pattern ends in the `new` last bytes of the window, and who waits.
+    fn propose_stream(&mut self, group: &Group, window: u32, new: usize, emit: &Emit) {
+        let overflowed = self.windows.overflowed(window);
+        let base = self.windows.base(window);
+        let length = self.windows.data(window).len();
+        let carry = group.stream.longest().saturating_sub(1);
+        let from = if overflowed {
+            0
+        } else {
+            length.saturating_sub(new + carry)
+        };
+        emit.counters
+            .add(Counter::PrefilterBytes, (length - from) as u64);
+        let mut found = std::mem::take(&mut self.found);
+        let data = self.windows.data(window).get(from..).unwrap_or(&[]);
+        let mut over = 0;
+        group.stream.scan(data, |signature, at| {
+            if found.len() < found.capacity() {
+                found.push((signature, at));
+            } else {
+                over += 1;
+            }
+        });
+        self.over += over;
+        for (signature, at) in found.drain(..) {
+            let position = base + (from + at) as u64;
+            if !self.windows.note_seen(window, signature, position) {
+                self.lost += u64::from(!overflowed);
+                self.propose(signature, 0);
+            }
+        }
+        self.found = found;
+        for signature in &group.stream_always {
+            self.propose(*signature, 0);
+        }
+        for at in 0..ENTRIES_MAX {
+            let Some(entry) = self.windows.entries(window).get(at) else {
+                break;
+            };
+            if entry.live {
+                let signature = entry.signature;
+                self.propose(signature, 0);
+            }
+        }
+    }
+
+    /// Whether a signature's tests hold on its part of the window; keeps what must be kept.
+    pub(super) fn holds_in(&mut self, window: u32, index: u32, rule: &Rule, end: bool) -> bool {
+        let floor = self.windows.entry(window, index).map_or(0, |e| e.floor);
+        let base = self.windows.base(window).max(floor);
+        let skip = (base - self.windows.base(window)) as usize;
+        let data = self.windows.data(window).get(skip..).unwrap_or(&[]);
+        if data.is_empty() {
+            return false;
+        }
+        let outcome = self
+            .scratch
+            .verify(&rule.payload, &View { data, base, end });
+        let kept = match outcome {
+            Outcome::Match => self.windows.note_match(window, index),
+            Outcome::Unsettled => self.windows.set_deferred(window, index, true),
+            Outcome::No => true,
+        };
+        self.lost += u64::from(!kept);
+        outcome == Outcome::Match
+    }
+
+    /// The other side speaks: what it left open is decided.
+    fn end_turn(&mut self, direction: Direction, context: &Context, mark: &mut FlowMark) {
+        if mark.slab == state::NONE {
+            return;
+        }
+        let window = self.slabs.windows(mark.slab)[direction.index()];
+        if window != state::NONE {
+            self.settle(window, direction, context, mark);
+        }
+    }
+
+    /// Decides the deferred matches of a window on the bytes that it has.
+    pub(super) fn settle(
+        &mut self,
+        window: u32,
+        direction: Direction,
+        context: &Context,
+        mark: &mut FlowMark,
+    ) {
+        if !self.windows.has_deferred(window) {
+            return;
+        }
+        let mut waiting = [u32::MAX; ENTRIES_MAX];
+        let entries = self.windows.entries(window).iter();
+        for (place, entry) in waiting.iter_mut().zip(entries.filter(|e| e.deferred)) {
+            *place = entry.signature;
+        }
+        waiting.sort_unstable();
+        let program = std::sync::Arc::clone(&self.program);
+        for index in waiting {
+            let Some((signature, rule)) = program.rule(index) else {
+                break;
+            };
+            if self.holds_in(window, index, rule, true) {
+                let hit = Hit {
+                    signature: index,
+                    stream: true,
+                    window,
+                    direction,
+                };
+                self.hit(hit, signature, context, mark);
+            } else {
+                self.windows.set_deferred(window, index, false);
+            }
+        }
+    }
+}

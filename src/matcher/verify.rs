@@ -1,0 +1,559 @@
+//! Verification: the tests of one signature on one buffer, with the frames, retries and negations
+//! of RULES.md 6.3. What a packet's header says is header.rs's, numbers are number.rs's.
+//!
+//! A buffer may still grow (a stream). A test that holds only because of what has not arrived yet
+//! (a negated content whose window reaches past the end, `isdataat:!`, `endswith`) makes the match
+//! *unsettled*; the stage asks again when the buffer has grown or ended. A settled match stays one
+//! whatever follows, and that is what makes stream matches independent of segmentation.
+//!
+//! ```text
+//! run(step, offset):            offset = end of the last match in this buffer
+//!   content, pcre               each occurrence in turn while the next test is relative to it
+//!   others                      hold or not, and may move offset
+//! No = this way fails, try the next occurrence; Never = nothing before can mend it
+//! ```
+
+use super::base64::{self, DECODED_MAX};
+use super::find::Literal;
+use super::number;
+use super::pcre;
+use crate::rules::signature::{
+    Base64Decode, ByteExtract, ByteFormat, ByteJump, ByteMath, ByteTest, Compare, Content,
+    IsDataAt, Number, Pcre, Test,
+};
+
+/// Variables of one signature, the most that are kept.
+pub const VARIABLES_MAX: usize = 32;
+/// Values of `isdataat` variables from here on are taken as beyond any buffer.
+const POSITION_MAX: u64 = 100_000_000;
+/// Bytes that a search may pass for one unit of budget.
+const BYTES_PER_STEP: usize = 256;
+
+/// A compiled test.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// `content`.
+    Content(ContentStep),
+    /// `pcre`.
+    Pcre(Box<PcreStep>),
+    /// `isdataat`.
+    IsDataAt(IsDataAt),
+    /// `byte_test`.
+    ByteTest(ByteTest),
+    /// `byte_jump`.
+    ByteJump(ByteJump),
+    /// `byte_extract`.
+    ByteExtract(ByteExtract),
+    /// `byte_math`.
+    ByteMath(ByteMath),
+    /// `bsize`.
+    Size(Compare),
+    /// `base64_decode` with the tests on what it yields.
+    Base64 {
+        /// What to decode.
+        decode: Base64Decode,
+        /// Tests on the decoded bytes; when they hold, the whole buffer does.
+        then: Box<[Step]>,
+    },
+}
+
+/// A compiled content.
+#[derive(Clone, Debug)]
+pub struct ContentStep {
+    literal: Literal,
+    negated: bool,
+    offset: Option<Number>,
+    depth: Option<Number>,
+    distance: Option<Number>,
+    within: Option<Number>,
+    endswith: bool,
+    relative_next: bool,
+}
+
+/// A compiled pcre.
+#[derive(Clone, Debug)]
+pub struct PcreStep {
+    pattern: pcre::Pattern,
+    negated: bool,
+    relative: bool,
+    relative_next: bool,
+}
+
+/// Compiles the tests of one buffer.
+///
+/// # Errors
+/// A pattern that the regex engine refuses, in words.
+pub fn compile(tests: &[Test]) -> Result<Box<[Step]>, String> {
+    tests.iter().map(compile_one).collect()
+}
+
+fn compile_one(test: &Test) -> Result<Step, String> {
+    Ok(match test {
+        Test::Content(content) => Step::Content(compile_content(content)),
+        Test::Pcre(pcre) => Step::Pcre(Box::new(compile_pcre(pcre)?)),
+        Test::IsDataAt(test) => Step::IsDataAt(*test),
+        Test::ByteTest(test) => Step::ByteTest(test.clone()),
+        Test::ByteJump(jump) => Step::ByteJump(jump.clone()),
+        Test::ByteExtract(extract) => Step::ByteExtract(extract.clone()),
+        Test::ByteMath(math) => Step::ByteMath(math.clone()),
+        Test::Size(compare) => Step::Size(*compare),
+        Test::Base64 { decode, then } => Step::Base64 {
+            decode: *decode,
+            then: compile(then)?,
+        },
+    })
+}
+
+fn compile_content(content: &Content) -> ContentStep {
+    let whole = Number::Literal(content.bytes.len() as i64);
+    ContentStep {
+        literal: Literal::new(&content.bytes, content.nocase),
+        negated: content.negated,
+        offset: content.offset,
+        depth: if content.startswith {
+            Some(whole)
+        } else {
+            content.depth
+        },
+        distance: content.distance,
+        within: content.within,
+        endswith: content.endswith,
+        relative_next: content.relative_next,
+    }
+}
+
+fn compile_pcre(pcre: &Pcre) -> Result<PcreStep, String> {
+    Ok(PcreStep {
+        pattern: pcre::Pattern::compile(&pcre.pattern, &pcre.flags)?,
+        negated: pcre.negated,
+        relative: pcre.relative,
+        relative_next: pcre.relative_next,
+    })
+}
+
+/// Bytes under inspection.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The bytes at hand.
+    pub data: &'a [u8],
+    /// Bytes of the buffer before them, which are no longer at hand (streams).
+    pub base: u64,
+    /// Nothing will follow.
+    pub end: bool,
+}
+
+impl<'a> View<'a> {
+    /// A buffer that is complete.
+    pub fn whole(data: &'a [u8]) -> View<'a> {
+        View {
+            data,
+            base: 0,
+            end: true,
+        }
+    }
+
+    /// Position in `data` of an absolute one; negative where it lies before.
+    fn local(&self, absolute: i64) -> i64 {
+        absolute.saturating_sub_unsigned(self.base)
+    }
+}
+
+/// What the tests say of a buffer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// They hold, whatever follows.
+    Match,
+    /// They hold as long as nothing to the contrary follows.
+    Unsettled,
+    /// They do not hold.
+    No,
+}
+
+/// What a rest of the steps says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Holds { settled: bool },
+    No,
+    Never,
+}
+
+use Rest::{Never, No};
+
+/// Room that verification works in, and its budgets.
+#[derive(Debug)]
+pub struct Scratch {
+    variables: [u64; VARIABLES_MAX],
+    recursion: u32,
+    recursion_limit: u32,
+    steps: u32,
+    steps_max: u32,
+    exhausted: u32,
+    decoded: Option<Box<[u8; DECODED_MAX]>>,
+}
+
+impl Scratch {
+    /// Room with these limits: of tests tried per buffer, and of steps per packet.
+    pub fn new(recursion_limit: u32, steps_max: u32) -> Scratch {
+        Scratch {
+            variables: [0; VARIABLES_MAX],
+            recursion: 0,
+            recursion_limit,
+            steps: steps_max,
+            steps_max,
+            exhausted: 0,
+            decoded: Some(Box::new([0; DECODED_MAX])),
+        }
+    }
+
+    /// Begins a packet; gives how often the last one's verifications were cut short.
+    pub fn begin(&mut self) -> u32 {
+        self.steps = self.steps_max;
+        std::mem::take(&mut self.exhausted)
+    }
+
+    /// Whether the tests hold on the buffer.
+    pub fn verify(&mut self, steps: &[Step], view: &View) -> Outcome {
+        self.recursion = 0;
+        self.variables = [0; VARIABLES_MAX];
+        match self.run(steps, view, 0) {
+            Rest::Holds { settled: true } => Outcome::Match,
+            Rest::Holds { settled: false } if view.end => Outcome::Match,
+            Rest::Holds { settled: false } => Outcome::Unsettled,
+            No | Never => Outcome::No,
+        }
+    }
+
+    /// Charges the budgets; false when one is used up.
+    fn charge(&mut self, bytes: usize) -> bool {
+        let cost = 1 + (bytes / BYTES_PER_STEP) as u32;
+        if self.recursion >= self.recursion_limit || self.steps < cost {
+            self.exhausted += 1;
+            return false;
+        }
+        self.steps -= cost;
+        true
+    }
+
+    fn run(&mut self, steps: &[Step], view: &View, offset: usize) -> Rest {
+        let Some((step, next)) = steps.split_first() else {
+            return Rest::Holds { settled: true };
+        };
+        self.recursion += 1;
+        if !self.charge(0) {
+            return Never;
+        }
+        match step {
+            Step::Content(content) => self.content(content, next, view, offset),
+            Step::Pcre(pcre) => self.pcre(pcre, next, view, offset),
+            Step::IsDataAt(test) => self.is_data_at(test, next, view, offset),
+            Step::ByteTest(test) => {
+                if self.byte_test(test, view, offset) {
+                    self.run(next, view, offset)
+                } else {
+                    No
+                }
+            }
+            Step::ByteJump(jump) => match self.byte_jump(jump, view, offset) {
+                Some(to) => unsettled_if(jump.from_end, self.run(next, view, to)),
+                None => No,
+            },
+            Step::ByteExtract(extract) => match self.byte_extract(extract, view, offset) {
+                Some(to) => self.run(next, view, to),
+                None => No,
+            },
+            Step::ByteMath(math) => match self.byte_math(math, view, offset) {
+                Some(to) => self.run(next, view, to),
+                None => No,
+            },
+            Step::Size(compare) => {
+                if compare.test(view.base + view.data.len() as u64) {
+                    unsettled_if(true, self.run(next, view, offset))
+                } else {
+                    No
+                }
+            }
+            Step::Base64 { decode, then } => self.base64(decode, then, view, offset),
+        }
+    }
+
+    fn number(&self, number: Number) -> i64 {
+        match number {
+            Number::Literal(value) => value,
+            Number::Variable(index) => self
+                .variables
+                .get(usize::from(index))
+                .map_or(0, |value| i64::try_from(*value).unwrap_or(i64::MAX)),
+        }
+    }
+
+    /// A value that is compared or computed with: all 64 bits count.
+    fn unsigned(&self, number: Number) -> u64 {
+        match number {
+            Number::Literal(value) => value as u64,
+            Number::Variable(index) => {
+                let value = self.variables.get(usize::from(index));
+                value.copied().unwrap_or(0)
+            }
+        }
+    }
+
+    fn optional(&self, number: Option<Number>) -> Option<i64> {
+        number.map(|number| self.number(number))
+    }
+
+    /// Where a content may lie: first position, and one past the last byte (may exceed the data).
+    fn window(&self, content: &ContentStep, view: &View, offset: usize) -> (i64, i64) {
+        let variable = [content.offset, content.depth]
+            .iter()
+            .any(|number| matches!(number, Some(Number::Variable(_))));
+        let at = self.optional(content.offset);
+        let depth = self.optional(content.depth);
+        let frame = offset as i64;
+        if content.distance.is_none() && content.within.is_none() {
+            let low = view.local(at.unwrap_or(0)).max(0);
+            let high = depth.map_or(i64::MAX, |depth| {
+                view.local(at.unwrap_or(0).saturating_add(depth))
+            });
+            return (low, high);
+        }
+        let distance = self.optional(content.distance).unwrap_or(0);
+        let mut low = frame.saturating_add(distance).max(0);
+        let mut high = self.optional(content.within).map_or(i64::MAX, |within| {
+            frame.saturating_add(distance).saturating_add(within)
+        });
+        if let Some(depth) = depth {
+            let reach = if variable { 0 } else { at.unwrap_or(0) };
+            high = high.min(frame.saturating_add(depth).saturating_add(reach));
+        }
+        if let Some(at) = at {
+            low = low.max(view.local(at));
+        }
+        if variable && high != i64::MAX {
+            high = high.saturating_add(low);
+        }
+        (low, high)
+    }
+
+    fn content(&mut self, c: &ContentStep, next: &[Step], view: &View, offset: usize) -> Rest {
+        let (low, wanted_high) = self.window(c, view, offset);
+        let length = view.data.len();
+        let high = wanted_high.min(length as i64);
+        // What is not there cannot contradict a negation; more may come if the window is open.
+        let open = wanted_high > length as i64;
+        if low > high || high <= 0 {
+            return if c.negated {
+                unsettled_if(open, self.run(next, view, offset))
+            } else {
+                No
+            };
+        }
+        let (mut low, high) = (low as usize, high as usize);
+        let failed = if c.distance.is_none() && c.within.is_none() {
+            Never
+        } else {
+            No
+        };
+        loop {
+            let region = view.data.get(low..high).unwrap_or(&[]);
+            if !self.charge(region.len()) {
+                return Never;
+            }
+            let found = if c.endswith {
+                at_end(&c.literal, view.data, low, high)
+            } else {
+                c.literal.find(region).map(|at| low + at)
+            };
+            let Some(at) = found else {
+                return if c.negated {
+                    unsettled_if(open || c.endswith, self.run(next, view, offset))
+                } else {
+                    failed
+                };
+            };
+            if c.negated {
+                let placed = c.offset.is_some() || c.depth.is_some();
+                return if placed { No } else { failed };
+            }
+            let rest = unsettled_if(c.endswith, self.run(next, view, at + c.literal.len()));
+            if rest != No {
+                return rest;
+            }
+            if !c.relative_next {
+                return Never;
+            }
+            low = at + 1;
+            if low > high {
+                return failed;
+            }
+        }
+    }
+
+    fn pcre(&mut self, p: &PcreStep, next: &[Step], view: &View, offset: usize) -> Rest {
+        let start = if p.relative { offset } else { 0 };
+        let Some(subject) = view.data.get(start..) else {
+            return No;
+        };
+        let mut from = 0;
+        loop {
+            if !self.charge(subject.len().saturating_sub(from)) {
+                return Never;
+            }
+            let found = p.pattern.find_at(subject, from);
+            if p.negated {
+                return match found {
+                    Some(_) => No,
+                    None => unsettled_if(true, self.run(next, view, offset)),
+                };
+            }
+            let Some((at, end)) = found else {
+                return No;
+            };
+            let rest = self.run(next, view, start + end);
+            let rest = unsettled_if(p.pattern.wants_end, rest);
+            if rest != No || !p.relative_next {
+                return rest;
+            }
+            from = at + 1;
+        }
+    }
+
+    fn is_data_at(&mut self, test: &IsDataAt, next: &[Step], view: &View, offset: usize) -> Rest {
+        let variable = matches!(test.position, Number::Variable(_));
+        let position = self.number(test.position);
+        let failed = if variable || (test.relative && test.negated) {
+            No
+        } else {
+            Never
+        };
+        let length = view.data.len() as i64;
+        let there = if variable && position as u64 >= POSITION_MAX {
+            false
+        } else if test.relative {
+            (offset as i64).saturating_add(position) <= length
+        } else {
+            view.local(position) < length
+        };
+        if there == test.negated {
+            return failed;
+        }
+        unsettled_if(test.negated, self.run(next, view, offset))
+    }
+
+    fn base64(&mut self, d: &Base64Decode, then: &[Step], view: &View, offset: usize) -> Rest {
+        let start = (if d.relative { offset } else { 0 }).saturating_add(d.offset as usize);
+        let Some(input) = view.data.get(start..) else {
+            return No;
+        };
+        let bytes = if d.bytes == 0 {
+            input.len()
+        } else {
+            input.len().min(d.bytes as usize)
+        };
+        // A second decode within a decode finds no room: the language has one level.
+        let Some(mut decoded) = self.decoded.take() else {
+            return No;
+        };
+        let length = base64::decode(input.get(..bytes).unwrap_or(&[]), &mut decoded);
+        let mut rest = No;
+        if length > 0 && !then.is_empty() {
+            let inner = View::whole(decoded.get(..length).unwrap_or(&[]));
+            rest = self.run(then, &inner, 0);
+        }
+        self.decoded = Some(decoded);
+        match rest {
+            // The decoded bytes grow with the buffer unless the keyword bounds them.
+            Rest::Holds { .. } => Rest::Holds {
+                settled: d.bytes != 0 && input.len() >= d.bytes as usize,
+            },
+            _ => No,
+        }
+    }
+
+    /// Absolute position of a number test in the data at hand.
+    fn place(&self, at: i64, relative: bool, view: &View, offset: usize) -> i64 {
+        if relative {
+            (offset as i64).saturating_add(at)
+        } else {
+            view.local(at)
+        }
+    }
+
+    fn fetch(&self, format: &ByteFormat, view: &View, at: i64) -> Option<(u64, usize)> {
+        number::read(format, self.number(format.count), view.data, at)
+    }
+
+    fn byte_test(&mut self, test: &ByteTest, view: &View, offset: usize) -> bool {
+        let at = self.place(self.number(test.offset), test.relative, view, offset);
+        let Some((value, _)) = self.fetch(&test.format, view, at) else {
+            return false;
+        };
+        let value = number::masked(value, test.bitmask);
+        let right = self.unsigned(test.value);
+        number::compare(test.operator, value, right) != test.negated
+    }
+
+    fn byte_jump(&mut self, jump: &ByteJump, view: &View, offset: usize) -> Option<usize> {
+        let at = self.place(self.number(jump.offset), jump.relative, view, offset);
+        let nothing = jump.format.base.is_none() && self.number(jump.format.count) == 0;
+        let (value, used) = if nothing && (0..=view.data.len() as i64).contains(&at) {
+            (0, 0)
+        } else {
+            self.fetch(&jump.format, view, at)?
+        };
+        let mut value = value.wrapping_mul(u64::from(jump.multiplier.max(1)));
+        if jump.align {
+            value = number::aligned(value, 4);
+        }
+        let by = (value as i64).wrapping_add(self.number(jump.post_offset));
+        let from = if jump.from_beginning {
+            view.local(0)
+        } else if jump.from_end {
+            view.data.len() as i64
+        } else {
+            at + used as i64
+        };
+        let to = from.saturating_add(by).max(0) as usize;
+        (to <= view.data.len()).then_some(to)
+    }
+
+    fn byte_extract(&mut self, e: &ByteExtract, view: &View, offset: usize) -> Option<usize> {
+        let at = self.place(e.offset, e.relative, view, offset);
+        let (value, used) = self.fetch(&e.format, view, at)?;
+        let value = value.wrapping_mul(u64::from(e.multiplier.max(1)));
+        self.store(e.variable, number::aligned(value, u64::from(e.align)));
+        Some(at as usize + used)
+    }
+
+    fn byte_math(&mut self, math: &ByteMath, view: &View, offset: usize) -> Option<usize> {
+        let at = self.place(math.offset, math.relative, view, offset);
+        let (left, used) = self.fetch(&math.format, view, at)?;
+        let right = self.unsigned(math.value);
+        let value = number::compute(math.operator, left, right)?;
+        self.store(math.variable, number::masked(value, math.bitmask));
+        Some(at as usize + used)
+    }
+
+    fn store(&mut self, variable: u8, value: u64) {
+        if let Some(place) = self.variables.get_mut(usize::from(variable)) {
+            *place = value;
+        }
+    }
+}
+
+fn unsettled_if(open: bool, rest: Rest) -> Rest {
+    match rest {
+        Rest::Holds { settled } => Rest::Holds {
+            settled: settled && !open,
+        },
+        other => other,
+    }
+}
+
+/// Position of the literal if it ends where the buffer does, within `low..high`.
+fn at_end(literal: &Literal, data: &[u8], low: usize, high: usize) -> Option<usize> {
+    if high < data.len() {
+        return None;
+    }
+    let at = data.len().checked_sub(literal.len())?;
+    (at >= low && literal.equals(data.get(at..)?)).then_some(at)
+}

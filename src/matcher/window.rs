@@ -1,0 +1,334 @@
+//! Windows on streams: the last bytes of one flow direction, and which signatures wait for more.
+//!
+//! A window ends where the stream ends so far and begins at a multiple of [`BLOCK`]: its start
+//! depends on the position in the stream alone and never on how the bytes were cut into segments.
+//! A match may span [`BLOCK`] bytes wherever it lies. Positions are counted from the start of the
+//! stream.
+//!
+//! ```text
+//!   |<----- BLOCK ----->|<----- BLOCK ----->|
+//!   base                                    base + SIZE: full, the first half is let go
+//!   |======================|+++++++|
+//!    bytes seen before      new      end
+//! ```
+//!
+//! Each window has a few *entries*: a signature whose fast pattern stands in the window and that
+//! did not match yet (`live`), one that matches unless what follows contradicts it (`deferred`),
+//! or one that matched (`floor`: bytes before it count no more). When they do not fit, the window
+//! is scanned as a whole from then on, which costs time and loses nothing but floors.
+
+/// Bytes by which a window moves on.
+pub const BLOCK: usize = 4096;
+/// Bytes of a window.
+pub const SIZE: usize = 2 * BLOCK;
+/// Signatures that a window keeps in mind.
+pub const ENTRIES_MAX: usize = 40;
+
+/// A signature in relation to a window.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Entry {
+    /// Number of the signature.
+    pub signature: u32,
+    /// Where its fast pattern was seen last (stream position).
+    pub seen: u64,
+    /// It matched up to here (stream position).
+    pub floor: u64,
+    /// Its fast pattern stands in the window, beyond the floor.
+    pub live: bool,
+    /// It matched, unless what follows contradicts it; asked again when the turn ends.
+    pub deferred: bool,
+}
+
+/// What is known of a window, without its bytes.
+#[derive(Clone, Debug)]
+struct Head {
+    base: u64,
+    length: usize,
+    entries: [Entry; ENTRIES_MAX],
+    count: usize,
+    deferred: u32,
+    overflowed: bool,
+}
+
+impl Head {
+    const EMPTY: Head = Head {
+        base: 0,
+        length: 0,
+        entries: [Entry {
+            signature: 0,
+            seen: 0,
+            floor: 0,
+            live: false,
+            deferred: false,
+        }; ENTRIES_MAX],
+        count: 0,
+        deferred: 0,
+        overflowed: false,
+    };
+}
+
+/// Windows of one match stage.
+pub struct Windows {
+    free: Vec<u32>,
+    heads: Vec<Head>,
+    bytes: Vec<u8>,
+}
+
+impl Windows {
+    /// `count` windows; their pages are touched when first used.
+    pub fn new(count: usize) -> Windows {
+        Windows {
+            free: (0..count as u32).rev().collect(),
+            heads: vec![Head::EMPTY; count],
+            bytes: vec![0; count * SIZE],
+        }
+    }
+
+    /// Takes an empty window whose stream is at `position`, or `None` when all are in use.
+    pub fn take(&mut self, position: u64) -> Option<u32> {
+        let window = self.free.pop()?;
+        self.restart(window, position);
+        Some(window)
+    }
+
+    /// Gives a window back.
+    pub fn give(&mut self, window: u32) {
+        debug_assert!(!self.free.contains(&window), "a window is given back once");
+        self.free.push(window);
+    }
+
+    /// Windows not in use.
+    pub fn available(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Forgets all; the stream goes on at `position` (after a gap).
+    pub fn restart(&mut self, window: u32, position: u64) {
+        if let Some(head) = self.heads.get_mut(window as usize) {
+            (head.base, head.length, head.count) = (position, 0, 0);
+            (head.deferred, head.overflowed) = (0, false);
+        }
+    }
+
+    /// Stream position after the last byte.
+    pub fn end(&self, window: u32) -> u64 {
+        self.heads
+            .get(window as usize)
+            .map_or(0, |head| head.base + head.length as u64)
+    }
+
+    /// Stream position of the first byte.
+    pub fn base(&self, window: u32) -> u64 {
+        self.heads.get(window as usize).map_or(0, |head| head.base)
+    }
+
+    /// The bytes.
+    pub fn data(&self, window: u32) -> &[u8] {
+        let length = self.heads.get(window as usize).map_or(0, |h| h.length);
+        let start = window as usize * SIZE;
+        self.bytes.get(start..start + length).unwrap_or(&[])
+    }
+
+    /// Whether the next byte needs the window to let go of its first block.
+    pub fn is_full(&self, window: u32) -> bool {
+        self.heads
+            .get(window as usize)
+            .is_some_and(|head| head.base + head.length as u64 >= limit(head.base))
+    }
+
+    /// Appends as many bytes as go in before the window is full; gives how many.
+    pub fn append(&mut self, window: u32, piece: &[u8]) -> usize {
+        let Some(head) = self.heads.get_mut(window as usize) else {
+            return 0;
+        };
+        let room = (limit(head.base) - head.base) as usize - head.length;
+        let taken = room.min(piece.len());
+        let start = window as usize * SIZE + head.length;
+        if let Some(place) = self.bytes.get_mut(start..start + taken)
+            && let Some(piece) = piece.get(..taken)
+        {
+            place.copy_from_slice(piece);
+        }
+        head.length += taken;
+        taken
+    }
+
+    /// Lets go of the first block, and of entries that concern it alone.
+    pub fn slide(&mut self, window: u32) {
+        let Some(head) = self.heads.get_mut(window as usize) else {
+            return;
+        };
+        let base = limit(head.base) - BLOCK as u64;
+        let gone = ((base - head.base) as usize).min(head.length);
+        let start = window as usize * SIZE;
+        if let Some(bytes) = self.bytes.get_mut(start..start + head.length) {
+            bytes.copy_within(gone.., 0);
+        }
+        head.base = base;
+        head.length -= gone;
+        let mut kept = 0;
+        for at in 0..head.count {
+            let mut entry = head.entries[at];
+            entry.live &= entry.seen >= base;
+            if entry.live || entry.deferred || entry.floor > base {
+                head.entries[kept] = entry;
+                kept += 1;
+            }
+        }
+        head.count = kept;
+    }
+
+    /// Entries of a window.
+    pub fn entries(&self, window: u32) -> &[Entry] {
+        self.heads
+            .get(window as usize)
+            .and_then(|head| head.entries.get(..head.count))
+            .unwrap_or(&[])
+    }
+
+    /// The entry of a signature.
+    pub fn entry(&self, window: u32, signature: u32) -> Option<&Entry> {
+        self.entries(window)
+            .iter()
+            .find(|entry| entry.signature == signature)
+    }
+
+    /// Whether entries did not fit: the window must be scanned as a whole.
+    pub fn overflowed(&self, window: u32) -> bool {
+        self.heads
+            .get(window as usize)
+            .is_some_and(|head| head.overflowed)
+    }
+
+    /// Whether some signature waits for the end of the turn.
+    pub fn has_deferred(&self, window: u32) -> bool {
+        self.heads
+            .get(window as usize)
+            .is_some_and(|head| head.deferred > 0)
+    }
+
+    /// Notes that the fast pattern of a signature stands at `position`. False: no room.
+    pub fn note_seen(&mut self, window: u32, signature: u32, position: u64) -> bool {
+        self.with_entry(window, signature, |entry| {
+            if position >= entry.floor {
+                entry.live = true;
+                entry.seen = entry.seen.max(position);
+            }
+        })
+    }
+
+    /// Notes that a signature matched up to the end of the window. False: no room.
+    pub fn note_match(&mut self, window: u32, signature: u32) -> bool {
+        let end = self.end(window);
+        self.set_deferred(window, signature, false)
+            && self.with_entry(window, signature, |entry| {
+                entry.live = false;
+                entry.floor = end;
+            })
+    }
+
+    /// Notes whether a signature waits for the end of the turn. False: no room.
+    pub fn set_deferred(&mut self, window: u32, signature: u32, deferred: bool) -> bool {
+        let mut change = 0i32;
+        let done = self.with_entry(window, signature, |entry| {
+            change = i32::from(deferred) - i32::from(entry.deferred);
+            entry.deferred = deferred;
+        });
+        if let Some(head) = self.heads.get_mut(window as usize) {
+            head.deferred = head.deferred.saturating_add_signed(change);
+        }
+        done
+    }
+
+    fn with_entry(&mut self, window: u32, signature: u32, f: impl FnOnce(&mut Entry)) -> bool {
+        let Some(head) = self.heads.get_mut(window as usize) else {
+            return false;
+        };
+        let used = head.entries.get_mut(..head.count).unwrap_or_default();
+        if let Some(entry) = used.iter_mut().find(|e| e.signature == signature) {
+            f(entry);
+            return true;
+        }
+        let Some(entry) = head.entries.get_mut(head.count) else {
+            head.overflowed = true;
+            return false;
+        };
+        *entry = Entry {
+            signature,
+            ..Entry::default()
+        };
+        head.count += 1;
+        f(entry);
+        true
+    }
+}
+
+/// Stream position at which a window that begins at `base` is full.
+fn limit(base: u64) -> u64 {
+    base - base % BLOCK as u64 + SIZE as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_window_begins_depends_on_the_position_alone() {
+        let stream: Vec<u8> = (0..30_000u32).map(|i| (i / 7) as u8).collect();
+        for cut in [1, 7, 1460, BLOCK, BLOCK + 1, SIZE, 30_000] {
+            let mut windows = Windows::new(1);
+            let window = windows.take(0).unwrap();
+            for piece in stream.chunks(cut) {
+                let mut rest = piece;
+                while !rest.is_empty() {
+                    if windows.is_full(window) {
+                        windows.slide(window);
+                    }
+                    let taken = windows.append(window, rest);
+                    rest = &rest[taken..];
+                    let (base, end) = (windows.base(window), windows.end(window));
+                    let expected = ((end - 1) / BLOCK as u64).saturating_sub(1) * BLOCK as u64;
+                    assert_eq!(base, expected, "end {end}, cut {cut}");
+                    assert_eq!(windows.data(window), &stream[base as usize..end as usize]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_lives_as_long_as_its_bytes() {
+        let mut windows = Windows::new(1);
+        let window = windows.take(0).unwrap();
+        windows.append(window, &[0; SIZE]);
+        assert!(windows.note_seen(window, 1, 10));
+        assert!(windows.note_seen(window, 2, BLOCK as u64 + 1));
+        assert!(windows.note_seen(window, 3, 20));
+        assert!(windows.note_match(window, 3));
+        windows.slide(window);
+        let left: Vec<u32> = windows
+            .entries(window)
+            .iter()
+            .map(|e| e.signature)
+            .collect();
+        assert_eq!(left, [2, 3]);
+        assert!(windows.note_seen(window, 3, BLOCK as u64 + 2));
+        assert!(
+            !windows.entry(window, 3).unwrap().live,
+            "it lies before the floor"
+        );
+    }
+
+    #[test]
+    fn too_many_entries_are_said() {
+        let mut windows = Windows::new(1);
+        let window = windows.take(0).unwrap();
+        for signature in 0..ENTRIES_MAX as u32 {
+            assert!(windows.note_seen(window, signature, 0));
+        }
+        assert!(!windows.note_seen(window, 99, 0));
+        assert!(windows.overflowed(window));
+        windows.give(window);
+        let window = windows.take(0).unwrap();
+        assert!(!windows.overflowed(window) && windows.entries(window).is_empty());
+    }
+}

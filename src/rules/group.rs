@@ -1,0 +1,517 @@
+//! Which signatures a packet can reach at all: by protocol class, direction and port.
+//!
+//! Lists of signature numbers only; their automata are compiled in matcher/program.rs. Equal lists
+//! are one group. To the server the destination port decides, to the client the source port, as
+//! in MATCHER.md 7. Signatures of IP addresses only and those that wait for an anomaly stand in
+//! lists of their own and in no group.
+
+use std::collections::HashMap;
+
+use super::ruleset::RuleSet;
+use super::signature::{
+    Buffer, Class, Content, FastPattern, PacketTest, PortSet, Protocol, Signature, Test,
+};
+use crate::packet::Direction;
+
+/// Groups of one port table at most; the classes of the fewest ports share what is left over.
+pub const GROUPS_PER_TABLE_MAX: usize = 48;
+/// Longest piece of a content that goes into a prefilter.
+pub const FAST_PATTERN_MAX: usize = 24;
+
+/// Protocol classes with tables of their own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum ProtocolClass {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+    /// ICMP for IPv4.
+    Icmp,
+    /// ICMP for IPv6.
+    Icmpv6,
+    /// Any other IP protocol.
+    Other,
+    /// No IP header.
+    NonIp,
+}
+
+impl ProtocolClass {
+    /// All classes, by number.
+    pub const ALL: [ProtocolClass; 7] = [
+        ProtocolClass::Tcp,
+        ProtocolClass::Udp,
+        ProtocolClass::Sctp,
+        ProtocolClass::Icmp,
+        ProtocolClass::Icmpv6,
+        ProtocolClass::Other,
+        ProtocolClass::NonIp,
+    ];
+
+    /// Class of an IP protocol number.
+    pub fn of(protocol: u8) -> ProtocolClass {
+        match protocol {
+            6 => ProtocolClass::Tcp,
+            17 => ProtocolClass::Udp,
+            132 => ProtocolClass::Sctp,
+            1 => ProtocolClass::Icmp,
+            58 => ProtocolClass::Icmpv6,
+            _ => ProtocolClass::Other,
+        }
+    }
+
+    fn has_ports(self) -> bool {
+        matches!(
+            self,
+            ProtocolClass::Tcp | ProtocolClass::Udp | ProtocolClass::Sctp
+        )
+    }
+}
+
+/// Groups by port, for one protocol class and direction.
+#[derive(Debug, Default, Clone)]
+struct PortTable {
+    /// First port of each interval, ascending from 0.
+    starts: Vec<u16>,
+    /// Group of each interval.
+    groups: Vec<u32>,
+    /// Group of packets whose ports are not known.
+    portless: u32,
+}
+
+/// All groups of a rule set.
+#[derive(Debug, Default)]
+pub struct Groups {
+    tables: Vec<PortTable>,
+    members: Vec<Box<[u32]>>,
+    classes: Vec<ProtocolClass>,
+    ip_only: Vec<u32>,
+    by_anomaly: Vec<Vec<u32>>,
+}
+
+impl Groups {
+    /// Lays out the signatures that run.
+    pub fn build(set: &RuleSet) -> Groups {
+        let mut groups = Groups {
+            by_anomaly: vec![Vec::new(); 256],
+            ..Groups::default()
+        };
+        let mut grouped = Vec::new();
+        for (signature, index) in set.signatures().iter().zip(0u32..) {
+            if !set.runs(index) {
+                continue;
+            }
+            if let Some(code) = anomaly_of(signature) {
+                if let Some(list) = groups.by_anomaly.get_mut(usize::from(code)) {
+                    list.push(index);
+                }
+            } else if signature.class == Class::IpOnly {
+                groups.ip_only.push(index);
+            } else {
+                grouped.push((index, signature));
+            }
+        }
+        let mut known = HashMap::new();
+        for class in ProtocolClass::ALL {
+            for direction in [Direction::ToServer, Direction::ToClient] {
+                let table = groups.table(class, direction, &grouped, &mut known);
+                groups.tables.push(table);
+            }
+        }
+        groups
+    }
+
+    /// The group of a packet; `port` is the destination's to the server, the source's to the
+    /// client, `None` where the packet has none.
+    pub fn of(&self, class: ProtocolClass, direction: Direction, port: Option<u16>) -> u32 {
+        let Some(table) = self.tables.get(class as usize * 2 + direction.index()) else {
+            return 0;
+        };
+        match port {
+            Some(port) if !table.starts.is_empty() => {
+                let after = table.starts.partition_point(|start| *start <= port);
+                table
+                    .groups
+                    .get(after.wrapping_sub(1))
+                    .copied()
+                    .unwrap_or(table.portless)
+            }
+            _ => table.portless,
+        }
+    }
+
+    /// Number of groups.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there is no group.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Members of each group, ascending, and the protocol class it was made for.
+    pub fn iter(&self) -> impl Iterator<Item = (ProtocolClass, &[u32])> {
+        self.classes
+            .iter()
+            .copied()
+            .zip(self.members.iter().map(|members| &**members))
+    }
+
+    /// Signatures of addresses only.
+    pub fn ip_only(&self) -> &[u32] {
+        &self.ip_only
+    }
+
+    /// Signatures that wait for this anomaly.
+    pub fn for_anomaly(&self, code: u8) -> &[u32] {
+        self.by_anomaly
+            .get(usize::from(code))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    fn intern(
+        &mut self,
+        class: ProtocolClass,
+        members: Vec<u32>,
+        known: &mut HashMap<(u8, Vec<u32>), u32>,
+    ) -> u32 {
+        if let Some(group) = known.get(&(class as u8, members.clone())) {
+            return *group;
+        }
+        let group = self.members.len() as u32;
+        self.members.push(members.clone().into());
+        self.classes.push(class);
+        known.insert((class as u8, members), group);
+        group
+    }
+
+    fn table(
+        &mut self,
+        class: ProtocolClass,
+        direction: Direction,
+        signatures: &[(u32, &Signature)],
+        known: &mut HashMap<(u8, Vec<u32>), u32>,
+    ) -> PortTable {
+        let reachable: Vec<(u32, &Signature)> = signatures
+            .iter()
+            .copied()
+            .filter(|(_, s)| in_class(s, class) && in_direction(s, direction))
+            .collect();
+        let portless = reachable
+            .iter()
+            .filter(|(_, s)| s.header.src_port.any && s.header.dst_port.any)
+            .map(|(index, _)| *index)
+            .collect();
+        let mut table = PortTable {
+            portless: self.intern(class, portless, known),
+            ..PortTable::default()
+        };
+        if !class.has_ports() {
+            return table;
+        }
+        let port_of = |s: &'_ Signature| -> PortSet {
+            match direction {
+                Direction::ToServer => s.header.dst_port.clone(),
+                Direction::ToClient => s.header.src_port.clone(),
+            }
+        };
+        let sets: Vec<(u32, PortSet)> = reachable
+            .iter()
+            .map(|(index, s)| (*index, port_of(s)))
+            .collect();
+        table.starts = starts(&sets);
+        let lists: Vec<Vec<u32>> = table
+            .starts
+            .iter()
+            .map(|start| {
+                sets.iter()
+                    .filter(|(_, ports)| ports.contains(*start))
+                    .map(|(index, _)| *index)
+                    .collect()
+            })
+            .collect();
+        let lists = bounded(&table.starts, lists);
+        table.groups = lists
+            .into_iter()
+            .map(|list| self.intern(class, list, known))
+            .collect();
+        table
+    }
+}
+
+/// First ports of the intervals within which all sets stay the same.
+fn starts(sets: &[(u32, PortSet)]) -> Vec<u16> {
+    let mut starts = vec![0u16];
+    for (_, ports) in sets {
+        for (low, high) in &ports.ranges {
+            starts.push(*low);
+            starts.extend(high.checked_add(1));
+        }
+    }
+    starts.sort_unstable();
+    starts.dedup();
+    starts
+}
+
+/// At most [`GROUPS_PER_TABLE_MAX`] different lists: those of the most ports stay as they are, the
+/// others become their union, which reaches more than it must and never less.
+fn bounded(starts: &[u16], lists: Vec<Vec<u32>>) -> Vec<Vec<u32>> {
+    let mut ports: HashMap<&[u32], u32> = HashMap::new();
+    for (position, list) in lists.iter().enumerate() {
+        let first = starts.get(position).map_or(0, |s| u32::from(*s));
+        let next = starts.get(position + 1).map_or(1 << 16, |s| u32::from(*s));
+        *ports.entry(list.as_slice()).or_default() += next - first;
+    }
+    if ports.len() <= GROUPS_PER_TABLE_MAX {
+        return lists;
+    }
+    let mut by_ports: Vec<(u32, &[u32])> = ports.iter().map(|(list, n)| (*n, *list)).collect();
+    by_ports.sort_by_key(|(n, list)| (std::cmp::Reverse(*n), std::cmp::Reverse(list.len())));
+    let mut union: Vec<u32> = by_ports
+        .iter()
+        .skip(GROUPS_PER_TABLE_MAX - 1)
+        .flat_map(|(_, list)| list.iter().copied())
+        .collect();
+    union.sort_unstable();
+    union.dedup();
+    let kept: std::collections::HashSet<&[u32]> = by_ports
+        .iter()
+        .take(GROUPS_PER_TABLE_MAX - 1)
+        .map(|(_, list)| *list)
+        .collect();
+    lists
+        .iter()
+        .map(|list| {
+            if kept.contains(list.as_slice()) {
+                list.clone()
+            } else {
+                union.clone()
+            }
+        })
+        .collect()
+}
+
+fn in_class(signature: &Signature, class: ProtocolClass) -> bool {
+    let header = &signature.header;
+    if !class.has_ports() && !(header.src_port.any && header.dst_port.any) {
+        return false;
+    }
+    match &header.protocol {
+        Protocol::PacketHeader => true,
+        Protocol::Ip | Protocol::Ipv4 | Protocol::Ipv6 => class != ProtocolClass::NonIp,
+        Protocol::Tcp | Protocol::TcpPacket | Protocol::TcpStream => class == ProtocolClass::Tcp,
+        Protocol::Udp => class == ProtocolClass::Udp,
+        Protocol::Sctp => class == ProtocolClass::Sctp,
+        Protocol::Icmp => matches!(class, ProtocolClass::Icmp | ProtocolClass::Icmpv6),
+        Protocol::Icmpv4 => class == ProtocolClass::Icmp,
+        Protocol::Icmpv6 => class == ProtocolClass::Icmpv6,
+        Protocol::Number(number) => class == ProtocolClass::of(*number),
+        Protocol::Arp | Protocol::Ether => class == ProtocolClass::NonIp,
+        Protocol::App(_) => false,
+    }
+}
+
+fn in_direction(signature: &Signature, direction: Direction) -> bool {
+    let Some(flow) = &signature.flow else {
+        return true;
+    };
+    match direction {
+        Direction::ToServer => !flow.to_client || flow.to_server,
+        Direction::ToClient => !flow.to_server || flow.to_client,
+    }
+}
+
+fn anomaly_of(signature: &Signature) -> Option<u8> {
+    signature.packet.iter().find_map(|test| match test {
+        PacketTest::Anomaly(code) => Some(*code),
+        _ => None,
+    })
+}
+
+/// The content that the prefilter looks for: bytes to find anywhere in the payload, without regard
+/// to case where `nocase`.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct Pattern {
+    /// Bytes, at most [`FAST_PATTERN_MAX`].
+    pub bytes: Box<[u8]>,
+    /// Case does not matter.
+    pub nocase: bool,
+}
+
+/// Chooses the fast pattern among positive contents of the payload: the one the rule asks for,
+/// else the longest, else the most telling. `None`: the signature has no prefilter.
+pub fn fast_pattern(signature: &Signature) -> Option<Pattern> {
+    let contents = signature
+        .inspect
+        .iter()
+        .filter(|inspect| inspect.buffer == Buffer::Payload)
+        .flat_map(|inspect| &inspect.tests)
+        .filter_map(|test| match test {
+            Test::Content(content) if !content.negated && !content.bytes.is_empty() => {
+                Some(content)
+            }
+            _ => None,
+        });
+    let best = contents.max_by_key(|content| {
+        let asked = content.fast_pattern != FastPattern::No;
+        let length = content.bytes.len();
+        (asked, length, strength(&content.bytes))
+    })?;
+    Some(pattern_of(best))
+}
+
+fn pattern_of(content: &Content) -> Pattern {
+    let chopped = match content.fast_pattern {
+        FastPattern::Chop(offset, length) => content
+            .bytes
+            .get(usize::from(offset)..usize::from(offset) + usize::from(length)),
+        _ => None,
+    };
+    let bytes = chopped
+        .filter(|bytes| !bytes.is_empty())
+        .unwrap_or(&content.bytes);
+    let bytes = bytes
+        .windows(FAST_PATTERN_MAX)
+        .max_by_key(|window| strength(window))
+        .unwrap_or(bytes);
+    Pattern {
+        bytes: bytes.into(),
+        nocase: content.nocase,
+    }
+}
+
+/// How telling bytes are: rare values count more than letters, letters more than fill.
+fn strength(bytes: &[u8]) -> u32 {
+    let mut seen = [false; 256];
+    let mut sum = 0;
+    for &byte in bytes {
+        let weight = match byte {
+            0 | 1 | 0xff => 1,
+            _ if byte.is_ascii_alphabetic() => 3,
+            _ if byte.is_ascii_graphic() || byte.is_ascii_whitespace() => 4,
+            _ => 6,
+        };
+        let place = &mut seen[usize::from(byte)];
+        sum += if std::mem::replace(place, true) {
+            1
+        } else {
+            weight
+        };
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ruleset::{Names, blank};
+    use super::super::signature::{FlowKeyword, Inspect};
+    use super::*;
+
+    fn tcp(sid: u32, ports: &[(u16, u16)]) -> Signature {
+        let mut signature = blank(sid);
+        signature.header.protocol = Protocol::Tcp;
+        if !ports.is_empty() {
+            signature.header.dst_port = PortSet {
+                any: false,
+                ranges: ports.to_vec(),
+            };
+        }
+        signature
+    }
+
+    fn sids(set: &RuleSet, groups: &Groups, direction: Direction, port: Option<u16>) -> Vec<u32> {
+        let group = groups.of(ProtocolClass::Tcp, direction, port);
+        let (_, members) = groups.iter().nth(group as usize).unwrap();
+        members
+            .iter()
+            .map(|i| set.signatures()[*i as usize].sid)
+            .collect()
+    }
+
+    #[test]
+    fn a_packet_reaches_what_its_port_and_direction_allow() {
+        let mut to_client = tcp(4, &[]);
+        to_client.flow = Some(FlowKeyword {
+            to_client: true,
+            ..FlowKeyword::default()
+        });
+        let set = RuleSet::build(
+            vec![
+                tcp(1, &[(80, 80), (8000, 8100)]),
+                tcp(2, &[]),
+                tcp(3, &[(443, 443)]),
+                to_client,
+            ],
+            Names::default(),
+            1,
+        );
+        let groups = Groups::build(&set);
+        let server = |port| sids(&set, &groups, Direction::ToServer, port);
+        assert_eq!(server(Some(80)), [1, 2]);
+        assert_eq!(server(Some(8100)), [1, 2]);
+        assert_eq!(server(Some(8101)), [2]);
+        assert_eq!(server(Some(443)), [2, 3]);
+        assert_eq!(server(Some(65535)), [2]);
+        assert_eq!(server(None), [2]);
+        assert_eq!(
+            sids(&set, &groups, Direction::ToClient, Some(9)),
+            [1, 2, 3, 4]
+        );
+    }
+
+    #[test]
+    fn many_port_classes_share_a_union_that_misses_nothing() {
+        let signatures = (1..300u32)
+            .map(|sid| tcp(sid, &[(sid as u16, sid as u16 + 3)]))
+            .collect();
+        let set = RuleSet::build(signatures, Names::default(), 1);
+        let groups = Groups::build(&set);
+        for port in 1..310u16 {
+            let reached = sids(&set, &groups, Direction::ToServer, Some(port));
+            for signature in set.signatures() {
+                if signature.header.dst_port.contains(port) {
+                    assert!(reached.contains(&signature.sid), "port {port}");
+                }
+            }
+        }
+        assert!(groups.len() <= 2 * GROUPS_PER_TABLE_MAX + 16);
+    }
+
+    #[test]
+    fn the_longest_positive_content_is_the_fast_pattern_unless_asked_otherwise() {
+        let content = |bytes: &[u8]| Content {
+            bytes: bytes.into(),
+            ..Content::default()
+        };
+        let with = |tests: Vec<Content>| Signature {
+            inspect: vec![Inspect {
+                buffer: Buffer::Payload,
+                transforms: Vec::new(),
+                absent: None,
+                tests: tests.into_iter().map(Test::Content).collect(),
+            }],
+            ..blank(1)
+        };
+        let chosen = |s: &Signature| fast_pattern(s).map(|p| p.bytes.into_vec());
+        let negated = Content {
+            negated: true,
+            ..content(b"much longer")
+        };
+        assert_eq!(
+            chosen(&with(vec![content(b"abc"), negated.clone()])),
+            Some(b"abc".to_vec())
+        );
+        assert_eq!(chosen(&with(vec![negated])), None);
+        let asked = Content {
+            fast_pattern: FastPattern::Chop(1, 2),
+            ..content(b"wxyz")
+        };
+        assert_eq!(
+            chosen(&with(vec![content(b"longest"), asked])),
+            Some(b"xy".to_vec())
+        );
+    }
+}

@@ -1,0 +1,298 @@
+//! An immutable, numbered set of signatures in the order of evaluation, with the names that their
+//! state keywords refer to.
+//!
+//! Building sorts as the language demands (action, state writers before readers, priority, sid:
+//! RULES.md 6.3 "Order"); the position is the signature's number everywhere behind. What this
+//! build can't execute is kept for the report and never run. Nothing is compiled here: automata
+//! and regexes are the matcher's (matcher/program.rs), grouping is group.rs's.
+
+use super::signature::{
+    Action, BitCommand, Buffer, Class, IntOperator, Protocol, Signature, StateTest, Test,
+};
+
+/// Names behind the ids of state keywords; an id is the position in its list.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// `flowbits`.
+    pub flowbits: Vec<Box<str>>,
+    /// `flowint`.
+    pub flowints: Vec<Box<str>>,
+    /// `hostbits` and `xbits`.
+    pub hostbits: Vec<Box<str>>,
+}
+
+/// All signatures of one load.
+#[derive(Debug, Default)]
+pub struct RuleSet {
+    signatures: Vec<Signature>,
+    names: Names,
+    generation: u32,
+    idle: Vec<(u32, Box<str>)>,
+}
+
+impl RuleSet {
+    /// Sorts the signatures into the order of evaluation. `generation` numbers the set.
+    pub fn build(mut signatures: Vec<Signature>, names: Names, generation: u32) -> RuleSet {
+        signatures.sort_by_key(order);
+        let idle = signatures
+            .iter()
+            .zip(0u32..)
+            .filter_map(|(signature, index)| not_run(signature).map(|why| (index, why)))
+            .collect();
+        RuleSet {
+            signatures,
+            names,
+            generation,
+            idle,
+        }
+    }
+
+    /// All signatures; the index is the order of evaluation.
+    pub fn signatures(&self) -> &[Signature] {
+        &self.signatures
+    }
+
+    /// The signature with that number, for the event writer.
+    pub fn signature(&self, index: u32) -> Option<&Signature> {
+        self.signatures.get(index as usize)
+    }
+
+    /// Names behind state ids.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Number of the set.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Signatures that are loaded and never run, and why.
+    pub fn idle(&self) -> &[(u32, Box<str>)] {
+        &self.idle
+    }
+
+    /// Whether the signature is run.
+    pub fn runs(&self, index: u32) -> bool {
+        self.idle
+            .binary_search_by_key(&index, |(idle, _)| *idle)
+            .is_err()
+    }
+}
+
+/// Sort key: smaller is evaluated first. The sort is stable, so equal keys keep the order of files.
+fn order(signature: &Signature) -> (u8, u8, u8, u8, u8, u32) {
+    let action = match signature.action {
+        Action::Pass => 0,
+        Action::Drop => 1,
+        Action::Reject(_) => 2,
+        Action::Alert => 3,
+    };
+    let mut flowbits = Use::default();
+    let mut flowints = Use::default();
+    let mut hostbits = Use::default();
+    for test in &signature.state {
+        match test {
+            StateTest::Flowbit { command, .. } => flowbits.note(bit_writes(*command)),
+            StateTest::HostBit { command, .. } => hostbits.note(bit_writes(*command)),
+            StateTest::Flowint { operator, .. } => flowints.note(matches!(
+                operator,
+                IntOperator::Set | IntOperator::Add | IntOperator::Subtract
+            )),
+        }
+    }
+    (
+        action,
+        flowbits.rank(),
+        flowints.rank(),
+        hostbits.rank(),
+        signature.priority,
+        signature.sid,
+    )
+}
+
+fn bit_writes(command: BitCommand) -> bool {
+    matches!(
+        command,
+        BitCommand::Set | BitCommand::Unset | BitCommand::Toggle
+    )
+}
+
+/// How a rule uses a kind of state. Writers come first, so that readers see the same packet's bit.
+#[derive(Default)]
+struct Use {
+    read: bool,
+    write: bool,
+}
+
+impl Use {
+    fn note(&mut self, writes: bool) {
+        if writes {
+            self.write = true;
+        } else {
+            self.read = true;
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match (self.write, self.read) {
+            (true, false) => 0,
+            (true, true) => 1,
+            (false, true) => 2,
+            (false, false) => 3,
+        }
+    }
+}
+
+/// Why this build does not run the signature; `None` if it does.
+fn not_run(signature: &Signature) -> Option<Box<str>> {
+    if let Some(keyword) = signature.unsupported.first() {
+        return Some(format!("keyword {keyword}").into());
+    }
+    if let Protocol::App(name) = &signature.header.protocol {
+        return Some(format!("application protocol {name}").into());
+    }
+    if matches!(
+        signature.class,
+        Class::ProtocolDetection | Class::AppLayer | Class::AppTransaction
+    ) {
+        return Some("application layer".into());
+    }
+    for inspect in &signature.inspect {
+        match &inspect.buffer {
+            Buffer::App(name) => return Some(format!("buffer {name}").into()),
+            Buffer::SctpChunkData => return Some("buffer sctp.chunk_data".into()),
+            _ => {}
+        }
+        if !inspect.transforms.is_empty() || inspect.absent.is_some() {
+            return Some("transform or absent on a packet buffer".into());
+        }
+        if inspect.tests.iter().any(uses_dce) {
+            return Some("dce endianness".into());
+        }
+    }
+    None
+}
+
+fn uses_dce(test: &Test) -> bool {
+    match test {
+        Test::ByteTest(test) => test.format.dce,
+        Test::ByteJump(jump) => jump.format.dce,
+        Test::ByteExtract(extract) => extract.format.dce,
+        Test::ByteMath(math) => math.format.dce,
+        _ => false,
+    }
+}
+
+/// A signature that matches every packet, to build others from (tests, generated rules).
+pub fn blank(sid: u32) -> Signature {
+    use super::signature::{AddressSet, Header, PortSet, Source};
+    let addresses = AddressSet {
+        any: true,
+        ..AddressSet::default()
+    };
+    let ports = PortSet {
+        any: true,
+        ranges: Vec::new(),
+    };
+    Signature {
+        action: Action::Alert,
+        header: Header {
+            protocol: Protocol::Ip,
+            src_addr: addresses.clone(),
+            src_port: ports.clone(),
+            dst_addr: addresses,
+            dst_port: ports,
+            bidirectional: false,
+            transactional: false,
+        },
+        sid,
+        gid: 1,
+        rev: 1,
+        msg: format!("sid {sid}").into(),
+        classtype: None,
+        priority: 3,
+        references: Vec::new(),
+        metadata: Vec::new(),
+        target: None,
+        flow: None,
+        packet: Vec::new(),
+        state: Vec::new(),
+        inspect: Vec::new(),
+        threshold: None,
+        detection_filter: None,
+        tag: false,
+        noalert: false,
+        alert: false,
+        bypass: false,
+        prefilter: false,
+        class: Class::Packet,
+        variables: 0,
+        source: Source::default(),
+        unsupported: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::RejectTo;
+
+    #[test]
+    fn pass_comes_before_drop_before_reject_before_alert() {
+        let with = |sid, action| Signature {
+            action,
+            ..blank(sid)
+        };
+        let set = RuleSet::build(
+            vec![
+                with(1, Action::Alert),
+                with(2, Action::Reject(RejectTo::Source)),
+                with(3, Action::Drop),
+                with(4, Action::Pass),
+            ],
+            Names::default(),
+            1,
+        );
+        let sids: Vec<u32> = set.signatures().iter().map(|s| s.sid).collect();
+        assert_eq!(sids, [4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn writers_of_flowbits_come_before_readers_and_priority_counts_last() {
+        let with = |sid, command: Option<BitCommand>, priority| Signature {
+            state: command
+                .map(|command| {
+                    vec![StateTest::Flowbit {
+                        command,
+                        bits: vec![0],
+                    }]
+                })
+                .unwrap_or_default(),
+            priority,
+            ..blank(sid)
+        };
+        let set = RuleSet::build(
+            vec![
+                with(1, None, 1),
+                with(2, Some(BitCommand::IsSet), 3),
+                with(3, Some(BitCommand::Set), 3),
+                with(4, None, 3),
+                with(5, Some(BitCommand::IsSet), 1),
+            ],
+            Names::default(),
+            1,
+        );
+        let sids: Vec<u32> = set.signatures().iter().map(|s| s.sid).collect();
+        assert_eq!(sids, [3, 5, 2, 1, 4]);
+    }
+
+    #[test]
+    fn what_cannot_run_is_kept_and_said() {
+        let mut signature = blank(7);
+        signature.header.protocol = Protocol::App("http".into());
+        let set = RuleSet::build(vec![signature, blank(8)], Names::default(), 1);
+        assert_eq!(set.idle().len(), 1);
+        assert!(!set.runs(0) && set.runs(1));
+    }
+}
