@@ -23,7 +23,7 @@ mod hash;
 mod line;
 mod probe;
 
-pub use self::hash::{FlowHash, KeyWords, SECRET_COUNT, key_words};
+pub use self::hash::{FlowHash, KeyWords, SECRET_COUNT, key_words, tuple_of};
 pub use self::line::{DetectionLine, FlowLine, FlowState, GROUP_SLOTS};
 pub use self::probe::Instructions;
 
@@ -391,6 +391,29 @@ impl FlowSide {
         Some(result)
     }
 
+    /// As [`FlowSide::update`], and the flow was seen now: what a packet usually does.
+    #[inline(always)]
+    pub fn refresh<R>(
+        &self,
+        handle: FlowHandle,
+        now: Tick,
+        change: impl FnOnce(&mut FlowState) -> R,
+    ) -> Option<R> {
+        let line = self.core.line(handle)?;
+        let shared = self.mode == TableMode::Shared;
+        if shared && !self.core.lock(handle) {
+            return None;
+        }
+        line.touch(now);
+        let mut state = line.state();
+        let result = change(&mut state);
+        line.set_state(state);
+        if shared {
+            self.core.unlock(handle);
+        }
+        Some(result)
+    }
+
     /// Marks a half-open flow established. False if it was not half-open, or is gone.
     pub fn promote(&mut self, handle: FlowHandle) -> bool {
         match self.mode {
@@ -450,6 +473,12 @@ impl FlowSide {
         expired: impl FnMut(FlowHandle),
     ) {
         evict::sweep(self, groups_max, now, timeouts, expired);
+    }
+
+    /// Cache lines that the search for a tuple touches: tag lines, and entries whose tag agrees. For
+    /// the bench and `doctor`; not for the path of a packet.
+    pub fn lines_touched(&self, tuple: &Tuple) -> u32 {
+        self.core.lines_touched(&key_words(tuple))
     }
 
     /// Groups this side has to sweep for one whole round.

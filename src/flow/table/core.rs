@@ -29,7 +29,7 @@ use super::line::{
     ALIVE, CLASS_HIDDEN, CLASS_MASK, Entry, FlowLine, GROUP_SLOTS, Group, KILLED, LOCKED,
     QUARANTINE, TAG_MASK,
 };
-use super::probe::{self, Probe};
+use super::probe::{self, Probe, Scalar};
 use super::{Class, FullReason, TableConfig, TablePlan};
 use crate::memory::{HugePages, MemoryError, PageKind};
 use crate::packet::FlowHandle;
@@ -288,6 +288,32 @@ impl Core {
             }
         }
         None
+    }
+
+    /// Lines that [`Core::find`] reads for this key.
+    pub fn lines_touched(&self, key: &KeyWords) -> u32 {
+        let hash = self.hash.hash_words(key);
+        let path = self.path(hash);
+        let mut lines = 0;
+        for position in 0..PATH_GROUPS_MAX {
+            let index = path.group(position, self.group_count);
+            let group = self.group(index);
+            lines += 1;
+            // SAFETY: the scalar probe needs no special instructions.
+            let mut mask = unsafe { probe::hits::<Scalar>(Scalar::load(group), Self::tag(hash)) };
+            while mask != 0 {
+                lines += 1;
+                let slot = index as u32 * GROUP_SLOTS + mask.trailing_zeros();
+                if self.matching::<true>(slot, key).is_some() {
+                    return lines;
+                }
+                mask &= mask - 1;
+            }
+            if group.overflow.load(Acquire) == 0 {
+                break;
+            }
+        }
+        lines
     }
 
     /// Inserts a flow that the caller has just not found. `home_only` forbids other groups.
