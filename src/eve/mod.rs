@@ -6,7 +6,8 @@
 //! event (match, verdict), and `stats` lines, which control makes and `WriterHandle::submit` takes.
 //!
 //! Interface: `Writer::start(queues, signatures, options)`, `handle()`, `stop()` once the lanes have
-//! ended; `SignatureInfo` is what a rule set owes it.
+//! ended; or, where the caller takes the events itself (replay), `Log::open`, `write`, `finish`.
+//! `SignatureInfo` is what a rule set owes both.
 
 use std::io;
 use std::sync::Arc;
@@ -171,7 +172,7 @@ struct Shared {
     stop: AtomicBool,
     reopen: AtomicBool,
     submitted: ArrayQueue<Vec<u8>>,
-    counters: WriterCounters,
+    counters: Arc<WriterCounters>,
 }
 
 impl WriterHandle {
@@ -186,8 +187,88 @@ impl WriterHandle {
     }
 
     /// What the writer did so far.
-    pub fn counters(&self) -> &WriterCounters {
+    pub fn counters(&self) -> &Arc<WriterCounters> {
         &self.shared.counters
+    }
+}
+
+/// An open log: events in, lines out. The writer's thread has one; a replay may use one itself.
+pub struct Log {
+    signatures: Arc<dyn SignatureInfo>,
+    options: Options,
+    counters: Arc<WriterCounters>,
+    sink: sink::Sink<std::fs::File>,
+    line: Vec<u8>,
+    rotation_checked: Instant,
+}
+
+impl Log {
+    /// Opens the target.
+    ///
+    /// # Errors
+    /// The target cannot be opened; the error names it.
+    pub fn open(signatures: Arc<dyn SignatureInfo>, options: Options) -> io::Result<Log> {
+        let counters = Arc::<WriterCounters>::default();
+        let file = options.target.open(&counters.sink)?;
+        Ok(Log {
+            signatures,
+            options,
+            counters,
+            sink: sink::Sink::new(file),
+            line: Vec::with_capacity(LINE_MAX),
+            rotation_checked: Instant::now(),
+        })
+    }
+
+    /// What it did so far.
+    pub fn counters(&self) -> &Arc<WriterCounters> {
+        &self.counters
+    }
+
+    /// Writes an event, now or with the next ones.
+    pub fn write(&mut self, event: &Event) {
+        if let Some(taken) = self.counters.taken.get(event.kind as usize) {
+            taken.fetch_add(1, Relaxed);
+        }
+        let known = encode(event, &*self.signatures, &self.options, &mut self.line);
+        if !known {
+            self.counters.unknown_signatures.fetch_add(1, Relaxed);
+        }
+        self.sink.push(&self.line, &self.counters.sink);
+    }
+
+    /// Writes a whole line that is no event of a lane.
+    pub fn submit(&mut self, line: &[u8]) {
+        self.counters.submitted.fetch_add(1, Relaxed);
+        self.sink.push(line, &self.counters.sink);
+    }
+
+    /// Writes what is gathered.
+    pub fn flush(&mut self) {
+        self.sink.flush(&self.counters.sink);
+    }
+
+    /// Opens the file anew when asked to, or when its path names another file or none.
+    pub fn rotate(&mut self, asked: bool) {
+        let now = Instant::now();
+        let check = now.duration_since(self.rotation_checked) >= ROTATION_CHECK;
+        if check {
+            self.rotation_checked = now;
+        }
+        if !asked && !(check && self.options.target.moved(self.sink.file())) {
+            return;
+        }
+        self.flush();
+        // If the new file cannot be opened, the old one goes on: its lines are not lost.
+        if let Ok(file) = self.options.target.open(&self.counters.sink) {
+            self.sink.replace(file, &self.counters.sink);
+        }
+    }
+
+    /// Writes all that is gathered; what the target does not take is counted as lost.
+    pub fn finish(mut self) -> Arc<WriterCounters> {
+        self.sink.finish(&self.counters.sink);
+        self.counters
     }
 }
 
@@ -207,21 +288,17 @@ impl Writer {
         signatures: Arc<dyn SignatureInfo>,
         options: Options,
     ) -> io::Result<Writer> {
+        let log = Log::open(signatures, options)?;
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             reopen: AtomicBool::new(false),
             submitted: ArrayQueue::new(SUBMITTED_MAX),
-            counters: WriterCounters::default(),
+            counters: Arc::clone(&log.counters),
         });
-        let file = options.target.open(&shared.counters.sink)?;
         let work = Work {
             queues,
-            signatures,
-            options,
+            log,
             shared: Arc::clone(&shared),
-            sink: sink::Sink::new(file),
-            line: Vec::with_capacity(LINE_MAX),
-            rotation_checked: Instant::now(),
         };
         let thread = std::thread::Builder::new()
             .name("sluice-eve".to_string())
@@ -250,12 +327,8 @@ impl Writer {
 /// What the thread owns.
 struct Work {
     queues: Vec<Arc<EventQueue>>,
-    signatures: Arc<dyn SignatureInfo>,
-    options: Options,
+    log: Log,
     shared: Arc<Shared>,
-    sink: sink::Sink<std::fs::File>,
-    line: Vec<u8>,
-    rotation_checked: Instant,
 }
 
 impl Work {
@@ -264,71 +337,37 @@ impl Work {
             // Read before the queues: what was queued before `stop` is then seen below.
             let stopping = self.shared.stop.load(Acquire);
             let mut worked = false;
-            for at in 0..self.queues.len() {
-                worked |= self.turn(at);
+            for queue in &self.queues {
+                worked |= turn(queue, &mut self.log);
             }
             while let Some(line) = self.shared.submitted.pop() {
                 worked = true;
-                self.shared.counters.submitted.fetch_add(1, Relaxed);
-                self.sink.push(&line, &self.shared.counters.sink);
+                self.log.submit(&line);
             }
-            self.rotate();
+            self.log.rotate(self.shared.reopen.swap(false, Acquire));
             if worked {
                 continue;
             }
             if stopping {
                 break;
             }
-            self.sink.flush(&self.shared.counters.sink);
+            self.log.flush();
             std::thread::sleep(IDLE);
         }
-        self.sink.finish(&self.shared.counters.sink);
+        self.log.finish();
     }
+}
 
-    /// Takes events of one queue; whether there were any.
-    fn turn(&mut self, at: usize) -> bool {
-        for taken in 0..TURN_MAX {
-            let Some(event) = self.queues.get(at).and_then(|queue| queue.take()) else {
-                return taken > 0;
-            };
-            self.write(&event);
-            if let Some(queue) = self.queues.get(at) {
-                queue.give_back(event);
-            }
-        }
-        true
+/// Takes events of one queue; whether there were any.
+fn turn(queue: &EventQueue, log: &mut Log) -> bool {
+    for taken in 0..TURN_MAX {
+        let Some(event) = queue.take() else {
+            return taken > 0;
+        };
+        log.write(&event);
+        queue.give_back(event);
     }
-
-    fn write(&mut self, event: &Event) {
-        let counters = &self.shared.counters;
-        if let Some(taken) = counters.taken.get(event.kind as usize) {
-            taken.fetch_add(1, Relaxed);
-        }
-        let known = encode(event, &*self.signatures, &self.options, &mut self.line);
-        if !known {
-            counters.unknown_signatures.fetch_add(1, Relaxed);
-        }
-        self.sink.push(&self.line, &counters.sink);
-    }
-
-    /// Opens the file anew when asked to, or when its path names another file or none.
-    fn rotate(&mut self) {
-        let asked = self.shared.reopen.swap(false, Acquire);
-        let now = Instant::now();
-        let check = now.duration_since(self.rotation_checked) >= ROTATION_CHECK;
-        if check {
-            self.rotation_checked = now;
-        }
-        if !asked && !(check && self.options.target.moved(self.sink.file())) {
-            return;
-        }
-        let counters = &self.shared.counters.sink;
-        self.sink.flush(counters);
-        // If the new file cannot be opened, the old one goes on: its lines are not lost.
-        if let Ok(file) = self.options.target.open(counters) {
-            self.sink.replace(file, counters);
-        }
-    }
+    true
 }
 
 /// Writes an event into `buffer`, emptied before, as one line; whether its signature, if it names

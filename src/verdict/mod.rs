@@ -1,4 +1,4 @@
-//! Verdict, the last stage: one decision per frame, its counters, its events, its answers.
+//! Verdict, the last stage: one decision per frame, its events, its answers, its counters.
 //!
 //! Views say what they think of their carrier; here the worst of them wins and the frame leaves
 //! with a final verdict. In tap the decision is notional: the frame keeps `Forward`, the context
@@ -7,12 +7,14 @@
 //! pass, bypass, drop or reject, and every drop and reject under exactly one reason.
 //!
 //! Interface: `VerdictStage::new(config, regions, contexts)`; per burst `run(burst, retired, emit)`,
-//! after which `burst` holds carriers only, in order, and `retired` the views; `finish` at the end.
+//! after which `burst` holds carriers only, in order, and `retired` the views; the lane transmits
+//! (which may still turn a verdict into a drop) and then calls `account` for each frame; `finish`
+//! at the end.
 
 use std::sync::Arc;
 
 use crate::config::{Config, Mode};
-use crate::counters::Counter;
+use crate::counters::{Counter, Counters};
 use crate::event::{Emit, EventKind};
 use crate::memory::{Arena, Handle, Regions};
 use crate::packet::{BURST_VIEWS_MAX, Burst, Context, Kind, Verdict, flag};
@@ -92,17 +94,6 @@ impl Cap {
     }
 }
 
-/// Frames and bytes of one burst, added to the counters once.
-#[derive(Default)]
-struct Tally {
-    forwarded: u64,
-    bypassed: u64,
-    dropped: u64,
-    rejected: u64,
-    bytes_forwarded: u64,
-    bytes_dropped: u64,
-}
-
 /// The stage. One per worker that runs it; see the head of the file.
 pub struct VerdictStage {
     mode: Mode,
@@ -160,31 +151,27 @@ impl VerdictStage {
     pub fn run(&mut self, burst: &mut Burst, retired: &mut Vec<Handle>, emit: &mut Emit) {
         let mut work = std::mem::take(&mut self.work);
         work.append(burst);
-        let mut tally = Tally::default();
         for handle in work.drain(..) {
             let more = handle.more();
             if self.contexts.get(&handle).kind == Kind::Frame {
                 // A frame always begins a chain. If the one before lost its end, it is decided by
                 // what was known of it, rather than kept.
-                self.close(burst, &mut tally, emit);
+                self.close(burst, emit);
                 self.open(handle, emit);
             } else {
                 self.fold(&handle, emit);
                 retired.push(handle);
             }
             if !more {
-                self.close(burst, &mut tally, emit);
+                self.close(burst, emit);
             }
         }
         self.work = work;
-        count(&tally, emit);
     }
 
     /// Decides a carrier that still waits for views, at the end of the feed.
     pub fn finish(&mut self, burst: &mut Burst, emit: &mut Emit) {
-        let mut tally = Tally::default();
-        self.close(burst, &mut tally, emit);
-        count(&tally, emit);
+        self.close(burst, emit);
     }
 
     /// Frames that wait for views of theirs: 0 or 1.
@@ -250,50 +237,57 @@ impl VerdictStage {
     }
 
     /// Ends the chain at hand, if there is one: the carrier's verdict is final.
-    fn close(&mut self, burst: &mut Burst, tally: &mut Tally, emit: &mut Emit) {
+    fn close(&mut self, burst: &mut Burst, emit: &mut Emit) {
         let Some(mut carrier) = self.pending.take() else {
             return;
         };
         carrier.set_more(false);
         let context = self.contexts.get_mut(&mut carrier);
-        let bytes = u64::from(context.span.length);
-        match (self.mode, context.verdict) {
-            (Mode::Inline, Verdict::Drop(reason)) => {
-                tally.dropped += 1;
-                tally.bytes_dropped += bytes;
-                emit.counters.drop_for(reason);
-                self.tell_drop(&carrier, reason, false, emit);
+        let decided = match context.verdict {
+            Verdict::Forward => None,
+            Verdict::Drop(reason) | Verdict::Reject(reason) => Some(reason),
+        };
+        match (self.mode, decided) {
+            (Mode::Inline, Some(reason)) => self.tell_drop(&carrier, reason, false, emit),
+            (Mode::Tap, Some(reason)) => {
+                context.would = Some(reason);
+                context.set(flag::WOULD_DROP);
+                context.verdict = Verdict::Forward;
+                self.tell_notional(&carrier, emit);
             }
-            (Mode::Inline, Verdict::Reject(reason)) => {
-                tally.rejected += 1;
-                tally.bytes_dropped += bytes;
-                emit.counters.drop_for(reason);
-                self.tell_drop(&carrier, reason, false, emit);
-            }
-            (mode, verdict) => {
-                if let (Mode::Tap, Verdict::Drop(reason) | Verdict::Reject(reason)) =
-                    (mode, verdict)
-                {
-                    context.would = Some(reason);
-                    context.set(flag::WOULD_DROP);
-                    context.verdict = Verdict::Forward;
-                }
-                let would = context.would.filter(|_| context.has(flag::WOULD_DROP));
-                if context.has(flag::BYPASS) {
-                    tally.bypassed += 1;
-                } else {
-                    tally.forwarded += 1;
-                }
-                tally.bytes_forwarded += bytes;
-                if let Some(reason) = would {
-                    emit.counters.would_drop_for(reason);
-                    if self.policy.notional_drops {
-                        self.tell_drop(&carrier, reason, true, emit);
-                    }
-                }
-            }
+            (_, None) => self.tell_notional(&carrier, emit),
         }
         burst.push(carrier);
+    }
+
+    /// Counts a frame, once, when it has been transmitted or given up: transmit may still have
+    /// turned its verdict into a drop.
+    pub fn account(&self, context: &Context, counters: &Counters) {
+        let bytes = u64::from(context.span.length);
+        match context.verdict {
+            Verdict::Forward => {
+                let bypassed = context.has(flag::BYPASS);
+                counters.inc(if bypassed {
+                    Counter::PacketsBypassed
+                } else {
+                    Counter::PacketsForwarded
+                });
+                counters.add(Counter::BytesForwarded, bytes);
+                if let Some(reason) = notional(context) {
+                    counters.would_drop_for(reason);
+                }
+            }
+            Verdict::Drop(reason) => {
+                counters.inc(Counter::PacketsDropped);
+                counters.add(Counter::BytesDropped, bytes);
+                counters.drop_for(reason);
+            }
+            Verdict::Reject(reason) => {
+                counters.inc(Counter::PacketsRejected);
+                counters.add(Counter::BytesDropped, bytes);
+                counters.drop_for(reason);
+            }
+        }
     }
 
     /// One event for each anomaly that the context notes.
@@ -312,6 +306,14 @@ impl VerdictStage {
                 event.fill(EventKind::Anomaly, context, bytes);
                 event.anomaly = *code;
             });
+        }
+    }
+
+    /// A drop event for a forwarded frame that a tap or shadow mode would have dropped, if wanted.
+    fn tell_notional(&mut self, carrier: &Handle, emit: &mut Emit) {
+        let reason = notional(self.contexts.get(carrier));
+        if let Some(reason) = reason.filter(|_| self.policy.notional_drops) {
+            self.tell_drop(carrier, reason, true, emit);
         }
     }
 
@@ -352,20 +354,9 @@ impl VerdictStage {
     }
 }
 
-/// Adds a burst's tally to the counters of the worker.
-fn count(tally: &Tally, emit: &Emit) {
-    for (counter, by) in [
-        (Counter::PacketsForwarded, tally.forwarded),
-        (Counter::PacketsBypassed, tally.bypassed),
-        (Counter::PacketsDropped, tally.dropped),
-        (Counter::PacketsRejected, tally.rejected),
-        (Counter::BytesForwarded, tally.bytes_forwarded),
-        (Counter::BytesDropped, tally.bytes_dropped),
-    ] {
-        if by > 0 {
-            emit.counters.add(counter, by);
-        }
-    }
+/// Why a frame would have been dropped, if it would.
+fn notional(context: &Context) -> Option<Reason> {
+    context.would.filter(|_| context.has(flag::WOULD_DROP))
 }
 
 #[cfg(test)]
@@ -373,7 +364,6 @@ pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::counters::Counters;
     use crate::event::{BUILT_COUNT_MAX, BUILT_MAX, Built, Event, EventQueue};
     use crate::memory::{Block, BlockPool};
     use crate::packet::{FlowHandle, RejectTo};
@@ -461,7 +451,15 @@ pub(crate) mod tests {
         pub(crate) fn run(&mut self, mut burst: Burst) {
             self.stage
                 .run(&mut burst, &mut self.retired, &mut self.emit);
-            self.out.append(&mut burst);
+            self.account(burst);
+        }
+
+        fn account(&mut self, burst: Burst) {
+            for handle in burst {
+                let context = self.contexts.get(&handle);
+                self.stage.account(context, &self.emit.counters);
+                self.out.push(handle);
+            }
         }
 
         /// Gives everything back, as a lane does after transmit.
@@ -691,7 +689,7 @@ pub(crate) mod tests {
         assert_eq!(rig.left(), [(60, RULE)]);
         let mut burst = Vec::new();
         rig.stage.finish(&mut burst, &mut rig.emit);
-        rig.out.append(&mut burst);
+        rig.account(burst);
         assert_eq!(rig.left(), [(60, RULE), (61, Verdict::Forward)]);
         assert_eq!(rig.emit.counters.get(Counter::PacketsForwarded), 1);
     }
@@ -800,6 +798,22 @@ pub(crate) mod tests {
                 ("RejectLost", 2),
                 ("Events", 1),
             ])
+        );
+    }
+
+    #[test]
+    fn a_frame_that_transmit_gave_up_is_counted_as_dropped_only() {
+        let rig = Rig::new(Mode::Inline);
+        let context = Context {
+            verdict: Verdict::Drop(Reason::PortTxFull),
+            flags: flag::WOULD_DROP | flag::BYPASS,
+            would: Some(Reason::Rule),
+            ..Context::default()
+        };
+        rig.stage.account(&context, &rig.emit.counters);
+        assert_eq!(
+            rig.moved(),
+            counts(&[("PacketsDropped", 1), ("dropped port_tx_full", 1)])
         );
     }
 
