@@ -24,6 +24,7 @@ use crate::counters::{Counter, Timed};
 use crate::decode::DecodeStage;
 use crate::event::Emit;
 use crate::flow::FlowStage;
+use crate::flow::table::DetectionSide;
 use crate::matcher::MatchStage;
 use crate::memory::{Arena, Handle, Regions};
 use crate::packet::{BURST_MAX, BURST_VIEWS_MAX, Burst, Context, Kind, Verdict};
@@ -91,7 +92,7 @@ pub struct Worker {
     /// Flow stage.
     pub flow: Option<FlowPart>,
     /// Match stage.
-    pub matcher: Option<Box<MatchStage>>,
+    pub matcher: Option<Box<MatchStage<DetectionSide>>>,
     /// Verdict stage.
     pub verdict: Option<VerdictPart>,
     /// To the next worker of the lane; `None` for the last.

@@ -1,17 +1,64 @@
-//! Sluice.
-pub mod config;
-pub mod control;
-pub mod counters;
-pub mod decode;
-pub mod eve;
-pub mod event;
-pub mod flow;
-pub mod matcher;
-pub mod memory;
-pub mod packet;
-pub mod port;
-pub mod queue;
-pub mod reason;
-pub mod rules;
+//! Sluice: an inline intrusion detection and prevention engine. This page is the map.
+//!
+//! Read `main.rs`, then [`lane`] (the one loop that every packet goes through), then the rooms in
+//! the packet's order:
+//!
+//! ```text
+//!  port ─► decode ─►│─► flow ─►│─► match ─►│─► verdict ─► port (other side)
+//!                   mesh       └── SPSC rings where stages sit on two cores ──┘
+//! ```
+//!
+//! A frame stays in its ring's buffer and is read only. What travels is a [`memory::Handle`], eight
+//! bytes, naming a [`packet::Context`]; it is move-only, so whoever has it may write the context
+//! and nobody else can. A *view* (inner packet, reassembled datagram, stream bytes that waited, end
+//! of a flow) has a context of its own and follows its carrier. Every frame ends in exactly one
+//! count: forwarded, bypassed, dropped for a [`reason::Reason`], rejected.
+//!
+//! Deliberately absent: BPF, dynamic dispatch per packet, a clock read per packet, allocation after
+//! start, and any room that looks at a room below it (tests/tidy.rs).
+
+// --- what every room stands on ---
+/// Ticks and nanoseconds; who reads a clock.
 pub mod time;
+/// The closed list of reasons to drop.
+pub mod reason;
+/// Single-writer counters of a worker.
+pub mod counters;
+/// Settings, by Suricata's key names.
+pub mod config;
+/// Which stages of a lane share a worker.
+pub mod layout;
+/// Shared memory and the move-only tokens that give the right to it.
+pub mod memory;
+/// SPSC rings between workers.
+pub mod queue;
+/// Context, tuple, verdict: what is known of a packet.
+pub mod packet;
+
+// --- the packet's way ---
+/// Where frames enter and leave: captures, memory rings, AF_PACKET.
+pub mod port;
+/// Events on their way out, and `Emit`, a stage's way out of the burst.
+pub mod event;
+/// Bytes to offsets, tuple, checksums, anomalies.
+pub mod decode;
+/// Flow table, TCP, streams, fragments.
+pub mod flow;
+/// Rule text to signatures to rule set.
+pub mod rules;
+/// Prefilter, verification, flow state, thresholds, arbitration.
+pub mod matcher;
+/// The decision of a frame, and the answers to rejects.
 pub mod verdict;
+/// The loop, the mesh between lanes, and how workers are built.
+pub mod lane;
+
+// --- beside the path ---
+/// EVE JSON lines.
+pub mod eve;
+/// Metrics and the control socket.
+pub mod control;
+/// Captures through the lanes.
+pub mod replay;
+/// Commands.
+pub mod cli;

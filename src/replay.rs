@@ -17,11 +17,12 @@ use crate::event::{Event, EventQueue};
 use crate::lane::Worker;
 use crate::lane::build::{BuildError, Engine, Plan};
 use crate::layout::Layout;
+use crate::matcher::Program;
 use crate::port::capture::spread::Spread;
 use crate::port::capture::{Capture, CaptureError, CaptureReader, CaptureWriter};
 use crate::port::{Discard, Receiver, Transmitter};
 use crate::reason::Reason;
-use crate::rules::ruleset::RuleSet;
+
 
 /// Events between a worker and the writer in a replay.
 const EVENTS_PER_WORKER: usize = 256;
@@ -171,7 +172,7 @@ impl Session {
     pub fn open<P: AsRef<Path>>(
         captures: &[P],
         options: Options,
-        ruleset: Arc<RuleSet>,
+        program: Arc<Program>,
     ) -> Result<Session, ReplayError> {
         if options.lanes == 0 || options.write.is_some() && options.lanes > 1 {
             return Err(ReplayError::Usage(format!(
@@ -199,7 +200,7 @@ impl Session {
                 Some(path) => Transmitter::Capture(Box::new(
                     CaptureWriter::create(path)
                         .map_err(ReplayError::Capture)?
-                        .with_links(|code| LinkType::from_code(code).to_pcap()),
+                        .with_links(|code| LinkType::from_u8(code).to_pcap()),
                 )),
                 None => Transmitter::Discard(Discard::default()),
             }]);
@@ -214,7 +215,7 @@ impl Session {
             live: false,
             receivers,
             transmitters,
-            ruleset,
+            program,
             events_per_worker: EVENTS_PER_WORKER,
             cores: options.cores,
             key: if options.key == 0 { random_key() } else { options.key },

@@ -7,6 +7,7 @@ pub mod check;
 pub mod replay;
 pub mod rules;
 pub mod run;
+pub mod summary;
 pub mod test;
 
 use clap::{Args, Parser, Subcommand};
@@ -129,6 +130,15 @@ impl EngineArgs {
     /// A text that is no layout, exit code 2.
     pub fn layout(&self) -> Result<crate::layout::Layout, Failure> {
         self.layout.parse().map_err(|error| Failure::new(exit::USAGE, error))
+    }
+}
+
+/// What the event writer calls the numbers of other rooms.
+pub fn eve_names() -> crate::eve::Names {
+    crate::eve::Names {
+        anomaly: |code| crate::decode::Anomaly::from_code(code).map_or("", |a| a.name()),
+        link: |code| crate::decode::LinkType::from_u8(code).to_pcap() as u16,
+        ..crate::eve::Names::default()
     }
 }
 

@@ -17,13 +17,13 @@ use crate::decode::DecodeStage;
 use crate::event::{BUILT_COUNT_MAX, BUILT_MAX, Built, Emit, EventQueue};
 use crate::flow::{FlowPlan, FlowStage};
 use crate::layout::Layout;
-use crate::matcher::{HostState, MatchStage};
+use crate::flow::table::DetectionSide;
+use crate::matcher::{HostState, MatchStage, Program};
 use crate::memory::{Arena, Handle, Regions};
 use crate::packet::{BURST_MAX, Context};
 use crate::port::{Receive, Receiver, Transmit, Transmitter};
 use crate::queue::{Consumer, Producer, ring};
-use crate::rules::ruleset::RuleSet;
-use crate::verdict::VerdictStage;
+use crate::verdict::{EventPolicy, VerdictStage};
 
 /// Handles in a ring between two workers (2 x 1024 handles of 8 bytes and their cells lie in L2).
 pub const RING_HANDLES: usize = 1024;
@@ -45,7 +45,7 @@ pub struct Plan {
     /// Transmitting halves per lane, by port index.
     pub transmitters: Vec<Vec<Transmitter>>,
     /// The rules.
-    pub ruleset: Arc<RuleSet>,
+    pub program: Arc<Program>,
     /// Events between one worker and the writer.
     pub events_per_worker: usize,
     /// Cores to pin workers to, in their order; empty: not pinned.
@@ -152,7 +152,7 @@ struct Shared {
     watermarks: Vec<Arc<Watermark>>,
     progress: Arc<Progress>,
     hosts: Arc<HostState>,
-    ruleset: Arc<RuleSet>,
+    program: Arc<Program>,
     stop: Arc<AtomicBool>,
     cores: Vec<usize>,
     events_per_worker: usize,
@@ -163,7 +163,7 @@ struct LaneStages {
     receivers: Option<Vec<Receiver>>,
     transmitters: Option<Vec<Transmitter>>,
     flow: Option<Box<FlowStage>>,
-    matcher: Option<Box<MatchStage>>,
+    matcher: Option<Box<MatchStage<DetectionSide>>>,
     low: Arc<AtomicU64>,
 }
 
@@ -211,8 +211,8 @@ impl Engine {
             contexts,
             watermarks: (0..lanes).map(|_| Arc::new(Watermark::default())).collect(),
             progress: Progress::new(lanes, plan.ordered),
-            hosts: Arc::new(HostState::new(&plan.config)),
-            ruleset: plan.ruleset,
+            hosts: Arc::default(),
+            program: plan.program,
             stop: Arc::new(AtomicBool::new(false)),
             cores: plan.cores,
             events_per_worker: plan.events_per_worker,
@@ -224,15 +224,15 @@ impl Engine {
         for (lane, ((receivers, transmitters), part)) in halves.enumerate() {
             let (flow, detection) =
                 FlowStage::new(&shared.config, &shared.regions, &shared.contexts, part);
-            let matcher = MatchStage::new(
-                Arc::clone(&shared.config),
+            let mut matcher = MatchStage::new(
+                &shared.config,
                 Arc::clone(&shared.regions),
                 Arc::clone(&shared.contexts),
-                Arc::clone(&shared.ruleset),
+                Arc::clone(&shared.program),
                 detection,
                 Arc::clone(&shared.hosts),
-                LaneTurn::new(Arc::clone(&shared.progress), lane),
             );
+            matcher.set_turn(Box::new(LaneTurn::new(Arc::clone(&shared.progress), lane)));
             let mut stages = LaneStages {
                 receivers: Some(receivers),
                 transmitters: Some(transmitters),
@@ -295,11 +295,7 @@ impl Shared {
         let matcher = if runs(2) { stages.matcher.take() } else { None };
         let verdict = if runs(3) {
             stages.transmitters.take().map(|transmitters| VerdictPart {
-                stage: Box::new(VerdictStage::new(
-                    Arc::clone(&self.config),
-                    Arc::clone(&self.regions),
-                    Arc::clone(&self.contexts),
-                )),
+                stage: self.verdict_stage(),
                 transmitters,
             })
         } else {
@@ -333,6 +329,19 @@ impl Shared {
             cpu: std::time::Duration::ZERO,
             state: State::default(),
         }
+    }
+
+    fn verdict_stage(&self) -> Box<VerdictStage> {
+        let mut stage = VerdictStage::new(
+            &self.config,
+            Arc::clone(&self.regions),
+            Arc::clone(&self.contexts),
+        );
+        stage.set_generation(self.program.ruleset().generation());
+        if !self.live {
+            stage.set_policy(EventPolicy::unlimited());
+        }
+        Box::new(stage)
     }
 
     fn emit(&self, lane: usize, views: Vec<Handle>) -> Emit {

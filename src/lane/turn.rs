@@ -56,6 +56,12 @@ impl LaneTurn {
     }
 }
 
+impl crate::matcher::Turn for LaneTurn {
+    fn wait_turn(&mut self, order: u64) {
+        self.wait(order);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,192 @@
+//! Rule files for a command: read, loaded, compiled, and what must be said about them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Failure, exit};
+use crate::config::Config;
+use crate::decode::Anomaly;
+use crate::eve::{AlertInfo, SignatureInfo};
+use crate::matcher::Program;
+use crate::rules::diagnostic::{Diagnostic, Severity};
+use crate::rules::load::Counts;
+use crate::rules::ruleset::RuleSet;
+use crate::rules::{self, Classification, File, Options, Variables};
+
+/// What a command wants loaded.
+pub struct Wanted {
+    /// Rule files.
+    pub files: Vec<PathBuf>,
+    /// Variables, by name.
+    pub variables: Vec<(String, String)>,
+    /// Go on without the rules that have errors.
+    pub skip_bad: bool,
+}
+
+/// What was loaded.
+pub struct Loaded {
+    /// The rules.
+    pub ruleset: Arc<RuleSet>,
+    /// Compiled for the matcher.
+    pub program: Arc<Program>,
+    /// Rules that this build cannot run, a line each: sid and keywords.
+    pub unsupported: Vec<String>,
+    /// How many rules there were.
+    pub counts: Counts,
+    /// Errors and warnings.
+    pub diagnostics: Vec<Diagnostic>,
+    classification: Arc<Classification>,
+}
+
+/// Reads the files and what stands beside them (`classification.config`, `reference.config`).
+pub fn read(files: &[PathBuf]) -> Result<(Vec<(String, Vec<u8>)>, Classification), Failure> {
+    let mut classification = Classification::default();
+    let mut texts = Vec::with_capacity(files.len());
+    for path in files {
+        let bytes = std::fs::read(path).map_err(|error| {
+            let hint = "name a rule file that can be read";
+            Failure::new(exit::INPUT, format!("{}: {error}\n [hint] {hint}", path.display()))
+        })?;
+        let beside = |name: &str| {
+            std::fs::read_to_string(path.parent().unwrap_or(Path::new(".")).join(name)).ok()
+        };
+        if let Some(text) = beside("classification.config") {
+            classification.read_classes(&text);
+        }
+        if let Some(text) = beside("reference.config") {
+            classification.read_references(&text);
+        }
+        texts.push((path.display().to_string(), bytes));
+    }
+    Ok((texts, classification))
+}
+
+/// Variables with the command line's values.
+pub fn variables(given: &[(String, String)]) -> Variables {
+    let mut variables = Variables::default();
+    for (name, value) in given {
+        variables.set(name.trim_start_matches('$'), value);
+    }
+    variables
+}
+
+/// Code of an anomaly by its rule name.
+pub fn anomaly(name: &str) -> Option<u8> {
+    Anomaly::by_name(name).map(|anomaly| anomaly as u8)
+}
+
+/// Loads rule files.
+///
+/// # Errors
+/// Unreadable files (6); rules with errors (4) unless they are to be skipped.
+pub fn load(wanted: &Wanted, config: &Config) -> Result<Loaded, Failure> {
+    let (texts, classification) = read(&wanted.files)?;
+    compile(&texts, classification, &wanted.variables, wanted.skip_bad, config)
+}
+
+/// Loads rules from a text, for tests and benches.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(
+    name: &str,
+    text: &str,
+    given: &[(String, String)],
+    config: &Config,
+) -> Result<Loaded, Failure> {
+    let texts = [(name.to_string(), text.as_bytes().to_vec())];
+    compile(&texts, Classification::default(), given, false, config)
+}
+
+fn compile(
+    texts: &[(String, Vec<u8>)],
+    classification: Classification,
+    given: &[(String, String)],
+    skip_bad: bool,
+    config: &Config,
+) -> Result<Loaded, Failure> {
+    let files: Vec<File<'_>> =
+        texts.iter().map(|(path, text)| File { path, text }).collect();
+    let options = Options { disabled: false, anomaly: &anomaly };
+    let loaded = rules::load(&files, &variables(given), &classification, &options);
+    let bad = loaded.diagnostics.iter().filter(|d| d.code.severity() == Severity::Error);
+    let bad: Vec<&Diagnostic> = bad.collect();
+    if !bad.is_empty() && !skip_bad {
+        let shown: Vec<String> = bad.iter().take(10).map(|d| d.to_string()).collect();
+        return Err(Failure::new(
+            exit::RULES,
+            format!(
+                "{} rules have errors\n{}\n [hint] `sluice check` shows all of them; \
+                 --skip-bad-rules goes on without them",
+                bad.len(),
+                shown.join("\n")
+            ),
+        ));
+    }
+    let ruleset = Arc::new(RuleSet::build(loaded.signatures, loaded.names, 1));
+    let unsupported = ruleset
+        .signatures()
+        .iter()
+        .filter(|signature| !signature.unsupported.is_empty())
+        .map(|s| format!("sid {}: not supported: {}", s.sid, s.unsupported.join(", ")))
+        .collect();
+    let program = Program::compile(Arc::clone(&ruleset))
+        .map_err(|error| Failure::new(exit::RULES, error))?;
+    Ok(Loaded {
+        ruleset,
+        program: Arc::new(program),
+        unsupported,
+        counts: loaded.counts,
+        diagnostics: loaded.diagnostics,
+        classification: Arc::new(classification),
+    })
+}
+
+impl Loaded {
+    /// Says on standard error what was loaded and what was not.
+    pub fn report(&self) {
+        let counts = &self.counts;
+        eprintln!(
+            "rules: {} loaded, {} failed, {} skipped (requires), {} not supported by this build",
+            counts.enabled - counts.unsupported,
+            counts.failed,
+            counts.skipped,
+            counts.unsupported
+        );
+        if counts.unsupported > 0 {
+            eprintln!(" [hint] `sluice check --coverage` lists the keywords that are missing");
+        }
+    }
+
+    /// What the event writer needs to know of the signatures.
+    pub fn info(&self) -> Arc<dyn SignatureInfo> {
+        Arc::new(Info {
+            ruleset: Arc::clone(&self.ruleset),
+            classification: Arc::clone(&self.classification),
+        })
+    }
+}
+
+struct Info {
+    ruleset: Arc<RuleSet>,
+    classification: Arc<Classification>,
+}
+
+impl SignatureInfo for Info {
+    fn alert(&self, generation: u32, index: u32, show: &mut dyn FnMut(AlertInfo<'_>)) {
+        let known = generation == self.ruleset.generation();
+        let Some(signature) = self.ruleset.signature(index).filter(|_| known) else { return };
+        let class = signature.classtype.as_deref().and_then(|name| self.classification.get(name));
+        show(AlertInfo {
+            sid: signature.sid,
+            gid: signature.gid,
+            rev: signature.rev,
+            msg: &signature.msg,
+            category: class.map_or("", |class| &class.description),
+            severity: signature.priority,
+            metadata: &signature.metadata,
+            references: &signature.references,
+            target: signature.target,
+        });
+    }
+}
