@@ -15,18 +15,46 @@ mod line;
 #[cfg(all(test, feature = "loom"))]
 mod modelled;
 
+use crate::memory::{Buffer, Handle};
+
 pub use line::{CELL_ITEMS, CELLS_MAX, Consumer, Producer, ring};
 
 /// A thing that travels as one machine word and is moved, never copied, through a ring.
 ///
-/// `from_word(into_word(x))` must be `x` again. The ring calls `from_word` exactly once for each
-/// word it took, on the consumer's side, so a move-only handle stays the only one of its kind.
 /// Neither function may panic: the ring stays sound if one does, but the item is lost.
 pub trait Word: Send {
     /// Gives the item up for a word.
     fn into_word(self) -> u64;
-    /// Makes the item again from a word that `into_word` gave.
-    fn from_word(word: u64) -> Self;
+    /// Makes the item again.
+    ///
+    /// # Safety
+    /// `word` must come from `into_word` of the same type and be turned back once at most, so that
+    /// a move-only handle stays the only one of its kind. The ring keeps this.
+    unsafe fn from_word(word: u64) -> Self;
+}
+
+impl Word for Handle {
+    #[inline(always)]
+    fn into_word(self) -> u64 {
+        Handle::into_word(self)
+    }
+    #[inline(always)]
+    unsafe fn from_word(word: u64) -> Self {
+        // SAFETY: the caller's word is ours to pass on.
+        unsafe { Handle::from_word(word) }
+    }
+}
+
+impl Word for Buffer {
+    #[inline(always)]
+    fn into_word(self) -> u64 {
+        u64::from(self.into_index())
+    }
+    /// A word made by `into_word` has no upper half, so nothing is cut off.
+    #[inline(always)]
+    unsafe fn from_word(word: u64) -> Self {
+        Buffer::from_index(word as u32)
+    }
 }
 
 impl Word for u64 {
@@ -35,20 +63,8 @@ impl Word for u64 {
         self
     }
     #[inline(always)]
-    fn from_word(word: u64) -> Self {
+    unsafe fn from_word(word: u64) -> Self {
         word
-    }
-}
-
-impl Word for u32 {
-    #[inline(always)]
-    fn into_word(self) -> u64 {
-        u64::from(self)
-    }
-    /// A word made by `into_word` has no upper half, so nothing is cut off.
-    #[inline(always)]
-    fn from_word(word: u64) -> Self {
-        word as u32
     }
 }
 
@@ -291,7 +307,7 @@ mod tests {
         fn into_word(self) -> u64 {
             Box::into_raw(self).expose_provenance() as u64
         }
-        fn from_word(word: u64) -> Self {
+        unsafe fn from_word(word: u64) -> Self {
             let token = std::ptr::with_exposed_provenance_mut::<Token>(word as usize);
             // SAFETY: the word came from `into_raw` above and the ring gives each word back once.
             unsafe { Box::from_raw(token) }
@@ -324,7 +340,7 @@ mod tests {
             assert_ne!(self.0, 9, "the item that breaks");
             self.0
         }
-        fn from_word(word: u64) -> Self {
+        unsafe fn from_word(word: u64) -> Self {
             Self(word)
         }
     }
@@ -345,6 +361,19 @@ mod tests {
         let mut out = Vec::with_capacity(64);
         assert_eq!(consumer.pop_burst(&mut out, 64), 5);
         assert!(consumer.is_closed());
+    }
+
+    #[test]
+    fn handles_of_an_arena_come_out_as_they_went_in() {
+        let (arena, mut handles) = crate::memory::Arena::new(20, || 0u8);
+        handles[3].set_length(1514);
+        handles[4].set_more(true);
+        let (mut producer, mut consumer) = ring::<Handle>(32);
+        assert_eq!(producer.push_burst(&mut handles), arena.len());
+        let mut out = Vec::with_capacity(20);
+        assert_eq!(consumer.pop_burst(&mut out, 20), 20);
+        assert!(out.iter().map(Handle::index).eq(0..20));
+        assert_eq!((out[3].length(), out[4].more()), (1514, true));
     }
 
     #[test]

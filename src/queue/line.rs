@@ -295,19 +295,24 @@ impl<T: Word> Consumer<T> {
                 break;
             }
             let items = (count - self.taken).min(room - popped);
-            // SAFETY: `popped + items <= room`, which is spare capacity; `self.taken + items` is
-            // at most the count of a cell that `count_at` found full, hence the consumer's.
+            let (cell, from) = (self.head, self.taken);
+            // The words are counted as taken before they become items, so that none becomes two,
+            // even if `from_word` panics.
+            self.taken += items;
+            if self.taken == count {
+                self.taken = 0;
+                self.head += 1;
+            }
+            // SAFETY: `popped + items <= room`, which is spare capacity; `from + items <= count`
+            // words of a cell that `count_at` found full and whose release comes below.
             unsafe {
-                self.read_cell(items, out.as_mut_ptr().add(before + popped));
+                self.read_cell(cell, from, items, out.as_mut_ptr().add(before + popped));
                 popped += items;
                 out.set_len(before + popped);
             }
-            self.taken += items;
-            if self.taken < count {
+            if self.taken > 0 {
                 break;
             }
-            self.taken = 0;
-            self.head += 1;
         }
         if self.head != head_before {
             // Release: the reads above are over before the producer may write there again.
@@ -350,27 +355,27 @@ impl<T: Word> Consumer<T> {
         }
     }
 
-    /// Makes the next `items` items of the cell at `head`, from its `taken`-th on, in `out`.
+    /// Makes items of `items` words of the cell at `index`, from word `from` on, in `out`.
     ///
     /// # Safety
-    /// The cell at `head` is published and holds `taken + items` words or more; `out` is valid for
-    /// writing `items` items.
+    /// The cell is published, not released, and holds `from + items` words or more, none of which
+    /// was made an item before; `out` is valid for writing `items` items.
     #[inline(always)]
-    unsafe fn read_cell(&self, items: usize, out: *mut T) {
-        self.shared.cell(self.head).words.with(|words| {
+    unsafe fn read_cell(&self, index: u64, from: usize, items: usize, out: *mut T) {
+        self.shared.cell(index).words.with(|words| {
             if items == CELL_ITEMS {
-                // SAFETY: by the caller's word both sides hold seven; a published cell's words
-                // are the consumer's until it releases them.
+                // SAFETY: by the caller's word both sides hold seven, and each word came from
+                // `into_word` in `fill`.
                 unsafe {
-                    out.cast::<[T; CELL_ITEMS]>()
-                        .write(words.read().map(T::from_word))
-                };
+                    let made = words.read().map(|word| T::from_word(word));
+                    out.cast::<[T; CELL_ITEMS]>().write(made);
+                }
                 return;
             }
             for index in (0..CELL_ITEMS).take_while(|&index| index < items) {
-                // SAFETY: as above, for the words from `taken` on.
+                // SAFETY: as above, for the words from `from` on.
                 unsafe {
-                    let word = words.cast::<u64>().add(self.taken + index).read();
+                    let word = words.cast::<u64>().add(from + index).read();
                     out.add(index).write(T::from_word(word));
                 }
             }
