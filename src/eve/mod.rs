@@ -26,7 +26,7 @@ mod record;
 mod sink;
 mod text;
 
-pub use names::Names;
+pub use names::{Names, drop_reason as drop_word};
 pub use record::{event_type, flow_id};
 pub use sink::{LINE_MAX, Lost, SinkCounters, Target};
 pub use text::{Text, Timestamp, line};

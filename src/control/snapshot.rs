@@ -1,0 +1,174 @@
+//! The sum of all workers' counters at one moment.
+//!
+//! Workers go on while they are read. Verdicts are therefore read before what came in, so that no
+//! sum shows more decided than received beyond what a burst can hold; once workers rest, every
+//! invariant of DESIGN.md 8 holds exactly.
+
+use crate::counters::{ANOMALY_COUNT_MAX, BUCKETS, Counter, Counters, Timed};
+use crate::reason::Reason;
+
+/// A histogram's counts per bucket (counters.rs says which) and its sum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Durations {
+    /// Observations per bucket, not cumulative.
+    pub buckets: [u64; BUCKETS],
+    /// Sum in nanoseconds.
+    pub sum_ns: u64,
+}
+
+impl Durations {
+    /// Number of observations.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+}
+
+/// Sums over workers. Plain numbers: cheap to keep and to subtract.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    values: Vec<u64>,
+    dropped: Vec<u64>,
+    would_drop: Vec<u64>,
+    anomalies: Vec<u64>,
+    durations: [Durations; Timed::ALL.len()],
+}
+
+/// Counters that are read before all others.
+const FIRST: [Counter; 6] = [
+    Counter::PacketsForwarded,
+    Counter::PacketsDropped,
+    Counter::PacketsRejected,
+    Counter::PacketsBypassed,
+    Counter::BytesForwarded,
+    Counter::BytesDropped,
+];
+
+impl Snapshot {
+    /// Reads and adds up.
+    pub fn take<'a>(workers: impl Iterator<Item = &'a Counters> + Clone) -> Snapshot {
+        let mut snapshot = Snapshot {
+            values: vec![0; Counter::ALL.len()],
+            dropped: vec![0; Reason::ALL.len()],
+            would_drop: vec![0; Reason::ALL.len()],
+            anomalies: vec![0; ANOMALY_COUNT_MAX],
+            durations: Default::default(),
+        };
+        for counters in workers.clone() {
+            for counter in FIRST {
+                snapshot.values[counter as usize] += counters.get(counter);
+            }
+        }
+        for counters in workers {
+            snapshot.add(counters);
+        }
+        snapshot
+    }
+
+    fn add(&mut self, counters: &Counters) {
+        for counter in Counter::ALL {
+            if !FIRST.contains(counter) {
+                self.values[*counter as usize] += counters.get(*counter);
+            }
+        }
+        for (at, reason) in Reason::ALL.iter().enumerate() {
+            self.dropped[at] += counters.dropped(*reason);
+            self.would_drop[at] += counters.would_drop(*reason);
+        }
+        for (code, sum) in (0..=u8::MAX).zip(&mut self.anomalies) {
+            *sum += counters.anomalies(code);
+        }
+        for (histogram, sum) in counters.durations.iter().zip(&mut self.durations) {
+            let (buckets, nanos) = histogram.read();
+            for (bucket, more) in sum.buckets.iter_mut().zip(buckets) {
+                *bucket += more;
+            }
+            sum.sum_ns += nanos;
+        }
+    }
+
+    /// Sum of a counter.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.values[counter as usize]
+    }
+
+    /// Frames dropped for `reason`.
+    pub fn dropped(&self, reason: Reason) -> u64 {
+        self.dropped[reason as usize]
+    }
+
+    /// Frames that would have been dropped for `reason`.
+    pub fn would_drop(&self, reason: Reason) -> u64 {
+        self.would_drop[reason as usize]
+    }
+
+    /// Occurrences of the anomaly with this number.
+    pub fn anomalies(&self, code: u8) -> u64 {
+        self.anomalies[usize::from(code)]
+    }
+
+    /// Durations of a step.
+    pub fn durations(&self, step: Timed) -> &Durations {
+        &self.durations[step as usize]
+    }
+
+    /// Flows in the table: created and not ended.
+    pub fn flows(&self) -> u64 {
+        let ended = [
+            Counter::FlowsEndedTimeout,
+            Counter::FlowsEndedClosed,
+            Counter::FlowsEndedEvicted,
+            Counter::FlowsEndedShutdown,
+        ];
+        let ended: u64 = ended.iter().map(|counter| self.get(*counter)).sum();
+        self.get(Counter::FlowsCreated).saturating_sub(ended)
+    }
+
+    /// Frames with a final verdict.
+    pub fn decided(&self) -> u64 {
+        FIRST[..4].iter().map(|counter| self.get(*counter)).sum()
+    }
+
+    /// All reasons with their counts, drops first, most frequent first; zeros are left out.
+    pub fn reasons(&self, notional: bool) -> Vec<(Reason, u64)> {
+        let counts = if notional {
+            &self.would_drop
+        } else {
+            &self.dropped
+        };
+        let mut list: Vec<(Reason, u64)> = Reason::ALL
+            .iter()
+            .copied()
+            .zip(counts.iter().copied())
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        list.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
+        list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_are_added_up() {
+        let workers = [Counters::default(), Counters::default()];
+        for (worker, by) in workers.iter().zip([3, 4]) {
+            worker.add(Counter::PacketsForwarded, by);
+            worker.add(Counter::FlowsCreated, by);
+            worker.inc(Counter::FlowsEndedClosed);
+            worker.drop_for(Reason::Rule);
+            worker.would_drop_for(Reason::TcpUrgent);
+            worker.anomaly(255);
+            worker.durations[Timed::Match as usize].observe(700, by);
+        }
+        let snapshot = Snapshot::take(workers.iter());
+        assert_eq!(snapshot.get(Counter::PacketsForwarded), 7);
+        assert_eq!((snapshot.flows(), snapshot.decided()), (5, 7));
+        assert_eq!(snapshot.dropped(Reason::Rule), 2);
+        assert_eq!(snapshot.reasons(true), [(Reason::TcpUrgent, 2)]);
+        assert_eq!(snapshot.anomalies(255), 2);
+        let durations = snapshot.durations(Timed::Match);
+        assert_eq!((durations.count(), durations.sum_ns), (7, 4900));
+    }
+}
