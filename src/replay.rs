@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
@@ -15,6 +15,7 @@ use crate::counters::{Counter, Counters};
 use crate::decode::LinkType;
 use crate::event::{Event, EventQueue};
 use crate::lane::Worker;
+pub use crate::lane::build::{Halves, Named};
 use crate::lane::build::{BuildError, Engine, Plan};
 use crate::layout::Layout;
 use crate::matcher::Program;
@@ -233,6 +234,22 @@ impl Session {
     /// Event queues of all workers.
     pub fn events(&self) -> Vec<Arc<EventQueue>> {
         self.engine.events.clone()
+    }
+
+    /// The workers, as metrics name them.
+    pub fn workers(&self) -> Vec<Named> {
+        self.engine.named()
+    }
+
+    /// Set it and the replay ends early, in order.
+    pub fn stop(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.engine.stop)
+    }
+
+    /// The counters of the captures as a port, named after the first.
+    pub fn ports<P: AsRef<Path>>(&self, captures: &[P]) -> Vec<(String, Halves)> {
+        let name = captures.first().map(|path| path.as_ref().display().to_string());
+        vec![(name.unwrap_or_default(), self.engine.halves(0))]
     }
 
     /// Runs to the end and gives each event to `sink`, on this thread. `tick` is called now and

@@ -4,10 +4,10 @@
 //! 6 input file, 70 internal.
 
 pub mod check;
+pub mod control;
 pub mod replay;
 pub mod rules;
 pub mod run;
-pub mod summary;
 pub mod test;
 
 use clap::{Args, Parser, Subcommand};

@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::control::{self, EngineHooks, Served};
 use super::rules::{self, Wanted};
 use super::{EngineArgs, Failure, exit, pair};
-use crate::config::Mode;
+use crate::control::{Snapshot, summary::{Figures, Format, print}};
 use crate::counters::Counter;
 use crate::eve::{Options as EveOptions, Target, Writer};
 use crate::port::capture::spread::Spread;
@@ -110,7 +111,7 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
     for ignored in &config.ignored {
         eprintln!("note: setting {ignored} means nothing here and was passed over");
     }
-    let inline = config.mode == Mode::Inline;
+    let shown = config.clone();
     let loaded = rules::load(&wanted(&args.engine)?, &config)?;
     loaded.report();
     let options = Options {
@@ -125,12 +126,12 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
         key: 0,
     };
     let session =
-        Session::open(&captures, options, Arc::clone(&loaded.ruleset)).map_err(|e| fail(&e))?;
-    let control = match args.engine.metrics {
-        Some(address) => Some(super::metrics::serve(address, session.counters(), &loaded)?),
-        None => None,
-    };
+        Session::open(&captures, options, Arc::clone(&loaded.program)).map_err(|e| fail(&e))?;
     let writer = writer(args, &captures, &session, &loaded)?;
+    let hooks = EngineHooks::new(&shown, &loaded, session.ports(&captures), session.stop());
+    let served = Served { metrics: args.engine.metrics, socket: None, stats_interval: 0 };
+    let handle = writer.as_ref().map(Writer::handle);
+    let control = control::start(session.workers(), hooks, handle, served)?;
     let bar = progress(session.bytes_total);
     let position = Arc::clone(&session.position);
     let tick = || bar.set_position(position.load(Ordering::Relaxed));
@@ -139,9 +140,10 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
         None => session.run(|_| {}, tick),
     };
     bar.finish_and_clear();
-    let lines = writer.map(|writer| writer.stop());
-    drop(control);
-    super::summary::print(&outcome, inline, &args.format);
+    let snapshot = control.snapshot();
+    control.stop();
+    let lines = writer.map(Writer::stop);
+    summary(&snapshot, &outcome, &args.format)?;
     if let Some(handle) = lines {
         let counters = handle.counters();
         eprintln!("eve.json: {} lines", counters.sink.lines());
@@ -178,6 +180,22 @@ fn writer(
     options.names = super::eve_names();
     let writer = Writer::start(session.events(), loaded.info(), options);
     writer.map(Some).map_err(|error| fail(&path, error))
+}
+
+/// Nominal cycles per second of the first processor, as the kernel tells it.
+fn cycles_per_second() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("cpu MHz"))?;
+    Some(line.split(':').nth(1)?.trim().parse::<f64>().ok()? * 1e6)
+}
+
+/// Prints the figures to standard output.
+fn summary(snapshot: &Snapshot, outcome: &Outcome, format: &str) -> Result<(), Failure> {
+    let cycles = cycles_per_second().map(|rate| (outcome.cpu.as_secs_f64() * rate) as u64);
+    let figures = Figures::of(snapshot, outcome.elapsed, cycles);
+    let format = if format == "json" { Format::Json } else { Format::Text };
+    print(&mut std::io::stdout().lock(), &figures, format)
+        .map_err(|error| Failure::new(exit::INPUT, format!("standard output: {error}")))
 }
 
 fn progress(bytes: u64) -> ProgressBar {

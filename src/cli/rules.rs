@@ -10,7 +10,7 @@ use crate::eve::{AlertInfo, SignatureInfo};
 use crate::matcher::Program;
 use crate::rules::diagnostic::{Diagnostic, Severity};
 use crate::rules::load::Counts;
-use crate::rules::ruleset::RuleSet;
+use crate::rules::ruleset::{Names, RuleSet};
 use crate::rules::{self, Classification, File, Options, Variables};
 
 /// What a command wants loaded.
@@ -35,6 +35,8 @@ pub struct Loaded {
     pub counts: Counts,
     /// Errors and warnings.
     pub diagnostics: Vec<Diagnostic>,
+    /// Hash of the rule texts, for metrics.
+    pub hash: String,
     classification: Arc<Classification>,
 }
 
@@ -112,18 +114,18 @@ fn compile(
     let bad = loaded.diagnostics.iter().filter(|d| d.code.severity() == Severity::Error);
     let bad: Vec<&Diagnostic> = bad.collect();
     if !bad.is_empty() && !skip_bad {
-        let shown: Vec<String> = bad.iter().take(10).map(|d| d.to_string()).collect();
+        let lines: Vec<String> = bad.iter().take(10).map(|d| shown(d)).collect();
         return Err(Failure::new(
             exit::RULES,
             format!(
                 "{} rules have errors\n{}\n [hint] `sluice check` shows all of them; \
                  --skip-bad-rules goes on without them",
                 bad.len(),
-                shown.join("\n")
+                lines.join("\n")
             ),
         ));
     }
-    let ruleset = Arc::new(RuleSet::build(loaded.signatures, loaded.names, 1));
+    let ruleset = Arc::new(RuleSet::build(loaded.signatures, names(&loaded.names), 1));
     let unsupported = ruleset
         .signatures()
         .iter()
@@ -138,8 +140,27 @@ fn compile(
         unsupported,
         counts: loaded.counts,
         diagnostics: loaded.diagnostics,
+        hash: hash(texts),
         classification: Arc::new(classification),
     })
+}
+
+/// FNV-1a (64 bits) of the rule texts: names a set in metrics, protects nothing.
+fn hash(texts: &[(String, Vec<u8>)]) -> String {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for byte in texts.iter().flat_map(|(_, text)| text) {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    }
+    format!("{hash:016x}")
+}
+
+/// The names as the rule set keeps them.
+fn names(names: &rules::names::Names) -> Names {
+    Names {
+        flowbits: names.flowbits.names().to_vec(),
+        flowints: names.flowints.names().to_vec(),
+        hostbits: names.hostbits.names().to_vec(),
+    }
 }
 
 impl Loaded {
@@ -189,4 +210,11 @@ impl SignatureInfo for Info {
             target: signature.target,
         });
     }
+}
+
+/// A finding in one or two lines.
+fn shown(found: &Diagnostic) -> String {
+    let place = format!("{}:{}:{}", found.file, found.line, found.column);
+    let help = found.help.as_ref().map_or(String::new(), |help| format!("\n [hint] {help}"));
+    format!("{place}: {}{help}", found.message)
 }

@@ -179,7 +179,7 @@ fn execute(folder: &Path, case: &CaseFile, args: &TestArgs) -> Result<Got, Stopp
         lanes: args.lanes,
         ..Options::default()
     };
-    let session = Session::open(&[capture], options, ruleset.clone()).map_err(Stopped::error)?;
+    let session = Session::open(&[capture], options, loaded.program).map_err(Stopped::error)?;
     let mut got = Got { alerts: BTreeMap::new(), drops: 0 };
     let outcome = session.run(
         |event| match event.kind {

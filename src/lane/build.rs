@@ -18,10 +18,11 @@ use crate::event::{BUILT_COUNT_MAX, BUILT_MAX, Built, Emit, EventQueue};
 use crate::flow::{FlowPlan, FlowStage};
 use crate::layout::Layout;
 use crate::flow::table::DetectionSide;
+use crate::matcher::host::ENTRIES_DEFAULT as HOST_ENTRIES;
 use crate::matcher::{HostState, MatchStage, Program};
 use crate::memory::{Arena, Handle, Regions};
 use crate::packet::{BURST_MAX, Context};
-use crate::port::{Receive, Receiver, Transmit, Transmitter};
+use crate::port::{PortCounters, Receive, Receiver, Transmit, Transmitter};
 use crate::queue::{Consumer, Producer, ring};
 use crate::verdict::{EventPolicy, VerdictStage};
 
@@ -66,6 +67,28 @@ pub struct Engine {
     pub stop: Arc<AtomicBool>,
     /// Contexts of all workers.
     pub contexts_total: usize,
+}
+
+/// A worker's counters, and where it runs.
+#[derive(Clone)]
+pub struct Named {
+    /// Name of its thread.
+    pub name: String,
+    /// Lane.
+    pub lane: usize,
+    /// Core, if pinned.
+    pub core: Option<usize>,
+    /// Counters.
+    pub counters: Arc<Counters>,
+}
+
+/// Counters of a port's halves.
+#[derive(Default, Clone)]
+pub struct Halves {
+    /// Receiving halves.
+    pub receive: Vec<Arc<PortCounters>>,
+    /// Transmitting halves.
+    pub transmit: Vec<Arc<PortCounters>>,
 }
 
 /// Ends of rings, handed out once.
@@ -211,7 +234,7 @@ impl Engine {
             contexts,
             watermarks: (0..lanes).map(|_| Arc::new(Watermark::default())).collect(),
             progress: Progress::new(lanes, plan.ordered),
-            hosts: Arc::default(),
+            hosts: Arc::new(HostState::new(HOST_ENTRIES)),
             program: plan.program,
             stop: Arc::new(AtomicBool::new(false)),
             cores: plan.cores,
@@ -252,6 +275,32 @@ impl Engine {
             stop: shared.stop,
             contexts_total: total * per_worker,
         })
+    }
+
+    /// All workers by name.
+    pub fn named(&self) -> Vec<Named> {
+        let named = |worker: &Worker| Named {
+            name: worker.name.clone(),
+            lane: worker.lane,
+            core: worker.core,
+            counters: Arc::clone(&worker.emit.counters),
+        };
+        self.workers.iter().map(named).collect()
+    }
+
+    /// Counters of the halves of one port (index in the pair), over all lanes.
+    pub fn halves(&self, port: usize) -> Halves {
+        let mut halves = Halves::default();
+        for worker in &self.workers {
+            if let Input::Ports { receivers, .. } = &worker.input {
+                halves.receive.extend(receivers.get(port).map(|half| Arc::clone(half.counters())));
+            }
+            if let Some(part) = &worker.verdict {
+                let half = part.transmitters.get(port);
+                halves.transmit.extend(half.map(|half| Arc::clone(half.counters())));
+            }
+        }
+        halves
     }
 
     /// Starts one thread per worker. Each returns its worker when it has ended.

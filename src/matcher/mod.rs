@@ -30,6 +30,7 @@ pub mod detect;
 pub mod find;
 pub mod header;
 pub mod host;
+mod line;
 pub mod number;
 pub mod pcre;
 pub mod prefilter;

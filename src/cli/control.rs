@@ -1,0 +1,155 @@
+//! The control thread of a command: metrics and the hooks behind them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::rules::Loaded;
+use super::{Failure, exit};
+use crate::config::{Config, Mode};
+use crate::control::{Control, Gauges, Hooks, Options, Parts, RuleCount, State, WorkerCounters};
+use crate::decode::Anomaly;
+use crate::eve::WriterHandle;
+use crate::lane::SAMPLE_EVERY;
+use crate::port::PortCounter;
+use crate::replay::{Halves, Named};
+use crate::rules::signature::Action;
+
+/// What metrics are asked of a running engine.
+pub struct EngineHooks {
+    gauges: Gauges,
+    ports: Vec<(String, Halves)>,
+    stop: Arc<AtomicBool>,
+}
+
+fn action(action: Action) -> &'static str {
+    match action {
+        Action::Alert => "alert",
+        Action::Drop => "drop",
+        Action::Reject(_) => "reject",
+        Action::Pass => "pass",
+    }
+}
+
+fn rule_counts(loaded: &Loaded) -> Vec<RuleCount> {
+    let mut counts: Vec<RuleCount> = Vec::new();
+    for signature in loaded.ruleset.signatures() {
+        let state = if signature.unsupported.is_empty() { "loaded" } else { "unsupported" };
+        let action = action(signature.action);
+        match counts.iter_mut().find(|c| c.state == state && c.action == action) {
+            Some(count) => count.rules += 1,
+            None => counts.push(RuleCount { state, action, rules: 1 }),
+        }
+    }
+    let failed = u64::from(loaded.counts.failed);
+    counts.push(RuleCount { state: "failed", action: "alert", rules: failed });
+    counts
+}
+
+impl EngineHooks {
+    /// Hooks over an engine's settings, rules and ports.
+    pub fn new(
+        config: &Config,
+        loaded: &Loaded,
+        ports: Vec<(String, Halves)>,
+        stop: Arc<AtomicBool>,
+    ) -> EngineHooks {
+        let state = match config.mode {
+            Mode::Inline => State::Forwarding,
+            Mode::Tap => State::Shadow,
+        };
+        EngineHooks {
+            gauges: Gauges {
+                state,
+                flow_capacity: u64::from(config.flows_max),
+                rules: rule_counts(loaded),
+                ruleset_generation: loaded.ruleset.generation(),
+                ruleset_hash: loaded.hash.clone(),
+                sample_ratio: 1.0 / f64::from(SAMPLE_EVERY),
+                memory_limit: vec![("stream", config.stream_memory)],
+                ..Gauges::default()
+            },
+            ports,
+            stop,
+        }
+    }
+}
+
+impl Hooks for EngineHooks {
+    fn gauges(&self) -> Gauges {
+        let mut gauges = self.gauges.clone();
+        for (name, halves) in &self.ports {
+            let get = |counter: PortCounter| {
+                let sum = |half: &[Arc<crate::port::PortCounters>]| {
+                    half.iter().map(|counters| counters.get(counter)).sum::<u64>()
+                };
+                [sum(&halves.receive), sum(&halves.transmit)]
+            };
+            gauges.ports.push(crate::control::PortSample {
+                name: name.clone(),
+                packets: get(PortCounter::Packets),
+                bytes: get(PortCounter::Bytes),
+                ring_full: get(PortCounter::RingFull),
+                sync_calls: get(PortCounter::Syncs),
+                missed: get(PortCounter::Missed)[0],
+                link_up: true,
+                netmap_native: false,
+            });
+        }
+        gauges
+    }
+
+    fn reload(&self) -> Result<String, String> {
+        Err("this build cannot reload rules: restart it (the new rules are checked first by \
+             `sluice check`)"
+            .to_string())
+    }
+
+    fn shutdown(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the control thread serves.
+pub struct Served {
+    /// Address of `/metrics`.
+    pub metrics: Option<SocketAddr>,
+    /// Path of the control socket.
+    pub socket: Option<PathBuf>,
+    /// Seconds between `stats` events; 0: one at the end.
+    pub stats_interval: u32,
+}
+
+/// Starts the control thread.
+///
+/// # Errors
+/// An address or path that cannot be served, exit code 5.
+pub fn start(
+    workers: Vec<Named>,
+    hooks: EngineHooks,
+    writer: Option<WriterHandle>,
+    served: Served,
+) -> Result<Control, Failure> {
+    let workers = workers.into_iter().map(|worker| WorkerCounters {
+        counters: worker.counters,
+        name: worker.name,
+        lane: worker.lane,
+        core: worker.core,
+    });
+    let parts = Parts {
+        workers: workers.collect(),
+        hooks: Arc::new(hooks),
+        writer,
+        anomaly: |code| Anomaly::from_code(code).map_or("", |anomaly| anomaly.name()),
+        build: Default::default(),
+    };
+    let options = Options {
+        metrics: served.metrics,
+        metrics_remote: false,
+        socket: served.socket,
+        stats_interval: served.stats_interval,
+        stats: true,
+    };
+    Control::start(parts, options).map_err(|error| Failure::new(exit::DEVICE, error))
+}

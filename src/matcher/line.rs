@@ -1,0 +1,35 @@
+//! The match stage's mark of a flow, kept in line 1 of the flow table's entry.
+//!
+//! Nothing else of the table is touched here: line 0 is the flow stage's.
+
+use super::state;
+use super::{DetectionAccess, FlowMark, FlowVerdict};
+use crate::flow::table::DetectionSide;
+use crate::packet::FlowHandle;
+
+/// Bit of the line's flags: an alert was raised in the flow.
+const ALERTED: u8 = 1;
+
+/// The line starts as zeros, so a slab is stored as its index plus one.
+fn slab_from(stored: u32) -> u32 {
+    stored.checked_sub(1).unwrap_or(state::NONE)
+}
+
+impl DetectionAccess for DetectionSide {
+    fn load(&mut self, flow: FlowHandle) -> Option<FlowMark> {
+        let line = self.line(flow)?;
+        Some(FlowMark {
+            verdict: FlowVerdict::from_byte(line.verdict()),
+            alerted: line.flags() & ALERTED != 0,
+            slab: slab_from(line.slab()),
+        })
+    }
+
+    fn store(&mut self, flow: FlowHandle, mark: FlowMark) {
+        if let Some(line) = self.line(flow) {
+            line.set_verdict(mark.verdict as u8);
+            line.set_flags(if mark.alerted { ALERTED } else { 0 });
+            line.set_slab(if mark.slab == state::NONE { 0 } else { mark.slab + 1 });
+        }
+    }
+}
