@@ -1,0 +1,590 @@
+//! What the flow stage does with a TCP packet: asks the tracker (handshake.rs, tcp.rs), gives the
+//! payload to the stream, and turns what both say into flags, verdict, notices and counters. How
+//! views of waiting bytes are made is views.rs.
+
+use super::expiry::VIEWS_PER_STREAM_MAX;
+use super::notice::{Notice, Notices};
+use super::record::*;
+use super::segment::{FIN, RST, SYN, Segment, URG};
+use super::stage::FlowStage;
+use super::stream::{Stream, Taken, Taking};
+use super::tcp::{Fate, Rules, Track, is_reuse};
+use super::{KEPT_PAGES_MAX, VIEW_BLOCK_BYTES};
+use crate::config::{Config, Policy, Urgent};
+use crate::counters::Counter;
+use crate::event::Emit;
+use crate::packet::{Context, Direction, FlowHandle, RejectTo, Verdict, flag};
+use crate::reason::Reason;
+
+/// Connections looked at to find one whose state may be taken for another.
+const RECLAIM_MAX: u32 = 64;
+/// Pages that an unacknowledged direction keeps when nobody acknowledges (one side is seen).
+const ONE_SIDED_PAGES_MAX: u32 = KEPT_PAGES_MAX / 128;
+
+/// The policy for connections whose handshake was not seen.
+pub fn midstream_policy(config: &Config) -> Policy {
+    match (config.midstream_policy, config.exception_policy) {
+        (Policy::Ignore, Some(master)) if !config.midstream => master,
+        (policy, _) => policy,
+    }
+}
+
+impl FlowStage {
+    /// Whether a SYN takes the ports of a connection that is over.
+    pub(super) fn is_port_reuse(&self, context: &Context, bytes: &[u8], flow: FlowHandle) -> bool {
+        let Some(segment) = Segment::read(context, bytes).filter(|s| s.has(SYN)) else {
+            return false;
+        };
+        let Some(record) = self.records.get(flow.slot as usize) else {
+            return false;
+        };
+        let src_is_b = context.has(flag::REVERSED);
+        let client_is_b = record.flags & FLOW_CLIENT_IS_B != 0;
+        let direction = if src_is_b == client_is_b {
+            Direction::ToServer
+        } else {
+            Direction::ToClient
+        };
+        if record.packets == [0; 2] {
+            return false;
+        }
+        is_reuse(
+            self.connections.get(record.tcp),
+            &segment,
+            direction,
+            self.rules,
+        )
+    }
+
+    /// One TCP packet of a flow. Gives the directions that have bytes to show behind it.
+    pub(super) fn tcp(
+        &mut self,
+        context: &mut Context,
+        bytes: &[u8],
+        flow: FlowHandle,
+        emit: &mut Emit,
+        room: usize,
+    ) -> Option<[Option<Direction>; 2]> {
+        let segment = Segment::read(context, bytes)?;
+        let was_established = self.is_established(flow);
+        if was_established {
+            context.set(flag::ESTABLISHED);
+        }
+        if context.has(flag::CHECKSUM_BAD) {
+            context.set(flag::STREAM_NONE);
+            return None;
+        }
+        if let Some(record) = self.records.get_mut(flow.slot as usize)
+            && let Some(flags) = record.tcp_flags.get_mut(context.direction.index())
+        {
+            *flags |= segment.flags;
+        }
+        if self.urgent_refused(&segment) {
+            self.refuse(context, Reason::TcpUrgent);
+            return None;
+        }
+        let mut notices = Notices::default();
+        let fate = self.track(context, &segment, flow, &mut notices, emit);
+        let work = self.settle(
+            context,
+            bytes,
+            &segment,
+            flow,
+            fate,
+            &mut notices,
+            emit,
+            room,
+        );
+        self.tell(context, &notices, &emit.counters);
+        self.mark_established(context, &segment, flow, was_established);
+        work
+    }
+
+    fn is_established(&self, flow: FlowHandle) -> bool {
+        self.records
+            .get(flow.slot as usize)
+            .is_some_and(|record| record.flags & FLOW_ESTABLISHED != 0)
+    }
+
+    fn urgent_refused(&self, segment: &Segment) -> bool {
+        segment.has(URG) && self.rules.inline && self.config.urgent == Urgent::Drop
+    }
+
+    /// Copies the connection's state to the record; the packet that establishes a connection counts
+    /// as established only if it brings bytes.
+    fn mark_established(
+        &mut self,
+        context: &mut Context,
+        segment: &Segment,
+        flow: FlowHandle,
+        was_established: bool,
+    ) {
+        let Some(record) = self.records.get_mut(flow.slot as usize) else {
+            return;
+        };
+        let Some(tcp) = self.connections.get(record.tcp) else {
+            return;
+        };
+        record.phase = tcp.phase as u8;
+        if tcp.phase.is_established() {
+            record.flags |= FLOW_ESTABLISHED;
+            if !was_established && segment.length != 0 && !context.has(flag::DECIDED) {
+                context.set(flag::ESTABLISHED);
+            }
+        }
+        if tcp.has(TCP_MIDSTREAM) {
+            record.flags |= FLOW_MIDSTREAM;
+        }
+    }
+
+    /// The tracker's word on a segment; makes the connection's state if there is none.
+    fn track(
+        &mut self,
+        context: &mut Context,
+        segment: &Segment,
+        flow: FlowHandle,
+        notices: &mut Notices,
+        emit: &mut Emit,
+    ) -> Fate {
+        let Some(record) = self.records.get(flow.slot as usize).copied() else {
+            return Fate::Untracked;
+        };
+        if record.flags & FLOW_DROP != 0 {
+            self.refuse(context, Reason::TcpMidstream);
+            return Fate::Passed;
+        }
+        let seconds = (context.time_ns / 1_000_000_000) as u32;
+        if let Some(tcp) = self.connections.get_mut(record.tcp) {
+            let mut track = Track {
+                tcp,
+                segment,
+                direction: context.direction,
+                rules: self.rules,
+                seconds,
+                notices,
+                pool: &mut self.pages,
+            };
+            return track.run();
+        }
+        if !segment.is_syn() && !segment.has(RST) {
+            self.apply_midstream_policy(context, flow);
+        }
+        if !opens(segment, self.rules) {
+            // No state is taken for what cannot open a connection.
+            return self
+                .open_on(&mut Tcp::default(), context, segment, seconds, notices)
+                .0;
+        }
+        let fresh = Tcp {
+            slot: flow.slot,
+            generation: flow.generation,
+            ..Tcp::default()
+        };
+        let Some(index) = self.take_connection(fresh, emit) else {
+            emit.counters.inc(Counter::SegmentsLimit);
+            if self.closes_on_limit() {
+                return Fate::Invalid(Reason::StreamMemory);
+            }
+            return Fate::Untracked;
+        };
+        let Some(mut tcp) = self.connections.get_mut(index).map(std::mem::take) else {
+            return Fate::Untracked;
+        };
+        let (fate, swap) = self.open_on(&mut tcp, context, segment, seconds, notices);
+        let opened = tcp.phase != TcpPhase::None;
+        if let Some(place) = self.connections.get_mut(index) {
+            *place = tcp;
+        }
+        if !opened {
+            let given = self.connections.give_back(index);
+            debug_assert!(given, "the state was just taken");
+            return fate;
+        }
+        if let Some(record) = self.records.get_mut(flow.slot as usize) {
+            record.tcp = index;
+        }
+        if swap {
+            self.swap_direction(context, flow);
+        }
+        fate
+    }
+
+    fn open_on(
+        &mut self,
+        tcp: &mut Tcp,
+        context: &Context,
+        segment: &Segment,
+        seconds: u32,
+        notices: &mut Notices,
+    ) -> (Fate, bool) {
+        let mut track = Track {
+            tcp,
+            segment,
+            direction: context.direction,
+            rules: self.rules,
+            seconds,
+            notices,
+            pool: &mut self.pages,
+        };
+        track.open()
+    }
+
+    /// The flow's first packet was the server's: client and server change places.
+    fn swap_direction(&mut self, context: &mut Context, flow: FlowHandle) {
+        let Some(record) = self.records.get_mut(flow.slot as usize) else {
+            return;
+        };
+        record.flags ^= FLOW_CLIENT_IS_B;
+        record.packets.swap(0, 1);
+        record.bytes.swap(0, 1);
+        record.tcp_flags.swap(0, 1);
+        context.direction = context.direction.opposite();
+    }
+
+    fn apply_midstream_policy(&mut self, context: &mut Context, flow: FlowHandle) {
+        let policy = midstream_policy(&self.config);
+        let mut flags = 0;
+        match policy {
+            Policy::Ignore => return,
+            Policy::PassPacket => context.set(flag::BYPASS),
+            Policy::PassFlow | Policy::Bypass => flags = FLOW_BYPASS,
+            Policy::DropPacket => self.refuse(context, Reason::TcpMidstream),
+            Policy::DropFlow | Policy::Reject => {
+                flags = FLOW_DROP;
+                self.refuse(context, Reason::TcpMidstream);
+            }
+        }
+        if policy == Policy::Reject && self.rules.inline {
+            context.verdict = Verdict::Reject(Reason::TcpMidstream);
+            context.reject_to = RejectTo::Source;
+        }
+        if let Some(record) = self.records.get_mut(flow.slot as usize) {
+            record.flags |= flags;
+        }
+    }
+
+    // --- what the tracker's word means for the packet ---
+
+    #[allow(clippy::too_many_arguments)]
+    fn settle(
+        &mut self,
+        context: &mut Context,
+        bytes: &[u8],
+        segment: &Segment,
+        flow: FlowHandle,
+        fate: Fate,
+        notices: &mut Notices,
+        emit: &mut Emit,
+        room: usize,
+    ) -> Option<[Option<Direction>; 2]> {
+        match fate {
+            Fate::Invalid(reason) => {
+                if reason == Reason::TcpOutOfWindow {
+                    emit.counters.inc(Counter::SegmentsOutOfWindow);
+                }
+                context.set(flag::STREAM_NONE);
+                if self.config.drop_invalid {
+                    self.refuse(context, reason);
+                }
+                return None;
+            }
+            Fate::Untracked => {
+                context.set(flag::STREAM_NONE);
+                return None;
+            }
+            Fate::Passed if context.has(flag::DECIDED) => return None,
+            Fate::Passed => {}
+            Fate::Stream => {
+                if !self.offer(context, bytes, segment, flow, notices, emit, room) {
+                    return None;
+                }
+            }
+        }
+        self.mark_end(context, flow);
+        self.work_of(context.direction, flow, notices, emit)
+    }
+
+    /// Gives the payload to the stream. False if the packet is refused.
+    #[allow(clippy::too_many_arguments)]
+    fn offer(
+        &mut self,
+        context: &mut Context,
+        bytes: &[u8],
+        segment: &Segment,
+        flow: FlowHandle,
+        notices: &mut Notices,
+        emit: &mut Emit,
+        room: usize,
+    ) -> bool {
+        let index = self.connection_of(flow);
+        let payload = context.payload_of(bytes);
+        if payload.is_empty() {
+            return true;
+        }
+        let direction = context.direction;
+        if self.rules.inline && !self.has_room_behind(index, direction, segment, emit, room) {
+            self.refuse(context, Reason::DecodeViewsExhausted);
+            return false;
+        }
+        let limits = self.limits;
+        let leaves_out = segment.has(URG)
+            && matches!(self.config.urgent, Urgent::OutOfBand | Urgent::Gap)
+            && (1..=segment.length).contains(&u32::from(segment.urgent));
+        let Some(tcp) = self.connections.get_mut(index) else {
+            return true;
+        };
+        let one_sided = tcp.has(TCP_ASYNC);
+        let is_late = tcp.phase.is_established() && tcp.phase != TcpPhase::Established;
+        let [client, server] = &mut tcp.sides;
+        let side = if direction == Direction::ToServer {
+            client
+        } else {
+            server
+        };
+        if leaves_out {
+            let urgent = segment.data_seq().plus(u32::from(segment.urgent) - 1);
+            if !side.stream.leave_out(urgent) {
+                notices.note(Notice::UrgentLimit);
+            }
+        }
+        let taken = side
+            .stream
+            .offer(&mut self.pages, segment.data_seq(), payload, &limits);
+        if one_sided {
+            side.stream.forget(&mut self.pages, ONE_SIDED_PAGES_MAX);
+        }
+        if is_late && taken.taking == Taking::Retransmit {
+            notices.note(Notice::Retransmission);
+        }
+        self.mark_taken(context, &taken, notices, emit)
+    }
+
+    /// Turns what the stream took into flags and counters. False if the packet is refused.
+    fn mark_taken(
+        &mut self,
+        context: &mut Context,
+        taken: &Taken,
+        notices: &mut Notices,
+        emit: &mut Emit,
+    ) -> bool {
+        let counters = &emit.counters;
+        if taken.depth_reached {
+            counters.inc(Counter::StreamDepthReached);
+        }
+        if taken.depth_reached || taken.taking == Taking::BeyondDepth {
+            notices.note(Notice::DepthReached);
+        }
+        if taken.gap {
+            counters.inc(Counter::StreamGaps);
+            notices.note(Notice::SequenceGap);
+        }
+        if taken.conflict {
+            counters.inc(Counter::SegmentsOverlap);
+            notices.note(Notice::OverlapDifferentData);
+            if taken.taking != Taking::InOrder {
+                // Another reading of the same bytes: looked at by itself.
+                context.set(flag::STREAM_NONE);
+            }
+        }
+        match taken.taking {
+            Taking::Nothing | Taking::BeyondDepth => {}
+            Taking::InOrder => {
+                counters.inc(Counter::SegmentsInOrder);
+                context.set(flag::STREAM);
+                context.stream_offset = taken.offset;
+                context.stream_skip = taken.skip;
+                context.stream_length = taken.length;
+                context.set(if taken.start { flag::STREAM_START } else { 0 });
+                context.set(if taken.gap { flag::STREAM_GAP } else { 0 });
+                context.set(if taken.depth_reached {
+                    flag::STREAM_END
+                } else {
+                    0
+                });
+            }
+            Taking::Buffered => counters.inc(Counter::SegmentsBuffered),
+            Taking::Retransmit => {
+                counters.inc(Counter::SegmentsRetransmit);
+                context.set(flag::RETRANSMIT);
+            }
+            Taking::Conflict => {
+                self.refuse(context, Reason::TcpOverlapConflict);
+                return false;
+            }
+            Taking::Limit | Taking::Memory => {
+                counters.inc(Counter::SegmentsLimit);
+                let memory = taken.taking == Taking::Memory;
+                notices.note(if memory {
+                    Notice::InsertMemory
+                } else {
+                    Notice::InsertLimit
+                });
+                context.set(flag::STREAM_NONE);
+                if self.closes_on_limit() {
+                    self.refuse(context, Reason::StreamMemory);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Marks the end of the sender's stream: FIN in order, or an accepted reset.
+    fn mark_end(&mut self, context: &mut Context, flow: FlowHandle) {
+        let index = self.connection_of(flow);
+        let Some(tcp) = self.connections.get(index) else {
+            return;
+        };
+        let [client, server] = &tcp.sides;
+        let side = if context.direction == Direction::ToServer {
+            client
+        } else {
+            server
+        };
+        let reaches_fin = side.has(SIDE_FIN)
+            && side.stream.reaches(side.fin)
+            && (context.stream_length != 0 || context.payload_length == 0);
+        if reaches_fin || side.has(SIDE_RST) {
+            context.set(flag::STREAM_END);
+            if !context.has(flag::STREAM) && !context.has(flag::STREAM_NONE) {
+                context.set(flag::STREAM);
+                context.stream_offset = side.stream.position();
+            }
+        }
+    }
+
+    /// Which directions have bytes to show now; gaps that were acknowledged are given up first.
+    fn work_of(
+        &mut self,
+        direction: Direction,
+        flow: FlowHandle,
+        notices: &mut Notices,
+        emit: &mut Emit,
+    ) -> Option<[Option<Direction>; 2]> {
+        let index = self.connection_of(flow);
+        let mut work = [None; 2];
+        for (place, way) in work.iter_mut().zip([direction, direction.opposite()]) {
+            let pages = &self.pages;
+            let Some(stream) = stream_of(&mut self.connections, index, way) else {
+                continue;
+            };
+            if stream.ahead() == 0 {
+                continue;
+            }
+            if stream.give_up_acked(pages) {
+                emit.counters.inc(Counter::StreamGaps);
+                notices.note(Notice::SequenceGap);
+            }
+            if stream.ready(pages, 1, &self.limits).is_some() {
+                *place = Some(way);
+            }
+        }
+        work.iter().any(Option::is_some).then_some(work)
+    }
+
+    /// Whether all bytes that this segment would set free find a view.
+    fn has_room_behind(
+        &self,
+        index: u32,
+        direction: Direction,
+        segment: &Segment,
+        emit: &Emit,
+        room: usize,
+    ) -> bool {
+        let Some(tcp) = self.connections.get(index) else {
+            return true;
+        };
+        let [client, server] = &tcp.sides;
+        let side = if direction == Direction::ToServer {
+            client
+        } else {
+            server
+        };
+        if side.stream.ahead() == 0 || !side.stream.reaches(segment.data_seq()) {
+            return true;
+        }
+        let limit = (VIEW_BLOCK_BYTES * VIEWS_PER_STREAM_MAX) as u32;
+        let length = side.stream.ready_length(&self.pages, segment.end(), limit) as usize;
+        // Urgent bytes cut a view in two.
+        let needed = length.div_ceil(super::views::STREAM_VIEW_MAX) + super::stream::URGENT_MAX;
+        length == 0 || needed <= room.min(emit.views.len()).min(self.views.available())
+    }
+
+    // --- the connections' state ---
+
+    pub(super) fn connection_of(&self, flow: FlowHandle) -> u32 {
+        self.records
+            .get(flow.slot as usize)
+            .map_or(NONE, |record| record.tcp)
+    }
+
+    pub(super) fn stream_mut(&mut self, index: u32, direction: Direction) -> Option<&mut Stream> {
+        stream_of(&mut self.connections, index, direction)
+    }
+
+    /// Gives up the gap before the next waiting bytes, whatever the receiver has.
+    pub(super) fn give_up_gap(&mut self, index: u32, direction: Direction) -> bool {
+        let pages = &self.pages;
+        stream_of(&mut self.connections, index, direction)
+            .is_some_and(|stream| stream.give_up(pages))
+    }
+
+    /// Takes state for a connection; if all is in use, from one that is not established, or closed.
+    fn take_connection(&mut self, fresh: Tcp, emit: &mut Emit) -> Option<u32> {
+        if let Some(index) = self.connections.take(fresh.clone()) {
+            return Some(index);
+        }
+        for _ in 0..RECLAIM_MAX {
+            self.hand = (self.hand + 1) % self.connections.count().max(1);
+            let Some(tcp) = self.connections.get(self.hand) else {
+                continue;
+            };
+            let dispensable = !tcp.phase.is_established() || tcp.phase == TcpPhase::Closed;
+            let flow = FlowHandle {
+                slot: tcp.slot,
+                generation: tcp.generation,
+            };
+            if dispensable && self.end(flow, EndReason::Evicted) {
+                let _ = emit;
+                self.free_connection(flow.slot);
+                return self.connections.take(fresh);
+            }
+        }
+        None
+    }
+
+    /// Gives back a slot's TCP state and the pages that it kept.
+    pub(super) fn free_connection(&mut self, slot: u32) {
+        let Some(record) = self.records.get_mut(slot as usize) else {
+            return;
+        };
+        let index = std::mem::replace(&mut record.tcp, NONE);
+        if let Some(tcp) = self.connections.get_mut(index) {
+            for side in &mut tcp.sides {
+                side.stream.close(&mut self.pages);
+            }
+            let given = self.connections.give_back(index);
+            debug_assert!(given, "a record names state in use");
+        }
+    }
+}
+
+/// Whether a segment can make state; what cannot is judged without.
+fn opens(segment: &Segment, rules: Rules) -> bool {
+    if segment.has(RST) || segment.has(SYN | FIN) {
+        return false;
+    }
+    segment.is_syn() || rules.midstream || (rules.async_oneside && segment.is_syn_ack())
+}
+
+fn stream_of(
+    connections: &mut super::slab::Slabs<Tcp>,
+    index: u32,
+    direction: Direction,
+) -> Option<&mut Stream> {
+    let [client, server] = &mut connections.get_mut(index)?.sides;
+    Some(match direction {
+        Direction::ToServer => &mut client.stream,
+        Direction::ToClient => &mut server.stream,
+    })
+}

@@ -1,0 +1,322 @@
+//! How flows end: by time, by want of room, by a new connection on old ports, by the engine's stop.
+//! An ended flow is closed in the table at once (no packet finds it any more); its end travels to
+//! match as a FlowEnd view, with whatever stream bytes still waited, and its slot is free again when
+//! that view comes home. What the timeouts are is configuration; who is evicted is table.rs.
+//!
+//! Invariant: a flow that should have ended by time is treated as ended when the next packet looks
+//! it up, so no result depends on how often the sweep came round.
+
+use std::collections::VecDeque;
+
+use super::record::{EndReason, FLOW_CLIENT_IS_B, FLOW_ESTABLISHED, NONE, Record};
+use super::stage::FlowStage;
+use super::table::{EVICTED_MAX, EXPIRY_CLASSES, GROUP_SLOTS, Timeouts};
+use crate::config::{Config, Mode};
+use crate::counters::Counter;
+use crate::decode::is_v6;
+use crate::event::Emit;
+use crate::memory::{Block, Handle};
+use crate::packet::{BURST_VIEWS_MAX, Burst, Direction, FlowHandle, Kind, flag};
+use crate::time::{TICKS_PER_SECOND, Tick, ticks};
+
+/// Ends that may wait for a view; beyond, nothing more is swept until some have gone.
+pub const ENDS_MAX: usize = 4 * EVICTED_MAX;
+/// Seconds in which the sweep goes round the whole table.
+const ROUND_SECONDS: u32 = 10;
+/// Groups of thirty flows that one burst looks at, at most.
+const SWEEP_GROUPS_MAX: u32 = 64;
+/// Seconds for which a closed flow stays in the path: its receiver may still take data.
+const TOMBSTONE_SECONDS: u32 = 120;
+/// Blocks that hold one direction's bytes, at most: a bound for the loop that shows them.
+pub const VIEWS_PER_STREAM_MAX: usize = 128;
+
+/// What a flow is, for its timeout.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Not established.
+    New = 0,
+    /// Established.
+    Established = 1,
+    /// Both sides closed.
+    Closed = 2,
+}
+
+/// The table's expiry class of a flow.
+pub fn class_of(protocol: u8, stage: Stage) -> u8 {
+    let family = match protocol {
+        6 => 0,
+        17 => 3,
+        1 | 58 => 6,
+        _ => 9,
+    };
+    family + stage as u8
+}
+
+/// The table's timeouts by class.
+pub fn timeouts(config: &Config) -> Timeouts {
+    let mut limits = [u32::MAX; EXPIRY_CLASSES];
+    let families = [
+        config.tcp_timeouts,
+        config.udp_timeouts,
+        config.icmp_timeouts,
+        config.other_timeouts,
+    ];
+    let tombstone = if config.mode == Mode::Inline {
+        TOMBSTONE_SECONDS
+    } else {
+        0
+    };
+    for (places, family) in limits.chunks_exact_mut(3).zip(families) {
+        let closed = family.closed.max(tombstone);
+        for (place, seconds) in places
+            .iter_mut()
+            .zip([family.new, family.established, closed])
+        {
+            *place = ticks(seconds);
+        }
+    }
+    Timeouts { ticks: limits }
+}
+
+/// Ends that wait for a view.
+pub struct Ends {
+    waiting: VecDeque<(FlowHandle, EndReason)>,
+    /// When the sweep last ran.
+    swept: Tick,
+    /// Groups that a tick is worth, in 1/64.
+    groups_per_round: u32,
+    /// Groups closed since `finish` began.
+    finished_groups: u32,
+}
+
+impl Ends {
+    /// For a table of so many groups.
+    pub fn new(groups: u32) -> Ends {
+        Ends {
+            waiting: VecDeque::with_capacity(ENDS_MAX),
+            swept: Tick(0),
+            groups_per_round: groups,
+            finished_groups: 0,
+        }
+    }
+
+    /// Whether another end can wait.
+    pub fn has_room(&self) -> bool {
+        self.waiting.len() < ENDS_MAX
+    }
+
+    /// Ends that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+impl FlowStage {
+    /// Takes a flow out of the table and announces its end. False if too many ends wait.
+    pub(super) fn end(&mut self, flow: FlowHandle, reason: EndReason) -> bool {
+        if !self.ends.has_room() || !self.flows.close(flow) {
+            return false;
+        }
+        self.ends.waiting.push_back((flow, reason));
+        true
+    }
+
+    /// When nothing comes: sweeps, and gives the ends that are due.
+    pub fn idle(&mut self, burst: &mut Burst, emit: &mut Emit) {
+        self.clock = self.clock.max(emit.now_ns);
+        self.expire(burst, emit);
+    }
+
+    /// At the end of all packets: ends whatever is left, a part with each call. True when done.
+    pub fn finish(&mut self, burst: &mut Burst, emit: &mut Emit) -> bool {
+        self.collect_evicted();
+        self.defrag.clear(&mut self.fragments);
+        let groups = self.flows.sweep_groups();
+        // Every flow is idle for longer than nothing at a tick this far ahead.
+        let far = Tick(Tick::from_nanos(self.clock).0.wrapping_add(u32::MAX / 4));
+        let timeouts = Timeouts {
+            ticks: [0; EXPIRY_CLASSES],
+        };
+        while self.ends.finished_groups < groups && self.has_room_for_group() {
+            let waiting = &mut self.ends.waiting;
+            self.flows.sweep(1, far, &timeouts, |flow| {
+                waiting.push_back((flow, EndReason::Shutdown));
+            });
+            self.ends.finished_groups += 1;
+        }
+        self.give_ends(burst, emit);
+        let done = self.ends.finished_groups >= groups && self.ends.is_empty();
+        if done {
+            self.ends.finished_groups = 0;
+        }
+        done
+    }
+
+    fn has_room_for_group(&self) -> bool {
+        self.ends.len() + GROUP_SLOTS as usize <= ENDS_MAX
+    }
+
+    /// What the table evicted to make room.
+    fn collect_evicted(&mut self) {
+        while self.ends.has_room() {
+            let Some(flow) = self.flows.pop_evicted() else {
+                return;
+            };
+            self.ends.waiting.push_back((flow, EndReason::Evicted));
+        }
+    }
+
+    /// Sweeps as much of the table as the time since the last sweep is worth, and gives ends.
+    pub(super) fn expire(&mut self, burst: &mut Burst, emit: &mut Emit) {
+        self.collect_evicted();
+        let now = Tick::from_nanos(self.clock);
+        self.defrag
+            .expire(&mut self.fragments, self.clock, &emit.counters);
+        let elapsed = now.since(self.ends.swept).min(TICKS_PER_SECOND);
+        let share = self.ends.groups_per_round / (ROUND_SECONDS * TICKS_PER_SECOND) + 1;
+        let mut left = elapsed.saturating_mul(share).min(SWEEP_GROUPS_MAX);
+        if left != 0 {
+            self.ends.swept = now;
+        }
+        while left != 0 && self.has_room_for_group() {
+            let waiting = &mut self.ends.waiting;
+            self.flows.sweep(1, now, &self.timeouts, |flow| {
+                waiting.push_back((flow, EndReason::Timeout));
+            });
+            left -= 1;
+        }
+        self.give_ends(burst, emit);
+    }
+
+    /// Turns waiting ends into views while there are views and room in the burst.
+    fn give_ends(&mut self, burst: &mut Burst, emit: &mut Emit) {
+        while let Some((flow, reason)) = self.ends.waiting.front().copied() {
+            if burst.len() >= BURST_VIEWS_MAX || emit.views.is_empty() {
+                return;
+            }
+            let Some(view) = emit.view() else { return };
+            self.ends.waiting.pop_front();
+            self.give_end(flow, reason, view, burst, emit);
+        }
+    }
+
+    fn give_end(
+        &mut self,
+        flow: FlowHandle,
+        reason: EndReason,
+        mut view: Handle,
+        burst: &mut Burst,
+        emit: &mut Emit,
+    ) {
+        let index = self
+            .records
+            .get(flow.slot as usize)
+            .map_or(NONE, |record| record.tcp);
+        if index != NONE {
+            self.show_rest(flow, index, burst, emit);
+        }
+        self.count_end(reason, emit);
+        let record = self
+            .records
+            .get(flow.slot as usize)
+            .copied()
+            .unwrap_or_default();
+        self.free_connection(flow.slot);
+        let mut values = self.values_of(&record, None);
+        values.end_reason = reason as u8;
+        values.last_ns = record.last_ns;
+        let tuple = self
+            .flows
+            .line(flow)
+            .map(|line| line.tuple())
+            .unwrap_or_default();
+        let (order, now) = (self.order, self.clock);
+        let context = self.contexts.get_mut(&mut view);
+        context.reset();
+        context.kind = Kind::FlowEnd;
+        context.flow = flow;
+        context.tuple = tuple;
+        context.protocol = tuple.protocol;
+        context.direction = Direction::ToServer;
+        context.order = order;
+        context.time_ns = now;
+        context.values = values;
+        context.set(if is_v6(&tuple) {
+            flag::IPV6
+        } else {
+            flag::IPV4
+        });
+        context.set(flags_of(&record));
+        view.set_length(0);
+        view.set_more(false);
+        burst.push(view);
+    }
+
+    /// Stream bytes that still waited: gaps before them are given up. The FlowEnd follows.
+    fn show_rest(&mut self, flow: FlowHandle, index: u32, burst: &mut Burst, emit: &mut Emit) {
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            for _ in 0..VIEWS_PER_STREAM_MAX {
+                let Some(stream) = self.stream_mut(index, direction) else {
+                    break;
+                };
+                let waits = stream.ahead() != 0;
+                if !waits {
+                    break;
+                }
+                if self.give_up_gap(index, direction) {
+                    emit.counters.inc(Counter::StreamGaps);
+                }
+                // One place is kept for the FlowEnd.
+                let room = BURST_VIEWS_MAX.saturating_sub(burst.len() + 1);
+                let before = burst.len();
+                self.show_rest_of(flow, index, direction, room, burst, emit);
+                if burst.len() == before {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn count_end(&mut self, reason: EndReason, emit: &Emit) {
+        emit.counters.inc(match reason {
+            EndReason::Timeout | EndReason::None => Counter::FlowsEndedTimeout,
+            EndReason::Closed => Counter::FlowsEndedClosed,
+            EndReason::Evicted => Counter::FlowsEndedEvicted,
+            EndReason::Shutdown => Counter::FlowsEndedShutdown,
+        });
+    }
+
+    /// A view came home: its block is free; a flow whose end it told gives up its slot.
+    pub fn recycle(&mut self, handle: &mut Handle) {
+        let context = self.contexts.get_mut(handle);
+        let (flow, kind) = (context.flow, context.kind);
+        if context.block != NONE {
+            self.views.give(Block::from_index(context.block));
+            context.block = NONE;
+        }
+        if kind == Kind::FlowEnd {
+            context.kind = Kind::Frame;
+            if let Some(record) = self.records.get_mut(flow.slot as usize) {
+                *record = Record::default();
+            }
+            self.flows.release(flow);
+        }
+    }
+}
+
+/// Context flags that a flow's end has from its record.
+fn flags_of(record: &Record) -> u32 {
+    let mut flags = 0;
+    if record.flags & FLOW_CLIENT_IS_B != 0 {
+        flags |= flag::REVERSED;
+    }
+    if record.flags & FLOW_ESTABLISHED != 0 {
+        flags |= flag::ESTABLISHED;
+    }
+    flags
+}
