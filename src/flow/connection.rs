@@ -31,12 +31,7 @@ pub fn midstream_policy(config: &Config) -> Policy {
 
 impl FlowStage {
     /// Whether a SYN takes the ports of a connection that is over.
-    pub(super) fn is_port_reuse(
-        &self,
-        context: &Context,
-        bytes: &[u8],
-        flow: FlowHandle,
-    ) -> bool {
+    pub(super) fn is_port_reuse(&self, context: &Context, bytes: &[u8], flow: FlowHandle) -> bool {
         let Some(segment) = Segment::read(context, bytes).filter(|s| s.has(SYN)) else {
             return false;
         };
@@ -45,12 +40,20 @@ impl FlowStage {
         };
         let src_is_b = context.has(flag::REVERSED);
         let client_is_b = record.flags & FLOW_CLIENT_IS_B != 0;
-        let direction =
-            if src_is_b == client_is_b { Direction::ToServer } else { Direction::ToClient };
+        let direction = if src_is_b == client_is_b {
+            Direction::ToServer
+        } else {
+            Direction::ToClient
+        };
         if record.packets == [0; 2] {
             return false;
         }
-        is_reuse(self.connections.get(record.tcp), &segment, direction, self.rules)
+        is_reuse(
+            self.connections.get(record.tcp),
+            &segment,
+            direction,
+            self.rules,
+        )
     }
 
     /// One TCP packet of a flow. Gives the directions that have bytes to show behind it.
@@ -82,7 +85,16 @@ impl FlowStage {
         }
         let mut notices = Notices::default();
         let fate = self.track(context, &segment, flow, &mut notices, emit);
-        let work = self.settle(context, bytes, &segment, flow, fate, &mut notices, emit, room);
+        let work = self.settle(
+            context,
+            bytes,
+            &segment,
+            flow,
+            fate,
+            &mut notices,
+            emit,
+            room,
+        );
         self.tell(context, &notices, &emit.counters);
         self.mark_established(context, &segment, flow, was_established);
         work
@@ -107,8 +119,12 @@ impl FlowStage {
         flow: FlowHandle,
         was_established: bool,
     ) {
-        let Some(record) = self.records.get_mut(flow.slot as usize) else { return };
-        let Some(tcp) = self.connections.get(record.tcp) else { return };
+        let Some(record) = self.records.get_mut(flow.slot as usize) else {
+            return;
+        };
+        let Some(tcp) = self.connections.get(record.tcp) else {
+            return;
+        };
         record.phase = tcp.phase as u8;
         if tcp.phase.is_established() {
             record.flags |= FLOW_ESTABLISHED;
@@ -155,10 +171,15 @@ impl FlowStage {
         }
         if !opens(segment, self.rules) {
             // No state is taken for what cannot open a connection.
-            return self.open_on(&mut Tcp::default(), context, segment, seconds, notices).0;
+            return self
+                .open_on(&mut Tcp::default(), context, segment, seconds, notices)
+                .0;
         }
-        let fresh =
-            Tcp { slot: flow.slot, generation: flow.generation, ..Tcp::default() };
+        let fresh = Tcp {
+            slot: flow.slot,
+            generation: flow.generation,
+            ..Tcp::default()
+        };
         let Some(index) = self.take_connection(fresh, emit) else {
             emit.counters.inc(Counter::SegmentsLimit);
             if self.closes_on_limit() {
@@ -210,7 +231,9 @@ impl FlowStage {
 
     /// The flow's first packet was the server's: client and server change places.
     fn swap_direction(&mut self, context: &mut Context, flow: FlowHandle) {
-        let Some(record) = self.records.get_mut(flow.slot as usize) else { return };
+        let Some(record) = self.records.get_mut(flow.slot as usize) else {
+            return;
+        };
         record.flags ^= FLOW_CLIENT_IS_B;
         record.packets.swap(0, 1);
         record.bytes.swap(0, 1);
@@ -307,18 +330,26 @@ impl FlowStage {
         let leaves_out = segment.has(URG)
             && matches!(self.config.urgent, Urgent::OutOfBand | Urgent::Gap)
             && (1..=segment.length).contains(&u32::from(segment.urgent));
-        let Some(tcp) = self.connections.get_mut(index) else { return true };
+        let Some(tcp) = self.connections.get_mut(index) else {
+            return true;
+        };
         let one_sided = tcp.has(TCP_ASYNC);
         let is_late = tcp.phase.is_established() && tcp.phase != TcpPhase::Established;
         let [client, server] = &mut tcp.sides;
-        let side = if direction == Direction::ToServer { client } else { server };
+        let side = if direction == Direction::ToServer {
+            client
+        } else {
+            server
+        };
         if leaves_out {
             let urgent = segment.data_seq().plus(u32::from(segment.urgent) - 1);
             if !side.stream.leave_out(urgent) {
                 notices.note(Notice::UrgentLimit);
             }
         }
-        let taken = side.stream.offer(&mut self.pages, segment.data_seq(), payload, &limits);
+        let taken = side
+            .stream
+            .offer(&mut self.pages, segment.data_seq(), payload, &limits);
         if one_sided {
             side.stream.forget(&mut self.pages, ONE_SIDED_PAGES_MAX);
         }
@@ -365,7 +396,11 @@ impl FlowStage {
                 context.stream_length = taken.length;
                 context.set(if taken.start { flag::STREAM_START } else { 0 });
                 context.set(if taken.gap { flag::STREAM_GAP } else { 0 });
-                context.set(if taken.depth_reached { flag::STREAM_END } else { 0 });
+                context.set(if taken.depth_reached {
+                    flag::STREAM_END
+                } else {
+                    0
+                });
             }
             Taking::Buffered => counters.inc(Counter::SegmentsBuffered),
             Taking::Retransmit => {
@@ -379,7 +414,11 @@ impl FlowStage {
             Taking::Limit | Taking::Memory => {
                 counters.inc(Counter::SegmentsLimit);
                 let memory = taken.taking == Taking::Memory;
-                notices.note(if memory { Notice::InsertMemory } else { Notice::InsertLimit });
+                notices.note(if memory {
+                    Notice::InsertMemory
+                } else {
+                    Notice::InsertLimit
+                });
                 context.set(flag::STREAM_NONE);
                 if self.closes_on_limit() {
                     self.refuse(context, Reason::StreamMemory);
@@ -393,9 +432,15 @@ impl FlowStage {
     /// Marks the end of the sender's stream: FIN in order, or an accepted reset.
     fn mark_end(&mut self, context: &mut Context, flow: FlowHandle) {
         let index = self.connection_of(flow);
-        let Some(tcp) = self.connections.get(index) else { return };
+        let Some(tcp) = self.connections.get(index) else {
+            return;
+        };
         let [client, server] = &tcp.sides;
-        let side = if context.direction == Direction::ToServer { client } else { server };
+        let side = if context.direction == Direction::ToServer {
+            client
+        } else {
+            server
+        };
         let reaches_fin = side.has(SIDE_FIN)
             && side.stream.reaches(side.fin)
             && (context.stream_length != 0 || context.payload_length == 0);
@@ -420,7 +465,9 @@ impl FlowStage {
         let mut work = [None; 2];
         for (place, way) in work.iter_mut().zip([direction, direction.opposite()]) {
             let pages = &self.pages;
-            let Some(stream) = stream_of(&mut self.connections, index, way) else { continue };
+            let Some(stream) = stream_of(&mut self.connections, index, way) else {
+                continue;
+            };
             if stream.ahead() == 0 {
                 continue;
             }
@@ -444,9 +491,15 @@ impl FlowStage {
         emit: &Emit,
         room: usize,
     ) -> bool {
-        let Some(tcp) = self.connections.get(index) else { return true };
+        let Some(tcp) = self.connections.get(index) else {
+            return true;
+        };
         let [client, server] = &tcp.sides;
-        let side = if direction == Direction::ToServer { client } else { server };
+        let side = if direction == Direction::ToServer {
+            client
+        } else {
+            server
+        };
         if side.stream.ahead() == 0 || !side.stream.reaches(segment.data_seq()) {
             return true;
         }
@@ -460,7 +513,9 @@ impl FlowStage {
     // --- the connections' state ---
 
     pub(super) fn connection_of(&self, flow: FlowHandle) -> u32 {
-        self.records.get(flow.slot as usize).map_or(NONE, |record| record.tcp)
+        self.records
+            .get(flow.slot as usize)
+            .map_or(NONE, |record| record.tcp)
     }
 
     pub(super) fn stream_mut(&mut self, index: u32, direction: Direction) -> Option<&mut Stream> {
@@ -481,9 +536,14 @@ impl FlowStage {
         }
         for _ in 0..RECLAIM_MAX {
             self.hand = (self.hand + 1) % self.connections.count().max(1);
-            let Some(tcp) = self.connections.get(self.hand) else { continue };
+            let Some(tcp) = self.connections.get(self.hand) else {
+                continue;
+            };
             let dispensable = !tcp.phase.is_established() || tcp.phase == TcpPhase::Closed;
-            let flow = FlowHandle { slot: tcp.slot, generation: tcp.generation };
+            let flow = FlowHandle {
+                slot: tcp.slot,
+                generation: tcp.generation,
+            };
             if dispensable && self.end(flow, EndReason::Evicted) {
                 let _ = emit;
                 self.free_connection(flow.slot);
@@ -495,7 +555,9 @@ impl FlowStage {
 
     /// Gives back a slot's TCP state and the pages that it kept.
     pub(super) fn free_connection(&mut self, slot: u32) {
-        let Some(record) = self.records.get_mut(slot as usize) else { return };
+        let Some(record) = self.records.get_mut(slot as usize) else {
+            return;
+        };
         let index = std::mem::replace(&mut record.tcp, NONE);
         if let Some(tcp) = self.connections.get_mut(index) {
             for side in &mut tcp.sides {

@@ -55,12 +55,23 @@ pub fn class_of(protocol: u8, stage: Stage) -> u8 {
 /// The table's timeouts by class.
 pub fn timeouts(config: &Config) -> Timeouts {
     let mut limits = [u32::MAX; EXPIRY_CLASSES];
-    let families =
-        [config.tcp_timeouts, config.udp_timeouts, config.icmp_timeouts, config.other_timeouts];
-    let tombstone = if config.mode == Mode::Inline { TOMBSTONE_SECONDS } else { 0 };
+    let families = [
+        config.tcp_timeouts,
+        config.udp_timeouts,
+        config.icmp_timeouts,
+        config.other_timeouts,
+    ];
+    let tombstone = if config.mode == Mode::Inline {
+        TOMBSTONE_SECONDS
+    } else {
+        0
+    };
     for (places, family) in limits.chunks_exact_mut(3).zip(families) {
         let closed = family.closed.max(tombstone);
-        for (place, seconds) in places.iter_mut().zip([family.new, family.established, closed]) {
+        for (place, seconds) in places
+            .iter_mut()
+            .zip([family.new, family.established, closed])
+        {
             *place = ticks(seconds);
         }
     }
@@ -128,7 +139,9 @@ impl FlowStage {
         let groups = self.flows.sweep_groups();
         // Every flow is idle for longer than nothing at a tick this far ahead.
         let far = Tick(Tick::from_nanos(self.clock).0.wrapping_add(u32::MAX / 4));
-        let timeouts = Timeouts { ticks: [0; EXPIRY_CLASSES] };
+        let timeouts = Timeouts {
+            ticks: [0; EXPIRY_CLASSES],
+        };
         while self.ends.finished_groups < groups && self.has_room_for_group() {
             let waiting = &mut self.ends.waiting;
             self.flows.sweep(1, far, &timeouts, |flow| {
@@ -151,7 +164,9 @@ impl FlowStage {
     /// What the table evicted to make room.
     fn collect_evicted(&mut self) {
         while self.ends.has_room() {
-            let Some(flow) = self.flows.pop_evicted() else { return };
+            let Some(flow) = self.flows.pop_evicted() else {
+                return;
+            };
             self.ends.waiting.push_back((flow, EndReason::Evicted));
         }
     }
@@ -160,7 +175,8 @@ impl FlowStage {
     pub(super) fn expire(&mut self, burst: &mut Burst, emit: &mut Emit) {
         self.collect_evicted();
         let now = Tick::from_nanos(self.clock);
-        self.defrag.expire(&mut self.fragments, self.clock, &emit.counters);
+        self.defrag
+            .expire(&mut self.fragments, self.clock, &emit.counters);
         let elapsed = now.since(self.ends.swept).min(TICKS_PER_SECOND);
         let share = self.ends.groups_per_round / (ROUND_SECONDS * TICKS_PER_SECOND) + 1;
         let mut left = elapsed.saturating_mul(share).min(SWEEP_GROUPS_MAX);
@@ -197,17 +213,28 @@ impl FlowStage {
         burst: &mut Burst,
         emit: &mut Emit,
     ) {
-        let index = self.records.get(flow.slot as usize).map_or(NONE, |record| record.tcp);
+        let index = self
+            .records
+            .get(flow.slot as usize)
+            .map_or(NONE, |record| record.tcp);
         if index != NONE {
             self.show_rest(flow, index, burst, emit);
         }
         self.count_end(reason, emit);
-        let record = self.records.get(flow.slot as usize).copied().unwrap_or_default();
+        let record = self
+            .records
+            .get(flow.slot as usize)
+            .copied()
+            .unwrap_or_default();
         self.free_connection(flow.slot);
         let mut values = self.values_of(&record, None);
         values.end_reason = reason as u8;
         values.last_ns = record.last_ns;
-        let tuple = self.flows.line(flow).map(|line| line.tuple()).unwrap_or_default();
+        let tuple = self
+            .flows
+            .line(flow)
+            .map(|line| line.tuple())
+            .unwrap_or_default();
         let (order, now) = (self.order, self.clock);
         let context = self.contexts.get_mut(&mut view);
         context.reset();
@@ -219,7 +246,11 @@ impl FlowStage {
         context.order = order;
         context.time_ns = now;
         context.values = values;
-        context.set(if is_v6(&tuple) { flag::IPV6 } else { flag::IPV4 });
+        context.set(if is_v6(&tuple) {
+            flag::IPV6
+        } else {
+            flag::IPV4
+        });
         context.set(flags_of(&record));
         view.set_length(0);
         view.set_more(false);
@@ -230,7 +261,9 @@ impl FlowStage {
     fn show_rest(&mut self, flow: FlowHandle, index: u32, burst: &mut Burst, emit: &mut Emit) {
         for direction in [Direction::ToServer, Direction::ToClient] {
             for _ in 0..VIEWS_PER_STREAM_MAX {
-                let Some(stream) = self.stream_mut(index, direction) else { break };
+                let Some(stream) = self.stream_mut(index, direction) else {
+                    break;
+                };
                 let waits = stream.ahead() != 0;
                 if !waits {
                     break;

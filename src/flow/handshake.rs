@@ -24,7 +24,11 @@ impl Alternate {
 impl Tcp {
     fn push_alternate(&mut self, alternate: Alternate) -> bool {
         let count = usize::from(self.alternate_count);
-        let known = self.alternates.iter().take(count).any(|a| a.seq == alternate.seq);
+        let known = self
+            .alternates
+            .iter()
+            .take(count)
+            .any(|a| a.seq == alternate.seq);
         if known {
             return true;
         }
@@ -40,7 +44,11 @@ impl Tcp {
 
     fn find_alternate(&self, mut wanted: impl FnMut(&Alternate) -> bool) -> Option<Alternate> {
         let count = usize::from(self.alternate_count);
-        self.alternates.iter().take(count).find(|a| wanted(a)).copied()
+        self.alternates
+            .iter()
+            .take(count)
+            .find(|a| wanted(a))
+            .copied()
     }
 }
 
@@ -94,7 +102,11 @@ impl Track<'_> {
             self.tcp.phase = TcpPhase::SynSent;
         }
         self.tcp.flags |= if is_async { TCP_ASYNC } else { 0 };
-        self.tcp.flags |= if segment.has_fast_open { TCP_FAST_OPEN } else { 0 };
+        self.tcp.flags |= if segment.has_fast_open {
+            TCP_FAST_OPEN
+        } else {
+            0
+        };
         self.tcp.flags |= if segment.is_signed { TCP_SIGNED } else { 0 };
         let (sender, receiver) = self.sides();
         sender.isn = segment.seq;
@@ -102,7 +114,11 @@ impl Track<'_> {
         sender.acked = first;
         sender.edge = first.plus(WINDOW_UNKNOWN);
         sender.scale = segment.scale.unwrap_or(SCALE_NONE);
-        sender.flags = if segment.length != 0 { SIDE_SYN_DATA } else { 0 };
+        sender.flags = if segment.length != 0 {
+            SIDE_SYN_DATA
+        } else {
+            0
+        };
         if let Some((value, _)) = segment.timestamp {
             sender.flags |= SIDE_TIMESTAMPS;
             (sender.ts_recent, sender.ts_seconds) = (value, seconds);
@@ -151,14 +167,20 @@ impl Track<'_> {
         server.acked = segment.seq.plus(1);
         server.edge = server.acked.plus(WINDOW_UNKNOWN);
         server.scale = segment.scale.unwrap_or(SCALE_NONE);
-        server.flags = if segment.length != 0 { SIDE_SYN_DATA } else { 0 };
+        server.flags = if segment.length != 0 {
+            SIDE_SYN_DATA
+        } else {
+            0
+        };
         server.stream.open(segment.seq.plus(1));
         client.isn = segment.ack.minus(1);
         client.next = segment.ack;
         client.acked = segment.ack;
         client.window = u32::from(segment.window);
         client.edge = segment.ack.plus(client.window);
-        client.scale = segment.scale.map_or(SCALE_NONE, |_| super::segment::SCALE_MAX);
+        client.scale = segment
+            .scale
+            .map_or(SCALE_NONE, |_| super::segment::SCALE_MAX);
         client.stream.open(segment.ack);
         if let Some((value, echo)) = segment.timestamp {
             (server.ts_recent, server.ts_seconds) = (value, seconds);
@@ -211,7 +233,8 @@ impl Track<'_> {
             return true;
         };
         let (_, client) = self.sides();
-        echo == 0 || (client.has(SIDE_TIMESTAMPS) && echo == client.ts_recent)
+        echo == 0
+            || (client.has(SIDE_TIMESTAMPS) && echo == client.ts_recent)
             || (client.has(SIDE_TIMESTAMPS) && client.ts_recent == 0)
     }
 
@@ -259,7 +282,11 @@ impl Track<'_> {
         client.acked = first;
         client.edge = first.plus(WINDOW_UNKNOWN);
         client.scale = syn.scale;
-        client.flags = if syn.has_timestamp { SIDE_TIMESTAMPS } else { 0 };
+        client.flags = if syn.has_timestamp {
+            SIDE_TIMESTAMPS
+        } else {
+            0
+        };
         client.ts_recent = syn.timestamp;
         client.stream.restart(self.pool, first);
         server.window = u32::from(syn.window);
@@ -377,7 +404,6 @@ impl Track<'_> {
             }
             self.tcp.alternates.rotate_left(1);
         }
-        let (sender, _) = self.sides();
         let first = segment.seq.plus(1);
         let [client, _] = &mut self.tcp.sides;
         client.stream.restart(self.pool, first);
@@ -437,7 +463,7 @@ impl Track<'_> {
         if segment.has(FIN) && self.direction == Direction::ToClient {
             // The server may close before the client has said a word.
             return match self.check_and_advance() {
-                Ok(()) => self.establish(Ok(())),
+                Ok(()) => self.establish(),
                 Err(fate) => fate,
             };
         }
@@ -453,13 +479,13 @@ impl Track<'_> {
             Ok(()) => {
                 self.take_timestamp();
                 self.advance();
-                self.establish(Ok(()))
+                self.establish()
             }
             Err(fate) => fate,
         }
     }
 
-    fn establish(&mut self, _checked: Result<(), Fate>) -> Fate {
+    fn establish(&mut self) -> Fate {
         self.tcp.phase = TcpPhase::Established;
         self.tcp.alternate_count = 0;
         Fate::Stream
@@ -489,9 +515,7 @@ impl Track<'_> {
         let (seq, is_split) = (self.segment.seq, self.tcp.has(TCP_SPLIT));
         match self.direction {
             Direction::ToClient if is_split && seq == server.isn => Fate::Passed,
-            Direction::ToClient => {
-                self.refuse(Notice::SynToClient, Reason::TcpHandshakeInvalid)
-            }
+            Direction::ToClient => self.refuse(Notice::SynToClient, Reason::TcpHandshakeInvalid),
             Direction::ToServer if seq != client.isn => {
                 self.refuse(Notice::SynResendOtherSeq, Reason::TcpHandshakeInvalid)
             }
@@ -525,7 +549,7 @@ impl Track<'_> {
         }
         self.take_timestamp();
         self.advance();
-        self.establish(Ok(()))
+        self.establish()
     }
 
     fn ack_from_client(&mut self) -> Result<(), Fate> {
@@ -553,8 +577,11 @@ impl Track<'_> {
         let answers = !segment.ack.before(client.acked) && !segment.ack.after(client.next);
         if rules.inline && !early && !one_sided {
             let injects = segment.length > 0 && segment.ack == client.acked && segment.seq == from;
-            let notice =
-                if injects { Notice::AckDataInject } else { Notice::AckInWrongDirection };
+            let notice = if injects {
+                Notice::AckDataInject
+            } else {
+                Notice::AckInWrongDirection
+            };
             return Err(self.refuse(notice, Reason::TcpHandshakeInvalid));
         }
         if one_sided && segment.seq == from {

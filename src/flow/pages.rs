@@ -122,7 +122,11 @@ impl PagePool {
         let pages = (0..count as u32)
             .map(|index| Page {
                 start: 0,
-                next: if index + 1 == count as u32 { NONE } else { index + 1 },
+                next: if index + 1 == count as u32 {
+                    NONE
+                } else {
+                    index + 1
+                },
                 present: [0; WORDS],
             })
             .collect();
@@ -358,10 +362,17 @@ impl Pages {
     pub fn contiguous(&self, pool: &PagePool, offset: u32, limit: u32) -> u32 {
         let mut length = 0;
         for piece in pieces(offset, limit) {
-            let Some(page) = self.locate(pool, piece.start).1.and_then(|at| pool.page(at)) else {
+            let Some(page) = self
+                .locate(pool, piece.start)
+                .1
+                .and_then(|at| pool.page(at))
+            else {
                 break;
             };
-            let end = page.find(piece.from, false).unwrap_or(PAGE_BYTES).min(piece.to);
+            let end = page
+                .find(piece.from, false)
+                .unwrap_or(PAGE_BYTES)
+                .min(piece.to);
             length += end - piece.from;
             if end < piece.to {
                 break;

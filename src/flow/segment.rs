@@ -179,7 +179,9 @@ mod tests {
 
     #[test]
     fn numbers_flags_and_options_are_read() {
-        let mut header = vec![0, 80, 4, 0, 0, 0, 0, 9, 0, 0, 0, 7, 0x90, 0x12, 1, 2, 0, 0, 0, 5];
+        let mut header = vec![
+            0, 80, 4, 0, 0, 0, 0, 9, 0, 0, 0, 7, 0x90, 0x12, 1, 2, 0, 0, 0, 5,
+        ];
         header.extend([1, 3, 3, 15, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2, 34, 2]);
         let segment = read(&header, 3).expect("whole header");
         assert_eq!((segment.seq, segment.ack), (SeqNum(9), SeqNum(7)));
@@ -187,7 +189,10 @@ mod tests {
         assert!(segment.is_syn_ack() && segment.has_fast_open && !segment.is_signed);
         assert_eq!(segment.scale, Some(14));
         assert_eq!(segment.timestamp, Some((1, 2)));
-        assert_eq!((segment.data_seq(), segment.end()), (SeqNum(10), SeqNum(13)));
+        assert_eq!(
+            (segment.data_seq(), segment.end()),
+            (SeqNum(10), SeqNum(13))
+        );
     }
 
     #[test]
@@ -197,7 +202,10 @@ mod tests {
             let mut header = vec![0u8; 20];
             header.extend(tail);
             let segment = read(&header, 0).expect("the fixed part is whole");
-            assert_eq!((segment.scale, segment.timestamp, segment.is_signed), (None, None, false));
+            assert_eq!(
+                (segment.scale, segment.timestamp, segment.is_signed),
+                (None, None, false)
+            );
         }
     }
 }

@@ -144,7 +144,10 @@ impl FlowStage {
         self.answers.clear();
         let blank = Tuple::default();
         for part in taken.chunks(ASK_MAX) {
-            let mut requests = [Request { tuple: &blank, admit: Admit::Never }; ASK_MAX];
+            let mut requests = [Request {
+                tuple: &blank,
+                admit: Admit::Never,
+            }; ASK_MAX];
             let mut answers = [Answer::Missing; ASK_MAX];
             let mut newest = self.clock;
             let mut count = 0;
@@ -152,7 +155,10 @@ impl FlowStage {
                 let context = self.contexts.get(handle);
                 newest = newest.max(context.time_ns);
                 if has_flow(context) {
-                    *request = Request { tuple: &context.tuple, admit: admit(context) };
+                    *request = Request {
+                        tuple: &context.tuple,
+                        admit: admit(context),
+                    };
                     count += 1;
                 }
             }
@@ -167,6 +173,20 @@ impl FlowStage {
             }
             self.answers.extend(answers.iter().take(part.len()));
         }
+    }
+
+    /// Asks the table for the flow of one handle of the burst, a view that was made on the way.
+    pub(super) fn ask_alone(&mut self, place: usize, burst: &Burst) -> Answer {
+        let context = match burst.get(place) {
+            Some(handle) => self.contexts.get(handle),
+            None => return Answer::Missing,
+        };
+        if !has_flow(context) {
+            return Answer::Missing;
+        }
+        let now = Tick::from_nanos(self.clock);
+        self.flows
+            .find_or_create(&context.tuple, admit(context), now)
     }
 
     /// One packet: its flow, direction, counters, and TCP. Gives what there is to show behind it.
@@ -208,23 +228,29 @@ impl FlowStage {
         let now = Tick::from_nanos(self.clock);
         let mut answer = match answer {
             // An earlier packet of this burst may have ended the flow.
-            Answer::Found(flow) | Answer::Created(flow) if self.flows.class(flow).is_none() => {
-                self.flows.find_or_create(&context.tuple, admit(context), now)
-            }
+            Answer::Found(flow) | Answer::Created(flow) if self.flows.class(flow).is_none() => self
+                .flows
+                .find_or_create(&context.tuple, admit(context), now),
             answer => answer,
         };
         if let Answer::Found(flow) = answer
             && let Some(reason) = self.outlived(context, bytes, flow, now)
             && self.end(flow, reason)
         {
-            answer = self.flows.find_or_create(&context.tuple, admit(context), now);
+            answer = self
+                .flows
+                .find_or_create(&context.tuple, admit(context), now);
         }
         match answer {
             Answer::Found(flow) => Some((flow, false)),
             Answer::Created(flow) => {
                 emit.counters.inc(Counter::FlowsCreated);
                 let record = self.records.get_mut(flow.slot as usize)?;
-                *record = Record { start_ns: context.time_ns, tcp: NONE, ..Record::default() };
+                *record = Record {
+                    start_ns: context.time_ns,
+                    tcp: NONE,
+                    ..Record::default()
+                };
                 if context.has(flag::REVERSED) {
                     record.flags |= FLOW_CLIENT_IS_B;
                 }
@@ -273,19 +299,32 @@ impl FlowStage {
         created: bool,
         length: u32,
     ) {
-        let Some(record) = self.records.get_mut(flow.slot as usize) else { return };
+        let Some(record) = self.records.get_mut(flow.slot as usize) else {
+            return;
+        };
         let src_is_b = context.has(flag::REVERSED);
         let client_is_b = record.flags & FLOW_CLIENT_IS_B != 0;
-        let mut direction =
-            if src_is_b == client_is_b { Direction::ToServer } else { Direction::ToClient };
+        let mut direction = if src_is_b == client_is_b {
+            Direction::ToServer
+        } else {
+            Direction::ToClient
+        };
         if context.has(flag::ICMP_ERROR) {
             // The error answers the packet that it quotes.
             direction = direction.opposite();
         }
         context.direction = direction;
-        let length = if length == 0 { context.span.length } else { length };
+        let length = if length == 0 {
+            context.span.length
+        } else {
+            length
+        };
         let [to_server, to_client] = &mut record.packets;
-        let packets = if direction == Direction::ToServer { to_server } else { to_client };
+        let packets = if direction == Direction::ToServer {
+            to_server
+        } else {
+            to_client
+        };
         if *packets == 0 {
             context.set(flag::FIRST_OF_DIRECTION);
         }
@@ -301,7 +340,9 @@ impl FlowStage {
 
     /// UDP, ICMP and the rest: established when both sides have been seen.
     fn other(&mut self, context: &mut Context, flow: FlowHandle) {
-        let Some(record) = self.records.get_mut(flow.slot as usize) else { return };
+        let Some(record) = self.records.get_mut(flow.slot as usize) else {
+            return;
+        };
         let [to_server, to_client] = record.packets;
         if to_server != 0 && to_client != 0 && !context.has(flag::ICMP_ERROR) {
             record.flags |= FLOW_ESTABLISHED;
@@ -313,7 +354,9 @@ impl FlowStage {
 
     /// Age, class and values, after the packet has been taken in.
     fn finish_packet(&mut self, context: &mut Context, flow: FlowHandle, created: bool) {
-        let Some(record) = self.records.get(flow.slot as usize).copied() else { return };
+        let Some(record) = self.records.get(flow.slot as usize).copied() else {
+            return;
+        };
         let connection = self.connections.get(record.tcp);
         let stage = if record.flags & FLOW_ESTABLISHED == 0 {
             Stage::New
@@ -413,7 +456,11 @@ fn has_flow(context: &Context) -> bool {
 
 /// Errors about a flow do not make one.
 fn admit(context: &Context) -> Admit {
-    if context.has(flag::ICMP_ERROR) { Admit::Never } else { Admit::As(Class::HalfOpen) }
+    if context.has(flag::ICMP_ERROR) {
+        Admit::Never
+    } else {
+        Admit::As(Class::HalfOpen)
+    }
 }
 
 /// Sets the `more` flags of a carrier and the views behind it: all but the last, which has what the

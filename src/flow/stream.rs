@@ -183,7 +183,10 @@ impl Stream {
     /// Says that the byte at `seq` is urgent and not part of the stream. False when too many wait.
     pub fn leave_out(&mut self, seq: SeqNum) -> bool {
         let offset = self.offset_of(seq);
-        let waiting = self.urgent.get(..usize::from(self.urgent_count)).unwrap_or(&[]);
+        let waiting = self
+            .urgent
+            .get(..usize::from(self.urgent_count))
+            .unwrap_or(&[]);
         if distance(offset, self.delivered) < 0 || waiting.contains(&offset) {
             return true;
         }
@@ -267,7 +270,11 @@ impl Stream {
         }
         let old = (-lead).max(0) as usize;
         if old >= bytes.len() {
-            taken.taking = if beyond { Taking::BeyondDepth } else { Taking::Retransmit };
+            taken.taking = if beyond {
+                Taking::BeyondDepth
+            } else {
+                Taking::Retransmit
+            };
             return taken;
         }
         let offset = offset.wrapping_add(old as u32);
@@ -287,7 +294,8 @@ impl Stream {
     fn compare_unacked(&self, pool: &PagePool, offset: u32, bytes: &[u8]) -> Compared {
         let known = distance(self.acked, offset).clamp(0, bytes.len() as i64) as usize;
         let bytes = bytes.get(known..).unwrap_or(&[]);
-        self.pages.compare(pool, offset.wrapping_add(known as u32), bytes)
+        self.pages
+            .compare(pool, offset.wrapping_add(known as u32), bytes)
     }
 
     /// How many of the bytes lie within the depth.
@@ -320,7 +328,11 @@ impl Stream {
         } else {
             let count = self.pages.insert(pool, offset, new).unwrap_or(0);
             self.ahead = self.ahead.saturating_add(count);
-            taken.taking = if count == 0 { Taking::Retransmit } else { Taking::Buffered };
+            taken.taking = if count == 0 {
+                Taking::Retransmit
+            } else {
+                Taking::Buffered
+            };
         }
     }
 
@@ -364,7 +376,8 @@ impl Stream {
         if self.pages.count() == 0 {
             return 0;
         }
-        self.pages.count_present(pool, self.delivered.wrapping_sub(length), length)
+        self.pages
+            .count_present(pool, self.delivered.wrapping_sub(length), length)
     }
 
     /// Moves on by `length`, and gives where that began, and its marks.
@@ -386,7 +399,9 @@ impl Stream {
             return None;
         }
         self.step_over(pool, limits);
-        let length = self.pages.contiguous(pool, self.delivered, limit.min(self.ahead));
+        let length = self
+            .pages
+            .contiguous(pool, self.delivered, limit.min(self.ahead));
         let length = self.until_urgent(length);
         (length != 0).then(|| Ready {
             offset: self.position(),

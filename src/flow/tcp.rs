@@ -15,7 +15,7 @@
 use super::notice::{Notice, Notices};
 use super::pages::PagePool;
 use super::record::*;
-use super::segment::{ACK, FIN, RST, SYN, Segment, URG};
+use super::segment::{ACK, FIN, PSH, RST, SYN, Segment, URG};
 use crate::config::Config;
 use crate::packet::Direction;
 use crate::reason::Reason;
@@ -90,27 +90,42 @@ struct Names {
 
 fn names(phase: TcpPhase) -> Names {
     let (ack, window, fin_window, old) = match phase {
-        TcpPhase::FinWait1 => {
-            (Notice::Fin1InvalidAck, Notice::Fin1WrongSeq, Notice::Fin1FinWrongSeq, None)
-        }
-        TcpPhase::FinWait2 => {
-            (Notice::Fin2InvalidAck, Notice::Fin2WrongSeq, Notice::Fin2FinWrongSeq, None)
-        }
+        TcpPhase::FinWait1 => (
+            Notice::Fin1InvalidAck,
+            Notice::Fin1WrongSeq,
+            Notice::Fin1FinWrongSeq,
+            None,
+        ),
+        TcpPhase::FinWait2 => (
+            Notice::Fin2InvalidAck,
+            Notice::Fin2WrongSeq,
+            Notice::Fin2FinWrongSeq,
+            None,
+        ),
         TcpPhase::CloseWait => (
             Notice::CloseWaitInvalidAck,
             Notice::CloseWaitOutOfWindow,
             Notice::CloseWaitFinOutOfWindow,
             Some(Notice::CloseWaitBeforeLastAck),
         ),
-        TcpPhase::Closing => {
-            (Notice::ClosingInvalidAck, Notice::ClosingWrongSeq, Notice::ClosingWrongSeq, None)
-        }
-        TcpPhase::LastAck => {
-            (Notice::LastAckInvalidAck, Notice::LastAckWrongSeq, Notice::LastAckWrongSeq, None)
-        }
-        TcpPhase::TimeWait => {
-            (Notice::TimeWaitInvalidAck, Notice::TimeWaitWrongSeq, Notice::TimeWaitWrongSeq, None)
-        }
+        TcpPhase::Closing => (
+            Notice::ClosingInvalidAck,
+            Notice::ClosingWrongSeq,
+            Notice::ClosingWrongSeq,
+            None,
+        ),
+        TcpPhase::LastAck => (
+            Notice::LastAckInvalidAck,
+            Notice::LastAckWrongSeq,
+            Notice::LastAckWrongSeq,
+            None,
+        ),
+        TcpPhase::TimeWait => (
+            Notice::TimeWaitInvalidAck,
+            Notice::TimeWaitWrongSeq,
+            Notice::TimeWaitWrongSeq,
+            None,
+        ),
         _ => (
             Notice::EstInvalidAck,
             Notice::EstOutOfWindow,
@@ -169,7 +184,12 @@ impl Track<'_> {
     fn phase(&self) -> TcpPhase {
         let [client, server] = &self.tcp.sides;
         let (fin, acked) = (SIDE_FIN, SIDE_FIN | SIDE_FIN_ACKED);
-        match (client.has(fin), server.has(fin), client.has(acked), server.has(acked)) {
+        match (
+            client.has(fin),
+            server.has(fin),
+            client.has(acked),
+            server.has(acked),
+        ) {
             (false, false, ..) => TcpPhase::Established,
             (true, false, ..) => TcpPhase::CloseWait,
             (false, true, _, false) => TcpPhase::FinWait1,
@@ -185,7 +205,7 @@ impl Track<'_> {
 
     /// A segment of a connection whose handshake lies behind.
     pub fn established(&mut self) -> Fate {
-        if self.segment.flags & (SYN | ACK | FIN | RST | URG) & !URG == 0 {
+        if self.segment.flags & (FIN | SYN | RST | PSH | ACK | URG) == 0 {
             return Fate::Invalid(Reason::TcpFlagsInvalid);
         }
         if self.has_unexpected_signature() && !self.segment.has(RST) {
@@ -279,7 +299,11 @@ impl Track<'_> {
         if plain && window < receiver.window {
             let shrunk = receiver.window - window;
             let acked = segment.ack.since(receiver.acked) as u32;
-            let slack = if window > 1024 { acked.saturating_add(32) } else { acked };
+            let slack = if window > 1024 {
+                acked.saturating_add(32)
+            } else {
+                acked
+            };
             if shrunk > segment.length
                 && segment.ack.after(receiver.next)
                 && segment.seq.after(sender.next)
@@ -292,7 +316,9 @@ impl Track<'_> {
             && segment.length == 0
             && segment.seq == sender.next
             && segment.ack.before(receiver.acked)
-            && !segment.ack.before(receiver.acked.minus(receiver.window.max(1)))
+            && !segment
+                .ack
+                .before(receiver.acked.minus(receiver.window.max(1)))
         {
             return Some(Fate::Passed);
         }
@@ -308,7 +334,11 @@ impl Track<'_> {
     pub fn window_scale(&mut self) -> u8 {
         let scaled = self.tcp.has(TCP_SCALED) || self.tcp.has(TCP_MIDSTREAM);
         let (sender, _) = self.sides();
-        if scaled && sender.scale != SCALE_NONE { sender.scale } else { 0 }
+        if scaled && sender.scale != SCALE_NONE {
+            sender.scale
+        } else {
+            0
+        }
     }
 
     /// Whether the acknowledgement is of bytes that the other side may have sent.
@@ -374,7 +404,11 @@ impl Track<'_> {
         };
         self.check_ack(invalid_ack)?;
         self.check_start(&names, is_fin)?;
-        let window = if is_fin { names.fin_window } else { names.window };
+        let window = if is_fin {
+            names.fin_window
+        } else {
+            names.window
+        };
         self.check_end(window)?;
         self.check_after_fin()?;
         self.take_timestamp();
@@ -571,7 +605,11 @@ impl Track<'_> {
             sender.flags |= SIDE_RST_DOUBTFUL;
         }
         self.close_by_reset();
-        if segment.length != 0 { Fate::Stream } else { Fate::Passed }
+        if segment.length != 0 {
+            Fate::Stream
+        } else {
+            Fate::Passed
+        }
     }
 
     /// Marks the connection as reset.

@@ -3,12 +3,14 @@
 
 use super::VIEW_BLOCK_BYTES;
 use super::record::*;
+use super::slab::Slabs;
 use super::stage::{FlowStage, TCP, Work};
+use super::stream::Ready;
 use crate::counters::Counter;
 use crate::decode::is_v6;
 use crate::event::Emit;
-use crate::memory::Handle;
-use crate::packet::{BURST_VIEWS_MAX, Burst, Context, Direction, FlowHandle, Kind, flag};
+use crate::memory::{Block, Handle};
+use crate::packet::{BURST_VIEWS_MAX, Burst, Direction, FlowHandle, Kind, flag};
 
 /// Stream bytes of one view: a context counts them in 16 bits.
 pub const STREAM_VIEW_MAX: usize = 65_535;
@@ -95,66 +97,81 @@ impl FlowStage {
     ) {
         // Each turn shows or loses bytes that are kept, so their number bounds the loop.
         for shown in 0..BURST_VIEWS_MAX {
-            let limits = self.limits;
-            let pages = &self.pages;
-            let Some(tcp) = self.connections.get_mut(index) else { return };
-            let [client, server] = &mut tcp.sides;
-            let side = if direction == Direction::ToServer { client } else { server };
+            let (pages, limits) = (&self.pages, self.limits);
+            let Some(side) = side_of(&mut self.connections, index, direction) else {
+                return;
+            };
             let Some(ready) = side.stream.ready(pages, STREAM_VIEW_MAX as u32, &limits) else {
                 return;
             };
-            let length = ready.length as usize;
-            let block = if shown < room && !emit.views.is_empty() {
-                self.views.take()
-            } else {
-                None
-            };
-            let Some(mut block) = block else {
+            let may_show = shown < room && !emit.views.is_empty();
+            let Some(block) = may_show.then(|| self.views.take()).flatten() else {
                 // Nowhere to show them: they become a gap. Inline, has_room_behind prevents it.
                 side.stream.lose(&mut self.pages, ready.length);
                 emit.counters.inc(Counter::SegmentsLimit);
                 emit.counters.inc(Counter::StreamGaps);
                 continue;
             };
-            let Some(mut view) = emit.view() else {
+            let Some(view) = emit.view() else {
                 self.views.give(block);
                 return;
             };
+            let view = self.stream_view(view, block, ready, index, direction);
+            burst.push(self.dress(view, flow, direction, carrier));
+        }
+    }
+
+    /// Copies bytes that are next in order to the block of a view.
+    fn stream_view(
+        &mut self,
+        mut view: Handle,
+        mut block: Block,
+        ready: Ready,
+        index: u32,
+        direction: Direction,
+    ) -> Handle {
+        let length = ready.length as usize;
+        let context = self.contexts.get_mut(&mut view);
+        context.reset();
+        context.kind = Kind::Stream;
+        context.set(flag::STREAM);
+        context.set(if ready.start { flag::STREAM_START } else { 0 });
+        context.set(if ready.gap { flag::STREAM_GAP } else { 0 });
+        if let Some(side) = side_of(&mut self.connections, index, direction) {
             if let Some(out) = self.views.bytes_mut(&mut block).get_mut(..length) {
                 side.stream.pull(&mut self.pages, out);
             }
             let ends = side.has(SIDE_FIN) && side.stream.reaches(side.fin);
-            let span = self.views.span(&block, 0, length);
-            let contexts = std::sync::Arc::clone(&self.contexts);
-            let context = contexts.get_mut(&mut view);
-            context.reset();
-            context.kind = Kind::Stream;
-            context.span = span;
-            context.block = block.into_index();
-            context.stream_offset = ready.offset;
-            context.stream_length = length as u16;
-            context.payload_length = length as u16;
-            context.set(flag::STREAM);
-            context.set(if ready.start { flag::STREAM_START } else { 0 });
-            context.set(if ready.gap { flag::STREAM_GAP } else { 0 });
             context.set(if ends { flag::STREAM_END } else { 0 });
-            self.dress(context, flow, direction, carrier);
-            view.set_length(ready.length);
-            view.set_more(false);
-            burst.push(view);
         }
+        context.span = self.views.span(&block, 0, length);
+        context.block = block.into_index();
+        context.stream_offset = ready.offset;
+        context.stream_length = length as u16;
+        context.payload_length = length as u16;
+        FlowStage::fresh_view(&mut view, ready.length);
+        view
     }
 
     /// The flow's side of a stream view.
     fn dress(
         &self,
-        context: &mut Context,
+        mut view: Handle,
         flow: FlowHandle,
         direction: Direction,
         carrier: Carrier,
-    ) {
-        let Some(record) = self.records.get(flow.slot as usize) else { return };
-        let tuple = self.flows.line(flow).map(|line| line.tuple()).unwrap_or_default();
+    ) -> Handle {
+        let context = self.contexts.get_mut(&mut view);
+        let record = self
+            .records
+            .get(flow.slot as usize)
+            .copied()
+            .unwrap_or_default();
+        let tuple = self
+            .flows
+            .line(flow)
+            .map(|line| line.tuple())
+            .unwrap_or_default();
         let client_is_b = record.flags & FLOW_CLIENT_IS_B != 0;
         let from_b = client_is_b == (direction == Direction::ToServer);
         context.flow = flow;
@@ -165,18 +182,48 @@ impl FlowStage {
         context.time_ns = carrier.time_ns;
         context.depth = carrier.depth;
         (context.vlans, context.vlan_count) = carrier.vlans;
-        context.port = if direction == carrier.direction { carrier.port } else { carrier.port ^ 1 };
-        context.values = self.values_of(record, None);
-        context.set(if is_v6(&tuple) { flag::IPV6 } else { flag::IPV4 });
+        context.port = if direction == carrier.direction {
+            carrier.port
+        } else {
+            carrier.port ^ 1
+        };
+        context.values = self.values_of(&record, None);
+        context.set(if is_v6(&tuple) {
+            flag::IPV6
+        } else {
+            flag::IPV4
+        });
         context.set(if from_b { flag::REVERSED } else { 0 });
-        context.set(if record.flags & FLOW_ESTABLISHED != 0 { flag::ESTABLISHED } else { 0 });
-        context.set(if record.flags & FLOW_MIDSTREAM != 0 { flag::MIDSTREAM } else { 0 });
-        context.set(if record.flags & FLOW_BYPASS != 0 { flag::BYPASS } else { 0 });
+        context.set(if record.flags & FLOW_ESTABLISHED != 0 {
+            flag::ESTABLISHED
+        } else {
+            0
+        });
+        context.set(if record.flags & FLOW_MIDSTREAM != 0 {
+            flag::MIDSTREAM
+        } else {
+            0
+        });
+        context.set(if record.flags & FLOW_BYPASS != 0 {
+            flag::BYPASS
+        } else {
+            0
+        });
+        view
     }
 
-    /// A handle's length and place in no chain.
+    /// Gives a new view's handle its length, and no chain yet.
     pub(super) fn fresh_view(view: &mut Handle, length: u32) {
         view.set_length(length);
         view.set_more(false);
     }
+}
+
+fn side_of(connections: &mut Slabs<Tcp>, index: u32, direction: Direction) -> Option<&mut Side> {
+    let [client, server] = &mut connections.get_mut(index)?.sides;
+    Some(if direction == Direction::ToServer {
+        client
+    } else {
+        server
+    })
 }
