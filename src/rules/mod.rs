@@ -1,8 +1,35 @@
 //! Rules: from text to signatures and to an immutable rule set.
 //!
 //! lex and parse know the syntax and where everything stands; signature is the meaning; group and
-//! ruleset lay it out for the matcher; check is the linter.
+//! ruleset lay it out for the matcher; check is the linter. keyword is the whole language, support
+//! what this build can execute of it.
 
+pub mod class;
+pub mod diagnostic;
 pub mod group;
+pub mod keyword;
+pub mod lex;
+pub mod load;
+pub mod meta;
+pub mod names;
+pub mod number;
+pub mod parse;
 pub mod ruleset;
+pub mod sets;
 pub mod signature;
+pub mod support;
+pub mod variables;
+
+mod bytes;
+mod content;
+mod header;
+mod keyword_table;
+mod packet_keywords;
+pub mod regex;
+mod state_keywords;
+mod transform;
+mod verify;
+
+pub use load::{File, Loaded, Options, load};
+pub use meta::Classification;
+pub use variables::Variables;

@@ -464,6 +464,15 @@ pub enum Transform {
     ToSha256,
     /// `xor`, with its key.
     Xor(Box<[u8]>),
+    /// `xor` with a key that stands in the buffer itself (`xor:offset skip, extract length at`).
+    XorExtracted {
+        /// Bytes copied unchanged before the decoding starts.
+        skip: u32,
+        /// Bytes of the key.
+        key_length: u8,
+        /// Where the key stands.
+        key_offset: u16,
+    },
     /// `header_lowercase`.
     HeaderLowercase,
     /// `strip_pseudo_headers`.

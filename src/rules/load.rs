@@ -1,0 +1,307 @@
+//! Loading of rule files: every line read, duplicates settled, signatures put in their order.
+//!
+//! Nothing is read from disk here and nothing stops at a bad rule: each becomes a diagnostic.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::rules::diagnostic::{Code, Diagnostic, Problem};
+use crate::rules::lex::{self, LineKind, RuleLine};
+use crate::rules::meta::Classification;
+use crate::rules::names::Names;
+use crate::rules::parse::{self, Context, Outcome};
+use crate::rules::signature::*;
+use crate::rules::variables::Variables;
+
+/// A rule file in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct File<'a> {
+    /// Path, as it is to be reported.
+    pub path: &'a str,
+    /// Its bytes.
+    pub text: &'a [u8],
+}
+
+/// How to load.
+pub struct Options<'a> {
+    /// Load rules behind a `#` too.
+    pub disabled: bool,
+    /// Code of an anomaly by its name (`ipv4.pkt_too_small`, `stream.3whs_...`).
+    pub anomaly: &'a dyn Fn(&str) -> Option<u8>,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Options {
+            disabled: false,
+            anomaly: &|_| None,
+        }
+    }
+}
+
+/// How many rules there were. `rules` = `enabled` + `failed` + `skipped` + `replaced`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Rule lines looked at.
+    pub rules: u32,
+    /// Rule lines behind `#` that were not looked at.
+    pub disabled: u32,
+    /// Signatures that came out.
+    pub enabled: u32,
+    /// Rules that could not be read.
+    pub failed: u32,
+    /// Rules whose `requires` is not met.
+    pub skipped: u32,
+    /// Rules that a higher rev replaced.
+    pub replaced: u32,
+    /// Of the enabled, those that this build cannot run.
+    pub unsupported: u32,
+}
+
+/// What came out of a load.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Signatures, in the order of evaluation.
+    pub signatures: Vec<Signature>,
+    /// Findings, in the order of files and lines.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Names behind the numbers of state keywords.
+    pub names: Names,
+    /// Counts.
+    pub counts: Counts,
+}
+
+/// Reads all files.
+pub fn load(
+    files: &[File<'_>],
+    variables: &Variables,
+    classification: &Classification,
+    options: &Options<'_>,
+) -> Loaded {
+    let mut loader = Loader {
+        context: Context::new(variables, classification, options.anomaly),
+        loaded: Loaded::default(),
+        known: HashMap::new(),
+    };
+    for file in files {
+        loader.file(file, options.disabled);
+    }
+    loader.finish()
+}
+
+/// Name of a rule: gid and sid.
+type Identity = (u32, u32);
+
+/// State of a load.
+struct Loader<'a> {
+    context: Context<'a>,
+    loaded: Loaded,
+    known: HashMap<Identity, usize>,
+}
+
+impl Loader<'_> {
+    fn file(&mut self, file: &File<'_>, disabled: bool) {
+        let path: Arc<str> = file.path.into();
+        let lines = lex::lines(file.text);
+        let counts = &mut self.loaded.counts;
+        for line in &lines.not_utf8 {
+            counts.rules += 1;
+            counts.failed += 1;
+            let message = "the line is not UTF-8";
+            self.loaded
+                .diagnostics
+                .push(whole_line(Code::NotUtf8, &path, *line, message));
+        }
+        if let Some(line) = lines.crlf {
+            let message = "the lines of this file end with CRLF";
+            self.loaded
+                .diagnostics
+                .push(whole_line(Code::Crlf, &path, line, message));
+        }
+        if lines.rules.is_empty() && lines.not_utf8.is_empty() {
+            let message = "no rule in this file";
+            self.loaded
+                .diagnostics
+                .push(whole_line(Code::EmptyFile, &path, 1, message));
+        }
+        for line in &lines.rules {
+            match line.kind {
+                LineKind::Rule => self.rule(line, &path),
+                LineKind::Disabled if disabled => self.rule(line, &path),
+                LineKind::Disabled => self.loaded.counts.disabled += 1,
+                LineKind::Indented => {
+                    let (number, column) = line.locate(0);
+                    let mut found = whole_line(
+                        Code::IndentedRule,
+                        &path,
+                        number,
+                        "a rule behind blanks is not loaded",
+                    );
+                    found.length = column.saturating_sub(1).max(1);
+                    found.help = Some("remove the blanks before it".to_string());
+                    self.loaded.diagnostics.push(found);
+                }
+            }
+        }
+    }
+
+    fn rule(&mut self, line: &RuleLine<'_>, path: &Arc<str>) {
+        self.loaded.counts.rules += 1;
+        let source = Source {
+            file: path.clone(),
+            line: line.line,
+        };
+        match parse::parse(&line.text, source, &mut self.context) {
+            Outcome::Signature(signature, problems) => {
+                let sid = signature.sid;
+                for problem in problems {
+                    self.report(line, path, sid, problem);
+                }
+                self.keep(*signature, line, path);
+            }
+            Outcome::Skipped(sid, problem) => {
+                self.loaded.counts.skipped += 1;
+                self.report(line, path, sid, problem);
+            }
+            Outcome::Failed(sid, problem) => {
+                self.loaded.counts.failed += 1;
+                self.report(line, path, sid, problem);
+            }
+        }
+    }
+
+    fn report(&mut self, line: &RuleLine<'_>, path: &Arc<str>, sid: u32, problem: Problem) {
+        self.loaded
+            .diagnostics
+            .push(diagnostic(line, path, sid, problem));
+    }
+
+    /// Keeps a signature unless one with its name and no lower rev is there.
+    fn keep(&mut self, signature: Signature, line: &RuleLine<'_>, path: &Arc<str>) {
+        let identity = (signature.gid, signature.sid);
+        let Some(index) = self.known.get(&identity).copied() else {
+            self.known.insert(identity, self.loaded.signatures.len());
+            self.loaded.signatures.push(signature);
+            return;
+        };
+        let earlier = &self.loaded.signatures[index];
+        let place = format!("{}:{}", earlier.source.file, earlier.source.line);
+        let newer = signature.rev > earlier.rev;
+        let at = line.text.rfind("sid").unwrap_or(0);
+        let span = crate::rules::diagnostic::Span::new(at, at + 3);
+        let sid = signature.sid;
+        let (code, message) = if newer {
+            (
+                Code::ReplacedSid,
+                format!(
+                    "rev {} replaces rev {} of {place}",
+                    signature.rev, earlier.rev
+                ),
+            )
+        } else {
+            (
+                Code::DuplicateSid,
+                format!("sid {sid} is taken by {place} with rev {}", earlier.rev),
+            )
+        };
+        self.report(line, path, sid, Problem::new(code, span, message));
+        if newer {
+            self.loaded.counts.replaced += 1;
+            self.loaded.signatures[index] = signature;
+        } else {
+            self.loaded.counts.failed += 1;
+        }
+    }
+
+    fn finish(mut self) -> Loaded {
+        self.loaded.names = self.context.names;
+        let signatures = &mut self.loaded.signatures;
+        signatures.sort_by_cached_key(order);
+        let counts = &mut self.loaded.counts;
+        counts.enabled = signatures.len() as u32;
+        counts.unsupported = signatures
+            .iter()
+            .filter(|signature| !signature.unsupported.is_empty())
+            .count() as u32;
+        self.loaded
+    }
+}
+
+/// A problem with its file and line.
+pub fn diagnostic(line: &RuleLine<'_>, path: &Arc<str>, sid: u32, problem: Problem) -> Diagnostic {
+    let (number, column, length) = line.place(problem.span);
+    Diagnostic {
+        code: problem.code,
+        file: path.clone(),
+        line: number,
+        column,
+        length,
+        sid,
+        message: problem.message,
+        help: problem.help,
+    }
+}
+
+/// A finding about a line as such.
+fn whole_line(code: Code, path: &Arc<str>, line: u32, message: &str) -> Diagnostic {
+    Diagnostic {
+        code,
+        file: path.clone(),
+        line,
+        column: 1,
+        length: 1,
+        sid: 0,
+        message: message.to_string(),
+        help: None,
+    }
+}
+
+/// How a rule uses a kind of state: writers come first, so that readers see the same packet's.
+fn rank(uses: impl Iterator<Item = bool>) -> u8 {
+    let (mut reads, mut writes) = (false, false);
+    for write in uses {
+        reads |= !write;
+        writes |= write;
+    }
+    match (writes, reads) {
+        (true, false) => 0,
+        (true, true) => 1,
+        (false, true) => 2,
+        (false, false) => 3,
+    }
+}
+
+/// Key of the order of evaluation: action, state writers before readers, priority, sid.
+pub fn order(signature: &Signature) -> (u8, [u8; 4], u8, u32) {
+    let action = match signature.action {
+        Action::Pass => 0,
+        Action::Drop => 1,
+        Action::Reject(_) => 2,
+        Action::Alert => 3,
+    };
+    let bit_writes =
+        |command: BitCommand| !matches!(command, BitCommand::IsSet | BitCommand::IsNotSet);
+    let state = signature.state.iter();
+    let flowbits = rank(state.clone().filter_map(|test| match test {
+        StateTest::Flowbit { command, .. } => Some(bit_writes(*command)),
+        _ => None,
+    }));
+    let flowints = rank(state.clone().filter_map(|test| match test {
+        StateTest::Flowint { operator, .. } => Some(matches!(
+            operator,
+            IntOperator::Set | IntOperator::Add | IntOperator::Subtract
+        )),
+        _ => None,
+    }));
+    let host = |pair: bool| {
+        rank(state.clone().filter_map(move |test| match test {
+            StateTest::HostBit { command, track, .. } if (*track == Track::Both) == pair => {
+                Some(bit_writes(*command))
+            }
+            _ => None,
+        }))
+    };
+    let ranks = [flowbits, flowints, host(false), host(true)];
+    (action, ranks, signature.priority, signature.sid)
+}

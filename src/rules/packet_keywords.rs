@@ -1,0 +1,450 @@
+//! Keywords that test headers, events, sizes and counts of packets and flows.
+//!
+//! Each becomes one `PacketTest`. Numbers take the forms of number.rs where the guide says so; the
+//! older keywords take less and say so.
+
+use crate::rules::diagnostic::{Code, Problem};
+use crate::rules::header::ip_protocol;
+use crate::rules::lex::shorten;
+use crate::rules::number::{self, by_symbol};
+use crate::rules::parse::{Argument, Builder};
+use crate::rules::signature::*;
+
+/// Options that `ipopts` knows.
+const IP_OPTIONS: &[&str] = &[
+    "ts", "rr", "qs", "sec", "lsrr", "esec", "cipso", "satid", "ssrr", "rtralt", "eol", "nop",
+    "any",
+];
+/// VLAN layers that can be addressed.
+const VLAN_LAYERS_MAX: i8 = 3;
+/// Layer number of `vlan.id:n,all`.
+pub const VLAN_ALL: i8 = i8::MAX;
+
+/// Reads a packet keyword.
+pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result<(), Problem> {
+    let name = argument.keyword.name;
+    if name != "decode-event" {
+        builder.facts.other_event = true;
+    }
+    let test = match name {
+        "dsize" => {
+            builder.once(&argument)?;
+            builder.places.payload_size = Some(argument.span);
+            PacketTest::PayloadSize(compare(&argument, 65_535)?)
+        }
+        "ttl" => PacketTest::Ttl(compare(&argument, 255)?),
+        "itype" => PacketTest::IcmpType(compare(&argument, 255)?),
+        "icode" => PacketTest::IcmpCode(compare(&argument, 255)?),
+        "icmpv6.mtu" => PacketTest::Icmpv6Mtu(compare(&argument, u32::MAX.into())?),
+        "tcp.mss" => PacketTest::TcpMss(compare(&argument, 65_535)?),
+        "tcp.wscale" => PacketTest::TcpWscale(compare(&argument, 255)?),
+        "sctp.chunk_cnt" => PacketTest::SctpChunkCount(compare(&argument, 65_535)?),
+        "sctp.chunk_type" => PacketTest::SctpChunkType(chunk_type(&argument)?),
+        "sctp.vtag" => PacketTest::SctpVtag(compare(&argument, u32::MAX.into())?),
+        "flow.age" => PacketTest::FlowAge(compare(&argument, u32::MAX.into())?),
+        "vlan.layers" => PacketTest::VlanLayers(compare(&argument, 3)?),
+        "tcp.seq" => PacketTest::TcpSeq(plain(&argument, u32::MAX.into())?),
+        "tcp.ack" => PacketTest::TcpAck(plain(&argument, u32::MAX.into())?),
+        "id" => PacketTest::IpId(plain(&argument, 65_535)?),
+        "icmp_id" => PacketTest::IcmpId(plain(&argument, 65_535)?),
+        "icmp_seq" => PacketTest::IcmpSeq(plain(&argument, 65_535)?),
+        "tcp.window" => PacketTest::TcpWindow(window(&argument)?),
+        "tos" => PacketTest::Tos(tos(&argument)?),
+        "ip_proto" => ip_proto(builder, &argument)?,
+        "ipopts" => ip_option(&argument)?,
+        "fragbits" => fragbits(builder, &argument)?,
+        "fragoffset" => PacketTest::FragOffset(fragoffset(&argument)?),
+        "sameip" => PacketTest::SameIp,
+        "tcp.flags" => tcp_flags(&argument)?,
+        "vlan.id" => vlan_id(&argument)?,
+        "stream_size" => stream_size(&argument)?,
+        "app-layer-protocol" => app_protocol(builder, &argument)?,
+        "decode-event" | "stream-event" | "engine-event" => return event(builder, &argument),
+        _ if name.starts_with("flow.") => flow_count(&argument)?,
+        _ => checksum(&argument)?,
+    };
+    builder.signature.packet.push(test);
+    Ok(())
+}
+
+/// A comparison of a number up to `max`.
+fn compare(argument: &Argument<'_>, max: u64) -> Result<Compare, Problem> {
+    number::compare(argument.text, max).ok_or_else(|| {
+        let shown = shorten(argument.text);
+        argument
+            .bad(format!("`{shown}` is not a comparison that can match"))
+            .help("forms are 5, !5, <5, <=5, >5, >=5, 5-9 (both ends excluded), &0xf0=0x20")
+    })
+}
+
+/// A number up to `max`, quoted or not.
+fn plain(argument: &Argument<'_>, max: u64) -> Result<Compare, Problem> {
+    let text = argument.text.trim_matches('"').trim();
+    let value: Option<u64> = text.parse().ok().filter(|value| *value <= max);
+    value
+        .map(Compare::Equal)
+        .ok_or_else(|| argument.bad(format!("`{}` is not a number up to {max}", shorten(text))))
+}
+
+/// `window:[!]n`.
+fn window(argument: &Argument<'_>) -> Result<Compare, Problem> {
+    let bare = argument.text.trim_start_matches('!').trim();
+    let value: Option<u16> = bare.parse().ok();
+    let value = value
+        .map(u64::from)
+        .ok_or_else(|| argument.bad(format!("`{}` is not a window", shorten(argument.text))))?;
+    Ok(if argument.text.starts_with('!') {
+        Compare::NotEqual(value)
+    } else {
+        Compare::Equal(value)
+    })
+}
+
+/// `tos:[!]n` or `tos:[!]xNN`.
+fn tos(argument: &Argument<'_>) -> Result<Compare, Problem> {
+    let text = argument.text.trim();
+    let value = match text.strip_prefix(['x', 'X']) {
+        Some(digits) => u8::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    let value = value
+        .map(u64::from)
+        .ok_or_else(|| argument.bad(format!("`{}` is not a TOS value", shorten(text))))?;
+    Ok(if argument.negated {
+        Compare::NotEqual(value)
+    } else {
+        Compare::Equal(value)
+    })
+}
+
+/// `ip_proto:[!<>]number or name`.
+fn ip_proto(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<PacketTest, Problem> {
+    let protocol = &builder.signature.header.protocol;
+    if !matches!(
+        protocol,
+        Protocol::Ip | Protocol::Ipv4 | Protocol::Ipv6 | Protocol::PacketHeader
+    ) {
+        return Err(argument
+            .problem(Code::ProtocolConflict, "`ip_proto` needs the protocol `ip`")
+            .help("the header names a protocol already"));
+    }
+    let text = argument.text.trim();
+    let bare = text.trim_start_matches(['!', '<', '>']).trim();
+    let Some(value) = ip_protocol(bare).map(u64::from) else {
+        let message = format!("`{}` is not an IP protocol", shorten(bare));
+        return Err(argument.bad(message));
+    };
+    Ok(PacketTest::IpProtocol(match text.as_bytes().first() {
+        Some(b'!') => Compare::NotEqual(value),
+        Some(b'<') => Compare::Less(value),
+        Some(b'>') => Compare::Greater(value),
+        _ => Compare::Equal(value),
+    }))
+}
+
+fn ip_option(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
+    let lower = argument.text.to_ascii_lowercase();
+    if IP_OPTIONS.contains(&lower.as_str()) {
+        return Ok(PacketTest::IpOption(lower.into()));
+    }
+    let message = format!("`{}` is not an IP option", shorten(argument.text));
+    Err(argument
+        .bad(message)
+        .help(format!("options are {}", IP_OPTIONS.join(", "))))
+}
+
+/// `fragbits:[*+!]MDR`.
+fn fragbits(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<PacketTest, Problem> {
+    let (mut bits, mut modifier) = (0u8, 0u8);
+    for c in argument.text.chars() {
+        match c {
+            'M' | 'm' => bits |= 1,
+            'D' | 'd' => bits |= 2,
+            'R' | 'r' => bits |= 4,
+            '+' | '*' | '!' if bits == 0 => modifier = c as u8,
+            ' ' => {}
+            '+' | '*' | '!' => {
+                let message = format!("`{c}` behind the bits is ignored");
+                let problem = Problem::new(Code::TrailingText, argument.span, message);
+                builder.problems.push(problem.help("write it before them"));
+            }
+            _ => {
+                return Err(argument
+                    .bad(format!("`{c}` is not a fragment bit"))
+                    .help("bits are M, D and R, with + * or ! before them"));
+            }
+        }
+    }
+    if bits == 0 {
+        return Err(argument.bad("no fragment bit is named"));
+    }
+    Ok(PacketTest::FragBits { bits, modifier })
+}
+
+/// `fragoffset:[<>!]n`.
+fn fragoffset(argument: &Argument<'_>) -> Result<Compare, Problem> {
+    let text = argument.text.trim();
+    let bare = text.trim_start_matches(['<', '>', '!']).trim();
+    let value: Option<u16> = bare.parse().ok();
+    let value = value
+        .map(u64::from)
+        .ok_or_else(|| argument.bad(format!("`{}` is not a fragment offset", shorten(text))))?;
+    Ok(match text.as_bytes().first() {
+        Some(b'<') => Compare::Less(value),
+        Some(b'>') => Compare::Greater(value),
+        Some(b'!') => Compare::NotEqual(value),
+        _ => Compare::Equal(value),
+    })
+}
+
+/// Bits that letters name; `None` if one names none.
+fn flag_bits(text: &str) -> Option<u8> {
+    let mut bits = 0;
+    for c in text.chars() {
+        bits |= match c.to_ascii_uppercase() {
+            'F' => 0x01,
+            'S' => 0x02,
+            'R' => 0x04,
+            'P' => 0x08,
+            'A' => 0x10,
+            'U' => 0x20,
+            'E' | '2' => 0x40,
+            'C' | '1' => 0x80,
+            '0' | ' ' => 0,
+            _ => return None,
+        };
+    }
+    Some(bits)
+}
+
+/// `flags:[+*!]letters[,ignored]`.
+fn tcp_flags(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
+    let (wanted, ignored) = match argument.text.split_once(',') {
+        Some((wanted, ignored)) => (wanted.trim(), ignored.trim()),
+        None => (argument.text.trim(), ""),
+    };
+    let letters: String = wanted.chars().filter(|c| !"+*!= ".contains(*c)).collect();
+    let modifier = wanted.chars().fold(0, |modifier, c| match c {
+        '!' => 1,
+        '+' => 2,
+        '*' => 3,
+        _ => modifier,
+    });
+    match (flag_bits(&letters), flag_bits(ignored)) {
+        (Some(flags), Some(ignored)) if !letters.is_empty() => Ok(PacketTest::TcpFlags {
+            flags,
+            modifier,
+            ignored,
+        }),
+        _ => Err(argument
+            .bad(format!("`{}` are not TCP flags", shorten(argument.text)))
+            .help("letters are F S R P A U E C (or 2 and 1), 0 for none, + * ! before them")),
+    }
+}
+
+/// `vlan.id:comparison[,layer]`.
+fn vlan_id(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
+    let (number, layer) = match argument.text.split_once(',') {
+        Some((number, layer)) => (number.trim(), Some(layer.trim())),
+        None => (argument.text, None),
+    };
+    let compare = number::compare(number, 4_095)
+        .ok_or_else(|| argument.bad(format!("`{}` is not a VLAN id", shorten(number))))?;
+    let layer = match layer {
+        None | Some("any") => None,
+        Some("all") => Some(VLAN_ALL),
+        Some(text) => {
+            let layer: Option<i8> = text.parse().ok();
+            let bounds = -VLAN_LAYERS_MAX..VLAN_LAYERS_MAX;
+            let layer = layer.filter(|layer| bounds.contains(layer));
+            Some(layer.ok_or_else(|| {
+                argument
+                    .bad(format!("`{}` is not a VLAN layer", shorten(text)))
+                    .help("layers are 0 to 2, -1 to -3 from the innermost, any or all")
+            })?)
+        }
+    };
+    Ok(PacketTest::VlanId { compare, layer })
+}
+
+/// `stream_size:side,operator,n`.
+fn stream_size(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
+    let parts: Vec<&str> = argument.text.split(',').map(str::trim).collect();
+    let [side, operator, value] = parts.as_slice() else {
+        return Err(argument
+            .bad("`stream_size` takes three values")
+            .help("write stream_size:client,>,100"));
+    };
+    let side = match *side {
+        "server" => 0,
+        "client" => 1,
+        "both" => 2,
+        "either" => 3,
+        other => {
+            let message = format!("`{}` is not a side", shorten(other));
+            return Err(argument
+                .bad(message)
+                .help("sides are server, client, both, either"));
+        }
+    };
+    let compare = value
+        .parse::<u32>()
+        .ok()
+        .and_then(|value| by_symbol(operator, value.into(), u64::MAX));
+    match compare {
+        Some(compare) => Ok(PacketTest::StreamSize { side, compare }),
+        None => Err(argument.bad(format!(
+            "`{} {}` is not a comparison",
+            shorten(operator),
+            shorten(value)
+        ))),
+    }
+}
+
+/// `flow.pkts:side,comparison`, `flow.bytes_toserver:comparison` and their like.
+fn flow_count(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
+    let name = argument.keyword.name;
+    let bytes = name.starts_with("flow.bytes");
+    let max = if bytes { u64::MAX } else { u32::MAX.into() };
+    let (side, text) = if name.ends_with("_toserver") {
+        (0, argument.text)
+    } else if name.ends_with("_toclient") {
+        (1, argument.text)
+    } else {
+        let (side, text) = argument.text.split_once(',').unwrap_or(("", argument.text));
+        let side = match side.trim() {
+            "toserver" => 0,
+            "toclient" => 1,
+            "either" => 2,
+            "both" => 3,
+            other => {
+                let message = format!("`{}` is not a side", shorten(other));
+                return Err(argument
+                    .bad(message)
+                    .help("sides are toserver, toclient, either, both"));
+            }
+        };
+        (side, text.trim())
+    };
+    let Some(compare) = number::compare(text, max) else {
+        let message = format!("`{}` is not a comparison that can match", shorten(text));
+        return Err(argument.bad(message));
+    };
+    Ok(if bytes {
+        PacketTest::FlowBytes { side, compare }
+    } else {
+        PacketTest::FlowPackets { side, compare }
+    })
+}
+
+/// Types of SCTP chunks by name (RFC 9260, section 3.2).
+const CHUNKS: &[(&str, u64)] = &[
+    ("data", 0),
+    ("init", 1),
+    ("init_ack", 2),
+    ("sack", 3),
+    ("heartbeat", 4),
+    ("heartbeat_ack", 5),
+    ("abort", 6),
+    ("shutdown", 7),
+    ("shutdown_ack", 8),
+    ("error", 9),
+    ("cookie_echo", 10),
+    ("cookie_ack", 11),
+    ("ecne", 12),
+    ("cwr", 13),
+    ("shutdown_complete", 14),
+];
+
+fn chunk_type(argument: &Argument<'_>) -> Result<Compare, Problem> {
+    let bare = argument.text.trim_start_matches('!').trim();
+    let named = CHUNKS
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(bare));
+    match named {
+        Some((_, value)) if argument.text.starts_with('!') => Ok(Compare::NotEqual(*value)),
+        Some((_, value)) => Ok(Compare::Equal(*value)),
+        None => compare(argument, 255),
+    }
+}
+
+/// `tcpv4-csum:valid`.
+fn checksum(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
+    let which = argument.keyword.name.trim_end_matches("-csum");
+    match argument.text.trim_matches('"') {
+        "valid" | "vaild" => Ok(PacketTest::Checksum {
+            which: which.into(),
+            valid: true,
+        }),
+        "invalid" => Ok(PacketTest::Checksum {
+            which: which.into(),
+            valid: false,
+        }),
+        other => Err(argument
+            .bad(format!("`{}` is neither valid nor invalid", shorten(other)))
+            .help("write valid or invalid")),
+    }
+}
+
+/// `app-layer-protocol:[!]name[,mode]`.
+fn app_protocol(
+    builder: &mut Builder<'_, '_>,
+    argument: &Argument<'_>,
+) -> Result<PacketTest, Problem> {
+    let (name, mode) = match argument.text.split_once(',') {
+        Some((name, mode)) => (name.trim(), Some(mode.trim())),
+        None => (argument.text.trim(), None),
+    };
+    let known =
+        crate::rules::header::APP_PROTOCOLS.contains(&name) || matches!(name, "failed" | "unknown");
+    if !known {
+        let message = format!("`{}` is not an application protocol", shorten(name));
+        return Err(argument.bad(message));
+    }
+    const MODES: &[&str] = &["final", "original", "either", "to_server", "to_client"];
+    if let Some(mode) = mode
+        && !MODES.contains(&mode)
+    {
+        let message = format!("`{}` is not a mode of app-layer-protocol", shorten(mode));
+        return Err(argument
+            .bad(message)
+            .help(format!("modes are {}", MODES.join(", "))));
+    }
+    if matches!(builder.signature.header.protocol, Protocol::App(_)) {
+        return Err(argument.problem(
+            Code::ProtocolConflict,
+            "the header names an application protocol already",
+        ));
+    }
+    Ok(PacketTest::AppProtocol {
+        name: name.into(),
+        negated: argument.negated,
+        mode: mode.map(Box::from),
+    })
+}
+
+/// `decode-event:ipv4.trunc_pkt`, `stream-event:3whs_ack_in_wrong_dir`.
+fn event(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), Problem> {
+    let name = argument.text;
+    let stream = argument.keyword.name == "stream-event";
+    let word = |c: char| c.is_ascii_alphanumeric() || "_.+-".contains(c);
+    if name.is_empty() || !name.chars().all(word) {
+        return Err(argument.bad(format!("`{}` is not an event", shorten(name))));
+    }
+    let full = match name.strip_prefix("stream.") {
+        _ if !stream => name.to_string(),
+        Some(bare) => format!("stream.{bare}"),
+        None => format!("stream.{name}"),
+    };
+    if argument.keyword.name == "decode-event" {
+        builder.facts.decoder_event = true;
+    }
+    match (builder.context.anomaly)(&full) {
+        Some(code) => builder.signature.packet.push(PacketTest::Anomaly(code)),
+        None => {
+            builder.executable(&format!("{} {name}", argument.keyword.name), false);
+            builder.facts.other_match = true;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! What this build can execute: the one table that later work extends.
+//!
+//! A keyword, buffer or protocol that is known but not here makes its rule *unsupported*: it is
+//! parsed, reported and counted, never silently half-run. To support one more, add its present
+//! name to the list it belongs to.
+
+/// Application protocols of the header that can be executed.
+pub const APP_PROTOCOLS: &[&str] = &[];
+
+/// Application buffers that can be executed.
+pub const APP_BUFFERS: &[&str] = &[];
+
+/// Views of the packet that can be executed.
+pub const PACKET_BUFFERS: &[&str] = &[
+    "ipv4.hdr",
+    "ipv6.hdr",
+    "tcp.hdr",
+    "udp.hdr",
+    "icmpv4.hdr",
+    "icmpv6.hdr",
+    "ether.hdr",
+    "arp.hdr",
+    "sctp.hdr",
+    "sctp.chunk_data",
+];
+
+/// Transforms that can be executed on supported buffers.
+pub const TRANSFORMS: &[&str] = &[
+    "dotprefix",
+    "to_lowercase",
+    "to_uppercase",
+    "strip_whitespace",
+    "compress_whitespace",
+    "url_decode",
+    "to_md5",
+    "to_sha1",
+    "to_sha256",
+    "xor",
+    "header_lowercase",
+    "strip_pseudo_headers",
+    "domain",
+    "tld",
+    "from_base64",
+    "subslice",
+];
+
+/// Other keywords that can be executed. Meta keywords and content modifiers always can.
+pub const KEYWORDS: &[&str] = &[
+    "content",
+    "pcre",
+    "isdataat",
+    "bsize",
+    "byte_test",
+    "byte_jump",
+    "byte_extract",
+    "byte_math",
+    "base64_decode",
+    "base64_data",
+    "pkt_data",
+    "absent",
+    "dsize",
+    "ttl",
+    "tos",
+    "id",
+    "ip_proto",
+    "ipopts",
+    "fragbits",
+    "fragoffset",
+    "sameip",
+    "itype",
+    "icode",
+    "icmp_id",
+    "icmp_seq",
+    "icmpv6.mtu",
+    "tcp.flags",
+    "tcp.seq",
+    "tcp.ack",
+    "tcp.window",
+    "tcp.wscale",
+    "tcp.mss",
+    "sctp.chunk_cnt",
+    "sctp.chunk_type",
+    "sctp.vtag",
+    "vlan.id",
+    "vlan.layers",
+    "decode-event",
+    "stream-event",
+    "stream_size",
+    "flow.age",
+    "flow.pkts",
+    "flow.pkts_toserver",
+    "flow.pkts_toclient",
+    "flow.bytes",
+    "flow.bytes_toserver",
+    "flow.bytes_toclient",
+    "ipv4-csum",
+    "tcpv4-csum",
+    "tcpv6-csum",
+    "udpv4-csum",
+    "udpv6-csum",
+    "icmpv4-csum",
+    "icmpv6-csum",
+    "flow",
+    "flowbits",
+    "flowint",
+    "xbits",
+    "hostbits",
+    "threshold",
+    "detection_filter",
+    "tag",
+];
+
+/// Features that `requires:feature` may name.
+pub const FEATURES: &[&str] = &["ja3", "ja4", "output::file-store"];
+
+/// The version of the rule language that `requires:version` is compared with.
+pub const LANGUAGE_VERSION: (u8, u8, u8) = (9, 0, 0);
+
+/// Whether an application protocol of the header can be executed.
+pub fn app_protocol(name: &str) -> bool {
+    APP_PROTOCOLS.contains(&name)
+}
+
+/// Whether a buffer can be executed.
+pub fn buffer(name: &str) -> bool {
+    PACKET_BUFFERS.contains(&name) || APP_BUFFERS.contains(&name)
+}
+
+/// Whether a transform can be executed.
+pub fn transform(name: &str) -> bool {
+    TRANSFORMS.contains(&name)
+}
+
+/// Whether another keyword can be executed.
+pub fn keyword(name: &str) -> bool {
+    KEYWORDS.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::keyword;
+
+    #[test]
+    fn every_row_names_a_known_keyword_by_its_present_name() {
+        let rows = super::KEYWORDS
+            .iter()
+            .chain(super::TRANSFORMS)
+            .chain(super::PACKET_BUFFERS)
+            .chain(super::APP_BUFFERS);
+        for name in rows {
+            let known = keyword::lookup(name).unwrap_or_else(|| panic!("{name} is unknown"));
+            assert_eq!(known.name, *name);
+        }
+    }
+}
