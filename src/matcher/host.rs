@@ -299,7 +299,7 @@ mod tests {
             multiplier: 0,
             unique_on: 0,
         };
-        let mut count = |sid, track, context: &Context| {
+        let count = |sid, track, context: &Context| {
             let signature = Signature {
                 sid,
                 ..signature.clone()

@@ -133,7 +133,8 @@ impl<D: DetectionAccess> MatchStage<D> {
         let lanes = usize::from(config.lanes.max(1));
         let flows = (config.inspected_flows_max as usize).div_ceil(lanes).max(1);
         let names = program.ruleset().names();
-        let (flowbits, flowints) = (names.flowbits.len(), names.flowints.len());
+        let flowbits = names.flowbits.names().len();
+        let flowints = names.flowints.names().len();
         MatchStage {
             regions,
             contexts,
@@ -267,3 +268,6 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

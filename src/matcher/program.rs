@@ -34,6 +34,8 @@ pub struct Rule {
     pub views: u8,
     /// `FACT_*` bits that a packet must have; cheap to compare before anything else.
     pub facts: u8,
+    /// Bytes to come may contradict it: it looks at one turn of a stream at a time.
+    pub of_turn: bool,
     /// Tests on the payload.
     pub payload: Box<[Step]>,
     /// Tests on header buffers.
@@ -179,11 +181,13 @@ fn compile_rule(signature: &Signature) -> Result<Rule, String> {
             headers.push((inspect.buffer.clone(), steps));
         }
     }
+    let payload_steps = verify::compile(&payload)?;
     Ok(Rule {
         runs: true,
+        of_turn: payload_steps.iter().any(Step::can_be_contradicted),
         views: views(signature),
         facts: facts(signature, !payload.is_empty()),
-        payload: verify::compile(&payload)?,
+        payload: payload_steps,
         headers: headers.into(),
     })
 }

@@ -5,7 +5,8 @@
 //! A match that what follows could still contradict is *deferred* until the turn ends: the other
 //! side sends bytes, the stream ends, the window is full, or the flow ends. All of these depend on
 //! the bytes and on who spoke when, never on how a side's bytes were cut. The price is that such a
-//! signature acts on the packet that ends the turn and not on the one that held the bytes.
+//! signature acts on the packet that ends the turn and not on the one that held the bytes. It looks
+//! at one turn at a time: a header that was missing in one request is not found in the next.
 
 use super::detect::IN_PACKET;
 use super::program::{Group, Program, Rule};
@@ -113,7 +114,6 @@ impl<D: DetectionAccess> MatchStage<D> {
     /// Proposes whose fast pattern ends in the `new` last bytes of the window, and who waits.
     fn propose_stream(&mut self, group: &Group, window: u32, new: usize, emit: &Emit) {
         let overflowed = self.windows.overflowed(window);
-        let base = self.windows.base(window);
         let length = self.windows.data(window).len();
         let carry = group.stream.longest().saturating_sub(1);
         let from = if overflowed {
@@ -135,8 +135,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         });
         self.over += over;
         for (signature, at) in found.drain(..) {
-            let position = base + (from + at) as u64;
-            if !self.windows.note_seen(window, signature, position) {
+            if !self.windows.note_seen(window, signature, from + at) {
                 self.lost += u64::from(!overflowed);
                 self.propose(signature, 0);
             }
@@ -158,9 +157,8 @@ impl<D: DetectionAccess> MatchStage<D> {
 
     /// Whether a signature's tests hold on its part of the window; keeps what must be kept.
     pub(super) fn holds_in(&mut self, window: u32, index: u32, rule: &Rule, end: bool) -> bool {
-        let floor = self.windows.entry(window, index).map_or(0, |e| e.floor);
-        let base = self.windows.base(window).max(floor);
-        let skip = (base - self.windows.base(window)) as usize;
+        let skip = self.windows.floor(window, index, rule.of_turn);
+        let base = self.windows.base(window) + skip as u64;
         let data = self.windows.data(window).get(skip..).unwrap_or(&[]);
         if data.is_empty() {
             return false;
@@ -185,6 +183,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let window = self.slabs.windows(mark.slab)[direction.index()];
         if window != state::NONE {
             self.settle(window, direction, context, mark);
+            self.windows.begin_turn(window);
         }
     }
 

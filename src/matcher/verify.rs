@@ -57,6 +57,20 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// Whether the test can hold for want of bytes that may still come.
+    pub fn can_be_contradicted(&self) -> bool {
+        match self {
+            Step::Content(content) => content.negated || content.endswith,
+            Step::Pcre(pcre) => pcre.negated || pcre.pattern.wants_end,
+            Step::IsDataAt(test) => test.negated,
+            Step::ByteJump(jump) => jump.from_end,
+            Step::Size(_) | Step::Base64 { .. } => true,
+            Step::ByteTest(_) | Step::ByteExtract(_) | Step::ByteMath(_) => false,
+        }
+    }
+}
+
 /// A compiled content.
 #[derive(Clone, Debug)]
 pub struct ContentStep {

@@ -22,17 +22,17 @@ pub const BLOCK: usize = 4096;
 /// Bytes of a window.
 pub const SIZE: usize = 2 * BLOCK;
 /// Signatures that a window keeps in mind.
-pub const ENTRIES_MAX: usize = 40;
+pub const ENTRIES_MAX: usize = 100;
 
-/// A signature in relation to a window.
+/// A signature in relation to a window. 12 bytes; places are counted from the window's base.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Entry {
     /// Number of the signature.
     pub signature: u32,
-    /// Where its fast pattern was seen last (stream position).
-    pub seen: u64,
-    /// It matched up to here (stream position).
-    pub floor: u64,
+    /// Where its fast pattern was seen last.
+    seen: u16,
+    /// It matched up to here.
+    floor: u16,
     /// Its fast pattern stands in the window, beyond the floor.
     pub live: bool,
     /// It matched, unless what follows contradicts it; asked again when the turn ends.
@@ -47,8 +47,12 @@ struct Head {
     entries: [Entry; ENTRIES_MAX],
     count: usize,
     deferred: u32,
+    /// Where the turn began that the last bytes belong to.
+    turn: u64,
     overflowed: bool,
 }
+
+const _: () = assert!(size_of::<Entry>() == 12 && SIZE <= u16::MAX as usize);
 
 impl Head {
     const EMPTY: Head = Head {
@@ -63,6 +67,7 @@ impl Head {
         }; ENTRIES_MAX],
         count: 0,
         deferred: 0,
+        turn: 0,
         overflowed: false,
     };
 }
@@ -106,7 +111,7 @@ impl Windows {
     pub fn restart(&mut self, window: u32, position: u64) {
         if let Some(head) = self.heads.get_mut(window as usize) {
             (head.base, head.length, head.count) = (position, 0, 0);
-            (head.deferred, head.overflowed) = (0, false);
+            (head.deferred, head.overflowed, head.turn) = (0, false, position);
         }
     }
 
@@ -166,11 +171,14 @@ impl Windows {
         }
         head.base = base;
         head.length -= gone;
+        let gone = gone as u16;
         let mut kept = 0;
         for at in 0..head.count {
             let mut entry = head.entries[at];
-            entry.live &= entry.seen >= base;
-            if entry.live || entry.deferred || entry.floor > base {
+            entry.live &= entry.seen >= gone;
+            entry.seen = entry.seen.saturating_sub(gone);
+            entry.floor = entry.floor.saturating_sub(gone);
+            if entry.live || entry.deferred || entry.floor > 0 {
                 head.entries[kept] = entry;
                 kept += 1;
             }
@@ -193,6 +201,23 @@ impl Windows {
             .find(|entry| entry.signature == signature)
     }
 
+    /// Where bytes begin to count for a signature, from the window's base.
+    pub fn floor(&self, window: u32, signature: u32, of_turn: bool) -> usize {
+        let entry = self.entry(window, signature);
+        let floor = entry.map_or(0, |entry| usize::from(entry.floor));
+        match self.heads.get(window as usize) {
+            Some(head) if of_turn => floor.max(head.turn.saturating_sub(head.base) as usize),
+            _ => floor,
+        }
+    }
+
+    /// A new turn begins: signatures that look at single turns start anew.
+    pub fn begin_turn(&mut self, window: u32) {
+        if let Some(head) = self.heads.get_mut(window as usize) {
+            head.turn = head.base + head.length as u64;
+        }
+    }
+
     /// Whether entries did not fit: the window must be scanned as a whole.
     pub fn overflowed(&self, window: u32) -> bool {
         self.heads
@@ -207,19 +232,20 @@ impl Windows {
             .is_some_and(|head| head.deferred > 0)
     }
 
-    /// Notes that the fast pattern of a signature stands at `position`. False: no room.
-    pub fn note_seen(&mut self, window: u32, signature: u32, position: u64) -> bool {
+    /// Notes that the fast pattern of a signature stands at `place`. False: no room.
+    pub fn note_seen(&mut self, window: u32, signature: u32, place: usize) -> bool {
+        let place = place.min(SIZE) as u16;
         self.with_entry(window, signature, |entry| {
-            if position >= entry.floor {
+            if place >= entry.floor {
                 entry.live = true;
-                entry.seen = entry.seen.max(position);
+                entry.seen = entry.seen.max(place);
             }
         })
     }
 
     /// Notes that a signature matched up to the end of the window. False: no room.
     pub fn note_match(&mut self, window: u32, signature: u32) -> bool {
-        let end = self.end(window);
+        let end = self.data(window).len() as u16;
         self.set_deferred(window, signature, false)
             && self.with_entry(window, signature, |entry| {
                 entry.live = false;
@@ -301,7 +327,7 @@ mod tests {
         let window = windows.take(0).unwrap();
         windows.append(window, &[0; SIZE]);
         assert!(windows.note_seen(window, 1, 10));
-        assert!(windows.note_seen(window, 2, BLOCK as u64 + 1));
+        assert!(windows.note_seen(window, 2, BLOCK + 1));
         assert!(windows.note_seen(window, 3, 20));
         assert!(windows.note_match(window, 3));
         windows.slide(window);
@@ -311,7 +337,7 @@ mod tests {
             .map(|e| e.signature)
             .collect();
         assert_eq!(left, [2, 3]);
-        assert!(windows.note_seen(window, 3, BLOCK as u64 + 2));
+        assert!(windows.note_seen(window, 3, BLOCK - 1));
         assert!(
             !windows.entry(window, 3).unwrap().live,
             "it lies before the floor"
@@ -325,7 +351,7 @@ mod tests {
         for signature in 0..ENTRIES_MAX as u32 {
             assert!(windows.note_seen(window, signature, 0));
         }
-        assert!(!windows.note_seen(window, 99, 0));
+        assert!(!windows.note_seen(window, u32::MAX, 0));
         assert!(windows.overflowed(window));
         windows.give(window);
         let window = windows.take(0).unwrap();

@@ -406,7 +406,8 @@ fn strength(bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ruleset::{Names, blank};
+    use super::super::names::Names;
+    use super::super::ruleset::blank;
     use super::super::signature::{FlowKeyword, Inspect};
     use super::*;
 

@@ -6,6 +6,7 @@
 
 pub mod class;
 pub mod diagnostic;
+pub mod group;
 pub mod keyword;
 pub mod lex;
 pub mod load;
@@ -13,6 +14,7 @@ pub mod meta;
 pub mod names;
 pub mod number;
 pub mod parse;
+pub mod ruleset;
 pub mod sets;
 pub mod signature;
 pub mod support;

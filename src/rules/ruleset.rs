@@ -6,20 +6,10 @@
 //! build can't execute is kept for the report and never run. Nothing is compiled here: automata
 //! and regexes are the matcher's (matcher/program.rs), grouping is group.rs's.
 
+use super::names::Names;
 use super::signature::{
     Action, BitCommand, Buffer, Class, IntOperator, Protocol, Signature, StateTest, Test,
 };
-
-/// Names behind the ids of state keywords; an id is the position in its list.
-#[derive(Clone, Debug, Default)]
-pub struct Names {
-    /// `flowbits`.
-    pub flowbits: Vec<Box<str>>,
-    /// `flowint`.
-    pub flowints: Vec<Box<str>>,
-    /// `hostbits` and `xbits`.
-    pub hostbits: Vec<Box<str>>,
-}
 
 /// All signatures of one load.
 #[derive(Debug, Default)]
@@ -32,7 +22,8 @@ pub struct RuleSet {
 
 impl RuleSet {
     /// Sorts the signatures into the order of evaluation. `generation` numbers the set.
-    pub fn build(mut signatures: Vec<Signature>, names: Names, generation: u32) -> RuleSet {
+    pub fn build(signatures: Vec<Signature>, names: Names, generation: u32) -> RuleSet {
+        let mut signatures: Vec<Signature> = signatures.into_iter().flat_map(both_ways).collect();
         signatures.sort_by_key(order);
         let idle = signatures
             .iter()
@@ -78,6 +69,19 @@ impl RuleSet {
             .binary_search_by_key(&index, |(idle, _)| *idle)
             .is_err()
     }
+}
+
+/// A rule written with `<>` is two signatures, the second with its ends swapped.
+fn both_ways(mut signature: Signature) -> impl Iterator<Item = Signature> {
+    let mut second = None;
+    if std::mem::take(&mut signature.header.bidirectional) {
+        let mut swapped = signature.clone();
+        let header = &mut swapped.header;
+        std::mem::swap(&mut header.src_addr, &mut header.dst_addr);
+        std::mem::swap(&mut header.src_port, &mut header.dst_port);
+        second = (swapped.header != signature.header).then_some(swapped);
+    }
+    std::iter::once(signature).chain(second)
 }
 
 /// Sort key: smaller is evaluated first. The sort is stable, so equal keys keep the order of files.

@@ -1,0 +1,260 @@
+//! Streams: the same bytes give the same signatures for any cut, and windows are given back.
+
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+use super::{Rig, Shot, piece, tcp};
+use crate::counters::Counter;
+use crate::matcher::window::{BLOCK, SIZE};
+use crate::packet::{Kind, flag};
+
+fn stream_rules() -> String {
+    let options = [
+        r#"content:"alpha";"#,
+        r#"content:"Alpha"; nocase;"#,
+        r#"content:"alpha"; content:"beta"; distance:0;"#,
+        r#"content:"alpha"; content:"beta"; within:12;"#,
+        r#"content:"beta"; content:"alpha"; distance:0;"#,
+        r#"content:"alpha"; content:!"beta";"#,
+        r#"content:"alpha"; content:!"beta"; within:8;"#,
+        r#"content:"gamma"; isdataat:!1,relative;"#,
+        r#"content:"gamma"; endswith;"#,
+        r#"content:"alpha"; isdataat:20,relative;"#,
+        r#"content:"beta"; pcre:"/^\s+\w/R";"#,
+        r#"pcre:"/al.ha\s+be/";"#,
+        r#"content:!"delta";"#,
+        r#"content:"alpha"; byte_test:1,>,65,1,relative;"#,
+        r#"content:"gamma"; content:"alpha"; distance:-300; content:"beta"; within:300;"#,
+    ];
+    let rule = |(n, options): (usize, &&str)| {
+        let sid = n + 1;
+        format!(
+            "alert tcp any any -> any any (msg:\"s\"; flow:established,to_server; {options} sid:{sid};)\n"
+        )
+    };
+    options.iter().enumerate().map(rule).collect()
+}
+
+/// Signatures that the stream gives when cut at these places.
+fn sids(rig: &mut Rig, flow: u32, stream: &[u8], cuts: &[usize]) -> BTreeSet<u32> {
+    let mut found = BTreeSet::new();
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (stream.len() + 1)).collect();
+    cuts.extend([0, stream.len()]);
+    cuts.sort_unstable();
+    cuts.dedup();
+    for ends in cuts.windows(2) {
+        let mut shot = piece(&stream[ends[0]..ends[1]], ends[0] as u32);
+        shot.flow = flow;
+        if ends[1] == stream.len() {
+            shot.flags |= flag::STREAM_END;
+        }
+        found.extend(rig.sids(shot));
+    }
+    found.extend(rig.end(flow).sids);
+    found
+}
+
+fn words() -> impl Strategy<Value = Vec<u8>> {
+    let word = prop_oneof![
+        Just("alpha"),
+        Just("beta"),
+        Just("gamma"),
+        Just("delta"),
+        Just(" "),
+        Just("xyzxyz"),
+        Just("ALPHA "),
+    ];
+    proptest::collection::vec(word, 1..14).prop_map(|words| words.concat().into_bytes())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn a_stream_means_the_same_however_it_is_cut(
+        stream in words(),
+        fill in prop_oneof![Just(0usize), 0..3 * BLOCK],
+        cuts in proptest::collection::vec(any::<usize>(), 0..12),
+    ) {
+        let mut bytes = vec![b'.'; fill];
+        bytes.extend(&stream);
+        let mut rig = Rig::new(&stream_rules());
+        let whole = sids(&mut rig, 1, &bytes, &[]);
+        let parts = sids(&mut rig, 2, &bytes, &cuts);
+        prop_assert_eq!(&whole, &parts, "cut at random");
+        let each: Vec<usize> = (fill..bytes.len()).collect();
+        let single = sids(&mut rig, 3, &bytes, &each);
+        prop_assert_eq!(&whole, &single, "cut after each byte");
+        prop_assert_eq!(rig.stage.available(), (8, 16));
+    }
+}
+
+#[test]
+fn every_cut_of_a_payload_gives_the_same_signatures() {
+    let stream = b"xx alpha beta yy gamma delta ALPHA  beta z gamma";
+    let mut rig = Rig::new(&stream_rules());
+    let whole = sids(&mut rig, 1, stream, &[]);
+    assert!(whole.len() >= 9, "{whole:?}");
+    for first in 0..stream.len() {
+        for second in first..stream.len() {
+            let parts = sids(&mut rig, 2, stream, &[first, second]);
+            assert_eq!(whole, parts, "cut at {first} and {second}");
+        }
+    }
+}
+
+#[test]
+fn a_match_across_windows_is_found_and_old_bytes_do_not_match_again() {
+    let mut rig = Rig::new(
+        r#"alert tcp any any -> any any (msg:"s"; content:"alpha"; content:"omega"; distance:0; sid:1;)"#,
+    );
+    let mut stream = vec![b'.'; SIZE - 100];
+    stream.extend(b"alpha");
+    stream.resize(SIZE + BLOCK - 200, b'-');
+    stream.extend(b"omega");
+    let mut found = Vec::new();
+    for (n, part) in stream.chunks(1000).enumerate() {
+        found.extend(rig.sids(piece(part, 1000 * n as u32)));
+    }
+    assert_eq!(found, [1]);
+    // More bytes, and a lone half of the match: nothing new.
+    let end = stream.len() as u32;
+    assert!(rig.sids(piece(b"more", end)).is_empty());
+    assert!(rig.sids(piece(b"omega", end + 4)).is_empty());
+    // A second match in new bytes alerts once more.
+    assert_eq!(rig.sids(piece(b"alpha omega", end + 9)), [1]);
+}
+
+#[test]
+fn what_may_be_contradicted_waits_for_the_end_of_the_turn() {
+    let rule =
+        r#"alert tcp any any -> any any (msg:"s"; content:"GET"; content:!"Referer"; sid:1;)"#;
+    let mut rig = Rig::new(rule);
+    assert!(rig.sids(piece(b"GET / HTTP/1.1\r\n", 0)).is_empty());
+    let told = rig.send(piece(b"HTTP/1.1 200 OK\r\n", 0).reply()).events;
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].direction, crate::packet::Direction::ToServer);
+    assert!(told[0].stream);
+    assert_eq!(told[0].payload, b"GET / HTTP/1.1\r\n");
+    // The next turn begins anew, and this time the header follows.
+    assert!(rig.sids(piece(b"GET /x HTTP/1.1\r\n", 16)).is_empty());
+    assert!(rig.sids(piece(b"Referer: y\r\n\r\n", 33)).is_empty());
+    assert!(
+        rig.sids(piece(b"HTTP/1.1 200 OK\r\n", 17).reply())
+            .is_empty()
+    );
+    // Without an answer the end of the flow decides.
+    assert!(rig.sids(piece(b"GET /z HTTP/1.1\r\n", 47)).is_empty());
+    assert_eq!(rig.end(1).sids, [1]);
+    assert_eq!(rig.stage.available(), (8, 16));
+}
+
+#[test]
+fn positions_count_from_the_start_of_the_stream() {
+    let rules = concat!(
+        "alert tcp-stream any any -> any any (msg:\"a\"; content:\"abc\"; startswith; sid:1;)\n",
+        "alert tcp-stream any any -> any any (msg:\"b\"; content:\"abc\"; offset:6; sid:2;)\n",
+        "alert tcp-stream any any -> any any (msg:\"c\"; content:\"abc\"; offset:3; depth:4; sid:3;)\n",
+    );
+    let mut rig = Rig::new(rules);
+    assert!(rig.sids(piece(b"a", 0)).is_empty());
+    assert_eq!(rig.sids(piece(b"bc", 1)), [1]);
+    assert_eq!(rig.sids(piece(b".abc", 3)), [3]);
+    assert_eq!(rig.sids(piece(b"abc", 7)), [2]);
+}
+
+#[test]
+fn views_decide_where_a_signature_looks() {
+    let rules = concat!(
+        "alert tcp any any -> any any (msg:\"stream\"; content:\"abc\"; sid:1;)\n",
+        "alert tcp any any -> any any (msg:\"both\"; content:\"abc\"; depth:9; sid:2;)\n",
+        "alert tcp-pkt any any -> any any (msg:\"packet\"; content:\"abc\"; sid:3;)\n",
+        "alert tcp-stream any any -> any any (msg:\"only stream\"; content:\"abc\"; sid:4;)\n",
+        "alert tcp any any -> any any (msg:\"packet\"; content:\"abc\"; dsize:3; sid:5;)\n",
+        "alert tcp any any -> any any (msg:\"packet\"; content:\"abc\"; flow:no_stream; sid:6;)\n",
+    );
+    let mut rig = Rig::new(rules);
+    let sorted = |mut sids: Vec<u32>| {
+        sids.sort_unstable();
+        sids
+    };
+    // The stream took the bytes: all look, each where it must.
+    assert_eq!(sorted(rig.sids(piece(b"abc", 0))), [1, 2, 3, 4, 5, 6]);
+    // The stream refused them: stream signatures look at the packet.
+    let alone = Shot {
+        flow: 2,
+        ..tcp(b"abc")
+    };
+    assert_eq!(sorted(rig.sids(alone)), [1, 2, 3, 4, 5, 6]);
+    // Buffered behind a gap: only packets are looked at now, the stream when the gap has filled.
+    let waiting = Shot {
+        flow: 3,
+        flags: flag::ESTABLISHED,
+        ..tcp(b"abc")
+    };
+    assert_eq!(sorted(rig.sids(waiting)), [2, 3, 5, 6]);
+    let filled = Shot {
+        flow: 3,
+        kind: Kind::Stream,
+        ..piece(b"abc", 0)
+    };
+    assert_eq!(sorted(rig.sids(filled)), [1, 2, 4]);
+}
+
+#[test]
+fn beyond_the_depth_nothing_is_looked_at() {
+    let rule = r#"alert tcp any any -> any any (msg:"s"; content:"abc"; sid:1;)"#;
+    let mut rig = Rig::with(rule, |config| config.stream_depth = 10);
+    assert!(rig.sids(piece(b"........ab", 0)).is_empty());
+    assert!(rig.sids(piece(b"cabc", 10)).is_empty());
+    let mut rig = Rig::with(rule, |config| config.stream_depth = 0);
+    assert!(rig.sids(piece(b"........ab", 0)).is_empty());
+    assert_eq!(rig.sids(piece(b"cabc", 10)), [1]);
+}
+
+#[test]
+fn a_gap_is_no_junction() {
+    let rule = r#"alert tcp any any -> any any (msg:"s"; content:"abcd"; sid:1;)"#;
+    let mut rig = Rig::new(rule);
+    assert!(rig.sids(piece(b"ab", 0)).is_empty());
+    let mut after = piece(b"cd", 50);
+    after.flags |= flag::STREAM_GAP;
+    assert!(rig.sids(after).is_empty());
+    assert_eq!(rig.sids(piece(b"abcd", 52)), [1]);
+}
+
+#[test]
+fn without_windows_pieces_are_looked_at_by_themselves_and_the_loss_is_counted() {
+    let rule = r#"alert tcp any any -> any any (msg:"s"; content:"abcd"; sid:1;)"#;
+    let mut rig = Rig::with(rule, |config| config.inspected_flows_max = 1);
+    assert!(rig.sids(piece(b"xx", 0)).is_empty());
+    let other = |payload: &[u8], at| Shot {
+        flow: 2,
+        ..piece(payload, at)
+    };
+    assert_eq!(rig.sids(other(b"abcd", 0)), [1]);
+    assert!(rig.count(Counter::DetectionStateLost) > 0);
+    rig.end(1);
+    assert!(rig.sids(other(b"ab", 4)).is_empty());
+    assert_eq!(rig.sids(other(b"cd", 6)), [1]);
+}
+
+#[test]
+fn many_waiting_signatures_lose_nothing() {
+    let rules: String = (1..100)
+        .map(|n| {
+            format!(
+                "alert tcp any any -> any any (msg:\"s\"; content:\"first{n:02}\"; content:\"last{n:02}\"; distance:0; sid:{n};)\n"
+            )
+        })
+        .collect();
+    let mut rig = Rig::new(&rules);
+    let firsts: String = (1..100).map(|n| format!("first{n:02}")).collect();
+    let lasts: String = (1..100).map(|n| format!("last{n:02}")).collect();
+    let mut found = BTreeSet::new();
+    found.extend(rig.sids(piece(firsts.as_bytes(), 0)));
+    // In several pieces, since one packet gives no more than so many alerts.
+    for (n, part) in lasts.as_bytes().chunks(60).enumerate() {
+        found.extend(rig.sids(piece(part, (firsts.len() + 60 * n) as u32)));
+    }
+    assert_eq!(found.len(), 99, "{found:?}");
+}
