@@ -2,8 +2,8 @@
 //! appendix A), each with a vector path chosen at run time and a scalar twin that a test holds
 //! it to. Also the one-line prefetch of decode's loop.
 //!
-//! The sum is taken over words in the machine's order and swapped once at the end (RFC 1071
-//! section 2B). Vector path: each 32-bit element of an accumulator takes the low and the high
+//! The sum is taken over little-endian words, as the machine has them, and swapped once at the end
+//! (RFC 1071 section 2B); to verify, no swap is needed. Vector path: each 32-bit element of an accumulator takes the low and the high
 //! half of the input's element, so a carry is never lost before 2^15 steps; pieces of
 //! `PIECE_BYTES` stay far below. What is still bad: the sum is a second pass over bytes that the
 //! prefilter reads again; they are in L1 or L2 by then.
@@ -16,16 +16,10 @@ const VECTOR_BYTES: usize = 96;
 
 /// Adds `bytes`, as big-endian 16-bit words with an odd last byte padded by zero, to `sum`.
 ///
-/// `sum` is another result of this function, or any sum of such words below 2^31. Pieces before
-/// the last must have an even length.
+/// `sum` is another result of this function, or any sum of such words. Pieces before the last
+/// must have an even length.
 pub fn ones_complement(sum: u32, bytes: &[u8]) -> u32 {
-    let native = if bytes.len() < VECTOR_BYTES {
-        sum_scalar(bytes)
-    } else {
-        sum_vector(bytes)
-    };
-    let folded = fold(native).to_be();
-    let (total, carry) = sum.overflowing_add(u32::from(folded));
+    let (total, carry) = sum.overflowing_add(u32::from(fold(partial(bytes)).swap_bytes()));
     total + u32::from(carry)
 }
 
@@ -40,6 +34,39 @@ pub fn finish(sum: u32) -> u16 {
 pub fn pseudo_header(addresses: &[u8], protocol: u8, length: u32) -> u32 {
     let sum = u32::from(protocol) + (length >> 16) + (length & 0xffff);
     ones_complement(sum, addresses)
+}
+
+/// Whether bytes whose checksum covers them alone (IPv4 header, ICMPv4, IGMP) are right.
+#[inline]
+pub(super) fn is_right(bytes: &[u8]) -> bool {
+    fold(partial(bytes)) == 0xffff
+}
+
+/// As [`is_right`], for an IPv4 header without options.
+#[inline]
+pub(super) fn header_is_right(header: &[u8; 20]) -> bool {
+    let words = header.as_chunks::<4>().0.iter();
+    fold(words.map(|word| u64::from(u32::from_le_bytes(*word))).sum()) == 0xffff
+}
+
+/// Whether a segment with a pseudo-header is right. `addresses` is [`partial`] of the addresses.
+#[inline]
+pub(super) fn segment_is_right(addresses: u64, protocol: u8, segment: &[u8]) -> bool {
+    let [high, low] = (segment.len() as u16).to_be_bytes();
+    let rest = u64::from(u32::from_le_bytes([0, protocol, high, low]));
+    let sum = partial(segment);
+    fold((sum >> 32) + (sum & 0xffff_ffff) + (addresses >> 32) + (addresses & 0xffff_ffff) + rest)
+        == 0xffff
+}
+
+/// Sum of little-endian words, for [`segment_is_right`]; folds to 16 bits with end-around carry.
+#[inline]
+pub(super) fn partial(bytes: &[u8]) -> u64 {
+    if bytes.len() < VECTOR_BYTES {
+        sum_scalar(bytes)
+    } else {
+        sum_vector(bytes)
+    }
 }
 
 /// The CRC-32C of `parts` in their order, as it stands in an SCTP header (little endian).
@@ -68,6 +95,7 @@ pub(super) fn prefetch<T: ?Sized>(place: &T) {
 }
 
 /// Folds a sum of words to 16 bits with end-around carry.
+#[inline]
 fn fold(sum: u64) -> u16 {
     let sum = (sum >> 32) + (sum & 0xffff_ffff);
     let sum = (sum >> 16) + (sum & 0xffff);
@@ -75,23 +103,32 @@ fn fold(sum: u64) -> u16 {
     ((sum >> 16) + (sum & 0xffff)) as u16
 }
 
-/// Sum of native-order 32-bit words; the scalar twin.
+/// Sum of little-endian words; the scalar twin.
+#[inline]
 fn sum_scalar(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let mut sum = 0u64;
     for word in words {
-        let (total, carry) = sum.overflowing_add(u64::from_ne_bytes(*word));
-        sum = total + u64::from(carry);
+        sum = add(sum, u64::from_le_bytes(*word));
     }
-    let mut last = [0u8; 8];
-    for (to, from) in last.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    let (total, carry) = sum.overflowing_add(u64::from_ne_bytes(last));
-    total + u64::from(carry)
+    // The last bytes: 4, 2 and 1, each behind the one before.
+    let (fours, rest) = rest.as_chunks::<4>();
+    let (twos, rest) = rest.as_chunks::<2>();
+    let four = fours.first().map_or(0, |four| u32::from_le_bytes(*four));
+    let two = twos.first().map_or(0, |two| u16::from_le_bytes(*two));
+    let one = rest.first().map_or(0, |one| u64::from(*one));
+    add(sum, u64::from(four) + u64::from(two) + one)
+}
+
+/// Sum with end-around carry.
+#[inline]
+fn add(a: u64, b: u64) -> u64 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum + u64::from(carry)
 }
 
 #[cfg(target_arch = "x86_64")]
+#[inline(never)]
 fn sum_vector(bytes: &[u8]) -> u64 {
     let mut sum = 0u64;
     // 1. AVX2, 32 bytes a step. 2. SSE2, which every x86-64 has. Chosen once per process: the
@@ -254,10 +291,10 @@ mod tests {
     fn all_ones_at_the_largest_piece_lose_no_carry() {
         for length in [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 65] {
             let bytes = vec![0xff; length];
-            assert!(same(fold(sum_vector(&bytes)).to_be(), naive(&bytes)));
+            assert!(same(fold(sum_vector(&bytes)).swap_bytes(), naive(&bytes)));
             #[cfg(target_arch = "x86_64")]
             assert!(same(
-                fold(sum_sse2(&bytes[..length.min(PIECE_BYTES)])).to_be(),
+                fold(sum_sse2(&bytes[..length.min(PIECE_BYTES)])).swap_bytes(),
                 naive(&bytes[..length.min(PIECE_BYTES)])
             ));
         }
@@ -271,10 +308,10 @@ mod tests {
         ) {
             let bytes = bytes.get(skip..).unwrap_or(&[]);
             let expected = naive(bytes);
-            prop_assert!(same(fold(sum_scalar(bytes)).to_be(), expected));
-            prop_assert!(same(fold(sum_vector(bytes)).to_be(), expected));
+            prop_assert!(same(fold(sum_scalar(bytes)).swap_bytes(), expected));
+            prop_assert!(same(fold(sum_vector(bytes)).swap_bytes(), expected));
             #[cfg(target_arch = "x86_64")]
-            prop_assert!(same(fold(sum_sse2(bytes)).to_be(), expected));
+            prop_assert!(same(fold(sum_sse2(bytes)).swap_bytes(), expected));
             prop_assert!(same(!finish(ones_complement(0, bytes)), expected));
         }
 

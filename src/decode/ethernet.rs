@@ -50,6 +50,18 @@ pub(super) enum Layer {
 /// Walks from the first byte of a packet of this link type to its end.
 #[inline]
 pub(super) fn walk_link(walk: &mut Walk, link: LinkType) {
+    // 1. IPv4 straight behind Ethernet, in line. 2. Everything else, layer by layer; it would do
+    //    the same for 1.
+    let plain = link == LinkType::Ethernet && be16(walk.bytes, 12) == Some(ether_type::IPV4);
+    if !plain {
+        walk_layers(walk, link);
+    } else if walk.enter() {
+        ipv4::decode(walk, 14);
+    }
+}
+
+#[inline(never)]
+fn walk_layers(walk: &mut Walk, link: LinkType) {
     let mut next = match link {
         LinkType::Ethernet => Some((Layer::Ethernet, 0)),
         _ => start(walk, link),

@@ -4,8 +4,7 @@
 //! An error's tuple is that of the packet it quotes, so that it meets that packet's flow; it may
 //! look a flow up and never creates one (flow's part). Everything else: see tuple.rs.
 
-use super::checksum::pseudo_header;
-use super::{Anomaly, Ends, Quoted, Walk, be16, be32, mapped};
+use super::{Addresses, Anomaly, Walk, be16, be32, checksum};
 use crate::packet::flag;
 
 /// Bytes before what an error quotes, in both versions.
@@ -18,7 +17,9 @@ pub(super) fn decode_v4(walk: &mut Walk, at: usize, end: usize) -> Option<(u16, 
         walk.fail(Anomaly::Icmpv4PacketTooSmall);
         return None;
     };
-    walk.verify(0, message, Anomaly::Icmpv4CsumInvalid);
+    if walk.decoder.checksums && !checksum::is_right(message) {
+        walk.bad_checksum(Anomaly::Icmpv4CsumInvalid);
+    }
     let codes = match kind {
         0 | 4 | 8 | 12 | 13 | 14 | 15 | 16 | 17 | 18 => 0,
         3 => 15,
@@ -96,11 +97,10 @@ fn quote_v4(walk: &mut Walk, quoted: &[u8]) {
     // Only a datagram's first fragment has ports.
     let first = u16::from_be_bytes([head[6], head[7]]) & 0x1fff == 0;
     let behind = quoted.get(header..).filter(|_| first).unwrap_or(&[]);
-    let addresses = (
-        mapped([head[12], head[13], head[14], head[15]]),
-        mapped([head[16], head[17], head[18], head[19]]),
-    );
-    quote(walk, addresses, head[9], behind, false);
+    let addresses = head.last_chunk::<8>();
+    if let (Some(addresses), Some(ports)) = (addresses, quoted_ports(head[9], behind, false)) {
+        quote(walk, addresses, head[9], ports);
+    }
 }
 
 /// Reads the quoted IPv6 header and what follows it.
@@ -112,58 +112,45 @@ fn quote_v6(walk: &mut Walk, quoted: &[u8]) {
         return walk.invalid(Anomaly::Icmpv6Ipv6UnknownVersion);
     }
     let behind = quoted.get(40..).unwrap_or(&[]);
-    let addresses = super::split(head.get(8..).unwrap_or(&[]));
-    quote(walk, addresses, head[6], behind, true);
-}
-
-/// Takes over the quoted packet's ends, if enough of it is there to name its flow.
-fn quote(
-    walk: &mut Walk,
-    (src_addr, dst_addr): ([u8; 16], [u8; 16]),
-    protocol: u8,
-    behind: &[u8],
-    v6: bool,
-) {
-    let echo = behind.first().copied().unwrap_or(0);
-    let ports = match protocol {
-        6 | 17 | 132 => be16(behind, 0).zip(be16(behind, 2)),
-        1 if !v6 && behind.len() >= HEADER => Some((
-            u16::from(echo),
-            u16::from(counterpart_v4(echo).unwrap_or(0)),
-        )),
-        58 if v6 && behind.len() >= HEADER => Some((
-            u16::from(echo),
-            u16::from(counterpart_v6(echo).unwrap_or(0)),
-        )),
-        _ => None,
-    };
-    if let Some((src_port, dst_port)) = ports {
-        walk.quoted = Some(Quoted {
-            ends: Ends {
-                src_addr,
-                dst_addr,
-                src_port,
-                dst_port,
-            },
-            protocol,
-        });
+    let addresses = head.last_chunk::<32>();
+    if let (Some(addresses), Some(ports)) = (addresses, quoted_ports(head[6], behind, true)) {
+        quote(walk, addresses, head[6], ports);
     }
 }
 
+/// What stands for ports in a quoted packet; `None` if too little of it is there.
+fn quoted_ports(protocol: u8, behind: &[u8], v6: bool) -> Option<(u16, u16)> {
+    let kind = behind.first().copied().unwrap_or(0);
+    let answer = match protocol {
+        6 | 17 | 132 => return be16(behind, 0).zip(be16(behind, 2)),
+        1 if !v6 && behind.len() >= HEADER => counterpart_v4(kind),
+        58 if v6 && behind.len() >= HEADER => counterpart_v6(kind),
+        _ => return None,
+    };
+    Some((u16::from(kind), u16::from(answer.unwrap_or(0))))
+}
+
+/// Writes the quoted packet's tuple. The error goes from that packet's receiver (or from a router
+/// before it) to its sender, so it is marked as going the other way.
+fn quote<A: Addresses>(walk: &mut Walk, addresses: A, protocol: u8, ports: (u16, u16)) {
+    walk.write_tuple(protocol, ports, addresses);
+    walk.context.flags ^= flag::REVERSED;
+    walk.context.set(flag::ICMP_ERROR);
+}
+
 /// Decodes the ICMPv6 message at `at..end`; gives type and answering type as ports.
-pub(super) fn decode_v6(
+pub(super) fn decode_v6<A: Addresses>(
     walk: &mut Walk,
     at: usize,
     end: usize,
-    addresses: &[u8],
+    addresses: A,
 ) -> Option<(u16, u16)> {
     let message = walk.bytes.get(at..end).unwrap_or(&[]);
     let Some(&[kind, code, ..]) = message.first_chunk::<HEADER>() else {
         walk.fail(Anomaly::Icmpv6PacketTooSmall);
         return None;
     };
-    let sum = pseudo_header(addresses, 58, message.len() as u32);
-    walk.verify(sum, message, Anomaly::Icmpv6CsumInvalid);
+    walk.verify(addresses, 58, message, Anomaly::Icmpv6CsumInvalid);
     if !code_is_known(kind, code) {
         walk.note(Anomaly::Icmpv6UnknownCode);
     } else if matches!(kind, 1..=4) {

@@ -31,9 +31,7 @@ pub(super) fn decode(walk: &mut Walk, at: usize, end: usize) -> Option<(u16, u16
     };
     match header {
         Ok(header) => {
-            if walk.decoder.checksums
-                && checksum::finish(checksum::ones_complement(0, message)) != 0
-            {
+            if walk.decoder.checksums && !checksum::is_right(message) {
                 walk.context.set(flag::CHECKSUM_BAD);
             }
             walk.context.set(flag::TRANSPORT);

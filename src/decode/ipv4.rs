@@ -38,6 +38,7 @@ pub mod option {
 }
 
 /// Decodes an IPv4 header at `at` and what it carries.
+#[inline]
 pub(super) fn decode(walk: &mut Walk, at: usize) {
     if !walk.enter() {
         return;
@@ -63,12 +64,17 @@ pub(super) fn decode(walk: &mut Walk, at: usize) {
     walk.context.l3 = l3;
     walk.context.set(flag::IPV4);
     if walk.decoder.checksums && !walk.header_rebuilt {
-        let sum = checksum::ones_complement(0, bytes.get(..header).unwrap_or(&[]));
-        if checksum::finish(sum) != 0 {
+        let right = if header == HEADER {
+            checksum::header_is_right(head)
+        } else {
+            checksum::is_right(bytes.get(..header).unwrap_or(&[]))
+        };
+        if !right {
             walk.bad_checksum(Anomaly::Ipv4CsumInvalid);
         }
     }
-    let addresses = bytes.get(12..HEADER).unwrap_or(&[]);
+    let [.., s0, s1, s2, s3, d0, d1, d2, d3] = *head;
+    let addresses = &[s0, s1, s2, s3, d0, d1, d2, d3];
     let protocol = head[9];
     // More fragments, or an offset.
     if u16::from_be_bytes([head[6], head[7]]) & 0x3fff != 0 {

@@ -4,7 +4,7 @@
 //! appearance is noted and skipped. A fragment header that does not fragment (RFC 6946) is noted
 //! and walked through; a real fragment is left to flow.
 
-use super::{Anomaly, Walk};
+use super::{Anomaly, V6, Walk};
 use crate::packet::flag;
 use crate::reason::Reason;
 
@@ -55,7 +55,9 @@ pub(super) fn decode(walk: &mut Walk, at: usize) {
     walk.context.l3 = l3;
     walk.context.set(flag::IPV6);
     let end = at + HEADER + usize::from(u16::from_be_bytes([head[4], head[5]]));
-    let addresses = bytes.get(8..HEADER).unwrap_or(&[]);
+    let Some(addresses) = head.last_chunk::<32>() else {
+        return;
+    };
     let next = head[6];
     if matches!(next, 6 | 17 | 58) {
         return walk.transport(next, at + HEADER, end, addresses);
@@ -88,7 +90,7 @@ struct Met {
 }
 
 /// Walks the extension headers from `at` to `end` and decodes what follows them.
-fn extensions<'a>(walk: &mut Walk<'a>, first: u8, at: usize, end: usize, addresses: &'a [u8]) {
+fn extensions(walk: &mut Walk, first: u8, at: usize, end: usize, addresses: V6) {
     let mut met = Met::default();
     let (mut next, mut at) = (first, at);
     for count in 0..EXTENSIONS_MAX {

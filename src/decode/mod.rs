@@ -35,7 +35,7 @@ pub use tuple::{Ends, canonical, is_v6, mapped, owner_hash, scope};
 
 use crate::config::{Config, Mode};
 use crate::counters::Counters;
-use crate::packet::{Context, VLANS_MAX, Verdict, flag};
+use crate::packet::{Context, Tuple, VLANS_MAX, Verdict, flag};
 use crate::reason::Reason;
 
 /// Room that is kept between a transport header's position and the largest position a context
@@ -319,14 +319,6 @@ struct Walk<'a> {
     /// Network id of the tunnel around this packet.
     tunnel: u32,
     inner: Option<Inner>,
-    quoted: Option<Quoted>,
-}
-
-/// The packet that an ICMP error quotes.
-#[derive(Clone, Copy)]
-struct Quoted {
-    ends: Ends,
-    protocol: u8,
 }
 
 impl<'a> Walk<'a> {
@@ -357,7 +349,6 @@ impl<'a> Walk<'a> {
             unsummed: false,
             tunnel: 0,
             inner: None,
-            quoted: None,
         }
     }
 
@@ -464,22 +455,21 @@ impl<'a> Walk<'a> {
         });
     }
 
-    /// Verifies a transport checksum over `segment`; `sum` is that of its pseudo-header.
+    /// Verifies the checksum of a segment with a pseudo-header.
     #[inline]
-    fn verify(&mut self, sum: u32, segment: &[u8], anomaly: Anomaly) {
-        if !self.decoder.checksums || self.unsummed {
-            return;
-        }
-        if checksum::finish(checksum::ones_complement(sum, segment)) != 0 {
-            self.bad_checksum(anomaly);
+    fn verify<A: Addresses>(&mut self, addresses: A, protocol: u8, segment: &[u8], wrong: Anomaly) {
+        if self.decoder.checksums
+            && !self.unsummed
+            && !checksum::segment_is_right(addresses.sum(), protocol, segment)
+        {
+            self.bad_checksum(wrong);
         }
     }
 
     /// Decodes what an IP header carries, at `start..end`, by its protocol number, and writes the
-    /// tuple. `addresses` are source and destination as they stand in the header.
+    /// tuple.
     #[inline]
-    fn transport(&mut self, protocol: u8, start: usize, end: usize, addresses: &'a [u8]) {
-        let v6 = addresses.len() != 8;
+    fn transport<A: Addresses>(&mut self, protocol: u8, start: usize, end: usize, addresses: A) {
         self.context.protocol = protocol;
         let ports = if start + POSITION_ROOM > usize::from(u16::MAX) {
             self.fail(Anomaly::TooManyLayers);
@@ -489,99 +479,147 @@ impl<'a> Walk<'a> {
             match protocol {
                 6 => tcp::decode(self, start, end, addresses),
                 17 => udp::decode(self, start, end, addresses),
-                _ => self.other_transport(protocol, v6, start, end, addresses),
+                _ => self.other_transport(protocol, start, end, addresses),
             }
         };
         self.flow(protocol, ports, addresses);
     }
 
     /// The protocols that are not TCP or UDP.
-    fn other_transport(
+    #[inline(never)]
+    fn other_transport<A: Addresses>(
         &mut self,
         protocol: u8,
-        v6: bool,
         start: usize,
         end: usize,
-        addresses: &'a [u8],
+        addresses: A,
     ) -> Option<(u16, u16)> {
-        match protocol {
-            1 if !v6 => icmp::decode_v4(self, start, end),
-            58 if v6 => icmp::decode_v6(self, start, end, addresses),
-            132 => sctp::decode(self, start, end),
-            50 => sctp::decode_esp(self, start, end),
-            47 => tunnel::decode_gre(self, start, end),
-            4 => tunnel::ip_in_ip(self, start, end, v6, LinkType::Ipv4),
-            41 => tunnel::ip_in_ip(self, start, end, v6, LinkType::Ipv6),
-            2 if !v6 => igmp::decode(self, start, end),
+        let odd = match protocol {
+            1 if !A::V6 => return icmp::decode_v4(self, start, end),
+            58 if A::V6 => return icmp::decode_v6(self, start, end, addresses),
+            132 => return sctp::decode(self, start, end),
+            50 => return sctp::decode_esp(self, start, end),
+            47 => return tunnel::decode_gre(self, start, end),
+            4 => return tunnel::ip_in_ip(self, start, end, A::V6, LinkType::Ipv4),
+            41 => return tunnel::ip_in_ip(self, start, end, A::V6, LinkType::Ipv6),
+            2 if !A::V6 => return igmp::decode(self, start, end),
             58 => {
                 self.invalid(Anomaly::Ipv4Icmpv6);
-                None
+                return None;
             }
-            1 => {
-                self.note(Anomaly::Ipv6Icmpv4);
-                None
-            }
-            _ if v6 => {
-                self.note(Anomaly::Ipv6UnknownNextHeader);
-                None
-            }
-            _ => {
-                self.note(Anomaly::Ipv4UnknownProtocol);
-                None
-            }
+            1 => Anomaly::Ipv6Icmpv4,
+            _ if A::V6 => Anomaly::Ipv6UnknownNextHeader,
+            _ => Anomaly::Ipv4UnknownProtocol,
+        };
+        self.note(odd);
+        None
+    }
+
+    /// Writes the tuple, unless a quoted packet's stands there; `ports` are source and
+    /// destination, `None` for a packet without a flow.
+    #[inline]
+    fn flow<A: Addresses>(&mut self, protocol: u8, ports: Option<(u16, u16)>, addresses: A) {
+        if ports.is_some() {
+            self.context.flags &= !flag::NO_FLOW;
+        }
+        if !self.context.has(flag::ICMP_ERROR) {
+            self.write_tuple(protocol, ports.unwrap_or((0, 0)), addresses);
         }
     }
 
-    /// Writes the tuple; `ports` are source and destination, `None` for a packet without a flow.
     #[inline]
-    fn flow(&mut self, protocol: u8, ports: Option<(u16, u16)>, addresses: &[u8]) {
-        let (src_port, dst_port) = ports.unwrap_or((0, 0));
-        let (src_addr, dst_addr) = split(addresses);
-        let v6 = addresses.len() != 8;
+    fn write_tuple<A: Addresses>(&mut self, protocol: u8, ports: (u16, u16), addresses: A) {
         let vlans = if self.decoder.vlan_tracking {
             self.context.vlans
         } else {
             [0; VLANS_MAX]
         };
-        let scope = scope(v6, vlans, self.context.depth, self.tunnel);
-        let mut ends = Ends {
-            src_addr,
-            dst_addr,
-            src_port,
-            dst_port,
-        };
-        let mut protocol = protocol;
-        if let Some(quoted) = self.quoted {
-            // The error goes from the quoted packet's receiver (or a router) to its sender.
-            ends = Ends {
-                src_addr: quoted.ends.dst_addr,
-                dst_addr: quoted.ends.src_addr,
-                src_port: quoted.ends.dst_port,
-                dst_port: quoted.ends.src_port,
-            };
-            protocol = quoted.protocol;
-            self.context.set(flag::ICMP_ERROR);
-        }
-        let (tuple, reversed) = canonical(&ends, protocol, scope);
-        self.context.tuple = tuple;
-        if reversed {
-            self.context.set(flag::REVERSED);
-        }
-        if ports.is_some() {
-            self.context.flags &= !flag::NO_FLOW;
-        }
+        let tuple = &mut self.context.tuple;
+        tuple.protocol = protocol;
+        tuple.scope = scope(A::V6, vlans, self.context.depth, self.tunnel);
+        let reversed = addresses.order(ports, tuple);
+        let (src, dst) = ports;
+        let swap = (src ^ dst) & u16::from(reversed).wrapping_neg();
+        tuple.a_port = src ^ swap;
+        tuple.b_port = dst ^ swap;
+        self.context.flags |= u32::from(reversed) * flag::REVERSED;
     }
 }
 
-/// The two addresses of an IP header as 16 bytes each.
-#[inline]
-fn split(addresses: &[u8]) -> ([u8; 16], [u8; 16]) {
-    if let Ok(&[a, b, c, d, e, f, g, h]) = <&[u8; 8]>::try_from(addresses) {
-        return (mapped([a, b, c, d]), mapped([e, f, g, h]));
+/// Source and destination address as they stand in an IP header. The two families are two types,
+/// so that each has transport decoders of its own without a branch on the family.
+trait Addresses: Copy {
+    /// Whether they are IPv6's.
+    const V6: bool;
+
+    /// Both as 16 bytes.
+    fn split(self) -> ([u8; 16], [u8; 16]);
+
+    /// Their part of a pseudo-header's sum.
+    fn sum(self) -> u64;
+
+    /// Writes both to the tuple, the lower endpoint first; true if the source is the higher.
+    fn order(self, ports: (u16, u16), tuple: &mut Tuple) -> bool;
+}
+
+/// Addresses of IPv4.
+type V4<'a> = &'a [u8; 8];
+
+/// Addresses of IPv6.
+type V6<'a> = &'a [u8; 32];
+
+impl Addresses for V4<'_> {
+    const V6: bool = false;
+
+    #[inline]
+    fn split(self) -> ([u8; 16], [u8; 16]) {
+        let [a, b, c, d, e, f, g, h] = *self;
+        (mapped([a, b, c, d]), mapped([e, f, g, h]))
     }
-    match addresses.as_chunks::<16>().0 {
-        [src, dst, ..] => (*src, *dst),
-        _ => ([0; 16], [0; 16]),
+
+    #[inline]
+    fn sum(self) -> u64 {
+        u64::from_le_bytes(*self)
+    }
+
+    #[inline]
+    fn order(self, ports: (u16, u16), tuple: &mut Tuple) -> bool {
+        let both = u64::from_be_bytes(*self);
+        let (src, dst) = ((both >> 32) as u32, both as u32);
+        let reversed = tuple::is_reversed(src, dst, ports);
+        // Without a branch: half of all packets go either way.
+        let swap = (src ^ dst) & u32::from(reversed).wrapping_neg();
+        tuple.a_addr = mapped((src ^ swap).to_be_bytes());
+        tuple.b_addr = mapped((dst ^ swap).to_be_bytes());
+        reversed
+    }
+}
+
+impl Addresses for V6<'_> {
+    const V6: bool = true;
+
+    #[inline]
+    fn split(self) -> ([u8; 16], [u8; 16]) {
+        match self.as_chunks::<16>().0 {
+            [src, dst] => (*src, *dst),
+            _ => ([0; 16], [0; 16]),
+        }
+    }
+
+    #[inline]
+    fn sum(self) -> u64 {
+        checksum::partial(self)
+    }
+
+    #[inline]
+    fn order(self, ports: (u16, u16), tuple: &mut Tuple) -> bool {
+        let (src, dst) = self.split();
+        let (src, dst) = (u128::from_be_bytes(src), u128::from_be_bytes(dst));
+        let reversed = tuple::is_reversed(src, dst, ports);
+        let swap = (src ^ dst) & u128::from(reversed).wrapping_neg();
+        tuple.a_addr = (src ^ swap).to_be_bytes();
+        tuple.b_addr = (dst ^ swap).to_be_bytes();
+        reversed
     }
 }
 

@@ -1,7 +1,6 @@
 //! TCP headers (RFC 9293) with their options, and the accessors of their fields.
 
-use super::checksum::pseudo_header;
-use super::{Anomaly, Walk, be16, be32};
+use super::{Addresses, Anomaly, Walk, be16, be32};
 use crate::packet::flag;
 
 /// Bytes of a header without options.
@@ -60,11 +59,11 @@ const FAST_OPEN_MAGIC: u16 = 0xf989;
 
 /// Decodes the segment at `at..end`; gives its ports.
 #[inline]
-pub(super) fn decode(
+pub(super) fn decode<A: Addresses>(
     walk: &mut Walk,
     at: usize,
     end: usize,
-    addresses: &[u8],
+    addresses: A,
 ) -> Option<(u16, u16)> {
     let segment = walk.bytes.get(at..end).unwrap_or(&[]);
     let Some(head) = segment.first_chunk::<HEADER>() else {
@@ -86,8 +85,7 @@ pub(super) fn decode(
     if !plain {
         options(walk, segment.get(HEADER..header).unwrap_or(&[]));
     }
-    let sum = pseudo_header(addresses, 6, segment.len() as u32);
-    walk.verify(sum, segment, Anomaly::TcpCsumInvalid);
+    walk.verify(addresses, 6, segment, Anomaly::TcpCsumInvalid);
     walk.context.set(flag::TRANSPORT);
     walk.payload(at + header, end);
     Some((
@@ -98,6 +96,7 @@ pub(super) fn decode(
 
 /// Notes what is wrong with options, at most 40 bytes. A length that leaves the header ends the
 /// walk; the segment goes on, since receivers keep it and what came before.
+#[inline(never)]
 fn options(walk: &mut Walk, options: &[u8]) {
     let mut seen = 0u32;
     let mut rest = options;

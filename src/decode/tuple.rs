@@ -28,12 +28,18 @@ pub fn mapped(address: [u8; 4]) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 
+/// Whether the source is the higher endpoint.
+#[inline]
+pub(super) fn is_reversed<A: Ord>(src: A, dst: A, (src_port, dst_port): (u16, u16)) -> bool {
+    src > dst || (src == dst && src_port > dst_port)
+}
+
 /// The tuple of a packet between `ends`, and whether its source became endpoint `b`.
 #[inline]
 pub fn canonical(ends: &Ends, protocol: u8, scope: [u8; 3]) -> (Tuple, bool) {
     let src = u128::from_be_bytes(ends.src_addr);
     let dst = u128::from_be_bytes(ends.dst_addr);
-    let reversed = src > dst || (src == dst && ends.src_port > ends.dst_port);
+    let reversed = is_reversed(src, dst, (ends.src_port, ends.dst_port));
     let tuple = if reversed {
         Tuple {
             a_addr: ends.dst_addr,

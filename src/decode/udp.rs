@@ -1,7 +1,6 @@
 //! UDP (RFC 768), and which datagrams are tunnels.
 
-use super::checksum::pseudo_header;
-use super::{Anomaly, Walk, tunnel};
+use super::{Addresses, Anomaly, Walk, tunnel};
 use crate::packet::flag;
 
 /// Bytes of a header.
@@ -9,11 +8,11 @@ const HEADER: usize = 8;
 
 /// Decodes the datagram at `at..end`; gives its ports.
 #[inline]
-pub(super) fn decode(
+pub(super) fn decode<A: Addresses>(
     walk: &mut Walk,
     at: usize,
     end: usize,
-    addresses: &[u8],
+    addresses: A,
 ) -> Option<(u16, u16)> {
     let datagram = walk.bytes.get(at..end).unwrap_or(&[]);
     let Some(head) = datagram.first_chunk::<HEADER>() else {
@@ -33,10 +32,9 @@ pub(super) fn decode(
     let dst_port = u16::from_be_bytes([head[2], head[3]]);
     let tunnel_port = tunnel::is_port(walk.decoder, src_port, dst_port);
     // No checksum: fine in IPv4, and in IPv6 for tunnels (RFC 6935 section 5).
-    let unsummed = head[6] == 0 && head[7] == 0 && (addresses.len() == 8 || tunnel_port);
+    let unsummed = head[6] == 0 && head[7] == 0 && (!A::V6 || tunnel_port);
     if !unsummed {
-        let sum = pseudo_header(addresses, 17, datagram.len() as u32);
-        walk.verify(sum, datagram, Anomaly::UdpCsumInvalid);
+        walk.verify(addresses, 17, datagram, Anomaly::UdpCsumInvalid);
     }
     walk.context.set(flag::TRANSPORT);
     walk.payload(at + HEADER, at + length);
