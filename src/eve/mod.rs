@@ -255,7 +255,8 @@ impl Log {
         if check {
             self.rotation_checked = now;
         }
-        if !asked && !(check && self.options.target.moved(self.sink.file())) {
+        let moved = || self.options.target.moved(self.sink.file());
+        if !(asked || check && moved()) {
             return;
         }
         self.flush();

@@ -57,6 +57,8 @@ pub struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     icmp_code: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    response_icmp_type: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pkt_src: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     alert: Option<Alert<'a>>,
@@ -233,9 +235,21 @@ struct Anomaly {
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<&'static str>,
+    event: Option<EventName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u8>,
+}
+
+/// An anomaly's name; logs, unlike rules, put `decoder.` before those of decode.
+struct EventName {
+    prefix: &'static str,
+    name: &'static str,
+}
+
+impl Serialize for EventName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}{}", self.prefix, self.name))
+    }
 }
 
 /// The flow as of an alert, or at its end.
@@ -308,7 +322,10 @@ struct PacketInfo {
 #[derive(Clone, Copy)]
 struct Ends {
     addrs: Option<(Address, Address)>,
+    /// Ports of a protocol that has ports.
     ports: Option<(u16, u16)>,
+    /// What stands in the tuple for ports, whatever it means.
+    tuple_ports: Option<(u16, u16)>,
 }
 
 impl Ends {
@@ -316,6 +333,7 @@ impl Ends {
         Ends {
             addrs: self.addrs.map(|(src, dst)| (dst, src)),
             ports: self.ports.map(|(src, dst)| (dst, src)),
+            tuple_ports: self.tuple_ports.map(|(src, dst)| (dst, src)),
         }
     }
 }
@@ -328,6 +346,7 @@ pub fn record<'a>(
 ) -> Record<'a> {
     let ends = ends(event);
     let icmp = icmp_type_and_code(event);
+    let (icmp_request, icmp_answer) = icmp_types_of_flow(event, ends);
     let known_flow = event.flow.is_some();
     let mut record = Record {
         timestamp: Some(Text(Timestamp(event.time_ns))),
@@ -342,7 +361,8 @@ pub fn record<'a>(
         dest_port: ends.ports.map(|(_, dst)| dst),
         proto: proto(event),
         ip_v: ip_version(event),
-        icmp_type: icmp.map(|(kind, _)| kind),
+        icmp_type: icmp.map(|(kind, _)| kind).or(icmp_request),
+        response_icmp_type: icmp_answer,
         icmp_code: icmp.map(|(_, code)| code),
         pcap_filename: options.pcap_filename.as_deref().map(Capped),
         sluice: Sluice {
@@ -587,15 +607,14 @@ fn flow(event: &Event, client_first: Option<Ends>, end: Option<FlowEnd>) -> Flow
 /// as its number.
 fn anomaly(event: &Event, names: &Names) -> Anomaly {
     let name = (names.anomaly)(event.anomaly);
-    let kind = match name.split_once('.') {
-        _ if name.is_empty() => "unknown",
-        Some(("stream", _)) => "stream",
-        Some(("applayer" | "app-layer", _)) => "applayer",
-        _ => "decode",
+    let (kind, prefix) = match name.split_once('.') {
+        _ if name.is_empty() => ("unknown", ""),
+        Some(("stream", _)) => ("stream", ""),
+        _ => ("decode", "decoder."),
     };
     Anomaly {
         kind,
-        event: (!name.is_empty()).then_some(name),
+        event: (!name.is_empty()).then_some(EventName { prefix, name }),
         code: name.is_empty().then_some(event.anomaly),
     }
 }
@@ -662,6 +681,20 @@ fn icmp_type_and_code(event: &Event) -> Option<(u8, u8)> {
     }
 }
 
+/// Types of a flow's request and answer: decode/tuple.rs keeps them in place of ports.
+fn icmp_types_of_flow(event: &Event, ends: Ends) -> (Option<u8>, Option<u8>) {
+    let icmp = matches!(event.protocol, protocol::ICMP | protocol::ICMPV6);
+    if event.kind != EventKind::Flow || !icmp {
+        return (None, None);
+    }
+    let [_, answered] = event.values.packets;
+    let kind = |port: u16| u8::try_from(port).ok();
+    let Some((request, answer)) = ends.tuple_ports else {
+        return (None, None);
+    };
+    (kind(request), kind(answer).filter(|_| answered > 0))
+}
+
 /// Source and destination. Addresses come from the packet's own header where it is at hand, since
 /// an ICMP error has the tuple of the packet it quotes and a fragment has none; else from the tuple.
 fn ends(event: &Event) -> Ends {
@@ -679,14 +712,17 @@ fn ends(event: &Event) -> Ends {
         event.protocol,
         protocol::TCP | protocol::UDP | protocol::SCTP
     );
-    let ports = if with_tuple {
-        Some((tuple.a_port, tuple.b_port)).map(|(a, b)| if reversed { (b, a) } else { (a, b) })
+    let tuple_ports = with_tuple.then_some(if reversed {
+        (tuple.b_port, tuple.a_port)
     } else {
-        transport(event).and_then(|l4| Some((word(l4, 0)?, word(l4, 2)?)))
-    };
+        (tuple.a_port, tuple.b_port)
+    });
+    let of_header = || transport(event).and_then(|l4| Some((word(l4, 0)?, word(l4, 2)?)));
+    let ports = tuple_ports.or_else(of_header);
     let ends = Ends {
         addrs,
         ports: ports.filter(|_| has_ports && addrs.is_some()),
+        tuple_ports,
     };
     // The end of a flow is told from the client's side.
     if event.kind == EventKind::Flow && event.direction == Direction::ToClient {
