@@ -21,6 +21,7 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::event::{Event, EventKind, EventQueue};
 
+mod headers;
 mod names;
 mod record;
 mod sink;
