@@ -21,6 +21,7 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::event::{Event, EventKind, EventQueue};
 
+mod headers;
 mod names;
 mod record;
 mod sink;
@@ -255,7 +256,8 @@ impl Log {
         if check {
             self.rotation_checked = now;
         }
-        if !asked && !(check && self.options.target.moved(self.sink.file())) {
+        let moved = || self.options.target.moved(self.sink.file());
+        if !(asked || check && moved()) {
             return;
         }
         self.flush();

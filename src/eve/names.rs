@@ -3,16 +3,20 @@
 //! Suricata's vocabulary stands here as facts of its output format; our own exact words go into the
 //! `sluice` object of the same event.
 
+use crate::decode::{Anomaly, LinkType};
 use crate::packet::Kind;
 use crate::reason::Reason;
+
+/// Bytes that begin with an IP header.
+pub const DLT_RAW: u16 = 12;
 
 /// Words that rooms above give to numbers which only they know.
 #[derive(Clone, Copy)]
 pub struct Names {
-    /// Name of an anomaly code (`decoder.ipv4.trunc_pkt`, `stream.pkt_invalid_ack`); empty where
-    /// the code has none.
+    /// Name of an anomaly code as rules write it (`ipv4.trunc_pkt`, `stream.pkt_invalid_ack`);
+    /// empty where the code has none.
     pub anomaly: fn(u8) -> &'static str,
-    /// Link type number of tcpdump.org for a `decode::LinkType`.
+    /// Link type number for a `decode::LinkType`.
     pub link: fn(u8) -> u16,
     /// Name of `FlowValues::tcp_state`; empty where there is none.
     pub tcp_state: fn(u8) -> &'static str,
@@ -23,11 +27,24 @@ pub struct Names {
 impl Default for Names {
     fn default() -> Self {
         Names {
-            anomaly: |_| "",
-            link: |_| 1,
+            anomaly,
+            link,
             tcp_state,
             end_reason,
         }
+    }
+}
+
+/// Names of anomaly codes.
+pub fn anomaly(code: u8) -> &'static str {
+    Anomaly::from_code(code).map_or("", Anomaly::name)
+}
+
+/// Link types as EVE numbers them: tcpdump.org's, but raw IP as the DLT_RAW of Linux.
+pub fn link(link: u8) -> u16 {
+    match LinkType::from_u8(link) {
+        LinkType::Raw => DLT_RAW,
+        other => u16::try_from(other.to_pcap()).unwrap_or(u16::MAX),
     }
 }
 
@@ -50,9 +67,9 @@ pub fn tcp_state(number: u8) -> &'static str {
     STATES.get(usize::from(number)).copied().unwrap_or("")
 }
 
-/// Ends of flows, in the order of their counters.
+/// Ends of flows, as `flow::EndReason` numbers them.
 pub fn end_reason(number: u8) -> &'static str {
-    const REASONS: [&str; 4] = ["timeout", "closed", "evicted", "shutdown"];
+    const REASONS: [&str; 5] = ["unknown", "timeout", "closed", "evicted", "shutdown"];
     REASONS
         .get(usize::from(number))
         .copied()

@@ -1,12 +1,12 @@
 //! One event as one EVE line: which fields stand in it, and where their values come from.
 //!
 //! Field names and meanings are those of Suricata 8 (user guide, "EVE JSON format"); what is ours
-//! alone stands in the `sluice` object. Header fields are read from the copied packet bytes with
-//! checked access: bytes that are missing leave their fields out. Nothing here allocates.
+//! alone stands in the `sluice` object. headers.rs reads the packet. Nothing here allocates.
 
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
+use super::headers::{self, Drop, Ends, protocol};
 use super::names::{self, Names};
 use super::text::{Address, Base64, Capped, Hex, Printable, Text, Timestamp};
 use super::{AlertInfo, Options};
@@ -17,15 +17,6 @@ use crate::packet::{Direction, FlowHandle, Kind, flag};
 const METADATA_MAX: usize = 64;
 /// Bits of a flow id: readers keep JSON numbers in doubles, so Suricata too uses 51.
 const FLOW_ID_BITS: u32 = 51;
-
-/// IP protocol numbers that EVE treats apart.
-mod protocol {
-    pub const ICMP: u8 = 1;
-    pub const TCP: u8 = 6;
-    pub const UDP: u8 = 17;
-    pub const ICMPV6: u8 = 58;
-    pub const SCTP: u8 = 132;
-}
 
 /// An EVE record. Field order is Suricata's.
 #[derive(Serialize, Default)]
@@ -56,6 +47,8 @@ pub struct Record<'a> {
     icmp_type: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     icmp_code: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_icmp_type: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pkt_src: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,58 +177,26 @@ impl Serialize for ValuesOf<'_> {
     }
 }
 
-/// Header fields of a dropped packet.
-#[derive(Serialize, Default)]
-struct Drop {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    len: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tos: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ttl: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ipid: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tc: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hoplimit: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    flowlbl: Option<u32>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    tcp: Option<DropTcp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    udplen: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    icmp_id: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    icmp_seq: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct DropTcp {
-    tcpseq: u32,
-    tcpack: u32,
-    tcpwin: u16,
-    syn: bool,
-    ack: bool,
-    psh: bool,
-    rst: bool,
-    urg: bool,
-    fin: bool,
-    tcpres: u8,
-    tcpurgp: u16,
-}
-
 #[derive(Serialize)]
 struct Anomaly {
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<&'static str>,
+    event: Option<EventName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u8>,
+}
+
+/// An anomaly's name; logs, unlike rules, put `decoder.` before those of decode.
+struct EventName {
+    prefix: &'static str,
+    name: &'static str,
+}
+
+impl Serialize for EventName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}{}", self.prefix, self.name))
+    }
 }
 
 /// The flow as of an alert, or at its end.
@@ -304,30 +265,15 @@ struct PacketInfo {
     linktype_name: &'static str,
 }
 
-/// Both ends of an event's packet or flow, source first.
-#[derive(Clone, Copy)]
-struct Ends {
-    addrs: Option<(Address, Address)>,
-    ports: Option<(u16, u16)>,
-}
-
-impl Ends {
-    fn swapped(self) -> Ends {
-        Ends {
-            addrs: self.addrs.map(|(src, dst)| (dst, src)),
-            ports: self.ports.map(|(src, dst)| (dst, src)),
-        }
-    }
-}
-
 /// The record of an event, and the signature that it names, if it names one.
 pub fn record<'a>(
     event: &'a Event,
     info: Option<AlertInfo<'a>>,
     options: &'a Options,
 ) -> Record<'a> {
-    let ends = ends(event);
-    let icmp = icmp_type_and_code(event);
+    let ends = headers::ends(event);
+    let icmp = headers::icmp_type_and_code(event);
+    let (icmp_request, icmp_answer) = headers::icmp_types_of_flow(event, ends);
     let known_flow = event.flow.is_some();
     let mut record = Record {
         timestamp: Some(Text(Timestamp(event.time_ns))),
@@ -341,8 +287,9 @@ pub fn record<'a>(
         dest_ip: ends.addrs.map(|(_, dst)| Text(dst)),
         dest_port: ends.ports.map(|(_, dst)| dst),
         proto: proto(event),
-        ip_v: ip_version(event),
-        icmp_type: icmp.map(|(kind, _)| kind),
+        ip_v: headers::ip_version(event),
+        icmp_type: icmp.map(|(kind, _)| kind).or(icmp_request),
+        response_icmp_type: icmp_answer,
         icmp_code: icmp.map(|(_, code)| code),
         pcap_filename: options.pcap_filename.as_deref().map(Capped),
         sluice: Sluice {
@@ -471,57 +418,10 @@ fn drop_parts<'a>(
     if info.is_some() {
         record.alert = Some(alert(event, info, ends, false));
     }
-    let mut drop = drop_headers(event).unwrap_or_default();
+    let mut drop = headers::drop_headers(event).unwrap_or_default();
     drop.reason = event.reason.map(names::drop_reason);
     record.drop = Some(drop);
     record.sluice.reason = event.reason.map(|reason| reason.name());
-}
-
-fn drop_headers(event: &Event) -> Option<Drop> {
-    let ip = event.packet.get(usize::from(event.l3)..)?;
-    let mut drop = Drop::default();
-    if event.flags & flag::IPV4 != 0 {
-        drop.len = word(ip, 2);
-        drop.tos = ip.get(1).copied();
-        drop.ttl = ip.get(8).copied();
-        drop.ipid = word(ip, 4);
-    } else if event.flags & flag::IPV6 != 0 {
-        let first = long(ip, 0)?;
-        drop.len = word(ip, 4);
-        drop.tc = Some((first >> 20) as u8);
-        drop.hoplimit = ip.get(7).copied();
-        drop.flowlbl = Some(first & 0xf_ffff);
-    }
-    if let Some(l4) = transport(event) {
-        match event.protocol {
-            protocol::TCP => drop.tcp = drop_tcp(l4),
-            protocol::UDP => drop.udplen = word(l4, 4),
-            protocol::ICMP | protocol::ICMPV6 => {
-                drop.icmp_id = word(l4, 4);
-                drop.icmp_seq = word(l4, 6);
-            }
-            _ => {}
-        }
-    }
-    Some(drop)
-}
-
-fn drop_tcp(l4: &[u8]) -> Option<DropTcp> {
-    let flags = *l4.get(13)?;
-    let has = |bit: u8| flags >> bit & 1 != 0;
-    Some(DropTcp {
-        tcpseq: long(l4, 4)?,
-        tcpack: long(l4, 8)?,
-        tcpwin: word(l4, 14)?,
-        syn: has(1),
-        ack: has(4),
-        psh: has(3),
-        rst: has(2),
-        urg: has(5),
-        fin: has(0),
-        tcpres: l4.get(12)? & 0x0f,
-        tcpurgp: word(l4, 18)?,
-    })
 }
 
 fn flow_parts(record: &mut Record<'_>, event: &Event, names: &Names) {
@@ -587,15 +487,14 @@ fn flow(event: &Event, client_first: Option<Ends>, end: Option<FlowEnd>) -> Flow
 /// as its number.
 fn anomaly(event: &Event, names: &Names) -> Anomaly {
     let name = (names.anomaly)(event.anomaly);
-    let kind = match name.split_once('.') {
-        _ if name.is_empty() => "unknown",
-        Some(("stream", _)) => "stream",
-        Some(("applayer" | "app-layer", _)) => "applayer",
-        _ => "decode",
+    let (kind, prefix) = match name.split_once('.') {
+        _ if name.is_empty() => ("unknown", ""),
+        Some(("stream", _)) => ("stream", ""),
+        _ => ("decode", "decoder."),
     };
     Anomaly {
         kind,
-        event: (!name.is_empty()).then_some(name),
+        event: (!name.is_empty()).then_some(EventName { prefix, name }),
         code: name.is_empty().then_some(event.anomaly),
     }
 }
@@ -619,97 +518,15 @@ fn vlans(event: &Event) -> &[u16] {
         .unwrap_or(&event.vlans)
 }
 
-fn ip_version(event: &Event) -> Option<u8> {
-    if event.flags & flag::IPV4 != 0 {
-        Some(4)
-    } else if event.flags & flag::IPV6 != 0 {
-        Some(6)
-    } else {
-        None
-    }
-}
-
 fn proto(event: &Event) -> Option<Protocol> {
     if event.flags & flag::ARP != 0 {
         return Some(Protocol::Name("ARP"));
     }
-    ip_version(event)?;
+    headers::ip_version(event)?;
     Some(match names::protocol(event.protocol) {
         Some(name) => Protocol::Name(name),
         None => Protocol::Number(event.protocol),
     })
-}
-
-/// Whether `packet` holds the headers of what the event is about.
-fn has_headers(event: &Event) -> bool {
-    !matches!(event.view, Kind::Stream | Kind::FlowEnd) && !event.packet.is_empty()
-}
-
-fn transport(event: &Event) -> Option<&[u8]> {
-    if event.flags & flag::TRANSPORT == 0 || !has_headers(event) {
-        return None;
-    }
-    event.packet.get(usize::from(event.l4)..)
-}
-
-fn icmp_type_and_code(event: &Event) -> Option<(u8, u8)> {
-    if !matches!(event.protocol, protocol::ICMP | protocol::ICMPV6) {
-        return None;
-    }
-    match transport(event)? {
-        [kind, code, ..] => Some((*kind, *code)),
-        _ => None,
-    }
-}
-
-/// Source and destination. Addresses come from the packet's own header where it is at hand, since
-/// an ICMP error has the tuple of the packet it quotes and a fragment has none; else from the tuple.
-fn ends(event: &Event) -> Ends {
-    let v4 = event.flags & flag::IPV4 != 0;
-    let with_tuple = event.flags & flag::NO_FLOW == 0;
-    let reversed = event.flags & flag::REVERSED != 0;
-    let tuple = &event.tuple;
-    let of_tuple = || {
-        let a = Address::of(&tuple.a_addr, v4);
-        let b = Address::of(&tuple.b_addr, v4);
-        with_tuple.then_some(if reversed { (b, a) } else { (a, b) })
-    };
-    let addrs = ip_version(event).and_then(|_| header_addresses(event, v4).or_else(of_tuple));
-    let has_ports = matches!(
-        event.protocol,
-        protocol::TCP | protocol::UDP | protocol::SCTP
-    );
-    let ports = if with_tuple {
-        Some((tuple.a_port, tuple.b_port)).map(|(a, b)| if reversed { (b, a) } else { (a, b) })
-    } else {
-        transport(event).and_then(|l4| Some((word(l4, 0)?, word(l4, 2)?)))
-    };
-    let ends = Ends {
-        addrs,
-        ports: ports.filter(|_| has_ports && addrs.is_some()),
-    };
-    // The end of a flow is told from the client's side.
-    if event.kind == EventKind::Flow && event.direction == Direction::ToClient {
-        ends.swapped()
-    } else {
-        ends
-    }
-}
-
-fn header_addresses(event: &Event, v4: bool) -> Option<(Address, Address)> {
-    if !has_headers(event) {
-        return None;
-    }
-    let ip = event.packet.get(usize::from(event.l3)..)?;
-    if v4 {
-        let src = ip.get(12..16)?.try_into().ok()?;
-        let dst = ip.get(16..20)?.try_into().ok()?;
-        Some((Address::V4(src), Address::V4(dst)))
-    } else {
-        let src = ip.get(8..24)?.try_into().ok()?;
-        let dst = ip.get(24..40)?.try_into().ok()?;
-        Some((Address::V6(src), Address::V6(dst)))
-    }
 }
 
 /// A number for a flow: the same for all of its events, another for the next flow in its slot and
@@ -721,14 +538,4 @@ pub fn flow_id(flow: FlowHandle, start_ns: u64) -> u64 {
     z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     ((z ^ z >> 31) & ((1 << FLOW_ID_BITS) - 1)).max(1)
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u16> {
-    let two = bytes.get(at..at.checked_add(2)?)?.try_into().ok()?;
-    Some(u16::from_be_bytes(two))
-}
-
-fn long(bytes: &[u8], at: usize) -> Option<u32> {
-    let four = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
-    Some(u32::from_be_bytes(four))
 }

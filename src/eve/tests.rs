@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::decode::LinkType;
 use crate::event::{AlertAction, Emit};
 use crate::packet::{Direction, FlowHandle, FlowValues, Kind, flag};
 use crate::reason::Reason;
@@ -88,6 +89,7 @@ fn event(kind: EventKind) -> Event {
         signature: u32::MAX,
         l3: 18,
         l4: 38,
+        link: LinkType::Ethernet as u8,
         packet: frame,
         values: FlowValues {
             packets: [4, 3],
@@ -204,7 +206,7 @@ fn a_flow_is_this_line() {
     event.view = Kind::FlowEnd;
     (event.order, event.alerted) = (0, true);
     event.packet.clear();
-    event.values.end_reason = 1;
+    event.values.end_reason = 2;
     let want = format!(
         concat!(
             r#"{{"timestamp":"2026-11-25T16:51:52.123456+0000","flow_id":{id},"in_iface":"eth1","#,
@@ -232,12 +234,10 @@ fn an_anomaly_is_this_line() {
     let mut options = options();
     options.interfaces.clear();
     options.pcap_filename = Some("a.pcap".to_string());
-    options.names.anomaly = |code| {
-        if code == 0 {
-            "stream.pkt_invalid_ack"
-        } else {
-            ""
-        }
+    options.names.anomaly = |code| match code {
+        0 => "stream.pkt_invalid_ack",
+        1 => "ipv4.trunc_pkt",
+        _ => "",
     };
     let head = concat!(
         r#"{"timestamp":"2026-11-25T16:51:52.123456+0000","pcap_cnt":12,"event_type":"anomaly","#,
@@ -247,6 +247,9 @@ fn an_anomaly_is_this_line() {
     let tail = "\"pcap_filename\":\"a.pcap\",\"sluice\":{\"lane\":2}}\n";
     let named = r#""anomaly":{"type":"stream","event":"stream.pkt_invalid_ack"},"#;
     assert_eq!(text_of(&event, &options), format!("{head}{named}{tail}"));
+    event.anomaly = 1;
+    let decode = r#""anomaly":{"type":"decode","event":"decoder.ipv4.trunc_pkt"},"#;
+    assert_eq!(text_of(&event, &options), format!("{head}{decode}{tail}"));
     event.anomaly = 200;
     let coded = r#""anomaly":{"type":"unknown","code":200},"#;
     assert_eq!(text_of(&event, &options), format!("{head}{coded}{tail}"));
@@ -297,6 +300,42 @@ fn ipv6_and_icmp_are_read_from_the_packet() {
 }
 
 #[test]
+fn an_icmp_flow_has_the_types_of_request_and_answer() {
+    let mut event = event(EventKind::Flow);
+    (event.protocol, event.view) = (1, Kind::FlowEnd);
+    (event.tuple.a_port, event.tuple.b_port) = (8, 0);
+    event.packet.clear();
+    let value: Value = serde_json::from_str(&text_of(&event, &options())).unwrap();
+    assert_eq!(
+        (&value["icmp_type"], &value["response_icmp_type"]),
+        (&8.into(), &0.into())
+    );
+    assert!(value.get("src_port").is_none() && value.get("tcp").is_none());
+}
+
+#[test]
+fn every_anomaly_has_a_name_with_its_kind_before_it() {
+    for anomaly in crate::decode::Anomaly::ALL {
+        let mut event = event(EventKind::Anomaly);
+        event.anomaly = anomaly.code();
+        let value: Value = serde_json::from_str(&text_of(&event, &options())).unwrap();
+        let name = value["anomaly"]["event"].as_str().unwrap();
+        let kind = value["anomaly"]["type"].as_str().unwrap();
+        let expected = if anomaly.is_stream() {
+            "stream"
+        } else {
+            "decode"
+        };
+        assert_eq!(kind, expected);
+        assert!(name.starts_with(if kind == "stream" {
+            "stream."
+        } else {
+            "decoder."
+        }));
+    }
+}
+
+#[test]
 fn a_notional_drop_is_allowed_and_says_so() {
     let mut event = alert();
     event.would_drop = true;
@@ -333,6 +372,7 @@ const KNOWN: &[&str] = &[
     "ip_v",
     "icmp_type",
     "icmp_code",
+    "response_icmp_type",
     "pkt_src",
     "direction",
     "payload",
@@ -435,6 +475,9 @@ fn every_field_is_one_of_suricata_s_or_stands_under_sluice() {
                     let mut event = alert();
                     (event.kind, event.protocol, event.signature) = (kind, protocol, signature);
                     event.flags = flags | flag::TRANSPORT;
+                    if matches!(protocol, 1 | 58) {
+                        (event.tuple.a_port, event.tuple.b_port) = (8, 0);
+                    }
                     event.reason = Some(Reason::Rule);
                     event.values.tcp_flags = [0xff, 0];
                     event.anomaly = 1;
@@ -451,7 +494,7 @@ fn every_field_is_one_of_suricata_s_or_stands_under_sluice() {
         .collect();
     assert!(strange.is_empty(), "not Suricata's: {strange:?}");
     // And the other way: what we claim to know does occur, so the list cannot rot.
-    options.names.anomaly = |_| "decoder.ipv4.trunc_pkt";
+    options.names.anomaly = |_| "";
     let value = serde_json::from_str(&text_of(&event(EventKind::Anomaly), &options)).unwrap();
     names_in(&value, "", &mut names);
     let missing: Vec<_> = KNOWN

@@ -9,6 +9,7 @@
 
 use super::Cap;
 use crate::counters::Counter;
+use crate::decode::checksum::{finish, ones_complement};
 use crate::event::{BUILT_MAX, Built, Emit};
 use crate::packet::{Context, Kind, RejectTo, flag};
 
@@ -323,8 +324,8 @@ fn quote_turned(packet: &Packet, out: &mut Out) -> Option<()> {
         out.put(&[0x45, 0, 0, 28, 0, 0, 0x40, 0, HOPS, protocol::UDP, 0, 0])?;
         out.put(packet.dst)?;
         out.put(packet.src)?;
-        let check = finish(sum(out.bytes.get(start..out.at)?, 0));
-        out.set(start + 10, &check)?;
+        let check = finish(ones_complement(0, out.bytes.get(start..out.at)?));
+        out.set(start + 10, &check.to_be_bytes())?;
     }
     out.put(&[d0, d1, s0, s1, 0, 8, 0, 0])
 }
@@ -406,16 +407,17 @@ impl<'a> Out<'a> {
         } else {
             let total = u16::try_from(end - ip).ok()?;
             self.set(ip + 2, &total.to_be_bytes())?;
-            let header = finish(sum(self.bytes.get(ip..transport)?, 0));
-            self.set(ip + 10, &header)?;
+            let header = finish(ones_complement(0, self.bytes.get(ip..transport)?));
+            self.set(ip + 10, &header.to_be_bytes())?;
         }
         let protocol = *self.bytes.get(ip + if packet.v6 { 6 } else { 9 })?;
         let mut total = 0;
         if protocol != protocol::ICMP {
-            total = sum(packet.src, sum(packet.dst, 0)) + u32::from(length) + u32::from(protocol);
+            let words = u32::from(length) + u32::from(protocol);
+            total = ones_complement(ones_complement(words, packet.src), packet.dst);
         }
-        let value = finish(sum(self.bytes.get(transport..end)?, total));
-        self.set(transport + check, &value)?;
+        let value = finish(ones_complement(total, self.bytes.get(transport..end)?));
+        self.set(transport + check, &value.to_be_bytes())?;
         let padded = if packet.link.is_empty() {
             end
         } else {
@@ -429,25 +431,6 @@ impl<'a> Out<'a> {
 
 fn read<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at.checked_add(N)?)?.try_into().ok()
-}
-
-/// Adds 16-bit big-endian words (RFC 1071). At most 1,514 bytes, so a u32 cannot overflow.
-fn sum(bytes: &[u8], start: u32) -> u32 {
-    let (words, rest) = bytes.as_chunks::<2>();
-    let total = words.iter().fold(start, |total, word| {
-        total + u32::from(u16::from_be_bytes(*word))
-    });
-    match rest {
-        [last] => total + (u32::from(*last) << 8),
-        _ => total,
-    }
-}
-
-/// Folds carries and complements.
-fn finish(total: u32) -> [u8; 2] {
-    let once = (total & 0xffff) + (total >> 16);
-    let twice = (once & 0xffff) + (once >> 16);
-    (!(twice as u16)).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -685,7 +668,7 @@ mod tests {
             assert_eq!((&ip[12..16], &ip[16..20]), (&DST4[..], &SRC4[..]));
             let icmp = &ip[20..total];
             assert_eq!((icmp[0], icmp[1]), (3, 13));
-            assert_eq!(sum(icmp, 0) % 0xffff, 0);
+            assert_eq!(finish(ones_complement(0, icmp)), 0);
             assert_eq!(icmp[8..], frame[14..14 + quoted]);
             assert_eq!(rig.emit.counters.get(Counter::RejectIcmp), 1);
         }
@@ -718,7 +701,7 @@ mod tests {
             quote[20..24],
             [0, 53, 5353u16.to_be_bytes()[0], 5353u16.to_be_bytes()[1]]
         );
-        assert_eq!(sum(&quote[..20], 0) % 0xffff, 0);
+        assert_eq!(finish(ones_complement(0, &quote[..20])), 0);
     }
 
     /// The packet is rejected, counted, and nobody is told.
