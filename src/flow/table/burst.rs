@@ -8,7 +8,9 @@ use super::line::GROUP_SLOTS;
 use super::probe::{self, Instructions, Probe, Scalar};
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use super::probe::{Avx2, Avx512};
-use super::{Admit, Answer, Class, FlowSide, FullReason, Request, TableMode, evict, key_words};
+use super::{
+    Admit, Answer, Class, FlowSide, FullReason, KeyWords, Request, TableMode, evict, key_words,
+};
 use crate::time::Tick;
 
 /// A burst function for one set of instructions and one mode.
@@ -101,11 +103,8 @@ unsafe fn burst<P: Probe, const SHARED: bool>(
         };
         let pending = &chunks[oldest % DEPTH];
         let answers = &mut answers[oldest * CHUNK..];
-        for ((request, pending), answer) in chunk.iter().zip(pending).zip(answers) {
-            let fresh = SHARED || side.counters.closed == closed_before;
-            // SAFETY: passed on to the caller.
-            *answer = unsafe { answer_one::<P, SHARED>(side, request, *pending, fresh, now) };
-        }
+        // SAFETY: passed on to the caller.
+        unsafe { answer_chunk::<P, SHARED>(side, chunk, pending, closed_before, now, answers) };
     }
 }
 
@@ -155,34 +154,54 @@ unsafe fn probe_chunk<P: Probe>(
     }
 }
 
-/// Step three: compare keys and answer.
+/// Step three: compare keys and answer. Each answer is written where it goes, field by field: built
+/// on the stack and copied, it would wait for its own stores.
 ///
 /// # Safety
 /// The processor has the instructions of `P`.
 #[inline(always)]
-unsafe fn answer_one<P: Probe, const SHARED: bool>(
+unsafe fn answer_chunk<P: Probe, const SHARED: bool>(
     side: &mut FlowSide,
-    request: &Request<'_>,
-    pending: Pending,
-    fresh: bool,
+    chunk: &[Request<'_>],
+    pending: &[Pending; CHUNK],
+    closed_before: u64,
     now: Tick,
-) -> Answer {
-    let key = key_words(request.tuple);
-    let home = side.core.path(pending.hash).home;
-    if fresh && let Some(handle) = side.core.matching_in::<SHARED>(home, pending.hits, &key) {
-        return Answer::Found(handle);
+    answers: &mut [Answer],
+) {
+    for ((request, pending), answer) in chunk.iter().zip(pending).zip(answers) {
+        let key = key_words(request.tuple);
+        let home = side.core.path(pending.hash).home;
+        let fresh = SHARED || side.counters.closed == closed_before;
+        if fresh && let Some(handle) = side.core.matching_in::<SHARED>(home, pending.hits, &key) {
+            *answer = Answer::Found(handle);
+            continue;
+        }
+        // SAFETY: passed on to the caller.
+        unsafe { answer_late::<P, SHARED>(side, request.admit, &key, pending.hash, now, answer) };
     }
-    // The tags may have changed since step two: an earlier packet of this burst may have created
-    // the very flow. The line is in L1 now.
+}
+
+/// A packet whose flow did not stand where step two expected it. The tags may have changed since:
+/// an earlier packet of this burst may have created the very flow. The line is in L1 now.
+///
+/// # Safety
+/// The processor has the instructions of `P`.
+#[inline(never)]
+unsafe fn answer_late<P: Probe, const SHARED: bool>(
+    side: &mut FlowSide,
+    admit: Admit,
+    key: &KeyWords,
+    hash: u64,
+    now: Tick,
+    answer: &mut Answer,
+) {
     // SAFETY: passed on to the caller.
-    if let Some(handle) = unsafe { side.core.find::<P, SHARED>(&key, pending.hash) } {
-        return Answer::Found(handle);
-    }
-    let Admit::As(class) = request.admit else {
-        return Answer::Missing;
+    *answer = match (unsafe { side.core.find::<P, SHARED>(key, hash) }, admit) {
+        (Some(handle), _) => Answer::Found(handle),
+        (None, Admit::Never) => Answer::Missing,
+        // SAFETY: passed on to the caller.
+        (None, Admit::As(class)) => unsafe { create::<P, SHARED>(side, key, hash, class, now) },
     };
-    // SAFETY: passed on to the caller.
-    unsafe { create::<P, SHARED>(side, &key, pending.hash, class, now) }
 }
 
 /// A miss that may create: make room by policy, then insert.
@@ -192,7 +211,7 @@ unsafe fn answer_one<P: Probe, const SHARED: bool>(
 #[inline(never)]
 unsafe fn create<P: Probe, const SHARED: bool>(
     side: &mut FlowSide,
-    key: &super::KeyWords,
+    key: &KeyWords,
     hash: u64,
     class: Class,
     now: Tick,
