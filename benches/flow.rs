@@ -190,8 +190,8 @@ impl Bench {
 /// First ratio: against what the memory gives.
 fn against_memory(bench: &mut Bench) {
     let size = (bench.flows as usize * 128).next_multiple_of(2 << 20);
-    let gather = Gather::new(size, PageWish::Best);
     let mut side = bench.filled(TableMode::Owner);
+    let gather = Gather::new(size, PageWish::Best);
     let mut random = Random(1);
     let mut lines = 0_u64;
     for _ in 0..100_000 {

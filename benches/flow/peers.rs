@@ -77,12 +77,10 @@ impl Ours<'_> {
             for (request, tuple) in requests.iter_mut().zip(chunk) {
                 request.tuple = tuple;
             }
-            let mut answers = [Answer::Missing; BURST];
             self.0
-                .burst(&requests[..chunk.len()], Tick(2), &mut answers);
-            for (index, answer) in answers[..chunk.len()].iter().enumerate() {
-                each(index, self.0, *answer);
-            }
+                .burst_each(&requests[..chunk.len()], Tick(2), |side, index, answer| {
+                    each(index, side, answer);
+                });
         }
     }
 }

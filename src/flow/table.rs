@@ -27,7 +27,6 @@ pub use self::hash::{FlowHash, KeyWords, SECRET_COUNT, key_words, tuple_of};
 pub use self::line::{DetectionLine, FlowLine, FlowState, GROUP_SLOTS};
 pub use self::probe::Instructions;
 
-use self::burst::BurstFn;
 use self::core::Core;
 use crate::memory::{MemoryError, PageKind, PageWish};
 use crate::packet::{FlowHandle, Tuple};
@@ -317,7 +316,6 @@ pub struct FlowSide {
     mode: TableMode,
     policy: TablePolicy,
     instructions: Instructions,
-    burst: BurstFn,
     /// This side's line of `Core::populations`.
     side: usize,
     /// Groups this side sweeps: first, end, next.
@@ -338,7 +336,6 @@ impl FlowSide {
             mode: config.mode,
             policy: config.policy,
             instructions,
-            burst: burst::choose(instructions, config.mode),
             side,
             sweep: (first.min(end), end, first.min(end)),
             counters: TableCounters::default(),
@@ -346,13 +343,32 @@ impl FlowSide {
         }
     }
 
-    /// Answers a burst: hashes, prefetches and probes it together. Two requests with the same new
-    /// tuple give one flow (`Created`, then `Found`). As many answers are written as the shorter
-    /// slice has room for. Entries' first lines are in cache afterwards.
+    /// Answers a burst: hashes, prefetches and probes it together, and hands each answer to `each`
+    /// in order, while the lines of later packets are under way. Two requests with the same new
+    /// tuple give one flow (`Created`, then `Found`). `each` may refresh, promote and close.
+    #[inline(always)]
+    pub fn burst_each(
+        &mut self,
+        requests: &[Request<'_>],
+        now: Tick,
+        each: impl FnMut(&mut FlowSide, usize, Answer),
+    ) {
+        burst::run(self, requests, now, each);
+    }
+
+    /// As [`FlowSide::burst_each`], with the answers written to a slice (as many as the shorter of
+    /// the two). Entries' first lines are in cache afterwards.
     pub fn burst(&mut self, requests: &[Request<'_>], now: Tick, answers: &mut [Answer]) {
-        let burst = self.burst;
-        // SAFETY: `choose` took the function for instructions that `or_scalar` has found here.
-        unsafe { burst(self, requests, now, answers) }
+        let count = requests.len().min(answers.len());
+        self.burst_each(
+            requests.get(..count).unwrap_or_default(),
+            now,
+            |_, index, answer| {
+                if let Some(place) = answers.get_mut(index) {
+                    *place = answer;
+                }
+            },
+        );
     }
 
     /// One packet's question alone.

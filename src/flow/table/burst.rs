@@ -1,6 +1,6 @@
-//! A burst through the table, as a software pipeline: while chunk n is hashed and its tag lines are
-//! asked for, chunk n-1 compares tags and asks for entries, and chunk n-2 compares keys and answers.
-//! Twenty memory accesses are then in flight instead of one. What a miss does is here too: evict if
+//! A burst through the table, as a software pipeline: while one packet is hashed and its tag line is
+//! asked for, an earlier one compares tags and asks for its entry, and a still earlier one compares
+//! keys and answers. Twenty memory accesses are then in flight instead of one. What a miss does is here too: evict if
 //! the table is full, then insert.
 
 use super::core::{Core, Inserted};
@@ -8,39 +8,56 @@ use super::line::GROUP_SLOTS;
 use super::probe::{self, Instructions, Probe, Scalar};
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use super::probe::{Avx2, Avx512};
-use super::{Admit, Answer, Class, FlowSide, FullReason, Request, TableMode, evict, key_words};
+use super::{
+    Admit, Answer, Class, FlowSide, FullReason, KeyWords, Request, TableMode, evict, key_words,
+};
 use crate::time::Tick;
 
-/// A burst function for one set of instructions and one mode.
-pub type BurstFn = unsafe fn(&mut FlowSide, &[Request<'_>], Tick, &mut [Answer]);
+/// Packets between two steps of the pipeline: enough lines in flight to cover one memory access.
+const DISTANCE: usize = 12;
+/// Packets the pipeline remembers; more than two distances, a power of two.
+const WINDOW: usize = 32;
 
-/// Packets of one pipeline step.
-const CHUNK: usize = 16;
-/// Chunks in flight.
-const DEPTH: usize = 3;
+const _: () = assert!(WINDOW > 2 * DISTANCE && WINDOW.is_power_of_two());
 
 /// What the pipeline remembers of a packet between its steps.
 #[derive(Clone, Copy, Default)]
 struct Pending {
     hash: u64,
+    home: u32,
     hits: u32,
 }
 
-type Chunks = [[Pending; CHUNK]; DEPTH];
-
-/// Chooses the burst function: 1. AVX-512BW, 2. AVX2, 3. scalar.
-pub fn choose(instructions: Instructions, mode: TableMode) -> BurstFn {
-    match (instructions, mode) {
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        (Instructions::Avx512, TableMode::Owner) => burst_avx512::<false>,
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        (Instructions::Avx512, TableMode::Shared) => burst_avx512::<true>,
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        (Instructions::Avx2, TableMode::Owner) => burst_avx2::<false>,
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        (Instructions::Avx2, TableMode::Shared) => burst_avx2::<true>,
-        (_, TableMode::Owner) => burst::<Scalar, false>,
-        (_, TableMode::Shared) => burst::<Scalar, true>,
+/// Runs a burst with the best instructions: 1. AVX-512BW, 2. AVX2, 3. scalar.
+#[inline(always)]
+pub fn run(
+    side: &mut FlowSide,
+    requests: &[Request<'_>],
+    now: Tick,
+    each: impl FnMut(&mut FlowSide, usize, Answer),
+) {
+    // SAFETY: `FlowSide::new` took `instructions` by `or_scalar`, so the processor has them.
+    unsafe {
+        match (side.instructions, side.mode) {
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            (Instructions::Avx512, TableMode::Owner) => {
+                burst_avx512::<false>(side, requests, now, each);
+            }
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            (Instructions::Avx512, TableMode::Shared) => {
+                burst_avx512::<true>(side, requests, now, each);
+            }
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            (Instructions::Avx2, TableMode::Owner) => {
+                burst_avx2::<false>(side, requests, now, each);
+            }
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            (Instructions::Avx2, TableMode::Shared) => {
+                burst_avx2::<true>(side, requests, now, each);
+            }
+            (_, TableMode::Owner) => burst::<Scalar, false>(side, requests, now, each),
+            (_, TableMode::Shared) => burst::<Scalar, true>(side, requests, now, each),
+        }
     }
 }
 
@@ -50,10 +67,10 @@ unsafe fn burst_avx512<const SHARED: bool>(
     side: &mut FlowSide,
     requests: &[Request<'_>],
     now: Tick,
-    answers: &mut [Answer],
+    each: impl FnMut(&mut FlowSide, usize, Answer),
 ) {
-    // SAFETY: this function is taken only where `Instructions::detect` found these instructions.
-    unsafe { burst::<Avx512, SHARED>(side, requests, now, answers) }
+    // SAFETY: this function is taken only where these instructions are.
+    unsafe { burst::<Avx512, SHARED>(side, requests, now, each) }
 }
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -62,12 +79,14 @@ unsafe fn burst_avx2<const SHARED: bool>(
     side: &mut FlowSide,
     requests: &[Request<'_>],
     now: Tick,
-    answers: &mut [Answer],
+    each: impl FnMut(&mut FlowSide, usize, Answer),
 ) {
     // SAFETY: as above, for AVX2.
-    unsafe { burst::<Avx2, SHARED>(side, requests, now, answers) }
+    unsafe { burst::<Avx2, SHARED>(side, requests, now, each) }
 }
 
+/// The pipeline: packet n is hashed while n - DISTANCE is probed and n - 2 DISTANCE is answered.
+///
 /// # Safety
 /// The processor has the instructions of `P`.
 #[inline(always)]
@@ -75,54 +94,49 @@ unsafe fn burst<P: Probe, const SHARED: bool>(
     side: &mut FlowSide,
     requests: &[Request<'_>],
     now: Tick,
-    answers: &mut [Answer],
+    mut each: impl FnMut(&mut FlowSide, usize, Answer),
 ) {
-    let count = requests.len().min(answers.len());
-    let (requests, answers) = (&requests[..count], &mut answers[..count]);
-    let chunk_count = count.div_ceil(CHUNK);
-    let mut chunks: Chunks = [[Pending::default(); CHUNK]; DEPTH];
-    // Closes within this burst (by eviction) may outdate the hits that step two has noted.
+    let mut window = [Pending::default(); WINDOW];
+    // Closes within this burst (evictions, the caller's) may outdate the hits of step two.
     let closed_before = side.counters.closed;
-    for step in 0..chunk_count + 2 {
-        if let Some(chunk) = chunk_of(requests, step) {
-            hash_chunk(&side.core, chunk, &mut chunks[step % DEPTH]);
+    for step in 0..requests.len() + 2 * DISTANCE {
+        if let Some(request) = requests.get(step) {
+            window[step % WINDOW] = hash_one(&side.core, request);
         }
-        if let Some(previous) = step.checked_sub(1)
-            && let Some(chunk) = chunk_of(requests, previous)
-        {
+        let probed = step.wrapping_sub(DISTANCE);
+        if let Some(request) = requests.get(probed) {
             // SAFETY: passed on to the caller.
-            unsafe { probe_chunk::<P>(&side.core, chunk, &mut chunks[previous % DEPTH]) };
+            unsafe { probe_one::<P>(&side.core, request, &mut window[probed % WINDOW]) };
         }
-        let Some(oldest) = step.checked_sub(2) else {
-            continue;
-        };
-        let Some(chunk) = chunk_of(requests, oldest) else {
-            continue;
-        };
-        let pending = &chunks[oldest % DEPTH];
-        let answers = &mut answers[oldest * CHUNK..];
-        for ((request, pending), answer) in chunk.iter().zip(pending).zip(answers) {
+        let answered = step.wrapping_sub(2 * DISTANCE);
+        if let Some(request) = requests.get(answered) {
+            let pending = window[answered % WINDOW];
+            let key = key_words(request.tuple);
+            let home = u64::from(pending.home);
             let fresh = SHARED || side.counters.closed == closed_before;
+            if fresh && let Some(handle) = side.core.matching_in::<SHARED>(home, pending.hits, &key)
+            {
+                each(side, answered, Answer::Found(handle));
+                continue;
+            }
             // SAFETY: passed on to the caller.
-            *answer = unsafe { answer_one::<P, SHARED>(side, request, *pending, fresh, now) };
+            let answer =
+                unsafe { answer_late::<P, SHARED>(side, request.admit, &key, pending.hash, now) };
+            each(side, answered, answer);
         }
     }
 }
 
-#[inline(always)]
-fn chunk_of<'a, 'b>(requests: &'a [Request<'b>], index: usize) -> Option<&'a [Request<'b>]> {
-    let start = index * CHUNK;
-    requests
-        .get(start..(start + CHUNK).min(requests.len()))
-        .filter(|chunk| !chunk.is_empty())
-}
-
 /// Step one: hash, and ask for the tag line.
 #[inline(always)]
-fn hash_chunk(core: &Core, chunk: &[Request<'_>], pending: &mut [Pending; CHUNK]) {
-    for (request, pending) in chunk.iter().zip(pending) {
-        pending.hash = core.hash.hash(request.tuple);
-        probe::prefetch_read(core.group(core.path(pending.hash).home));
+fn hash_one(core: &Core, request: &Request<'_>) -> Pending {
+    let hash = core.hash.hash(request.tuple);
+    let home = core.path(hash).home;
+    probe::prefetch_read(core.group(home));
+    Pending {
+        hash,
+        home: home as u32,
+        hits: 0,
     }
 }
 
@@ -131,58 +145,42 @@ fn hash_chunk(core: &Core, chunk: &[Request<'_>], pending: &mut [Pending; CHUNK]
 /// # Safety
 /// The processor has the instructions of `P`.
 #[inline(always)]
-unsafe fn probe_chunk<P: Probe>(
-    core: &Core,
-    chunk: &[Request<'_>],
-    pending: &mut [Pending; CHUNK],
-) {
-    for (request, pending) in chunk.iter().zip(pending) {
-        let home = core.path(pending.hash).home;
-        let group = core.group(home);
-        // SAFETY: passed on to the caller.
-        unsafe {
-            let line = P::load(group);
-            pending.hits = probe::hits::<P>(line, Core::tag(pending.hash));
-            let mut wanted = pending.hits;
-            if wanted == 0 && request.admit != Admit::Never {
-                wanted = probe::empty::<P>(line);
-            }
-            if wanted != 0 {
-                let slot = home as u32 * GROUP_SLOTS + wanted.trailing_zeros();
-                probe::prefetch_write(&raw const core.entry(slot).flow);
-            }
+unsafe fn probe_one<P: Probe>(core: &Core, request: &Request<'_>, pending: &mut Pending) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let line = P::load(core.group(u64::from(pending.home)));
+        pending.hits = probe::hits::<P>(line, Core::tag(pending.hash));
+        let mut wanted = pending.hits;
+        if wanted == 0 && request.admit != Admit::Never {
+            wanted = probe::empty::<P>(line);
+        }
+        if wanted != 0 {
+            let slot = pending.home * GROUP_SLOTS + wanted.trailing_zeros();
+            probe::prefetch_write(&raw const core.entry(slot).flow);
         }
     }
 }
 
-/// Step three: compare keys and answer.
+/// A packet whose flow did not stand where step two expected it. The tags may have changed since:
+/// an earlier packet of this burst may have created the very flow. The line is in L1 now.
 ///
 /// # Safety
 /// The processor has the instructions of `P`.
-#[inline(always)]
-unsafe fn answer_one<P: Probe, const SHARED: bool>(
+#[inline(never)]
+unsafe fn answer_late<P: Probe, const SHARED: bool>(
     side: &mut FlowSide,
-    request: &Request<'_>,
-    pending: Pending,
-    fresh: bool,
+    admit: Admit,
+    key: &KeyWords,
+    hash: u64,
     now: Tick,
 ) -> Answer {
-    let key = key_words(request.tuple);
-    let home = side.core.path(pending.hash).home;
-    if fresh && let Some(handle) = side.core.matching_in::<SHARED>(home, pending.hits, &key) {
-        return Answer::Found(handle);
-    }
-    // The tags may have changed since step two: an earlier packet of this burst may have created
-    // the very flow. The line is in L1 now.
     // SAFETY: passed on to the caller.
-    if let Some(handle) = unsafe { side.core.find::<P, SHARED>(&key, pending.hash) } {
-        return Answer::Found(handle);
+    match (unsafe { side.core.find::<P, SHARED>(key, hash) }, admit) {
+        (Some(handle), _) => Answer::Found(handle),
+        (None, Admit::Never) => Answer::Missing,
+        // SAFETY: passed on to the caller.
+        (None, Admit::As(class)) => unsafe { create::<P, SHARED>(side, key, hash, class, now) },
     }
-    let Admit::As(class) = request.admit else {
-        return Answer::Missing;
-    };
-    // SAFETY: passed on to the caller.
-    unsafe { create::<P, SHARED>(side, &key, pending.hash, class, now) }
 }
 
 /// A miss that may create: make room by policy, then insert.
@@ -192,7 +190,7 @@ unsafe fn answer_one<P: Probe, const SHARED: bool>(
 #[inline(never)]
 unsafe fn create<P: Probe, const SHARED: bool>(
     side: &mut FlowSide,
-    key: &super::KeyWords,
+    key: &KeyWords,
     hash: u64,
     class: Class,
     now: Tick,
