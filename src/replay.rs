@@ -332,7 +332,7 @@ fn faults(workers: &mut [Worker]) -> (Vec<CaptureError>, Option<CaptureError>) {
             && let crate::lane::Input::Ports { receivers, .. } = &worker.input
         {
             for receiver in receivers {
-                if let Receiver::Capture(reader) = receiver {
+                if let Some(reader) = receiver.as_capture() {
                     read.extend(reader.errors().iter().cloned());
                 }
             }

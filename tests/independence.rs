@@ -4,7 +4,7 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use sluice::cli::rules::Loaded;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Fact, captures, facts, rules, shared, small};
@@ -12,7 +12,6 @@ use sluice::config::Mode;
 use sluice::layout::Layout;
 use sluice::port::capture::spread::Spread;
 use sluice::replay::Options;
-use sluice::rules::ruleset::RuleSet;
 
 /// Rules that reach for everything that could depend on order: streams, flow state, thresholds that
 /// cross flows, host bits, first-of-direction rules, reassembled datagrams.
@@ -73,7 +72,7 @@ fn same(expected: &[Fact], got: &[Fact], what: &str) {
 fn check(
     path: &Path,
     mode: Mode,
-    ruleset: &Arc<RuleSet>,
+    ruleset: &Loaded,
     ways: &[(Layout, usize, usize, Spread)],
 ) -> usize {
     let captures = [path.to_path_buf()];
@@ -97,8 +96,8 @@ fn check(
 /// Runs `check` over files on two threads; returns the facts seen.
 fn check_all(files: &[PathBuf], ways: &[(Layout, usize, usize, Spread)]) -> usize {
     let (next, seen) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let tap = rules(RULES, &small(Mode::Tap));
-    let inline = rules(RULES, &small(Mode::Inline));
+    let tap = rules(RULES);
+    let inline = rules(RULES);
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {

@@ -112,7 +112,7 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
         eprintln!("note: setting {ignored} means nothing here and was passed over");
     }
     let shown = config.clone();
-    let loaded = rules::load(&wanted(&args.engine)?, &config)?;
+    let loaded = rules::load(&wanted(&args.engine)?)?;
     loaded.report();
     let options = Options {
         config,
@@ -125,6 +125,7 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
         cores: if args.pin { cores() } else { Vec::new() },
         key: 0,
     };
+    log_dir(args)?;
     let session =
         Session::open(&captures, options, Arc::clone(&loaded.program)).map_err(|e| fail(&e))?;
     let writer = writer(args, &captures, &session, &loaded)?;
@@ -151,6 +152,15 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
     finish(args, &outcome)
 }
 
+/// Makes the log folder.
+fn log_dir(args: &ReplayArgs) -> Result<(), Failure> {
+    let Some(dir) = &args.log_dir else { return Ok(()) };
+    std::fs::create_dir_all(dir).map_err(|error| {
+        let hint = "-l names a folder that can be written";
+        Failure::new(exit::INPUT, format!("{}: {error}\n [hint] {hint}", dir.display()))
+    })
+}
+
 /// The event writer, where a log folder is wanted.
 fn writer(
     args: &ReplayArgs,
@@ -165,7 +175,6 @@ fn writer(
             format!("{}: {error}\n [hint] -l names a folder that can be written", what.display()),
         )
     };
-    std::fs::create_dir_all(dir).map_err(|error| fail(dir, error))?;
     let path = dir.join("eve.json");
     // A replay is a new story: what an earlier one left does not belong to it.
     if path.is_file() {

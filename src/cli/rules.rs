@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Failure, exit};
-use crate::config::Config;
 use crate::decode::Anomaly;
 use crate::eve::{AlertInfo, SignatureInfo};
 use crate::matcher::Program;
 use crate::rules::diagnostic::{Diagnostic, Severity};
 use crate::rules::load::Counts;
-use crate::rules::ruleset::{Names, RuleSet};
+use crate::rules::ruleset::RuleSet;
 use crate::rules::{self, Classification, File, Options, Variables};
 
 /// What a command wants loaded.
@@ -81,9 +80,9 @@ pub fn anomaly(name: &str) -> Option<u8> {
 ///
 /// # Errors
 /// Unreadable files (6); rules with errors (4) unless they are to be skipped.
-pub fn load(wanted: &Wanted, config: &Config) -> Result<Loaded, Failure> {
+pub fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
     let (texts, classification) = read(&wanted.files)?;
-    compile(&texts, classification, &wanted.variables, wanted.skip_bad, config)
+    compile(&texts, classification, &wanted.variables, wanted.skip_bad)
 }
 
 /// Loads rules from a text, for tests and benches.
@@ -94,10 +93,9 @@ pub fn load_text(
     name: &str,
     text: &str,
     given: &[(String, String)],
-    config: &Config,
 ) -> Result<Loaded, Failure> {
     let texts = [(name.to_string(), text.as_bytes().to_vec())];
-    compile(&texts, Classification::default(), given, false, config)
+    compile(&texts, Classification::default(), given, false)
 }
 
 fn compile(
@@ -105,7 +103,6 @@ fn compile(
     classification: Classification,
     given: &[(String, String)],
     skip_bad: bool,
-    config: &Config,
 ) -> Result<Loaded, Failure> {
     let files: Vec<File<'_>> =
         texts.iter().map(|(path, text)| File { path, text }).collect();
@@ -125,7 +122,7 @@ fn compile(
             ),
         ));
     }
-    let ruleset = Arc::new(RuleSet::build(loaded.signatures, names(&loaded.names), 1));
+    let ruleset = Arc::new(RuleSet::build(loaded.signatures, loaded.names, 1));
     let unsupported = ruleset
         .signatures()
         .iter()
@@ -152,15 +149,6 @@ fn hash(texts: &[(String, Vec<u8>)]) -> String {
         hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
     }
     format!("{hash:016x}")
-}
-
-/// The names as the rule set keeps them.
-fn names(names: &rules::names::Names) -> Names {
-    Names {
-        flowbits: names.flowbits.names().to_vec(),
-        flowints: names.flowints.names().to_vec(),
-        hostbits: names.hostbits.names().to_vec(),
-    }
 }
 
 impl Loaded {

@@ -157,7 +157,14 @@ impl Stopped {
 fn execute(folder: &Path, case: &CaseFile, args: &TestArgs) -> Result<Got, Stopped> {
     let capture = locate(folder, &case.capture)
         .ok_or_else(|| Stopped::error(format!("no capture {}", case.capture.display())))?;
-    let mut config = Config::default();
+    // Cases are short: small tables start quickly, and a setting may still ask for more.
+    let mut config = Config {
+        flows_max: 1 << 15,
+        inspected_flows_max: 1 << 12,
+        stream_memory: 24 << 20,
+        defrag_memory: 8 << 20,
+        ..Config::default()
+    };
     // `inline` first: `exception-policy: auto` depends on it.
     let settings = case.settings.iter().flatten();
     let (mode, others): (Vec<_>, Vec<_>) = settings.partition(|(key, _)| *key == "inline");
@@ -168,7 +175,7 @@ fn execute(folder: &Path, case: &CaseFile, args: &TestArgs) -> Result<Got, Stopp
     let variables: Vec<(String, String)> =
         case.variables.iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
     let wanted = Wanted { files: vec![rules_path], variables, skip_bad: false };
-    let loaded = rules::load(&wanted, &config).map_err(|failure| Stopped::error(failure.text))?;
+    let loaded = rules::load(&wanted).map_err(|failure| Stopped::error(failure.text))?;
     if !loaded.unsupported.is_empty() {
         return Err(Stopped(Status::Unsupported, loaded.unsupported));
     }

@@ -216,6 +216,15 @@ pub enum Receiver {
     Capture(Box<capture::CaptureReader>),
 }
 
+impl Receiver {
+    /// The capture reader, if it is one.
+    pub fn as_capture(&self) -> Option<&capture::CaptureReader> {
+        match self {
+            Receiver::Capture(reader) => Some(reader),
+        }
+    }
+}
+
 /// A transmitting half of any kind.
 pub enum Transmitter {
     /// Nowhere: a replay that writes nothing.

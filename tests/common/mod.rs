@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sluice::config::{Config, Mode};
 use sluice::event::EventKind;
 use sluice::replay::{Options, Outcome, Session};
-use sluice::rules::ruleset::RuleSet;
+use sluice::cli::rules::Loaded;
 
 /// The shared folder, or `None` after a loud word (and a failure where a skip is one).
 pub fn shared(test: &str) -> Option<PathBuf> {
@@ -45,11 +45,11 @@ pub fn captures(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// A rule set from text; every rule must load.
-pub fn rules(text: &str, config: &Config) -> Arc<RuleSet> {
-    let loaded = sluice::cli::rules::load_text("test.rules", text, &[], config)
+pub fn rules(text: &str) -> Loaded {
+    let loaded = sluice::cli::rules::load_text("test.rules", text, &[])
         .unwrap_or_else(|failure| panic!("{}", failure.text));
     assert!(loaded.unsupported.is_empty(), "{:?}", loaded.unsupported);
-    loaded.ruleset
+    loaded
 }
 
 /// Small tables, so that thousands of sessions start quickly.
@@ -80,19 +80,19 @@ pub enum Fact {
 pub fn facts(
     captures: &[PathBuf],
     options: Options,
-    ruleset: &Arc<RuleSet>,
+    loaded: &Loaded,
 ) -> (Vec<Fact>, Outcome) {
     let what = format!(
         "{captures:?} {} x{} burst {}",
         options.layout, options.lanes, options.burst_max
     );
-    let session = Session::open(captures, options, Arc::clone(ruleset))
+    let session = Session::open(captures, options, Arc::clone(&loaded.program))
         .unwrap_or_else(|error| panic!("{what}: {error}"));
     let mut facts = Vec::new();
     let outcome = session.run(
         |event| match event.kind {
             EventKind::Alert => {
-                let sid = ruleset.signature(event.signature).map_or(0, |s| s.sid);
+                let sid = loaded.ruleset.signature(event.signature).map_or(0, |s| s.sid);
                 let blocked = event.action != sluice::event::AlertAction::Allowed;
                 facts.push(Fact::Alert(event.order, sid, blocked));
             }
