@@ -88,8 +88,6 @@ struct Sluice {
     would_drop: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     end_reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    generation: Option<u32>,
 }
 
 /// `proto`: a name, or three digits.

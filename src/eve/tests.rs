@@ -674,6 +674,74 @@ fn dev_full_loses_counted_lines_and_blocks_nobody() {
     assert!(counters.sink.failed_writes() > 0);
 }
 
+/// A small file system of its own, unmounted afterwards.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    /// `None`, said loudly, where one may not mount.
+    fn new(path: PathBuf, size: &str) -> Option<Mounted> {
+        std::fs::create_dir_all(&path).unwrap();
+        let mounted = Mounted(path);
+        if mounted.mount(&format!("size={size}")) {
+            return Some(mounted);
+        }
+        println!("SKIPPED: tmpfs cannot be mounted here (needs root)");
+        eprintln!("SKIPPED: tmpfs cannot be mounted here (needs root)");
+        None
+    }
+
+    fn mount(&self, options: &str) -> bool {
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]);
+        mount.arg(&self.0).stderr(std::process::Stdio::null());
+        mount.status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_keeps_whole_lines_and_writing_resumes_within_a_second() {
+    let scratch = Scratch::new("full");
+    let Some(disk) = Mounted::new(scratch.file("disk"), "256k") else {
+        return;
+    };
+    let path = disk.0.join("eve.json");
+    let mut lane = emit(64);
+    let writer = start(&[&lane], Target::Path(path.clone()));
+    send(&mut lane, 5000);
+    let handle = writer.handle();
+    let counters = handle.counters();
+    let begin = Instant::now();
+    while counters.sink.lost(Lost::Write) == 0 {
+        assert!(
+            begin.elapsed() < Duration::from_secs(20),
+            "the disk never filled"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let before = lines(&path).len();
+    assert!(before > 100, "some lines fit");
+    assert!(disk.mount("remount,size=16m"));
+    let begin = Instant::now();
+    while counters.sink.lines() <= before as u64 {
+        assert!(begin.elapsed() < Duration::from_secs(1), "does not resume");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    send(&mut lane, 100);
+    writer.stop();
+    assert_eq!(counters.taken(EventKind::Alert), 5100);
+    assert_eq!(lines(&path).len() as u64, counters.sink.lines());
+    assert_eq!(
+        counters.sink.lines() + counters.sink.lost(Lost::Write),
+        5100
+    );
+}
+
 #[test]
 fn a_rotation_by_renaming_is_followed_with_and_without_a_signal() {
     let scratch = Scratch::new("rotate");
