@@ -243,18 +243,36 @@ impl Worker {
     }
 
     fn receive(&mut self, burst: &mut Burst) {
-        let Input::Ports { receivers, decode, mesh } = &mut self.input else { return };
+        let Input::Ports {
+            receivers,
+            decode,
+            mesh,
+        } = &mut self.input
+        else {
+            return;
+        };
         let counters = &self.emit.counters;
         let room = mesh.as_ref().is_none_or(MeshOut::is_clear)
-            && self.flow.as_ref().and_then(|f| f.mesh.as_ref()).is_none_or(MeshIn::has_local_room);
+            && self
+                .flow
+                .as_ref()
+                .and_then(|f| f.mesh.as_ref())
+                .is_none_or(MeshIn::has_local_room);
         if room && !self.state.received_end {
             let stop = self.stop.load(Ordering::Relaxed);
-            let now = if self.live { crate::time::wall_nanos() } else { self.emit.now_ns };
+            let now = if self.live {
+                crate::time::wall_nanos()
+            } else {
+                self.emit.now_ns
+            };
             let (mut end, mut next) = (true, u64::MAX);
             for receiver in receivers.iter_mut().filter(|_| !stop) {
                 let limit = self.burst_max.saturating_sub(burst.len());
                 let got = receiver.receive(&self.contexts, &mut self.frames, burst, limit, now);
-                counters.add(Counter::PacketsReceived, got.count as u64 + u64::from(got.too_long));
+                counters.add(
+                    Counter::PacketsReceived,
+                    got.count as u64 + u64::from(got.too_long),
+                );
                 counters.add(Counter::BytesReceived, got.bytes);
                 for _ in 0..got.too_long {
                     counters.drop_for(Reason::PortFrameTooLong);
@@ -281,13 +299,19 @@ impl Worker {
         let Some(part) = &mut self.flow else { return };
         if let Some(mesh_in) = &mut part.mesh {
             let mut limit = u64::MAX;
-            if let Input::Ports { mesh: Some(mesh_out), .. } = &mut self.input {
+            if let Input::Ports {
+                mesh: Some(mesh_out),
+                ..
+            } = &mut self.input
+            {
                 mesh_in.take_local(mesh_out, self.state.received_end);
                 limit = mesh_out.first_unpushed(&self.contexts);
             }
             mesh_in.fill(burst, &self.contexts, limit);
             if !self.live {
-                let newest = burst.last().map_or(0, |last| self.contexts.get(last).time_ns);
+                let newest = burst
+                    .last()
+                    .map_or(0, |last| self.contexts.get(last).time_ns);
                 self.emit.now_ns = self.emit.now_ns.max(newest);
             }
         }
@@ -315,9 +339,12 @@ impl Worker {
 
     /// Verdict, then the port on the other side, then everything goes home.
     fn decide(&mut self, burst: &mut Burst) {
-        let Some(part) = &mut self.verdict else { return };
+        let Some(part) = &mut self.verdict else {
+            return;
+        };
         let count = burst.len();
-        part.stage.run(burst, &mut self.state.retired, &mut self.emit);
+        part.stage
+            .run(burst, &mut self.state.retired, &mut self.emit);
         for handle in burst.iter_mut() {
             let context = self.contexts.get_mut(handle);
             if context.verdict == Verdict::Forward {
@@ -445,7 +472,11 @@ impl Worker {
             Input::Mesh => true,
         };
         from_ports
-            && self.flow.as_mut().and_then(|part| part.mesh.as_mut()).is_none_or(MeshIn::is_ended)
+            && self
+                .flow
+                .as_mut()
+                .and_then(|part| part.mesh.as_mut())
+                .is_none_or(MeshIn::is_ended)
     }
 
     /// Closes the way on when all is done.
@@ -453,7 +484,10 @@ impl Worker {
         if !self.state.held.is_empty() || !self.input_ended() {
             return;
         }
-        if let Input::Ports { mesh: Some(mesh), .. } = &mut self.input {
+        if let Input::Ports {
+            mesh: Some(mesh), ..
+        } = &mut self.input
+        {
             if !mesh.is_clear() {
                 return;
             }

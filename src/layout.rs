@@ -38,7 +38,9 @@ impl Layout {
 
     /// The eight layouts that four stages allow.
     pub fn all() -> impl Iterator<Item = Layout> {
-        (0..8u8).map(|bits| Layout { cuts: std::array::from_fn(|i| bits >> i & 1 == 1) })
+        (0..8u8).map(|bits| Layout {
+            cuts: std::array::from_fn(|i| bits >> i & 1 == 1),
+        })
     }
 
     /// Workers of a lane.
@@ -58,7 +60,9 @@ impl Layout {
 
     /// First stage of a worker (within the lane).
     pub fn first_stage(self, worker: usize) -> usize {
-        (0..STAGES.len()).find(|stage| self.runs(worker, *stage)).unwrap_or(0)
+        (0..STAGES.len())
+            .find(|stage| self.runs(worker, *stage))
+            .unwrap_or(0)
     }
 }
 
@@ -105,7 +109,12 @@ mod tests {
     #[test]
     fn a_cut_divides_the_stages() {
         let layout: Layout = "decode+flow|match+verdict".parse().unwrap();
-        assert_eq!((0..4).map(|stage| layout.worker_of(stage)).collect::<Vec<_>>(), [0, 0, 1, 1]);
+        assert_eq!(
+            (0..4)
+                .map(|stage| layout.worker_of(stage))
+                .collect::<Vec<_>>(),
+            [0, 0, 1, 1]
+        );
         assert_eq!((layout.first_stage(0), layout.first_stage(1)), (0, 2));
     }
 

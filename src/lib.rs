@@ -18,47 +18,47 @@
 //! start, and any room that looks at a room below it (tests/tidy.rs).
 
 // --- what every room stands on ---
-/// Ticks and nanoseconds; who reads a clock.
-pub mod time;
-/// The closed list of reasons to drop.
-pub mod reason;
-/// Single-writer counters of a worker.
-pub mod counters;
 /// Settings, by Suricata's key names.
 pub mod config;
+/// Single-writer counters of a worker.
+pub mod counters;
 /// Which stages of a lane share a worker.
 pub mod layout;
 /// Shared memory and the move-only tokens that give the right to it.
 pub mod memory;
-/// SPSC rings between workers.
-pub mod queue;
 /// Context, tuple, verdict: what is known of a packet.
 pub mod packet;
+/// SPSC rings between workers.
+pub mod queue;
+/// The closed list of reasons to drop.
+pub mod reason;
+/// Ticks and nanoseconds; who reads a clock.
+pub mod time;
 
 // --- the packet's way ---
-/// Where frames enter and leave: captures, memory rings, AF_PACKET.
-pub mod port;
-/// Events on their way out, and `Emit`, a stage's way out of the burst.
-pub mod event;
 /// Bytes to offsets, tuple, checksums, anomalies.
 pub mod decode;
+/// Events on their way out, and `Emit`, a stage's way out of the burst.
+pub mod event;
 /// Flow table, TCP, streams, fragments.
 pub mod flow;
-/// Rule text to signatures to rule set.
-pub mod rules;
-/// Prefilter, verification, flow state, thresholds, arbitration.
-pub mod matcher;
-/// The decision of a frame, and the answers to rejects.
-pub mod verdict;
 /// The loop, the mesh between lanes, and how workers are built.
 pub mod lane;
+/// Prefilter, verification, flow state, thresholds, arbitration.
+pub mod matcher;
+/// Where frames enter and leave: captures, memory rings, AF_PACKET.
+pub mod port;
+/// Rule text to signatures to rule set.
+pub mod rules;
+/// The decision of a frame, and the answers to rejects.
+pub mod verdict;
 
 // --- beside the path ---
-/// EVE JSON lines.
-pub mod eve;
-/// Metrics and the control socket.
-pub mod control;
-/// Captures through the lanes.
-pub mod replay;
 /// Commands.
 pub mod cli;
+/// Metrics and the control socket.
+pub mod control;
+/// EVE JSON lines.
+pub mod eve;
+/// Captures through the lanes.
+pub mod replay;

@@ -15,15 +15,14 @@ use crate::counters::{Counter, Counters};
 use crate::decode::LinkType;
 use crate::event::{Event, EventQueue};
 use crate::lane::Worker;
-pub use crate::lane::build::{Halves, Named};
 use crate::lane::build::{BuildError, Engine, Plan};
+pub use crate::lane::build::{Halves, Named};
 use crate::layout::Layout;
 use crate::matcher::Program;
 use crate::port::capture::spread::Spread;
 use crate::port::capture::{Capture, CaptureError, CaptureReader, CaptureWriter};
 use crate::port::{Discard, Receiver, Transmitter};
 use crate::reason::Reason;
-
 
 /// Events between a worker and the writer in a replay.
 const EVENTS_PER_WORKER: usize = 256;
@@ -117,16 +116,32 @@ pub struct Outcome {
 impl Outcome {
     /// Sum of a counter over all workers.
     pub fn total(&self, counter: Counter) -> u64 {
-        self.counters.iter().map(|(_, counters)| counters.get(counter)).sum()
+        self.counters
+            .iter()
+            .map(|(_, counters)| counters.get(counter))
+            .sum()
     }
 
     /// Frames dropped (or, in a tap, to be dropped) by reason; zeros left out.
     pub fn dropped(&self, notional: bool) -> BTreeMap<&'static str, u64> {
         let count = |reason: &Reason| {
-            let of = |c: &Counters| if notional { c.would_drop(*reason) } else { c.dropped(*reason) };
-            (reason.name(), self.counters.iter().map(|(_, c)| of(c)).sum::<u64>())
+            let of = |c: &Counters| {
+                if notional {
+                    c.would_drop(*reason)
+                } else {
+                    c.dropped(*reason)
+                }
+            };
+            (
+                reason.name(),
+                self.counters.iter().map(|(_, c)| of(c)).sum::<u64>(),
+            )
         };
-        Reason::ALL.iter().map(count).filter(|(_, packets)| *packets > 0).collect()
+        Reason::ALL
+            .iter()
+            .map(count)
+            .filter(|(_, packets)| *packets > 0)
+            .collect()
     }
 
     /// I1: what came in and did not come to exactly one end; 0 unless something is broken.
@@ -156,13 +171,20 @@ impl Outcome {
 
 /// Cores of this process, in order.
 pub fn cores() -> Vec<usize> {
-    core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
+    core_affinity::get_core_ids()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|core| core.id)
+        .collect()
 }
 
 /// A key that nobody outside can know: the standard library's own random hash seed.
 pub fn random_key() -> u64 {
     use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish() | 1
+    std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish()
+        | 1
 }
 
 impl Session {
@@ -219,10 +241,18 @@ impl Session {
             program,
             events_per_worker: EVENTS_PER_WORKER,
             cores: options.cores,
-            key: if options.key == 0 { random_key() } else { options.key },
+            key: if options.key == 0 {
+                random_key()
+            } else {
+                options.key
+            },
         })
         .map_err(ReplayError::Build)?;
-        Ok(Session { engine, bytes_total: capture.len(), position: Arc::default() })
+        Ok(Session {
+            engine,
+            bytes_total: capture.len(),
+            position: Arc::default(),
+        })
     }
 
     /// Counters of all workers, by name; they may be read while the replay runs.
@@ -248,7 +278,9 @@ impl Session {
 
     /// The counters of the captures as a port, named after the first.
     pub fn ports<P: AsRef<Path>>(&self, captures: &[P]) -> Vec<(String, Halves)> {
-        let name = captures.first().map(|path| path.as_ref().display().to_string());
+        let name = captures
+            .first()
+            .map(|path| path.as_ref().display().to_string());
         vec![(name.unwrap_or_default(), self.engine.halves(0))]
     }
 
@@ -297,7 +329,11 @@ impl Session {
         let elapsed = started.elapsed();
         let mut workers: Vec<Worker> = threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
             .collect();
         settle(&mut workers);
         let (capture_errors, write_error) = faults(&mut workers);
@@ -320,7 +356,10 @@ fn settle(workers: &mut [Worker]) {
 }
 
 fn home(workers: &[Worker]) -> usize {
-    workers.iter().map(|worker| worker.frames.len() + worker.emit.views.len()).sum()
+    workers
+        .iter()
+        .map(|worker| worker.frames.len() + worker.emit.views.len())
+        .sum()
 }
 
 /// Faults of the captures read and of the one written.
@@ -337,7 +376,10 @@ fn faults(workers: &mut [Worker]) -> (Vec<CaptureError>, Option<CaptureError>) {
                 }
             }
         }
-        let halves = worker.verdict.iter_mut().flat_map(|part| &mut part.transmitters);
+        let halves = worker
+            .verdict
+            .iter_mut()
+            .flat_map(|part| &mut part.transmitters);
         for half in halves {
             if let Transmitter::Capture(writer) = half {
                 written = written.or(writer.finish().err());

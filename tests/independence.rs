@@ -3,8 +3,8 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
 use sluice::cli::rules::Loaded;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Fact, captures, facts, rules, shared, small};

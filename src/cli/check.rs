@@ -4,4 +4,6 @@ use super::Failure;
 #[derive(clap::Args)]
 pub struct CheckArgs {}
 /// Runs.
-pub fn run(_args: &CheckArgs) -> Result<u8, Failure> { Ok(0) }
+pub fn run(_args: &CheckArgs) -> Result<u8, Failure> {
+    Ok(0)
+}

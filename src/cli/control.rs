@@ -35,15 +35,30 @@ fn action(action: Action) -> &'static str {
 fn rule_counts(loaded: &Loaded) -> Vec<RuleCount> {
     let mut counts: Vec<RuleCount> = Vec::new();
     for signature in loaded.ruleset.signatures() {
-        let state = if signature.unsupported.is_empty() { "loaded" } else { "unsupported" };
+        let state = if signature.unsupported.is_empty() {
+            "loaded"
+        } else {
+            "unsupported"
+        };
         let action = action(signature.action);
-        match counts.iter_mut().find(|c| c.state == state && c.action == action) {
+        match counts
+            .iter_mut()
+            .find(|c| c.state == state && c.action == action)
+        {
             Some(count) => count.rules += 1,
-            None => counts.push(RuleCount { state, action, rules: 1 }),
+            None => counts.push(RuleCount {
+                state,
+                action,
+                rules: 1,
+            }),
         }
     }
     let failed = u64::from(loaded.counts.failed);
-    counts.push(RuleCount { state: "failed", action: "alert", rules: failed });
+    counts.push(RuleCount {
+        state: "failed",
+        action: "alert",
+        rules: failed,
+    });
     counts
 }
 
@@ -82,7 +97,9 @@ impl Hooks for EngineHooks {
         for (name, halves) in &self.ports {
             let get = |counter: PortCounter| {
                 let sum = |half: &[Arc<crate::port::PortCounters>]| {
-                    half.iter().map(|counters| counters.get(counter)).sum::<u64>()
+                    half.iter()
+                        .map(|counters| counters.get(counter))
+                        .sum::<u64>()
                 };
                 [sum(&halves.receive), sum(&halves.transmit)]
             };
@@ -101,9 +118,11 @@ impl Hooks for EngineHooks {
     }
 
     fn reload(&self) -> Result<String, String> {
-        Err("this build cannot reload rules: restart it (the new rules are checked first by \
+        Err(
+            "this build cannot reload rules: restart it (the new rules are checked first by \
              `sluice check`)"
-            .to_string())
+                .to_string(),
+        )
     }
 
     fn shutdown(&self) {

@@ -93,7 +93,10 @@ pub struct Failure {
 impl Failure {
     /// A failure with a code.
     pub fn new(code: u8, text: impl std::fmt::Display) -> Failure {
-        Failure { code, text: text.to_string() }
+        Failure {
+            code,
+            text: text.to_string(),
+        }
     }
 }
 
@@ -119,7 +122,9 @@ impl EngineArgs {
         }
         for text in &self.sets {
             let (key, value) = pair(text, "--set")?;
-            config.set(key, value).map_err(|error| Failure::new(exit::CONFIG, error))?;
+            config
+                .set(key, value)
+                .map_err(|error| Failure::new(exit::CONFIG, error))?;
         }
         Ok(config)
     }
@@ -129,7 +134,9 @@ impl EngineArgs {
     /// # Errors
     /// A text that is no layout, exit code 2.
     pub fn layout(&self) -> Result<crate::layout::Layout, Failure> {
-        self.layout.parse().map_err(|error| Failure::new(exit::USAGE, error))
+        self.layout
+            .parse()
+            .map_err(|error| Failure::new(exit::USAGE, error))
     }
 }
 
@@ -148,7 +155,10 @@ pub fn eve_names() -> crate::eve::Names {
 /// A text without `=`, exit code 2.
 pub fn pair<'a>(text: &'a str, option: &str) -> Result<(&'a str, &'a str), Failure> {
     text.split_once('=').ok_or_else(|| {
-        Failure::new(exit::USAGE, format!("{option} {text}: no `=`\n [hint] write {option} KEY=VALUE"))
+        Failure::new(
+            exit::USAGE,
+            format!("{option} {text}: no `=`\n [hint] write {option} KEY=VALUE"),
+        )
     })
 }
 

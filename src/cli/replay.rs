@@ -10,7 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::control::{self, EngineHooks, Served};
 use super::rules::{self, Wanted};
 use super::{EngineArgs, Failure, exit, pair};
-use crate::control::{Snapshot, summary::{Figures, Format, print}};
+use crate::control::{
+    Snapshot,
+    summary::{Figures, Format, print},
+};
 use crate::counters::Counter;
 use crate::eve::{Options as EveOptions, Target, Writer};
 use crate::port::capture::spread::Spread;
@@ -83,7 +86,11 @@ fn wanted(args: &EngineArgs) -> Result<Wanted, Failure> {
         .iter()
         .map(|text| pair(text, "--var").map(|(k, v)| (k.to_string(), v.to_string())))
         .collect::<Result<_, _>>()?;
-    Ok(Wanted { files: args.rules.clone(), variables, skip_bad: args.skip_bad_rules })
+    Ok(Wanted {
+        files: args.rules.clone(),
+        variables,
+        skip_bad: args.skip_bad_rules,
+    })
 }
 
 fn fail(error: &ReplayError) -> Failure {
@@ -130,7 +137,11 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
         Session::open(&captures, options, Arc::clone(&loaded.program)).map_err(|e| fail(&e))?;
     let writer = writer(args, &captures, &session, &loaded)?;
     let hooks = EngineHooks::new(&shown, &loaded, session.ports(&captures), session.stop());
-    let served = Served { metrics: args.engine.metrics, socket: None, stats_interval: 0 };
+    let served = Served {
+        metrics: args.engine.metrics,
+        socket: None,
+        stats_interval: 0,
+    };
     let handle = writer.as_ref().map(Writer::handle);
     let control = control::start(session.workers(), hooks, handle, served)?;
     let bar = progress(session.bytes_total);
@@ -154,10 +165,15 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
 
 /// Makes the log folder.
 fn log_dir(args: &ReplayArgs) -> Result<(), Failure> {
-    let Some(dir) = &args.log_dir else { return Ok(()) };
+    let Some(dir) = &args.log_dir else {
+        return Ok(());
+    };
     std::fs::create_dir_all(dir).map_err(|error| {
         let hint = "-l names a folder that can be written";
-        Failure::new(exit::INPUT, format!("{}: {error}\n [hint] {hint}", dir.display()))
+        Failure::new(
+            exit::INPUT,
+            format!("{}: {error}\n [hint] {hint}", dir.display()),
+        )
     })
 }
 
@@ -168,11 +184,16 @@ fn writer(
     session: &Session,
     loaded: &rules::Loaded,
 ) -> Result<Option<Writer>, Failure> {
-    let Some(dir) = &args.log_dir else { return Ok(None) };
+    let Some(dir) = &args.log_dir else {
+        return Ok(None);
+    };
     let fail = |what: &std::path::Path, error: std::io::Error| {
         Failure::new(
             exit::INPUT,
-            format!("{}: {error}\n [hint] -l names a folder that can be written", what.display()),
+            format!(
+                "{}: {error}\n [hint] -l names a folder that can be written",
+                what.display()
+            ),
         )
     };
     let path = dir.join("eve.json");
@@ -202,7 +223,11 @@ fn cycles_per_second() -> Option<f64> {
 fn summary(snapshot: &Snapshot, outcome: &Outcome, format: &str) -> Result<(), Failure> {
     let cycles = cycles_per_second().map(|rate| (outcome.cpu.as_secs_f64() * rate) as u64);
     let figures = Figures::of(snapshot, outcome.elapsed, cycles);
-    let format = if format == "json" { Format::Json } else { Format::Text };
+    let format = if format == "json" {
+        Format::Json
+    } else {
+        Format::Text
+    };
     print(&mut std::io::stdout().lock(), &figures, format)
         .map_err(|error| Failure::new(exit::INPUT, format!("standard output: {error}")))
 }
@@ -211,7 +236,8 @@ fn progress(bytes: u64) -> ProgressBar {
     if bytes < PROGRESS_FROM_BYTES {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+    let style =
+        ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
     let bar = ProgressBar::new(bytes);
     match style {
         Ok(style) => bar.with_style(style),
@@ -225,7 +251,11 @@ fn finish(args: &ReplayArgs, outcome: &Outcome) -> Result<u8, Failure> {
         return Err(Failure::new(exit::INPUT, error));
     }
     if !outcome.capture_errors.is_empty() {
-        let all: Vec<String> = outcome.capture_errors.iter().map(ToString::to_string).collect();
+        let all: Vec<String> = outcome
+            .capture_errors
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         return Err(Failure::new(exit::INPUT, all.join("\n")));
     }
     let noted = outcome.total(Counter::Alerts) + outcome.total(Counter::PacketsDropped);

@@ -46,7 +46,10 @@ pub fn read(files: &[PathBuf]) -> Result<(Vec<(String, Vec<u8>)>, Classification
     for path in files {
         let bytes = std::fs::read(path).map_err(|error| {
             let hint = "name a rule file that can be read";
-            Failure::new(exit::INPUT, format!("{}: {error}\n [hint] {hint}", path.display()))
+            Failure::new(
+                exit::INPUT,
+                format!("{}: {error}\n [hint] {hint}", path.display()),
+            )
         })?;
         let beside = |name: &str| {
             std::fs::read_to_string(path.parent().unwrap_or(Path::new(".")).join(name)).ok()
@@ -89,11 +92,7 @@ pub fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_text(
-    name: &str,
-    text: &str,
-    given: &[(String, String)],
-) -> Result<Loaded, Failure> {
+pub fn load_text(name: &str, text: &str, given: &[(String, String)]) -> Result<Loaded, Failure> {
     let texts = [(name.to_string(), text.as_bytes().to_vec())];
     compile(&texts, Classification::default(), given, false)
 }
@@ -104,11 +103,19 @@ fn compile(
     given: &[(String, String)],
     skip_bad: bool,
 ) -> Result<Loaded, Failure> {
-    let files: Vec<File<'_>> =
-        texts.iter().map(|(path, text)| File { path, text }).collect();
-    let options = Options { disabled: false, anomaly: &anomaly };
+    let files: Vec<File<'_>> = texts
+        .iter()
+        .map(|(path, text)| File { path, text })
+        .collect();
+    let options = Options {
+        disabled: false,
+        anomaly: &anomaly,
+    };
     let loaded = rules::load(&files, &variables(given), &classification, &options);
-    let bad = loaded.diagnostics.iter().filter(|d| d.code.severity() == Severity::Error);
+    let bad = loaded
+        .diagnostics
+        .iter()
+        .filter(|d| d.code.severity() == Severity::Error);
     let bad: Vec<&Diagnostic> = bad.collect();
     if !bad.is_empty() && !skip_bad {
         let lines: Vec<String> = bad.iter().take(10).map(|d| shown(d)).collect();
@@ -129,8 +136,8 @@ fn compile(
         .filter(|signature| !signature.unsupported.is_empty())
         .map(|s| format!("sid {}: not supported: {}", s.sid, s.unsupported.join(", ")))
         .collect();
-    let program = Program::compile(Arc::clone(&ruleset))
-        .map_err(|error| Failure::new(exit::RULES, error))?;
+    let program =
+        Program::compile(Arc::clone(&ruleset)).map_err(|error| Failure::new(exit::RULES, error))?;
     Ok(Loaded {
         ruleset,
         program: Arc::new(program),
@@ -184,8 +191,13 @@ struct Info {
 impl SignatureInfo for Info {
     fn alert(&self, generation: u32, index: u32, show: &mut dyn FnMut(AlertInfo<'_>)) {
         let known = generation == self.ruleset.generation();
-        let Some(signature) = self.ruleset.signature(index).filter(|_| known) else { return };
-        let class = signature.classtype.as_deref().and_then(|name| self.classification.get(name));
+        let Some(signature) = self.ruleset.signature(index).filter(|_| known) else {
+            return;
+        };
+        let class = signature
+            .classtype
+            .as_deref()
+            .and_then(|name| self.classification.get(name));
         show(AlertInfo {
             sid: signature.sid,
             gid: signature.gid,
@@ -203,6 +215,9 @@ impl SignatureInfo for Info {
 /// A finding in one or two lines.
 fn shown(found: &Diagnostic) -> String {
     let place = format!("{}:{}:{}", found.file, found.line, found.column);
-    let help = found.help.as_ref().map_or(String::new(), |help| format!("\n [hint] {help}"));
+    let help = found
+        .help
+        .as_ref()
+        .map_or(String::new(), |help| format!("\n [hint] {help}"));
     format!("{place}: {}{help}", found.message)
 }

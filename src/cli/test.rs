@@ -111,7 +111,10 @@ fn find(dir: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             find(&path, found)?;
-        } else if path.file_name().is_some_and(|n| n == "case.json" || n == "case.toml") {
+        } else if path
+            .file_name()
+            .is_some_and(|n| n == "case.json" || n == "case.toml")
+        {
             found.push(path);
         }
     }
@@ -120,12 +123,18 @@ fn find(dir: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
 
 /// The capture: beside the case, or below one of its parents.
 fn locate(folder: &Path, capture: &Path) -> Option<PathBuf> {
-    folder.ancestors().map(|parent| parent.join(capture)).find(|path| path.is_file())
+    folder
+        .ancestors()
+        .map(|parent| parent.join(capture))
+        .find(|path| path.is_file())
 }
 
 fn read_case(path: &Path) -> Result<CaseFile, String> {
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    if path.extension().is_some_and(|extension| extension == "toml") {
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "toml")
+    {
         toml::from_str(&text).map_err(|error| error.to_string())
     } else {
         serde_json::from_str(&text).map_err(|error| error.to_string())
@@ -169,12 +178,22 @@ fn execute(folder: &Path, case: &CaseFile, args: &TestArgs) -> Result<Got, Stopp
     let settings = case.settings.iter().flatten();
     let (mode, others): (Vec<_>, Vec<_>) = settings.partition(|(key, _)| *key == "inline");
     for (key, value) in mode.into_iter().chain(others) {
-        config.set(key, &setting_text(value)).map_err(Stopped::error)?;
+        config
+            .set(key, &setting_text(value))
+            .map_err(Stopped::error)?;
     }
     let rules_path = folder.join(case.rules.as_deref().unwrap_or(Path::new("test.rules")));
-    let variables: Vec<(String, String)> =
-        case.variables.iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
-    let wanted = Wanted { files: vec![rules_path], variables, skip_bad: false };
+    let variables: Vec<(String, String)> = case
+        .variables
+        .iter()
+        .flatten()
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    let wanted = Wanted {
+        files: vec![rules_path],
+        variables,
+        skip_bad: false,
+    };
     let loaded = rules::load(&wanted).map_err(|failure| Stopped::error(failure.text))?;
     if !loaded.unsupported.is_empty() {
         return Err(Stopped(Status::Unsupported, loaded.unsupported));
@@ -187,11 +206,16 @@ fn execute(folder: &Path, case: &CaseFile, args: &TestArgs) -> Result<Got, Stopp
         ..Options::default()
     };
     let session = Session::open(&[capture], options, loaded.program).map_err(Stopped::error)?;
-    let mut got = Got { alerts: BTreeMap::new(), drops: 0 };
+    let mut got = Got {
+        alerts: BTreeMap::new(),
+        drops: 0,
+    };
     let outcome = session.run(
         |event| match event.kind {
             EventKind::Alert => {
-                let sid = ruleset.signature(event.signature).map_or(0, |signature| signature.sid);
+                let sid = ruleset
+                    .signature(event.signature)
+                    .map_or(0, |signature| signature.sid);
                 *got.alerts.entry(sid).or_default() += 1;
             }
             EventKind::Drop => got.drops += 1,
@@ -238,9 +262,12 @@ fn compare(case: &CaseFile, got: &Got) -> Vec<String> {
 fn run_case(root: &Path, path: &Path, args: &TestArgs) -> CaseResult {
     let folder = path.parent().unwrap_or(Path::new("."));
     let within = folder.strip_prefix(root).unwrap_or(folder);
-    let group = within.components().next().map_or_else(String::new, |first| {
-        first.as_os_str().to_string_lossy().into_owned()
-    });
+    let group = within
+        .components()
+        .next()
+        .map_or_else(String::new, |first| {
+            first.as_os_str().to_string_lossy().into_owned()
+        });
     let (status, details) = match read_case(path) {
         Err(error) => (Status::Error, vec![error]),
         Ok(case) => {
@@ -250,12 +277,24 @@ fn run_case(root: &Path, path: &Path, args: &TestArgs) -> CaseResult {
                 Ok(Err(Stopped(status, details))) => (status, details),
                 Ok(Ok(got)) => {
                     let details = compare(&case, &got);
-                    (if details.is_empty() { Status::Pass } else { Status::Fail }, details)
+                    (
+                        if details.is_empty() {
+                            Status::Pass
+                        } else {
+                            Status::Fail
+                        },
+                        details,
+                    )
                 }
             }
         }
     };
-    CaseResult { path: folder.display().to_string(), group, status, details }
+    CaseResult {
+        path: folder.display().to_string(),
+        group,
+        status,
+        details,
+    }
 }
 
 /// Runs all cases below the folders, on all cores, in their order.
@@ -264,13 +303,18 @@ fn run_all(args: &TestArgs) -> Result<Vec<CaseResult>, Failure> {
     for dir in &args.dirs {
         let mut found = Vec::new();
         find(dir, &mut found).map_err(|error| {
-            Failure::new(exit::INPUT, format!("{}: {error}\n [hint] name a folder", dir.display()))
+            Failure::new(
+                exit::INPUT,
+                format!("{}: {error}\n [hint] name a folder", dir.display()),
+            )
         })?;
         found.sort();
         paths.extend(found.into_iter().map(|path| (dir.clone(), path)));
     }
     paths.retain(|(_, path)| {
-        args.only.as_deref().is_none_or(|text| path.to_string_lossy().contains(text))
+        args.only
+            .as_deref()
+            .is_none_or(|text| path.to_string_lossy().contains(text))
     });
     if paths.is_empty() {
         return Err(Failure::new(
@@ -307,11 +351,20 @@ fn table(results: &[CaseResult]) -> BTreeMap<&str, [usize; 4]> {
 }
 
 fn print_text(results: &[CaseResult], seconds: f64) {
-    for result in results.iter().filter(|r| matches!(r.status, Status::Fail | Status::Error)) {
+    for result in results
+        .iter()
+        .filter(|r| matches!(r.status, Status::Fail | Status::Error))
+    {
         println!("{} {}", result.status.name().to_uppercase(), result.path);
-        result.details.iter().for_each(|line| println!("    {line}"));
+        result
+            .details
+            .iter()
+            .for_each(|line| println!("    {line}"));
     }
-    println!("{:<24}{:>8}{:>8}{:>13}{:>8}", "group", "pass", "fail", "unsupported", "error");
+    println!(
+        "{:<24}{:>8}{:>8}{:>13}{:>8}",
+        "group", "pass", "fail", "unsupported", "error"
+    );
     for (group, [pass, fail, unsupported, error]) in table(results) {
         println!("{group:<24}{pass:>8}{fail:>8}{unsupported:>13}{error:>8}");
     }
@@ -321,16 +374,23 @@ fn print_text(results: &[CaseResult], seconds: f64) {
 /// Statuses by path relative to nothing: the last two folders, which do not depend on the place.
 fn key(result: &CaseResult) -> String {
     let path = Path::new(&result.path);
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let parent = path.parent().and_then(Path::file_name);
-    let parent = parent.map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let parent = parent
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
     format!("{}/{parent}/{name}", result.group)
 }
 
 /// Cases that passed by the record and do not now.
 fn regressions<'a>(recorded: &str, results: &'a [CaseResult]) -> Vec<&'a CaseResult> {
-    let passed: std::collections::BTreeSet<&str> =
-        recorded.lines().filter_map(|line| line.strip_prefix("pass ")).collect();
+    let passed: std::collections::BTreeSet<&str> = recorded
+        .lines()
+        .filter_map(|line| line.strip_prefix("pass "))
+        .collect();
     let lost = |r: &&CaseResult| r.status != Status::Pass && passed.contains(key(r).as_str());
     results.iter().filter(lost).collect()
 }
@@ -346,19 +406,23 @@ pub fn run(args: &TestArgs) -> Result<u8, Failure> {
         Failure::new(exit::INPUT, format!("{}: {error}", path.display()))
     };
     if args.format == "json" {
-        let json = serde_json::to_string_pretty(&results)
-            .map_err(|error| Failure::new(70, error))?;
+        let json =
+            serde_json::to_string_pretty(&results).map_err(|error| Failure::new(70, error))?;
         println!("{json}");
     } else {
         print_text(&results, started.elapsed().as_secs_f64());
     }
     if let Some(path) = &args.record {
-        let mut lines: Vec<String> =
-            results.iter().map(|r| format!("{} {}\n", r.status.name(), key(r))).collect();
+        let mut lines: Vec<String> = results
+            .iter()
+            .map(|r| format!("{} {}\n", r.status.name(), key(r)))
+            .collect();
         lines.sort();
         std::fs::write(path, lines.concat()).map_err(|error| unreadable(path, error))?;
     }
-    let failed = results.iter().any(|r| matches!(r.status, Status::Fail | Status::Error));
+    let failed = results
+        .iter()
+        .any(|r| matches!(r.status, Status::Fail | Status::Error));
     let Some(path) = &args.expect else {
         return Ok(if failed { exit::FINDINGS } else { exit::OK });
     };
@@ -368,7 +432,17 @@ pub fn run(args: &TestArgs) -> Result<u8, Failure> {
         println!("REGRESSION {} ({})", result.path, result.status.name());
     }
     let fixed = results.iter().filter(|r| r.status == Status::Pass).count();
-    let before = recorded.lines().filter(|line| line.starts_with("pass ")).count();
-    println!("recorded passes {before}, passes now {fixed}, regressions {}", lost.len());
-    Ok(if lost.is_empty() { exit::OK } else { exit::FINDINGS })
+    let before = recorded
+        .lines()
+        .filter(|line| line.starts_with("pass "))
+        .count();
+    println!(
+        "recorded passes {before}, passes now {fixed}, regressions {}",
+        lost.len()
+    );
+    Ok(if lost.is_empty() {
+        exit::OK
+    } else {
+        exit::FINDINGS
+    })
 }

@@ -15,9 +15,9 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::decode::DecodeStage;
 use crate::event::{BUILT_COUNT_MAX, BUILT_MAX, Built, Emit, EventQueue};
+use crate::flow::table::DetectionSide;
 use crate::flow::{FlowPlan, FlowStage};
 use crate::layout::Layout;
-use crate::flow::table::DetectionSide;
 use crate::matcher::host::ENTRIES_DEFAULT as HOST_ENTRIES;
 use crate::matcher::{HostState, MatchStage, Program};
 use crate::memory::{Arena, Handle, Regions};
@@ -98,7 +98,11 @@ struct Rings<T> {
 
 impl<T> Rings<T> {
     fn new(rows: usize, columns: usize) -> Rings<T> {
-        Rings { ends: (0..rows).map(|_| (0..columns).map(|_| None).collect()).collect() }
+        Rings {
+            ends: (0..rows)
+                .map(|_| (0..columns).map(|_| None).collect())
+                .collect(),
+        }
     }
 
     fn put(&mut self, row: usize, column: usize, end: T) {
@@ -211,12 +215,21 @@ impl Engine {
         let lanes = plan.receivers.len();
         let total = lanes * plan.layout.workers();
         if lanes == 0 || total > usize::from(u8::MAX) {
-            return Err(BuildError(format!("{lanes} lanes x {} workers", plan.layout.workers())));
+            return Err(BuildError(format!(
+                "{lanes} lanes x {} workers",
+                plan.layout.workers()
+            )));
         }
         let mut regions = Regions::default();
         let (mut receivers, mut transmitters) = (plan.receivers, plan.transmitters);
-        receivers.iter_mut().flatten().for_each(|half| half.register(&mut regions));
-        transmitters.iter_mut().flatten().for_each(|half| half.register(&mut regions));
+        receivers
+            .iter_mut()
+            .flatten()
+            .for_each(|half| half.register(&mut regions));
+        transmitters
+            .iter_mut()
+            .flatten()
+            .for_each(|half| half.register(&mut regions));
         let flow_plan = FlowPlan::new(&plan.config, lanes);
         let parts = flow_plan
             .build(plan.key, &mut regions)
@@ -269,7 +282,10 @@ impl Engine {
             }
         }
         Ok(Engine {
-            counters: workers.iter().map(|w| Arc::clone(&w.emit.counters)).collect(),
+            counters: workers
+                .iter()
+                .map(|w| Arc::clone(&w.emit.counters))
+                .collect(),
             events: workers.iter().map(|w| Arc::clone(&w.emit.events)).collect(),
             workers,
             stop: shared.stop,
@@ -293,11 +309,15 @@ impl Engine {
         let mut halves = Halves::default();
         for worker in &self.workers {
             if let Input::Ports { receivers, .. } = &worker.input {
-                halves.receive.extend(receivers.get(port).map(|half| Arc::clone(half.counters())));
+                halves
+                    .receive
+                    .extend(receivers.get(port).map(|half| Arc::clone(half.counters())));
             }
             if let Some(part) = &worker.verdict {
                 let half = part.transmitters.get(port);
-                halves.transmit.extend(half.map(|half| Arc::clone(half.counters())));
+                halves
+                    .transmit
+                    .extend(half.map(|half| Arc::clone(half.counters())));
             }
         }
         halves
@@ -340,7 +360,11 @@ impl Shared {
         // A worker that both receives and makes views keeps a quarter of its contexts for views.
         let views_at = if runs(0) { mine.len() * 3 / 4 } else { 0 };
         let views = mine.split_off(views_at);
-        let flow = if runs(1) { self.flow_part(lane, stages, wiring) } else { None };
+        let flow = if runs(1) {
+            self.flow_part(lane, stages, wiring)
+        } else {
+            None
+        };
         let matcher = if runs(2) { stages.matcher.take() } else { None };
         let verdict = if runs(3) {
             stages.transmitters.take().map(|transmitters| VerdictPart {
@@ -364,8 +388,12 @@ impl Shared {
             matcher,
             verdict,
             output: wiring.pass_in.take(index, 0),
-            returns_in: (0..total).filter_map(|from| wiring.home_out.take(index, from)).collect(),
-            returns_out: (0..total).map(|to| wiring.home_in.take(index, to)).collect(),
+            returns_in: (0..total)
+                .filter_map(|from| wiring.home_out.take(index, from))
+                .collect(),
+            returns_out: (0..total)
+                .map(|to| wiring.home_in.take(index, to))
+                .collect(),
             frames: mine,
             emit: self.emit(lane, views),
             contexts: Arc::clone(&self.contexts),
@@ -394,7 +422,11 @@ impl Shared {
     }
 
     fn emit(&self, lane: usize, views: Vec<Handle>) -> Emit {
-        let built = Built { port: 0, length: 0, bytes: [0; BUILT_MAX] };
+        let built = Built {
+            port: 0,
+            length: 0,
+            bytes: [0; BUILT_MAX],
+        };
         Emit {
             views,
             events: EventQueue::new(self.events_per_worker),
@@ -420,7 +452,9 @@ impl Shared {
         wiring: &mut Wiring,
     ) -> Input {
         if self.layout.runs(place, 0) {
-            let rings = (0..self.lanes).map(|to| wiring.mesh_in.take(lane, to)).collect();
+            let rings = (0..self.lanes)
+                .map(|to| wiring.mesh_in.take(lane, to))
+                .collect();
             let watermark = Arc::clone(&self.watermarks[lane]);
             return Input::Ports {
                 receivers: stages.receivers.take().unwrap_or_default(),
@@ -429,7 +463,9 @@ impl Shared {
                     Arc::clone(&self.regions),
                     Arc::clone(&self.contexts),
                 )),
-                mesh: self.meshed().then(|| MeshOut::new(rings, watermark, lane, self.key)),
+                mesh: self
+                    .meshed()
+                    .then(|| MeshOut::new(rings, watermark, lane, self.key)),
             };
         }
         let index = lane * self.layout.workers() + place;
@@ -446,7 +482,12 @@ impl Shared {
         wiring: &mut Wiring,
     ) -> Option<FlowPart> {
         let sources = (0..self.lanes)
-            .map(|from| (wiring.mesh_out.take(lane, from), Arc::clone(&self.watermarks[from])))
+            .map(|from| {
+                (
+                    wiring.mesh_out.take(lane, from),
+                    Arc::clone(&self.watermarks[from]),
+                )
+            })
             .collect();
         let stage = stages.flow.take()?;
         let mesh = self.meshed().then(|| MeshIn::new(sources, self.ordered));

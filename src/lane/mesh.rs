@@ -65,10 +65,18 @@ impl MeshOut {
         let ways = rings
             .into_iter()
             .map(|ring| {
-                (ring.map_or(Way::Local, Way::Ring), Vec::with_capacity(BURST_VIEWS_MAX))
+                (
+                    ring.map_or(Way::Local, Way::Ring),
+                    Vec::with_capacity(BURST_VIEWS_MAX),
+                )
             })
             .collect();
-        MeshOut { ways, watermark, own_lane, key }
+        MeshOut {
+            ways,
+            watermark,
+            own_lane,
+            key,
+        }
     }
 
     /// Sorts a burst into the ways. Returns the frames that cross to another lane. Call only when
@@ -103,7 +111,8 @@ impl MeshOut {
                 ring.push_burst(staged);
             }
         }
-        self.watermark.publish(next.min(self.first_unpushed(contexts)));
+        self.watermark
+            .publish(next.min(self.first_unpushed(contexts)));
     }
 
     /// Smallest order that waits for room in a ring; `u64::MAX` if none does.
@@ -118,7 +127,9 @@ impl MeshOut {
 
     /// Whether everything for other workers has been pushed.
     pub fn is_clear(&self) -> bool {
-        self.ways.iter().all(|(way, staged)| matches!(way, Way::Local) || staged.is_empty())
+        self.ways
+            .iter()
+            .all(|(way, staged)| matches!(way, Way::Local) || staged.is_empty())
     }
 
     /// Says that nothing will follow.
@@ -167,7 +178,10 @@ impl Source {
 
     /// Handles of the first whole chain; 0 while none is complete.
     fn chain_length(&self) -> usize {
-        self.staged.iter().position(|handle| !handle.more()).map_or(0, |last| last + 1)
+        self.staged
+            .iter()
+            .position(|handle| !handle.more())
+            .map_or(0, |last| last + 1)
     }
 }
 
@@ -182,10 +196,7 @@ pub struct MeshIn {
 
 impl MeshIn {
     /// Sources of an owner; `None` is its own decode.
-    pub fn new(
-        rings: Vec<(Option<Consumer<Handle>>, Arc<Watermark>)>,
-        ordered: bool,
-    ) -> MeshIn {
+    pub fn new(rings: Vec<(Option<Consumer<Handle>>, Arc<Watermark>)>, ordered: bool) -> MeshIn {
         let sources = rings
             .into_iter()
             .map(|(ring, watermark)| Source {
@@ -196,17 +207,28 @@ impl MeshIn {
                 scratch: Vec::with_capacity(STAGING),
             })
             .collect();
-        MeshIn { sources, ordered, next: 0, low: 0 }
+        MeshIn {
+            sources,
+            ordered,
+            next: 0,
+            low: 0,
+        }
     }
 
     /// Whether the worker's own decode may deliver more: its list has room for a burst.
     pub fn has_local_room(&self) -> bool {
-        self.sources.iter().all(|source| source.ring.is_some() || source.staged.len() <= STAGING)
+        self.sources
+            .iter()
+            .all(|source| source.ring.is_some() || source.staged.len() <= STAGING)
     }
 
     /// Takes the local part of what decode dispatched. `ended`: no more will follow.
     pub fn take_local(&mut self, out: &mut MeshOut, ended: bool) {
-        for source in self.sources.iter_mut().filter(|source| source.ring.is_none()) {
+        for source in self
+            .sources
+            .iter_mut()
+            .filter(|source| source.ring.is_none())
+        {
             out.take_local(&mut source.staged);
             source.ended = ended;
         }
@@ -225,7 +247,9 @@ impl MeshIn {
     fn fill_free(&mut self, burst: &mut Burst) {
         let count = self.sources.len();
         for step in 0..count {
-            let Some(source) = self.sources.get_mut((self.next + step) % count) else { continue };
+            let Some(source) = self.sources.get_mut((self.next + step) % count) else {
+                continue;
+            };
             source.refill();
             let mut length = source.chain_length();
             while length > 0 && burst.len() < BURST_MAX {
@@ -248,7 +272,10 @@ impl MeshIn {
                     source.refill();
                 }
                 if source.chain_length() == 0 {
-                    let head = source.staged.front().map(|handle| contexts.get(handle).order);
+                    let head = source
+                        .staged
+                        .front()
+                        .map(|handle| contexts.get(handle).order);
                     promised = promised.min(head.unwrap_or(watermark));
                 } else if let Some(handle) = source.staged.front() {
                     let order = contexts.get(handle).order;

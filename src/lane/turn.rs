@@ -18,7 +18,10 @@ pub struct Progress {
 impl Progress {
     /// For `lanes` lanes; `ordered` says that the feed stamps orders.
     pub fn new(lanes: usize, ordered: bool) -> Arc<Progress> {
-        Arc::new(Progress { lanes: (0..lanes).map(|_| AtomicU64::new(0)).collect(), ordered })
+        Arc::new(Progress {
+            lanes: (0..lanes).map(|_| AtomicU64::new(0)).collect(),
+            ordered,
+        })
     }
 }
 
@@ -69,7 +72,10 @@ mod tests {
     #[test]
     fn the_earlier_packet_goes_first() {
         let progress = Progress::new(2, true);
-        let (first, second) = (LaneTurn::new(progress.clone(), 0), LaneTurn::new(progress, 1));
+        let (first, second) = (
+            LaneTurn::new(progress.clone(), 0),
+            LaneTurn::new(progress, 1),
+        );
         let log = std::sync::Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             scope.spawn(|| {

@@ -29,7 +29,11 @@ impl DetectionAccess for DetectionSide {
         if let Some(line) = self.line(flow) {
             line.set_verdict(mark.verdict as u8);
             line.set_flags(if mark.alerted { ALERTED } else { 0 });
-            line.set_slab(if mark.slab == state::NONE { 0 } else { mark.slab + 1 });
+            line.set_slab(if mark.slab == state::NONE {
+                0
+            } else {
+                mark.slab + 1
+            });
         }
     }
 }

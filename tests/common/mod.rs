@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sluice::cli::rules::Loaded;
 use sluice::config::{Config, Mode};
 use sluice::event::EventKind;
 use sluice::replay::{Options, Outcome, Session};
-use sluice::cli::rules::Loaded;
 
 /// The shared folder, or `None` after a loud word (and a failure where a skip is one).
 pub fn shared(test: &str) -> Option<PathBuf> {
@@ -77,11 +77,7 @@ pub enum Fact {
 }
 
 /// All facts of a replay, sorted, and its outcome; the invariants are asserted.
-pub fn facts(
-    captures: &[PathBuf],
-    options: Options,
-    loaded: &Loaded,
-) -> (Vec<Fact>, Outcome) {
+pub fn facts(captures: &[PathBuf], options: Options, loaded: &Loaded) -> (Vec<Fact>, Outcome) {
     let what = format!(
         "{captures:?} {} x{} burst {}",
         options.layout, options.lanes, options.burst_max
@@ -92,7 +88,10 @@ pub fn facts(
     let outcome = session.run(
         |event| match event.kind {
             EventKind::Alert => {
-                let sid = loaded.ruleset.signature(event.signature).map_or(0, |s| s.sid);
+                let sid = loaded
+                    .ruleset
+                    .signature(event.signature)
+                    .map_or(0, |s| s.sid);
                 let blocked = event.action != sluice::event::AlertAction::Allowed;
                 facts.push(Fact::Alert(event.order, sid, blocked));
             }
