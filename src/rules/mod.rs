@@ -4,15 +4,21 @@
 //! ruleset lay it out for the matcher; check is the linter. keyword is the whole language, support
 //! what this build can execute of it.
 
+pub mod check;
 pub mod class;
+pub mod coverage;
 pub mod diagnostic;
+pub mod fast_pattern;
 pub mod keyword;
 pub mod lex;
+pub mod lint;
 pub mod load;
 pub mod meta;
 pub mod names;
 pub mod number;
 pub mod parse;
+pub mod regex;
+mod report;
 pub mod sets;
 pub mod signature;
 pub mod support;
@@ -23,7 +29,6 @@ mod content;
 mod header;
 mod keyword_table;
 mod packet_keywords;
-pub mod regex;
 mod state_keywords;
 mod transform;
 mod verify;
