@@ -91,6 +91,11 @@ pub fn uricontent<'a>(
     builder: &mut Builder<'a, '_>,
     argument: Argument<'a>,
 ) -> Result<(), Problem> {
+    builder.problems.push(
+        argument
+            .problem(Code::Deprecated, "`uricontent` is old")
+            .help("write `http.uri; content:...;`"),
+    );
     parse(builder, argument)?;
     match keyword::buffer("http.uri") {
         Some(row) => legacy(builder, row, argument),

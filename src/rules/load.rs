@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::rules::diagnostic::{Code, Diagnostic, Problem};
+use crate::rules::diagnostic::{Code, Diagnostic, Problem, Span};
 use crate::rules::lex::{self, LineKind, RuleLine};
+use crate::rules::lint::{self, BitUse};
 use crate::rules::meta::Classification;
 use crate::rules::names::Names;
 use crate::rules::parse::{self, Context, Outcome};
@@ -27,6 +28,8 @@ pub struct File<'a> {
 pub struct Options<'a> {
     /// Load rules behind a `#` too.
     pub disabled: bool,
+    /// Run the lints of `sluice check`.
+    pub lint: bool,
     /// Code of an anomaly by its name (`ipv4.pkt_too_small`, `stream.3whs_...`).
     pub anomaly: &'a dyn Fn(&str) -> Option<u8>,
 }
@@ -35,6 +38,7 @@ impl Default for Options<'_> {
     fn default() -> Self {
         Options {
             disabled: false,
+            lint: false,
             anomaly: &|_| None,
         }
     }
@@ -83,7 +87,9 @@ pub fn load(
         context: Context::new(variables, classification, options.anomaly),
         loaded: Loaded::default(),
         known: HashMap::new(),
+        bits: Vec::new(),
     };
+    loader.context.lint = options.lint;
     for file in files {
         loader.file(file, options.disabled);
     }
@@ -98,6 +104,7 @@ struct Loader<'a> {
     context: Context<'a>,
     loaded: Loaded,
     known: HashMap<Identity, usize>,
+    bits: Vec<BitUse>,
 }
 
 impl Loader<'_> {
@@ -153,8 +160,9 @@ impl Loader<'_> {
             line: line.line,
         };
         match parse::parse(&line.text, source, &mut self.context) {
-            Outcome::Signature(signature, problems) => {
+            Outcome::Signature(signature, problems, bits) => {
                 let sid = signature.sid;
+                self.note_bits(line, path, sid, &bits);
                 for problem in problems {
                     self.report(line, path, sid, problem);
                 }
@@ -168,6 +176,34 @@ impl Loader<'_> {
                 self.loaded.counts.failed += 1;
                 self.report(line, path, sid, problem);
             }
+        }
+    }
+
+    /// Remembers which flowbits a rule sets and reads, for the lint at the end.
+    fn note_bits(
+        &mut self,
+        line: &RuleLine<'_>,
+        path: &Arc<str>,
+        sid: u32,
+        bits: &[(u32, bool, Span)],
+    ) {
+        if !self.context.lint {
+            return;
+        }
+        for (bit, writes, span) in bits {
+            let name = self.context.names.flowbits.name(*bit);
+            let (code, message) = if *writes {
+                let message = format!("nothing reads the flowbit `{name}`");
+                (Code::FlowbitNeverRead, message)
+            } else {
+                let message = format!("nothing sets the flowbit `{name}`");
+                (Code::FlowbitNeverSet, message)
+            };
+            self.bits.push(BitUse {
+                bit: *bit,
+                writes: *writes,
+                place: diagnostic(line, path, sid, Problem::new(code, *span, message)),
+            });
         }
     }
 
@@ -189,7 +225,7 @@ impl Loader<'_> {
         let place = format!("{}:{}", earlier.source.file, earlier.source.line);
         let newer = signature.rev > earlier.rev;
         let at = line.text.rfind("sid").unwrap_or(0);
-        let span = crate::rules::diagnostic::Span::new(at, at + 3);
+        let span = Span::new(at, at + 3);
         let sid = signature.sid;
         let (code, message) = if newer {
             (
@@ -216,6 +252,8 @@ impl Loader<'_> {
 
     fn finish(mut self) -> Loaded {
         self.loaded.names = self.context.names;
+        let bits = std::mem::take(&mut self.bits);
+        self.loaded.diagnostics.extend(lint::flowbits(bits));
         let signatures = &mut self.loaded.signatures;
         signatures.sort_by_cached_key(order);
         let counts = &mut self.loaded.counts;

@@ -4,11 +4,14 @@
 //! ruleset lay it out for the matcher; check is the linter. keyword is the whole language, support
 //! what this build can execute of it.
 
+pub mod check;
 pub mod class;
+pub mod coverage;
 pub mod diagnostic;
 pub mod group;
 pub mod keyword;
 pub mod lex;
+pub mod lint;
 pub mod load;
 pub mod meta;
 pub mod names;
@@ -25,7 +28,6 @@ mod content;
 mod header;
 mod keyword_table;
 mod packet_keywords;
-pub mod regex;
 mod state_keywords;
 mod transform;
 mod verify;

@@ -16,8 +16,8 @@ use crate::rules::signature::*;
 use crate::rules::support;
 use crate::rules::variables::Variables;
 use crate::rules::{
-    bytes, content, header, keyword_table, meta, packet_keywords, regex, state_keywords, transform,
-    verify,
+    bytes, content, header, keyword_table, lint, meta, packet_keywords, regex, state_keywords,
+    transform, verify,
 };
 
 /// What the rules of a load share.
@@ -28,6 +28,8 @@ pub struct Context<'a> {
     pub classification: &'a Classification,
     /// Code of a decode-event or stream-event (`stream.` prefixed) name.
     pub anomaly: &'a dyn Fn(&str) -> Option<u8>,
+    /// Run the lints.
+    pub lint: bool,
     /// Names of bits and counters.
     pub names: Names,
     /// Address fields read before.
@@ -47,6 +49,7 @@ impl<'a> Context<'a> {
             variables,
             classification,
             anomaly,
+            lint: false,
             names: Names::default(),
             addresses: HashMap::new(),
             ports: HashMap::new(),
@@ -57,8 +60,8 @@ impl<'a> Context<'a> {
 /// What became of a line.
 #[derive(Debug)]
 pub enum Outcome {
-    /// A signature, and what is odd about it.
-    Signature(Box<Signature>, Vec<Problem>),
+    /// A signature, what is odd about it, and the flowbits it sets (true) or reads.
+    Signature(Box<Signature>, Vec<Problem>, Vec<(u32, bool, Span)>),
     /// `requires` is not met.
     Skipped(u32, Problem),
     /// It cannot be loaded; the sid if it could be read.
@@ -144,6 +147,8 @@ pub struct Builder<'a, 'c> {
     pub variables: Vec<&'a str>,
     /// Warnings.
     pub problems: Vec<Problem>,
+    /// Flowbits that are set (true) or read, and where.
+    pub bits: Vec<(u32, bool, Span)>,
     /// What the class depends on.
     pub facts: class::Facts,
     /// Application protocol that keywords ask for, `|` between alternatives, and where.
@@ -187,10 +192,13 @@ pub fn parse(text: &str, source: Source, context: &mut Context<'_>) -> Outcome {
         Err(problem) => return Outcome::Failed(meta::sid_by_eye(text), problem),
     };
     match read(text, &raw, sid, source, context) {
-        Ok((signature, problems)) => Outcome::Signature(Box::new(signature), problems),
+        Ok((signature, problems, bits)) => Outcome::Signature(Box::new(signature), problems, bits),
         Err(problem) => Outcome::Failed(sid, problem),
     }
 }
+
+/// A signature, its oddities, its flowbits.
+type Finished = (Signature, Vec<Problem>, Vec<(u32, bool, Span)>);
 
 /// Reads the parts of a rule whose sid is known.
 fn read(
@@ -199,7 +207,7 @@ fn read(
     sid: u32,
     source: Source,
     context: &mut Context<'_>,
-) -> Result<(Signature, Vec<Problem>), Problem> {
+) -> Result<Finished, Problem> {
     let head = header::parse(text, raw, context)?;
     let mut builder = Builder::new(text, context, head, sid, source);
     builder.places.action = raw.action;
@@ -253,6 +261,7 @@ impl<'a, 'c> Builder<'a, 'c> {
             decoded: None,
             variables: Vec::new(),
             problems: Vec::new(),
+            bits: Vec::new(),
             facts,
             protocol: None,
             seen: Vec::new(),
@@ -551,11 +560,14 @@ impl<'a, 'c> Builder<'a, 'c> {
     }
 
     /// Checks the whole rule and puts the signature together.
-    fn finish(mut self) -> Result<(Signature, Vec<Problem>), Problem> {
+    fn finish(mut self) -> Result<Finished, Problem> {
         if let Some(list) = self.lists.iter().find(|list| !list.used) {
             return Err(empty_buffer(self.text, list));
         }
         verify::rule(&mut self)?;
+        if self.context.lint {
+            lint::rule(&mut self);
+        }
         self.mark_relative();
         self.assemble();
         if !self.priority_written {
@@ -566,7 +578,7 @@ impl<'a, 'c> Builder<'a, 'c> {
         }
         self.signature.variables = self.variables.len() as u8;
         self.signature.class = class::of(&self.signature, &self.facts);
-        Ok((self.signature, self.problems))
+        Ok((self.signature, self.problems, self.bits))
     }
 
     /// Marks the tests whose other occurrences are worth trying.

@@ -144,7 +144,15 @@ fn flowbits(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<()
             let message = format!("the name `{}` has a blank", shorten(name));
             return Err(argument.bad(message));
         }
-        bits.push(builder.context.names.flowbits.id(name));
+        let bit = builder.context.names.flowbits.id(name);
+        match command {
+            BitCommand::Set | BitCommand::Toggle => builder.bits.push((bit, true, argument.span)),
+            BitCommand::IsSet | BitCommand::IsNotSet => {
+                builder.bits.push((bit, false, argument.span));
+            }
+            BitCommand::Unset => {}
+        }
+        bits.push(bit);
     }
     if bits.is_empty() {
         return Err(argument.bad("no flowbit is named"));
