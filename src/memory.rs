@@ -209,6 +209,18 @@ impl Regions {
         u16::try_from(self.list.len() - 1).expect("at most 65,536 regions are made at start")
     }
 
+    /// The index of a region that several users share: the first to come adds it.
+    pub fn add_once(&mut self, region: &Arc<Region>) -> u16 {
+        let known = self
+            .list
+            .iter()
+            .position(|other| Arc::ptr_eq(other, region));
+        match known.and_then(|index| u16::try_from(index).ok()) {
+            Some(index) => index,
+            None => self.add(Arc::clone(region)),
+        }
+    }
+
     /// The bytes of a span; empty where the span names no region.
     pub fn bytes(&self, span: Span) -> &[u8] {
         match self.list.get(usize::from(span.region)) {
@@ -230,6 +242,11 @@ pub struct Buffer(u32);
 impl Buffer {
     /// The buffer's index, to be written into a slot.
     pub(crate) fn into_index(self) -> u32 {
+        self.0
+    }
+
+    /// The index, to look at.
+    pub fn index(&self) -> u32 {
         self.0
     }
 

@@ -14,7 +14,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{PortCounter, PortCounters, Receive, Received, SharedRegion};
+use super::{PortCounter, PortCounters, Receive, Received};
 use crate::memory::{Arena, Handle, Region, Regions, Span};
 use crate::packet::{Burst, Context};
 use format::{Fault, Walk};
@@ -65,7 +65,7 @@ impl std::error::Error for CaptureError {}
 /// One file of a capture set.
 struct CaptureFile {
     path: PathBuf,
-    region: Arc<SharedRegion>,
+    region: Arc<Region>,
     /// How to walk it; the fault says that it cannot be walked at all.
     start: Result<Walk, Fault>,
 }
@@ -87,7 +87,7 @@ impl Capture {
         let mut bytes = 0;
         for path in paths {
             let file = CaptureFile::open(path.as_ref())?;
-            bytes += file.region.region().len() as u64;
+            bytes += file.region.len() as u64;
             files.push(file);
         }
         Ok(Arc::new(Capture { files, bytes }))
@@ -128,7 +128,7 @@ impl CaptureFile {
         let start = Walk::start(&region);
         Ok(CaptureFile {
             path: path.to_path_buf(),
-            region: SharedRegion::new(region),
+            region: Arc::new(region),
             start,
         })
     }
@@ -211,7 +211,7 @@ impl CaptureReader {
                     hint: fault.hint.to_string(),
                 });
             }
-            self.bytes_before += file.region.region().len() as u64;
+            self.bytes_before += file.region.len() as u64;
         }
         self.file += 1;
     }
@@ -224,7 +224,7 @@ impl CaptureReader {
             self.capture.files.get(self.file),
         ) {
             let step = match walk {
-                Ok(walk) => walk.next(file.region.region()),
+                Ok(walk) => walk.next(&*file.region),
                 Err(fault) => Err(*fault),
             };
             match step {
@@ -246,7 +246,7 @@ impl CaptureReader {
         let Some(file) = self.capture.files.get(self.file) else {
             return false;
         };
-        let frame = file.region.region().bytes(record.offset, record.length);
+        let frame = file.region.bytes(record.offset, record.length);
         self.spread.lane(order, record.link, frame, self.lanes) == self.lane
     }
 }
@@ -255,7 +255,7 @@ impl Receive for CaptureReader {
     fn register(&mut self, regions: &mut Regions) {
         self.regions.clear();
         for file in &self.capture.files {
-            self.regions.push(file.region.register(regions));
+            self.regions.push(regions.add_once(&file.region));
         }
     }
 

@@ -20,17 +20,20 @@
 //!
 //! Who may touch a slot: [head..tail) of a ring is ours, the rest is the kernel's (ring.rs).
 //! Deliberately absent: waiting. A port that has nothing says so; the worker decides to spin, to
-//! yield or to sleep on `poll_fd`.
+//! yield or to sleep on `wait_fd`.
 
 pub mod capture;
 pub mod checksum;
 pub mod generator;
+pub mod memory;
+pub mod ring;
+pub mod spec;
 
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 
-use crate::memory::{Arena, Handle, Region, Regions};
+use crate::memory::{Arena, Handle, Regions};
 use crate::packet::{Burst, Context};
 use crate::reason::Reason;
 
@@ -78,8 +81,9 @@ pub trait Receive {
     /// Counters of this half.
     fn counters(&self) -> &Arc<PortCounters>;
 
-    /// A descriptor that polls readable when frames wait, where there is one.
-    fn poll_fd(&self) -> Option<RawFd> {
+    /// A descriptor that will poll readable when frames wait; asking arms the wake-up. `None` if
+    /// frames wait already, or where nothing can be waited for.
+    fn wait_fd(&mut self) -> Option<RawFd> {
         None
     }
 }
@@ -104,6 +108,17 @@ pub trait Transmit {
     /// Publishes what was queued; once a burst. The RX head of the burst must be published before
     /// (`receive` does it), so that a crash between the two loses a burst and never doubles it.
     fn sync(&mut self);
+
+    /// Frames that can be queued now; a lane that must not lose any receives no more than that.
+    fn room(&mut self) -> usize {
+        usize::MAX
+    }
+
+    /// Publishes, and says whether the other side has taken all that was queued: what an orderly
+    /// stop waits for before it closes a port.
+    fn is_drained(&mut self) -> bool {
+        true
+    }
 
     /// Counters of this half.
     fn counters(&self) -> &Arc<PortCounters>;
@@ -180,40 +195,13 @@ impl PortCounters {
     }
 }
 
-/// A region that several halves share: the first to register gives it its number.
-pub struct SharedRegion {
-    region: Arc<Region>,
-    index: OnceLock<u16>,
-}
-
-impl SharedRegion {
-    /// Wraps a region that has no number yet.
-    pub fn new(region: Region) -> Arc<SharedRegion> {
-        Arc::new(SharedRegion {
-            region: Arc::new(region),
-            index: OnceLock::new(),
-        })
-    }
-
-    /// The number in `regions`, where the region is added at the first call. A process has one
-    /// `Regions`, so later calls find the number there is.
-    pub fn register(&self, regions: &mut Regions) -> u16 {
-        *self
-            .index
-            .get_or_init(|| regions.add(Arc::clone(&self.region)))
-    }
-
-    /// The bytes.
-    pub fn region(&self) -> &Region {
-        &self.region
-    }
-}
-
 /// A receiving half of any kind. The kinds are a closed set, so that dispatch is a jump table and
 /// not a pointer per packet.
 pub enum Receiver {
     /// Frames of capture files.
     Capture(Box<capture::CaptureReader>),
+    /// A ring in memory.
+    Memory(Box<ring::halves::RingReceiver<memory::Pipe>>),
 }
 
 impl Receiver {
@@ -231,6 +219,8 @@ pub enum Transmitter {
     Discard(Discard),
     /// To a capture file.
     Capture(Box<capture::CaptureWriter>),
+    /// A ring in memory.
+    Memory(Box<ring::halves::RingTransmitter<memory::Pipe>>),
 }
 
 macro_rules! each {
@@ -241,7 +231,7 @@ macro_rules! each {
 
 impl Receive for Receiver {
     fn register(&mut self, regions: &mut Regions) {
-        each!(self, Receiver, [Capture], half => half.register(regions));
+        each!(self, Receiver, [Capture, Memory], half => half.register(regions));
     }
 
     fn receive(
@@ -252,42 +242,50 @@ impl Receive for Receiver {
         limit: usize,
         now_ns: u64,
     ) -> Received {
-        each!(self, Receiver, [Capture],
+        each!(self, Receiver, [Capture, Memory],
             half => half.receive(contexts, free, burst, limit, now_ns))
     }
 
     fn reclaim(&mut self, context: &mut Context) {
-        each!(self, Receiver, [Capture], half => half.reclaim(context));
+        each!(self, Receiver, [Capture, Memory], half => half.reclaim(context));
     }
 
     fn counters(&self) -> &Arc<PortCounters> {
-        each!(self, Receiver, [Capture], half => half.counters())
+        each!(self, Receiver, [Capture, Memory], half => half.counters())
     }
 
-    fn poll_fd(&self) -> Option<RawFd> {
-        each!(self, Receiver, [Capture], half => half.poll_fd())
+    fn wait_fd(&mut self) -> Option<RawFd> {
+        each!(self, Receiver, [Capture, Memory], half => half.wait_fd())
     }
 }
 
 impl Transmit for Transmitter {
     fn register(&mut self, regions: &mut Regions) {
-        each!(self, Transmitter, [Discard, Capture], half => half.register(regions));
+        each!(self, Transmitter, [Discard, Capture, Memory], half => half.register(regions));
     }
 
     fn transmit(&mut self, context: &mut Context, regions: &Regions) -> Result<(), Reason> {
-        each!(self, Transmitter, [Discard, Capture], half => half.transmit(context, regions))
+        each!(self, Transmitter, [Discard, Capture, Memory], half => half.transmit(context, regions))
     }
 
     fn send_copy(&mut self, frame: &[u8]) -> Result<(), Reason> {
-        each!(self, Transmitter, [Discard, Capture], half => half.send_copy(frame))
+        each!(self, Transmitter, [Discard, Capture, Memory], half => half.send_copy(frame))
     }
 
     fn sync(&mut self) {
-        each!(self, Transmitter, [Discard, Capture], half => half.sync());
+        each!(self, Transmitter, [Discard, Capture, Memory], half => half.sync());
+    }
+
+    fn room(&mut self) -> usize {
+        each!(self, Transmitter, [Discard, Capture, Memory], half => half.room())
+    }
+
+    fn is_drained(&mut self) -> bool {
+        each!(self, Transmitter, [Discard, Capture, Memory], half => half.is_drained())
     }
 
     fn counters(&self) -> &Arc<PortCounters> {
-        each!(self, Transmitter, [Discard, Capture], half => half.counters())
+        each!(self, Transmitter, [Discard, Capture, Memory], half => half.counters())
     }
 }
 

@@ -1,0 +1,186 @@
+//! `mem:PATH`: a memory handed to another process. The creator listens at a unix socket; who
+//! connects is sent the memfd and the wake-up descriptors (SCM_RIGHTS) and maps them. From then on
+//! nothing but the memory is between the two; the connection stays open to tell that one is gone.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::{Memory, receive_descriptors, send_descriptors};
+
+/// Connections served at once: an engine, its keeper, the next engine, and one to spare.
+const CLIENTS_MAX: usize = 4;
+/// How often the server looks for clients that came or went.
+const TURN: Duration = Duration::from_millis(10);
+
+/// Why a memory could not be handed over.
+#[derive(Debug)]
+pub struct HandoverError {
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub hint: &'static str,
+}
+
+impl std::fmt::Display for HandoverError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}\n [hint] {}", self.what, self.hint)
+    }
+}
+
+impl std::error::Error for HandoverError {}
+
+/// Hands a memory to all who connect, until dropped.
+pub struct Server {
+    path: PathBuf,
+    stop: Arc<AtomicBool>,
+    clients: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Listens at `path`. A socket left there by a process that is gone is replaced.
+    ///
+    /// # Errors
+    /// The path is taken, or no socket can be made there.
+    pub fn start(memory: Arc<Memory>, path: &Path) -> Result<Server, HandoverError> {
+        let error = |what: String| HandoverError {
+            what,
+            hint: "choose a path in a directory that you may write to, e.g. under /run or /tmp",
+        };
+        if UnixStream::connect(path).is_ok() {
+            return Err(error(format!(
+                "{}: another process serves this memory",
+                path.display()
+            )));
+        }
+        if let Err(problem) = std::fs::remove_file(path)
+            && problem.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(error(format!("{}: {problem}", path.display())));
+        }
+        let listener = UnixListener::bind(path)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .map_err(|problem| error(format!("{}: {problem}", path.display())))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let clients = Arc::new(AtomicUsize::new(0));
+        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&clients));
+        let thread = std::thread::Builder::new()
+            .name("memory-server".to_string())
+            .spawn(move || serve(&memory, &listener, &stopped, &count))
+            .map_err(|problem| error(format!("no thread: {problem}")))?;
+        Ok(Server {
+            path: path.to_path_buf(),
+            stop,
+            clients,
+            thread: Some(thread),
+        })
+    }
+
+    /// Processes connected.
+    pub fn clients(&self) -> usize {
+        self.clients.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            // The thread ends within a turn; that it panicked would be told by the test harness.
+            let _ = thread.join();
+        }
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn serve(memory: &Memory, listener: &UnixListener, stop: &AtomicBool, count: &AtomicUsize) {
+    let mut clients: Vec<UnixStream> = Vec::with_capacity(CLIENTS_MAX);
+    while !stop.load(Ordering::Acquire) {
+        clients.retain(is_alive);
+        if clients.len() < CLIENTS_MAX
+            && let Ok((client, _)) = listener.accept()
+            && memory.send(&client).is_ok()
+            && client.set_nonblocking(true).is_ok()
+        {
+            clients.push(client);
+            count.store(clients.len(), Ordering::Release);
+            continue;
+        }
+        count.store(clients.len(), Ordering::Release);
+        std::thread::sleep(TURN);
+    }
+}
+
+/// Whether the other end of a connection is still open: it never says anything, so that reading
+/// finds nothing, and finds the end when it is gone.
+fn is_alive(client: &UnixStream) -> bool {
+    use std::io::Read;
+    match (&mut &*client).read(&mut [0]) {
+        Ok(0) => false,
+        Ok(_) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+    }
+}
+
+/// A memory that another process made, and the connection to it.
+pub struct Client {
+    /// The memory.
+    pub memory: Arc<Memory>,
+    connection: UnixStream,
+}
+
+impl Client {
+    /// Connects to the server at `path`, waiting up to `patience` for it to appear.
+    ///
+    /// # Errors
+    /// Nobody listens, or what was handed over is no memory of this version.
+    pub fn connect(path: &Path, patience: Duration) -> Result<Client, HandoverError> {
+        let error = |what: String| HandoverError {
+            what: format!("mem:{}: {what}", path.display()),
+            hint: "start the other end first: pcap-replay replay --port mem:PATH CAPTURE",
+        };
+        let deadline = Instant::now() + patience;
+        let connection = loop {
+            match UnixStream::connect(path) {
+                Ok(connection) => break connection,
+                Err(problem) if Instant::now() >= deadline => {
+                    return Err(error(format!("cannot connect: {problem}")));
+                }
+                Err(_) => std::thread::sleep(TURN),
+            }
+        };
+        let memory = Memory::receive(&connection).map_err(|problem| error(problem.to_string()))?;
+        connection
+            .set_nonblocking(true)
+            .map_err(|problem| error(problem.to_string()))?;
+        Ok(Client { memory, connection })
+    }
+
+    /// Whether the process that made the memory is still there.
+    pub fn is_served(&self) -> bool {
+        is_alive(&self.connection)
+    }
+}
+
+impl Memory {
+    fn send(&self, socket: &UnixStream) -> std::io::Result<()> {
+        let mut fds = vec![self.fd.as_raw_fd()];
+        fds.extend(self.wakes.iter().map(AsRawFd::as_raw_fd));
+        send_descriptors(socket, &fds)
+    }
+
+    fn receive(socket: &UnixStream) -> std::io::Result<Arc<Memory>> {
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut fds: Vec<OwnedFd> = receive_descriptors(socket)?;
+        if fds.is_empty() {
+            return Err(std::io::Error::other("no descriptors were handed over"));
+        }
+        let memory = fds.remove(0);
+        Memory::adopt(memory, fds.into_iter().map(Into::into).collect())
+    }
+}

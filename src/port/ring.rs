@@ -1,0 +1,575 @@
+//! netmap's rings as they lie in shared memory, and the arithmetic on them. The layout is the
+//! kernel's ABI 14 (sys/net/netmap.h), checked at compile time; the halves of a port that work on
+//! rings are in ring/halves.rs, the kernel that tests play is memory.rs.
+//!
+//! ```text
+//!            head      cur              tail
+//!              v        v                 v
+//!  +-----------+--------+-----------------+-------------+
+//!  | kernel's  |        ours              |  kernel's   |     slots, modulo num_slots
+//!  +-----------+--------------------------+-------------+
+//! ```
+//!
+//! Ownership, written once: slots in [head..tail) are ours, all others the kernel's. We move head
+//! (and cur, which we keep equal) forward to give slots back, with a release store after the slots
+//! are written; the kernel moves tail at a sync, and we read it with acquire. A slot's first eight
+//! bytes (buffer index, length, flags) are one atomic word, so that even a peer that breaks the
+//! rules gives us a wrong slot and never half of one. No reference to a slot or ring is ever held.
+
+pub mod halves;
+
+use std::mem::offset_of;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::memory::{Buffer, Region, Span};
+
+/// Slot flag: the buffer index was changed; the kernel must take note of the new buffer.
+pub const BUF_CHANGED: u16 = 1;
+/// Slot flag: the frame goes on in the next slot.
+pub const MORE_FRAGMENTS: u16 = 0x20;
+/// Lowest buffer index that may stand in a slot: 0 and 1 are the kernel's own.
+pub const BUFFER_INDEX_MIN: u32 = 2;
+/// Longest chain of slots for one frame.
+pub const CHAIN_MAX: u32 = 64;
+
+/// `struct netmap_slot`. Here to check the layout; code uses [`Slot`].
+#[repr(C)]
+pub struct NetmapSlot {
+    buf_idx: u32,
+    len: u16,
+    flags: u16,
+    ptr: u64,
+}
+
+/// Cache lines for the kernel's semaphore.
+#[repr(C, align(128))]
+pub struct NetmapSem([u8; 128]);
+
+/// `struct netmap_ring`, followed by its slots.
+#[repr(C)]
+pub struct NetmapRing {
+    /// Distance from this struct to buffer 0, bytes.
+    pub buf_ofs: i64,
+    /// Slots in the ring; any number, not only powers of two.
+    pub num_slots: u32,
+    /// Bytes of a buffer.
+    pub nr_buf_size: u32,
+    ringid: u16,
+    dir: u16,
+    head: u32,
+    cur: u32,
+    tail: u32,
+    flags: u32,
+    ts: [i64; 2],
+    offset_mask: u64,
+    buf_align: u64,
+    sem: NetmapSem,
+}
+
+/// `struct netmap_if`, followed by the rings' distances from it.
+#[repr(C)]
+pub struct NetmapIf {
+    name: [u8; 16],
+    version: u32,
+    flags: u32,
+    /// Hardware TX rings.
+    pub tx_rings: u32,
+    /// Hardware RX rings.
+    pub rx_rings: u32,
+    /// Head of the list of extra buffers; 0 for none.
+    pub bufs_head: u32,
+    /// Host TX rings.
+    pub host_tx_rings: u32,
+    /// Host RX rings.
+    pub host_rx_rings: u32,
+    spare: [u32; 3],
+}
+
+/// Byte position of the slots in a ring.
+pub const SLOTS_AT: usize = size_of::<NetmapRing>();
+/// Bytes of a slot.
+pub const SLOT_BYTES: usize = size_of::<NetmapSlot>();
+/// Byte position of the rings' distances in a netmap_if.
+pub const RING_OFFSETS_AT: usize = size_of::<NetmapIf>();
+
+const _: () = {
+    assert!(size_of::<NetmapSlot>() == 16);
+    assert!(offset_of!(NetmapSlot, len) == 4 && offset_of!(NetmapSlot, flags) == 6);
+    assert!(offset_of!(NetmapSlot, ptr) == 8);
+    assert!(size_of::<NetmapRing>() == 256 && align_of::<NetmapRing>() == 128);
+    assert!(offset_of!(NetmapRing, num_slots) == 8 && offset_of!(NetmapRing, nr_buf_size) == 12);
+    assert!(offset_of!(NetmapRing, head) == 20 && offset_of!(NetmapRing, cur) == 24);
+    assert!(offset_of!(NetmapRing, tail) == 28 && offset_of!(NetmapRing, flags) == 32);
+    assert!(offset_of!(NetmapRing, ts) == 40 && offset_of!(NetmapRing, offset_mask) == 56);
+    assert!(offset_of!(NetmapRing, buf_align) == 64 && offset_of!(NetmapRing, sem) == 128);
+    assert!(size_of::<NetmapIf>() == 56 && offset_of!(NetmapIf, bufs_head) == 32);
+    assert!(offset_of!(NetmapIf, host_tx_rings) == 36 && offset_of!(NetmapIf, tx_rings) == 24);
+    // A slot's word is read as index, length, flags from the low end.
+    assert!(cfg!(target_endian = "little"));
+};
+
+// ---------------------------------------------------------------------------------------------
+// Mapped memory
+// ---------------------------------------------------------------------------------------------
+
+/// Memory mapped shared from a descriptor; unmapped when the last user is gone.
+pub struct Mapping {
+    base: *mut u8,
+    length: usize,
+}
+
+// SAFETY: the mapping lives until drop; all access goes through atomics or the token protocol.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps `length` bytes of `fd` from `offset`, shared and populated, so that no page fault
+    /// waits on the packet path.
+    ///
+    /// # Errors
+    /// What `mmap` says.
+    pub fn new(fd: BorrowedFd<'_>, length: usize) -> std::io::Result<Arc<Mapping>> {
+        // SAFETY: a fresh shared mapping at an address of the kernel's choice touches no other
+        // memory; the result is checked.
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_POPULATE,
+                fd.as_raw_fd(),
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(std::io::Error::last_os_error());
+        }
+        Ok(Arc::new(Mapping {
+            base: base.cast(),
+            length,
+        }))
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether nothing is mapped.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The mapping as a region that frames lie in.
+    pub fn region(self: &Arc<Mapping>) -> Arc<Region> {
+        // SAFETY: the Arc given along keeps the bytes mapped; a frame's buffer is written only by
+        // who holds its token, and not while its span is in flight (module comment).
+        let region = unsafe { Region::shared(self.base, self.length, Box::new(Arc::clone(self))) };
+        Arc::new(region)
+    }
+
+    /// A 32-bit word at `offset`; a word that every read finds 0 where that is out of bounds or
+    /// not aligned.
+    pub fn word(&self, offset: usize) -> &AtomicU32 {
+        static NOWHERE: AtomicU32 = AtomicU32::new(0);
+        if !offset.is_multiple_of(4) || offset.saturating_add(4) > self.length {
+            return &NOWHERE;
+        }
+        // SAFETY: in bounds and aligned by the check above; others access it atomically too.
+        unsafe { AtomicU32::from_ptr(self.base.add(offset).cast()) }
+    }
+
+    /// A 64-bit word at `offset`; as [`Mapping::word`].
+    pub fn double(&self, offset: usize) -> &AtomicU64 {
+        static NOWHERE: AtomicU64 = AtomicU64::new(0);
+        if !offset.is_multiple_of(8) || offset.saturating_add(8) > self.length {
+            return &NOWHERE;
+        }
+        // SAFETY: in bounds and aligned by the check above; others access it atomically too.
+        unsafe { AtomicU64::from_ptr(self.base.add(offset).cast()) }
+    }
+
+    /// Copies `bytes` to `offset`; nothing where they do not fit. The caller owns the place.
+    pub fn write(&self, offset: usize, bytes: &[u8]) {
+        if offset
+            .checked_add(bytes.len())
+            .is_none_or(|end| end > self.length)
+        {
+            return;
+        }
+        // SAFETY: in bounds by the check above; the source is a borrowed slice that may overlap
+        // the mapping (frames of the same region), which `copy` allows.
+        unsafe { std::ptr::copy(bytes.as_ptr(), self.base.add(offset), bytes.len()) };
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new` with this length, and nobody is left who uses it.
+        unsafe { libc::munmap(self.base.cast(), self.length) };
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Rings
+// ---------------------------------------------------------------------------------------------
+
+/// A copy of what a slot says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Slot {
+    /// Buffer index.
+    pub index: u32,
+    /// Frame length in bytes.
+    pub length: u16,
+    /// [`BUF_CHANGED`], [`MORE_FRAGMENTS`], ...
+    pub flags: u16,
+}
+
+impl Slot {
+    /// The slot's first eight bytes.
+    pub fn word(self) -> u64 {
+        u64::from(self.index) | u64::from(self.length) << 32 | u64::from(self.flags) << 48
+    }
+
+    /// The slot of such a word.
+    pub fn from_word(word: u64) -> Slot {
+        Slot {
+            index: word as u32,
+            length: (word >> 32) as u16,
+            flags: (word >> 48) as u16,
+        }
+    }
+}
+
+/// Why memory holds no ring where one should be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RingError {
+    /// What is wrong.
+    pub what: &'static str,
+}
+
+/// One ring, for its one owner. Not `Clone`: two owners would both move head.
+pub struct Ring {
+    mapping: Arc<Mapping>,
+    /// Byte position of the ring in the mapping.
+    at: usize,
+    num_slots: u32,
+    buf_size: u32,
+    /// Byte position of buffer 0 in the mapping.
+    buffers_at: usize,
+    /// First buffer index beyond the mapping.
+    buffers_end: u32,
+    /// Our head, as published or soon to be.
+    head: u32,
+}
+
+impl Ring {
+    /// The ring at byte `at` of a mapping, with its sizes checked against the mapping once, so
+    /// that no later index can lead outside.
+    ///
+    /// # Errors
+    /// The bytes there cannot be a ring.
+    pub fn new(mapping: Arc<Mapping>, at: usize) -> Result<Ring, RingError> {
+        if !at.is_multiple_of(8) || at.saturating_add(SLOTS_AT) > mapping.len() {
+            return Err(RingError {
+                what: "a ring lies outside the mapped memory",
+            });
+        }
+        let load = |offset: usize| mapping.word(at + offset).load(Ordering::Acquire);
+        let num_slots = load(offset_of!(NetmapRing, num_slots));
+        let buf_size = load(offset_of!(NetmapRing, nr_buf_size));
+        let buf_ofs = mapping.double(at).load(Ordering::Acquire).cast_signed();
+        let slots_end = at + SLOTS_AT + num_slots as usize * SLOT_BYTES;
+        if num_slots < 2 || slots_end > mapping.len() {
+            return Err(RingError {
+                what: "a ring's slots lie outside the mapped memory",
+            });
+        }
+        let buffers_at = usize::try_from(at as i64 + buf_ofs).unwrap_or(usize::MAX);
+        if buf_size < 64 || buffers_at >= mapping.len() {
+            return Err(RingError {
+                what: "a ring's buffers lie outside the mapped memory",
+            });
+        }
+        let buffers_end = (mapping.len() - buffers_at) / buf_size as usize;
+        let head = load(offset_of!(NetmapRing, head));
+        if head >= num_slots {
+            return Err(RingError {
+                what: "a ring's head lies beyond its slots",
+            });
+        }
+        Ok(Ring {
+            mapping,
+            at,
+            num_slots,
+            buf_size,
+            buffers_at,
+            buffers_end: u32::try_from(buffers_end).unwrap_or(u32::MAX),
+            head,
+        })
+    }
+
+    /// Slots in the ring; at most all but one hold frames.
+    pub fn num_slots(&self) -> u32 {
+        self.num_slots
+    }
+
+    /// Bytes of a buffer.
+    pub fn buf_size(&self) -> u32 {
+        self.buf_size
+    }
+
+    /// First slot that is ours.
+    pub fn head(&self) -> u32 {
+        self.head
+    }
+
+    /// First slot behind ours, as the kernel last said. A tail beyond the ring counts as none.
+    pub fn tail(&self) -> u32 {
+        let tail = self
+            .field(offset_of!(NetmapRing, tail))
+            .load(Ordering::Acquire);
+        if tail < self.num_slots {
+            tail
+        } else {
+            self.head
+        }
+    }
+
+    /// Slots from `from` to `to`, around the ring.
+    pub fn distance(&self, from: u32, to: u32) -> u32 {
+        if to >= from {
+            to - from
+        } else {
+            to + self.num_slots - from
+        }
+    }
+
+    /// Slots that are ours.
+    pub fn space(&self) -> u32 {
+        self.distance(self.head, self.tail())
+    }
+
+    /// The slot after `slot`.
+    pub fn next(&self, slot: u32) -> u32 {
+        if slot + 1 == self.num_slots {
+            0
+        } else {
+            slot + 1
+        }
+    }
+
+    /// The slot before `slot`.
+    pub fn previous(&self, slot: u32) -> u32 {
+        if slot == 0 {
+            self.num_slots - 1
+        } else {
+            slot - 1
+        }
+    }
+
+    fn field(&self, offset: usize) -> &AtomicU32 {
+        self.mapping.word(self.at + offset)
+    }
+
+    fn slot_word(&self, slot: u32) -> &AtomicU64 {
+        debug_assert!(slot < self.num_slots, "slot {slot} of {}", self.num_slots);
+        self.mapping
+            .double(self.at + SLOTS_AT + (slot % self.num_slots) as usize * SLOT_BYTES)
+    }
+
+    /// What a slot says.
+    pub fn slot(&self, slot: u32) -> Slot {
+        Slot::from_word(self.slot_word(slot).load(Ordering::Relaxed))
+    }
+
+    /// Writes a slot. For the port's halves (slots that are ours) and the kernel that tests play.
+    pub(in crate::port) fn set_slot(&self, slot: u32, value: Slot) {
+        self.slot_word(slot).store(value.word(), Ordering::Relaxed);
+    }
+
+    /// Gives the slots before `head` to the kernel: cur first, then head, both after all writes to
+    /// the slots and their buffers.
+    pub fn publish(&mut self, head: u32) {
+        debug_assert!(self.distance(self.head, head) <= self.space());
+        self.head = head;
+        self.field(offset_of!(NetmapRing, cur))
+            .store(head, Ordering::Relaxed);
+        self.field(offset_of!(NetmapRing, head))
+            .store(head, Ordering::Release);
+    }
+
+    /// Head and cur as they stand in memory: what the kernel reads.
+    pub fn published(&self) -> (u32, u32) {
+        let head = self
+            .field(offset_of!(NetmapRing, head))
+            .load(Ordering::Acquire);
+        let cur = self
+            .field(offset_of!(NetmapRing, cur))
+            .load(Ordering::Relaxed);
+        (head, cur)
+    }
+
+    /// Takes over a head that the kernel has set anew (ring reinit).
+    pub fn resync(&mut self) {
+        let (head, _) = self.published();
+        self.head = if head < self.num_slots { head } else { 0 };
+    }
+
+    /// Sets tail, and at a reinit all three: the kernel's part, for the one that tests play.
+    pub(in crate::port) fn kernel_set_tail(&self, tail: u32) {
+        self.field(offset_of!(NetmapRing, tail))
+            .store(tail, Ordering::Release);
+    }
+
+    /// Sets head and cur to `at`: a reinit by the kernel that tests play.
+    pub(in crate::port) fn kernel_reinit(&self, at: u32) {
+        for offset in [offset_of!(NetmapRing, cur), offset_of!(NetmapRing, head)] {
+            self.field(offset).store(at, Ordering::Release);
+        }
+    }
+
+    /// Whether a slot may name this buffer.
+    pub fn is_buffer(&self, index: u32) -> bool {
+        (BUFFER_INDEX_MIN..self.buffers_end).contains(&index)
+    }
+
+    /// Where `length` bytes of a buffer lie.
+    pub fn span(&self, index: u32, length: u16, region: u16) -> Span {
+        Span {
+            offset: self.buffer_at(index) as u64,
+            length: u32::from(length),
+            region,
+        }
+    }
+
+    /// Byte position of a buffer in the mapping.
+    pub fn buffer_at(&self, index: u32) -> usize {
+        self.buffers_at + index as usize * self.buf_size as usize
+    }
+
+    /// The mapping that the ring lies in.
+    pub fn mapping(&self) -> &Arc<Mapping> {
+        &self.mapping
+    }
+
+    /// Takes the buffer out of a slot of ours and puts another in its place: the only way to take
+    /// one. `None` (and the slot as it was) if the slot names no buffer of this region, which only
+    /// a broken peer can bring about; then `free` comes back.
+    pub fn swap_out(&self, slot: u32, free: Buffer, length: u16) -> Result<Buffer, Buffer> {
+        let found = self.slot(slot);
+        if !self.is_buffer(found.index) {
+            return Err(free);
+        }
+        self.set_slot(
+            slot,
+            Slot {
+                index: free.into_index(),
+                length,
+                flags: BUF_CHANGED,
+            },
+        );
+        Ok(Buffer::from_index(found.index))
+    }
+
+    /// Copies a frame into the buffer that stands in a slot of ours.
+    pub fn write(&self, slot: u32, frame: &[u8]) -> bool {
+        let found = self.slot(slot);
+        let length = u16::try_from(frame.len()).unwrap_or(u16::MAX);
+        if !self.is_buffer(found.index) || u32::from(length) > self.buf_size || length == u16::MAX {
+            return false;
+        }
+        self.mapping.write(self.buffer_at(found.index), frame);
+        self.set_slot(
+            slot,
+            Slot {
+                length,
+                flags: found.flags & BUF_CHANGED,
+                ..found
+            },
+        );
+        true
+    }
+
+    /// Takes the list of extra buffers that starts at `head` (each buffer's first word names the
+    /// next), at most `limit` of them.
+    pub fn take_list(&self, mut head: u32, limit: usize) -> Vec<Buffer> {
+        let mut list = Vec::with_capacity(limit);
+        while self.is_buffer(head) && list.len() < limit {
+            list.push(Buffer::from_index(head));
+            head = self
+                .mapping
+                .word(self.buffer_at(head))
+                .load(Ordering::Acquire);
+        }
+        list
+    }
+
+    /// Links buffers to a list and gives its head, 0 for none: how they go back to the kernel.
+    pub fn give_list(&self, list: &mut Vec<Buffer>) -> u32 {
+        let mut head = 0;
+        for buffer in list.drain(..) {
+            let index = buffer.into_index();
+            self.mapping
+                .word(self.buffer_at(index))
+                .store(head, Ordering::Release);
+            head = index;
+        }
+        head
+    }
+}
+
+/// What an audit of buffers found: both lists are empty while conservation (I5) holds.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Audit {
+    /// Indexes that stand nowhere.
+    pub missing: Vec<u32>,
+    /// Indexes that stand in two places.
+    pub doubled: Vec<u32>,
+    /// Places that name no allotted buffer.
+    pub foreign: usize,
+}
+
+/// Checks that `places` is a permutation of the allotted buffer indexes `first..end`.
+pub fn audit(first: u32, end: u32, places: impl Iterator<Item = u32>) -> Audit {
+    let mut seen = vec![0u32; end.saturating_sub(first) as usize];
+    let mut audit = Audit::default();
+    for index in places {
+        match index
+            .checked_sub(first)
+            .and_then(|place| seen.get_mut(place as usize))
+        {
+            Some(count) => *count += 1,
+            None => audit.foreign += 1,
+        }
+    }
+    for (index, count) in (first..).zip(seen) {
+        match count {
+            0 => audit.missing.push(index),
+            1 => {}
+            _ => audit.doubled.push(index),
+        }
+    }
+    audit
+}
+
+/// Byte position of TX ring `ring` of the interface at `interface_at`, as its netmap_if says. Only
+/// rings that the descriptor was opened for have one.
+pub fn tx_ring_at(mapping: &Mapping, interface_at: usize, ring: u32) -> usize {
+    ring_at(mapping, interface_at, ring)
+}
+
+/// Byte position of RX ring `ring`; RX rings stand behind all TX rings, host rings included.
+pub fn rx_ring_at(mapping: &Mapping, interface_at: usize, ring: u32) -> usize {
+    let load = |offset: usize| mapping.word(interface_at + offset).load(Ordering::Acquire);
+    let tx_rings = load(offset_of!(NetmapIf, tx_rings)) + load(offset_of!(NetmapIf, host_tx_rings));
+    ring_at(mapping, interface_at, tx_rings.saturating_add(ring))
+}
+
+fn ring_at(mapping: &Mapping, interface_at: usize, number: u32) -> usize {
+    let place = interface_at + RING_OFFSETS_AT + number as usize * 8;
+    interface_at.wrapping_add(mapping.double(place).load(Ordering::Acquire) as usize)
+}

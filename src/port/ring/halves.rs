@@ -1,0 +1,383 @@
+//! The halves of a port over netmap's rings: the same code for rings in memory and for netmap; what
+//! differs is the `Exchange`, the call that trades slots with the other side.
+//!
+//! Copying is the exception and counted: only frames of another region, and frames that a stage
+//! built, are copied into a TX slot's buffer.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use super::{MORE_FRAGMENTS, Ring};
+use crate::memory::{Arena, Buffer, Handle, Region, Regions};
+use crate::packet::{Burst, Context};
+use crate::port::{PortCounter, PortCounters, Receive, Received, Transmit};
+use crate::reason::Reason;
+
+/// The kernel's side of one ring: netmap's RXSYNC and TXSYNC, or their emulation.
+pub trait Exchange {
+    /// Trades slots: takes those behind our published head, hands over new ones by tail.
+    fn sync(&mut self, ring: &Ring);
+
+    /// A descriptor that will poll readable when frames wait; `None` if some wait already.
+    fn wait_fd(&mut self, ring: &Ring) -> Option<RawFd>;
+
+    /// Gives the receiver's extra buffers back, when it closes.
+    fn close(&mut self, ring: &Ring, free: &mut Vec<Buffer>);
+}
+
+/// Where the halves of one port stand in their lane.
+pub struct Place {
+    /// Memory of the rings.
+    pub region: Arc<Region>,
+    /// Port index in the lane's pair: 0 inside, 1 outside.
+    pub port: u8,
+    /// `Context::link` of the frames.
+    pub link: u8,
+}
+
+/// The receiving half over one RX ring.
+pub struct RingReceiver<X: Exchange> {
+    ring: Ring,
+    exchange: X,
+    /// Buffers that replace those which frames take along.
+    free: Vec<Buffer>,
+    place: Place,
+    region: u16,
+    /// Frames taken since the last sync.
+    since_sync: u32,
+    /// In the middle of a frame of several slots, which is thrown away whole.
+    in_chain: bool,
+    counters: Arc<PortCounters>,
+}
+
+impl<X: Exchange> RingReceiver<X> {
+    /// A receiver with its extra buffers: as many as frames may be in flight.
+    pub fn new(ring: Ring, exchange: X, free: Vec<Buffer>, place: Place) -> RingReceiver<X> {
+        RingReceiver {
+            ring,
+            exchange,
+            free,
+            place,
+            region: 0,
+            since_sync: 0,
+            in_chain: false,
+            counters: Arc::default(),
+        }
+    }
+
+    /// Indexes of the free buffers, for audits.
+    pub fn free_indexes(&self) -> Vec<u32> {
+        self.free.iter().map(Buffer::index).collect()
+    }
+
+    /// The ring, to look at.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    fn sync(&mut self) {
+        self.exchange.sync(&self.ring);
+        self.since_sync = 0;
+        self.counters.add(PortCounter::Syncs, 1);
+    }
+
+    /// Slots waiting, after a sync if they are fewer than wanted or the kernel has waited long for
+    /// the slots that we are done with.
+    fn waiting(&mut self, limit: u32) -> u32 {
+        let waiting = self.ring.space();
+        if waiting >= limit && self.since_sync < self.ring.num_slots() / 2 {
+            return waiting;
+        }
+        self.sync();
+        self.ring.space()
+    }
+
+    /// Takes the frame of `slot` into a context; `None` if there is none in it, or no room.
+    fn take(
+        &mut self,
+        slot: u32,
+        contexts: &Arena<Context>,
+        free: &mut Vec<Handle>,
+        received: &mut Received,
+        now_ns: u64,
+    ) -> Taken {
+        let found = self.ring.slot(slot);
+        if found.flags & MORE_FRAGMENTS != 0 || self.in_chain {
+            // Inspection needs a frame in one piece. The chain's slots go back as they are.
+            received.too_long += u32::from(!self.in_chain);
+            self.in_chain = found.flags & MORE_FRAGMENTS != 0;
+            return Taken::Skipped;
+        }
+        if u32::from(found.length) > self.ring.buf_size() {
+            received.too_long += 1;
+            return Taken::Skipped;
+        }
+        let (Some(mut handle), Some(buffer)) = (free.pop(), self.free.pop()) else {
+            return Taken::NoRoom;
+        };
+        let buffer = match self.ring.swap_out(slot, buffer, 0) {
+            Ok(buffer) => buffer,
+            Err(unused) => {
+                self.free.push(unused);
+                free.push(handle);
+                self.counters.add(PortCounter::Reinit, 1);
+                return Taken::Skipped;
+            }
+        };
+        handle.set_length(u32::from(found.length));
+        handle.set_more(false);
+        let context = contexts.get_mut(&mut handle);
+        context.reset();
+        context.span = self.ring.span(found.index, found.length, self.region);
+        context.time_ns = now_ns;
+        context.link = self.place.link;
+        context.port = self.place.port;
+        let before = context.buffer.put(buffer);
+        debug_assert!(before.is_none(), "a free context owns no buffer");
+        received.count += 1;
+        received.bytes += u64::from(found.length);
+        Taken::Frame(handle)
+    }
+}
+
+/// What became of a slot.
+enum Taken {
+    Frame(Handle),
+    Skipped,
+    NoRoom,
+}
+
+impl<X: Exchange> Receive for RingReceiver<X> {
+    fn register(&mut self, regions: &mut Regions) {
+        self.region = regions.add_once(&self.place.region);
+    }
+
+    fn receive(
+        &mut self,
+        contexts: &Arena<Context>,
+        free: &mut Vec<Handle>,
+        burst: &mut Burst,
+        limit: usize,
+        now_ns: u64,
+    ) -> Received {
+        let mut received = Received::default();
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let waiting = self.waiting(limit).min(limit);
+        let mut slot = self.ring.head();
+        for _ in 0..waiting {
+            // Both lists are looked at before the slot, so that no pop has to be undone.
+            if free.is_empty() || self.free.is_empty() {
+                received.starved = true;
+                self.counters.add(PortCounter::Starved, 1);
+                break;
+            }
+            match self.take(slot, contexts, free, &mut received, now_ns) {
+                Taken::Frame(handle) => burst.push(handle),
+                Taken::Skipped => {}
+                Taken::NoRoom => break,
+            }
+            slot = self.ring.next(slot);
+            self.since_sync += 1;
+        }
+        // Published before the frames are transmitted: a crash may lose them, never double them.
+        self.ring.publish(slot);
+        self.counters
+            .add(PortCounter::Packets, received.count as u64);
+        self.counters.add(PortCounter::Bytes, received.bytes);
+        self.counters
+            .add(PortCounter::TooLong, u64::from(received.too_long));
+        received
+    }
+
+    fn reclaim(&mut self, context: &mut Context) {
+        if let Some(buffer) = context.buffer.take() {
+            debug_assert!(
+                self.free.len() < self.free.capacity(),
+                "more buffers come home than went out"
+            );
+            self.free.push(buffer);
+        }
+    }
+
+    fn counters(&self) -> &Arc<PortCounters> {
+        &self.counters
+    }
+
+    fn wait_fd(&mut self) -> Option<RawFd> {
+        self.exchange.wait_fd(&self.ring)
+    }
+}
+
+impl<X: Exchange> Drop for RingReceiver<X> {
+    fn drop(&mut self) {
+        self.exchange.sync(&self.ring);
+        self.exchange.close(&self.ring, &mut self.free);
+    }
+}
+
+/// The transmitting half over one TX ring.
+pub struct RingTransmitter<X: Exchange> {
+    ring: Ring,
+    exchange: X,
+    place: Place,
+    region: u16,
+    /// Next slot to fill; everything from the ring's head to here is queued and not published.
+    next: u32,
+    /// The full ring was synced once in this burst already.
+    synced_full: bool,
+    counters: Arc<PortCounters>,
+}
+
+impl<X: Exchange> RingTransmitter<X> {
+    /// A transmitter.
+    pub fn new(ring: Ring, exchange: X, place: Place) -> RingTransmitter<X> {
+        let next = ring.head();
+        RingTransmitter {
+            ring,
+            exchange,
+            place,
+            region: 0,
+            next,
+            synced_full: false,
+            counters: Arc::default(),
+        }
+    }
+
+    /// The ring, to look at.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// The exchange, for tests that go behind the ring's back.
+    #[cfg(test)]
+    pub(in crate::port) fn exchange_mut(&mut self) -> &mut X {
+        &mut self.exchange
+    }
+
+    fn publish(&mut self) {
+        self.ring.publish(self.next);
+        self.exchange.sync(&self.ring);
+        self.counters.add(PortCounter::Syncs, 1);
+    }
+
+    fn space(&self) -> u32 {
+        self.ring.distance(self.next, self.ring.tail())
+    }
+
+    /// Whether a slot is free; a full ring is synced once a burst to get finished slots back.
+    fn has_slot(&mut self) -> bool {
+        if self.space() > 0 {
+            return true;
+        }
+        if !self.synced_full {
+            self.synced_full = true;
+            self.publish();
+        }
+        self.space() > 0
+    }
+
+    fn refuse(&self, reason: Reason) -> Result<(), Reason> {
+        let counter = match reason {
+            Reason::PortTxFull => PortCounter::RingFull,
+            Reason::PortFrameTooLong => PortCounter::TooLong,
+            _ => PortCounter::Reinit,
+        };
+        self.counters.add(counter, 1);
+        Err(reason)
+    }
+
+    fn queued(&mut self, bytes: usize) -> Result<(), Reason> {
+        self.next = self.ring.next(self.next);
+        self.counters.add(PortCounter::Packets, 1);
+        self.counters.add(PortCounter::Bytes, bytes as u64);
+        Ok(())
+    }
+
+    /// Whether the context's frame lies, whole and from the start, in the buffer that it owns.
+    fn is_swappable(&self, context: &Context) -> bool {
+        context.span.region == self.region
+            && context.buffer.index().is_some_and(|index| {
+                self.ring.is_buffer(index)
+                    && self.ring.buffer_at(index) as u64 == context.span.offset
+                    && context.span.length <= self.ring.buf_size()
+            })
+    }
+
+    fn copy(&mut self, frame: &[u8]) -> Result<(), Reason> {
+        if frame.len() > self.ring.buf_size() as usize || frame.len() > usize::from(u16::MAX) {
+            return self.refuse(Reason::PortFrameTooLong);
+        }
+        if !self.ring.write(self.next, frame) {
+            return self.refuse(Reason::PortTxDown);
+        }
+        self.queued(frame.len())
+    }
+}
+
+impl<X: Exchange> Transmit for RingTransmitter<X> {
+    fn register(&mut self, regions: &mut Regions) {
+        self.region = regions.add_once(&self.place.region);
+    }
+
+    fn transmit(&mut self, context: &mut Context, regions: &Regions) -> Result<(), Reason> {
+        if !self.has_slot() {
+            return self.refuse(Reason::PortTxFull);
+        }
+        if !self.is_swappable(context) {
+            let frame = regions.bytes(context.span);
+            self.copy(frame)?;
+            self.counters.add(PortCounter::Copied, 1);
+            self.counters
+                .add(PortCounter::CopiedBytes, frame.len() as u64);
+            return Ok(());
+        }
+        let length = context.span.length;
+        let Some(buffer) = context.buffer.take() else {
+            return self.refuse(Reason::PortTxDown);
+        };
+        let (home, result) = match self.ring.swap_out(self.next, buffer, length as u16) {
+            Ok(displaced) => (displaced, self.queued(length as usize)),
+            Err(own) => (own, self.refuse(Reason::PortTxDown)),
+        };
+        context.buffer.put(home);
+        result
+    }
+
+    fn send_copy(&mut self, frame: &[u8]) -> Result<(), Reason> {
+        if !self.has_slot() {
+            return self.refuse(Reason::PortTxFull);
+        }
+        self.copy(frame)
+    }
+
+    fn sync(&mut self) {
+        self.synced_full = false;
+        if self.next != self.ring.head() {
+            self.publish();
+        }
+    }
+
+    fn room(&mut self) -> usize {
+        // Slots come back with a sync only; asked for in time, a burst still has one.
+        if self.space() < self.ring.num_slots() / 2 {
+            self.publish();
+        }
+        self.space() as usize
+    }
+
+    fn is_drained(&mut self) -> bool {
+        self.publish();
+        self.space() == self.ring.num_slots() - 1
+    }
+
+    fn counters(&self) -> &Arc<PortCounters> {
+        &self.counters
+    }
+}
+
+impl<X: Exchange> Drop for RingTransmitter<X> {
+    fn drop(&mut self) {
+        self.sync();
+        self.exchange.close(&self.ring, &mut Vec::new());
+    }
+}
