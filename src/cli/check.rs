@@ -1,9 +1,69 @@
-//! `sluice check`.
+//! `sluice check`: lints rule files. What it finds and how it is drawn is rules/check.rs's.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::Args;
+
 use super::Failure;
-/// Arguments.
-#[derive(clap::Args)]
-pub struct CheckArgs {}
-/// Runs.
-pub fn run(_args: &CheckArgs) -> Result<u8, Failure> {
-    Ok(0)
+use super::rules::anomaly;
+use crate::rules::check;
+
+/// Arguments of `sluice check`.
+#[derive(Args)]
+pub struct CheckArgs {
+    /// Rule files, or folders whose *.rules are taken.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Give a rule variable a value; may be repeated.
+    #[arg(long = "var", value_name = "NAME=VALUE")]
+    pub vars: Vec<String>,
+    /// classification.config (default: beside the first rule file, else a built-in list).
+    #[arg(long, value_name = "FILE")]
+    pub classification: Option<PathBuf>,
+    /// reference.config (default: beside the first rule file).
+    #[arg(long, value_name = "FILE")]
+    pub reference: Option<PathBuf>,
+    /// Check rules behind `#` too.
+    #[arg(long)]
+    pub disabled: bool,
+    /// `warnings`: they make the exit code 1.
+    #[arg(long, value_name = "warnings")]
+    pub deny: Option<String>,
+    /// Count what this build can run, by keyword.
+    #[arg(long)]
+    pub coverage: bool,
+    /// Name every rule that this build cannot run.
+    #[arg(long)]
+    pub unsupported: bool,
+    /// Output: text or json.
+    #[arg(long, default_value = "text")]
+    pub format: String,
+}
+
+/// Runs `sluice check`. The exit code says what was found.
+///
+/// # Errors
+/// A `--deny` that is not known.
+pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
+    if let Some(other) = args.deny.as_deref().filter(|what| *what != "warnings") {
+        let text = format!("--deny {other}: not known\n [hint] write --deny warnings");
+        return Err(Failure::new(super::exit::USAGE, text));
+    }
+    let arguments = check::Arguments {
+        files: args.files.clone(),
+        variables: args.vars.clone(),
+        classification: args.classification.clone(),
+        reference: args.reference.clone(),
+        disabled: args.disabled,
+        deny_warnings: args.deny.is_some(),
+        coverage: args.coverage,
+        unsupported: args.unsupported,
+    };
+    let (report, code) = check::run(&arguments, &anomaly);
+    match args.format.as_str() {
+        "json" => println!("{}", report.json()),
+        _ => print!("{}", report.text(std::io::stdout().is_terminal())),
+    }
+    Ok(code)
 }

@@ -108,8 +108,8 @@ fn compile(
         .map(|(path, text)| File { path, text })
         .collect();
     let options = Options {
-        disabled: false,
         anomaly: &anomaly,
+        ..Options::default()
     };
     let loaded = rules::load(&files, &variables(given), &classification, &options);
     let bad = loaded

@@ -209,6 +209,7 @@ impl Receiver {
     pub fn as_capture(&self) -> Option<&capture::CaptureReader> {
         match self {
             Receiver::Capture(reader) => Some(reader),
+            _ => None,
         }
     }
 }
