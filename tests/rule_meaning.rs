@@ -20,150 +20,151 @@ fn read(text: &str) -> Signature {
 }
 
 /// The classes of the guide's page on rule types.
+const CLASSES: &[(&str, Class)] = &[
+    ("alert ip any any -> any any (sid:1;)", Class::IpOnly),
+    ("alert tcp 10.0.0.1 any -> any any (sid:1;)", Class::IpOnly),
+    (
+        "alert tcp any any -> any any (flowbits:set,a; sid:1;)",
+        Class::IpOnly,
+    ),
+    (
+        "alert tcp any any -> any any (hostbits:set,a; sid:1;)",
+        Class::IpOnly,
+    ),
+    (
+        "alert tcp any any -> any any (threshold:type limit,track by_src,count 1,seconds 9; tag:session; sid:1;)",
+        Class::IpOnly,
+    ),
+    (
+        "alert tcp !10.0.0.1 any -> any any (sid:1;)",
+        Class::LikeIpOnly,
+    ),
+    (
+        "alert tcp [10.0.0.0/8,!10.0.0.1] any -> any any (sid:1;)",
+        Class::LikeIpOnly,
+    ),
+    (
+        "alert tcp any any -> any any (flow:to_server; sid:1;)",
+        Class::Packet,
+    ),
+    (
+        "alert tcp any any -> any any (flow:established; sid:1;)",
+        Class::Packet,
+    ),
+    (
+        "alert tcp any any -> any any (flowbits:isset,a; sid:1;)",
+        Class::Packet,
+    ),
+    (
+        "alert tcp any any -> any any (flowint:ab,+,1; sid:1;)",
+        Class::Packet,
+    ),
+    (
+        "alert tcp any any -> any any (flags:S; sid:1;)",
+        Class::Packet,
+    ),
+    (
+        "alert pkthdr any any -> any any (decode-event:ipv4.pkt_too_small; sid:1;)",
+        Class::DecoderEvents,
+    ),
+    (
+        "alert tcp any any -> any any (stream-event:wrong_ack; sid:1;)",
+        Class::Packet,
+    ),
+    (
+        "alert tcp any any -> any any (decode-event:ipv4.pkt_too_small; ttl:5; sid:1;)",
+        Class::Packet,
+    ),
+    (
+        "alert tcp any any -> any any (app-layer-protocol:http; sid:1;)",
+        Class::ProtocolDetection,
+    ),
+    (
+        "alert tcp any any -> any any (app-layer-protocol:http; flow:established; sid:1;)",
+        Class::Packet,
+    ),
+    ("alert http any any -> any any (sid:1;)", Class::AppLayer),
+    (
+        "alert http any any -> any any (flow:established; sid:1;)",
+        Class::Packet,
+    ),
+    (
+        "alert http any any -> any any (http.uri; content:\"a\"; sid:1;)",
+        Class::AppTransaction,
+    ),
+    (
+        "alert http any any -> any any (flowbits:isset,a; http.uri; content:\"a\"; sid:1;)",
+        Class::AppTransaction,
+    ),
+    (
+        "alert tcp any any -> any any (content:\"a\"; sid:1;)",
+        Class::Stream,
+    ),
+    (
+        "alert tcp any any -> any any (pcre:\"/a/\"; sid:1;)",
+        Class::Stream,
+    ),
+    (
+        "alert tcp any any -> any any (content:\"a\"; depth:1; sid:1;)",
+        Class::PacketStream,
+    ),
+    (
+        "alert tcp any any -> any any (content:\"a\"; offset:1; sid:1;)",
+        Class::PacketStream,
+    ),
+    (
+        "alert tcp any any -> any any (content:\"a\"; startswith; sid:1;)",
+        Class::PacketStream,
+    ),
+    (
+        "alert tcp any any -> any any (content:\"a\"; stream_size:client,>,5; sid:1;)",
+        Class::PacketStream,
+    ),
+    (
+        "alert tcp any any -> any any (content:\"a\"; dsize:5; sid:1;)",
+        Class::Packet,
+    ),
+    (
+        "alert tcp any any -> any any (flow:no_stream; content:\"a\"; sid:1;)",
+        Class::Packet,
+    ),
+    (
+        "alert tcp any any -> any any (flow:only_stream; content:\"a\"; depth:1; sid:1;)",
+        Class::Stream,
+    ),
+    (
+        "alert tcp-pkt any any -> any any (content:\"a\"; sid:1;)",
+        Class::Packet,
+    ),
+    (
+        "alert tcp-stream any any -> any any (content:\"a\"; depth:1; sid:1;)",
+        Class::Stream,
+    ),
+    (
+        "alert udp any any -> any any (content:\"a\"; sid:1;)",
+        Class::PacketStream,
+    ),
+    (
+        "alert ip any any -> any any (content:\"a\"; sid:1;)",
+        Class::Stream,
+    ),
+    (
+        "alert http any any -> any any (content:\"a\"; sid:1;)",
+        Class::Stream,
+    ),
+    (
+        "alert tcp any any -> any any (tcp.hdr; content:\"a\"; sid:1;)",
+        Class::Packet,
+    ),
+    (
+        "alert tcp any any -> any any (bypass; sid:1;)",
+        Class::Packet,
+    ),
+];
+
 #[test]
 fn classes_are_those_of_the_guide() {
-    let cases: &[(&str, Class)] = &[
-        ("alert ip any any -> any any (sid:1;)", Class::IpOnly),
-        ("alert tcp 10.0.0.1 any -> any any (sid:1;)", Class::IpOnly),
-        (
-            "alert tcp any any -> any any (flowbits:set,a; sid:1;)",
-            Class::IpOnly,
-        ),
-        (
-            "alert tcp any any -> any any (hostbits:set,a; sid:1;)",
-            Class::IpOnly,
-        ),
-        (
-            "alert tcp any any -> any any (threshold:type limit,track by_src,count 1,seconds 9; tag:session; sid:1;)",
-            Class::IpOnly,
-        ),
-        (
-            "alert tcp !10.0.0.1 any -> any any (sid:1;)",
-            Class::LikeIpOnly,
-        ),
-        (
-            "alert tcp [10.0.0.0/8,!10.0.0.1] any -> any any (sid:1;)",
-            Class::LikeIpOnly,
-        ),
-        (
-            "alert tcp any any -> any any (flow:to_server; sid:1;)",
-            Class::Packet,
-        ),
-        (
-            "alert tcp any any -> any any (flow:established; sid:1;)",
-            Class::Packet,
-        ),
-        (
-            "alert tcp any any -> any any (flowbits:isset,a; sid:1;)",
-            Class::Packet,
-        ),
-        (
-            "alert tcp any any -> any any (flowint:ab,+,1; sid:1;)",
-            Class::Packet,
-        ),
-        (
-            "alert tcp any any -> any any (flags:S; sid:1;)",
-            Class::Packet,
-        ),
-        (
-            "alert pkthdr any any -> any any (decode-event:ipv4.pkt_too_small; sid:1;)",
-            Class::DecoderEvents,
-        ),
-        (
-            "alert tcp any any -> any any (stream-event:wrong_ack; sid:1;)",
-            Class::Packet,
-        ),
-        (
-            "alert tcp any any -> any any (decode-event:ipv4.pkt_too_small; ttl:5; sid:1;)",
-            Class::Packet,
-        ),
-        (
-            "alert tcp any any -> any any (app-layer-protocol:http; sid:1;)",
-            Class::ProtocolDetection,
-        ),
-        (
-            "alert tcp any any -> any any (app-layer-protocol:http; flow:established; sid:1;)",
-            Class::Packet,
-        ),
-        ("alert http any any -> any any (sid:1;)", Class::AppLayer),
-        (
-            "alert http any any -> any any (flow:established; sid:1;)",
-            Class::Packet,
-        ),
-        (
-            "alert http any any -> any any (http.uri; content:\"a\"; sid:1;)",
-            Class::AppTransaction,
-        ),
-        (
-            "alert http any any -> any any (flowbits:isset,a; http.uri; content:\"a\"; sid:1;)",
-            Class::AppTransaction,
-        ),
-        (
-            "alert tcp any any -> any any (content:\"a\"; sid:1;)",
-            Class::Stream,
-        ),
-        (
-            "alert tcp any any -> any any (pcre:\"/a/\"; sid:1;)",
-            Class::Stream,
-        ),
-        (
-            "alert tcp any any -> any any (content:\"a\"; depth:1; sid:1;)",
-            Class::PacketStream,
-        ),
-        (
-            "alert tcp any any -> any any (content:\"a\"; offset:1; sid:1;)",
-            Class::PacketStream,
-        ),
-        (
-            "alert tcp any any -> any any (content:\"a\"; startswith; sid:1;)",
-            Class::PacketStream,
-        ),
-        (
-            "alert tcp any any -> any any (content:\"a\"; stream_size:client,>,5; sid:1;)",
-            Class::PacketStream,
-        ),
-        (
-            "alert tcp any any -> any any (content:\"a\"; dsize:5; sid:1;)",
-            Class::Packet,
-        ),
-        (
-            "alert tcp any any -> any any (flow:no_stream; content:\"a\"; sid:1;)",
-            Class::Packet,
-        ),
-        (
-            "alert tcp any any -> any any (flow:only_stream; content:\"a\"; depth:1; sid:1;)",
-            Class::Stream,
-        ),
-        (
-            "alert tcp-pkt any any -> any any (content:\"a\"; sid:1;)",
-            Class::Packet,
-        ),
-        (
-            "alert tcp-stream any any -> any any (content:\"a\"; depth:1; sid:1;)",
-            Class::Stream,
-        ),
-        (
-            "alert udp any any -> any any (content:\"a\"; sid:1;)",
-            Class::PacketStream,
-        ),
-        (
-            "alert ip any any -> any any (content:\"a\"; sid:1;)",
-            Class::Stream,
-        ),
-        (
-            "alert http any any -> any any (content:\"a\"; sid:1;)",
-            Class::Stream,
-        ),
-        (
-            "alert tcp any any -> any any (tcp.hdr; content:\"a\"; sid:1;)",
-            Class::Packet,
-        ),
-        (
-            "alert tcp any any -> any any (bypass; sid:1;)",
-            Class::Packet,
-        ),
-    ];
-    for (text, class) in cases {
+    for (text, class) in CLASSES {
         assert_eq!(read(text).class, *class, "{text}");
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! Their values are comma-separated; names that are no numbers are byte variables.
 
+use crate::rules::argument::Argument;
 use crate::rules::diagnostic::{Code, Problem, Span};
 use crate::rules::lex::shorten;
 use crate::rules::number;
-use crate::rules::parse::{Argument, Builder};
+use crate::rules::parse::Builder;
 use crate::rules::signature::*;
 
 /// Longest text that `string` reads, bytes.

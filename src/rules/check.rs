@@ -71,7 +71,34 @@ pub struct Report {
     /// Exit code.
     pub exit: u8,
     /// Texts of the files, for the carets.
-    sources: Vec<(String, Vec<u8>)>,
+    sources: Vec<SourceText>,
+}
+
+/// The text of a file and where its lines begin.
+#[derive(Debug)]
+struct SourceText {
+    path: String,
+    text: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+impl SourceText {
+    fn new(path: String, text: Vec<u8>) -> SourceText {
+        let ends = text.iter().enumerate().filter(|(_, b)| **b == b'\n');
+        let starts = std::iter::once(0)
+            .chain(ends.map(|(at, _)| at + 1))
+            .collect();
+        SourceText { path, text, starts }
+    }
+
+    /// A physical line, from 1, without its end.
+    fn line(&self, number: u32) -> Option<String> {
+        let index = (number as usize).checked_sub(1)?;
+        let start = *self.starts.get(index)?;
+        let end = self.starts.get(index + 1).copied();
+        let line = self.text.get(start..end.unwrap_or(self.text.len()))?;
+        Some(String::from_utf8_lossy(line).trim_end().to_string())
+    }
 }
 
 impl Report {
@@ -85,14 +112,10 @@ impl Report {
 
     /// The physical line that a finding is about.
     pub fn source(&self, found: &Diagnostic) -> Option<String> {
-        let (_, text) = self
-            .sources
+        self.sources
             .iter()
-            .find(|(path, _)| **path == *found.file)?;
-        let line = text
-            .split(|b| *b == b'\n')
-            .nth(found.line.checked_sub(1)? as usize)?;
-        Some(String::from_utf8_lossy(line).trim_end().to_string())
+            .find(|source| *source.path == *found.file)?
+            .line(found.line)
     }
 
     /// As text for a terminal or a pipe.
@@ -120,7 +143,10 @@ pub fn run(arguments: &Arguments, anomaly: &dyn Fn(&str) -> Option<u8>) -> (Repo
     }
     for path in rule_files(&arguments.files, &mut report.unreadable) {
         match std::fs::read(&path) {
-            Ok(text) => report.sources.push((path.display().to_string(), text)),
+            Ok(text) => {
+                let name = path.display().to_string();
+                report.sources.push(SourceText::new(name, text));
+            }
             Err(error) => report.unreadable.push(Unreadable {
                 path: path.display().to_string(),
                 why: error.to_string(),
@@ -147,7 +173,7 @@ pub fn run(arguments: &Arguments, anomaly: &dyn Fn(&str) -> Option<u8>) -> (Repo
     let order: Vec<String> = report
         .sources
         .iter()
-        .map(|(path, _)| path.clone())
+        .map(|source| source.path.clone())
         .collect();
     let file = |found: &Diagnostic| order.iter().position(|path| **path == *found.file);
     report
@@ -161,14 +187,17 @@ pub fn run(arguments: &Arguments, anomaly: &dyn Fn(&str) -> Option<u8>) -> (Repo
 /// Loads the texts with lints on.
 fn read(
     arguments: &Arguments,
-    sources: &[(String, Vec<u8>)],
+    sources: &[SourceText],
     variables: &Variables,
     classification: &Classification,
     anomaly: &dyn Fn(&str) -> Option<u8>,
 ) -> Loaded {
     let files: Vec<File<'_>> = sources
         .iter()
-        .map(|(path, text)| File { path, text })
+        .map(|source| File {
+            path: &source.path,
+            text: &source.text,
+        })
         .collect();
     let options = Options {
         disabled: arguments.disabled,
@@ -262,7 +291,7 @@ fn config(path: &Path, report: &mut Report, take: impl FnOnce(&str) -> Vec<u32>)
             help: None,
         });
     }
-    report.sources.push((name, text));
+    report.sources.push(SourceText::new(name, text));
 }
 
 /// A note for each rule that cannot be run.

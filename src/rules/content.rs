@@ -3,11 +3,12 @@
 //! Bytes are unescaped here; what a rule-wide look is needed for (sizes against `bsize`) stands in
 //! verify.rs, and the choice of the fast pattern in fast_pattern.rs.
 
+use crate::rules::argument::Argument;
 use crate::rules::diagnostic::{Code, Problem, Span};
 use crate::rules::keyword::{self, BufferRow, Side};
 use crate::rules::lex::shorten;
 use crate::rules::number;
-use crate::rules::parse::{Argument, Builder, is_relative};
+use crate::rules::parse::{Builder, is_relative};
 use crate::rules::signature::*;
 use crate::rules::support;
 

@@ -5,10 +5,11 @@
 
 use hashbrown::HashMap;
 
+use crate::rules::argument::Argument;
 use crate::rules::diagnostic::{Code, Problem, Span, nearest};
 use crate::rules::keyword;
 use crate::rules::lex::{RawOption, RawRule, shorten};
-use crate::rules::parse::{Argument, Builder};
+use crate::rules::parse::Builder;
 use crate::rules::support::{FEATURES, LANGUAGE_VERSION};
 
 /// Priority of a rule that names none.

@@ -26,6 +26,7 @@ pub mod signature;
 pub mod support;
 pub mod variables;
 
+mod argument;
 mod bytes;
 mod content;
 mod header;

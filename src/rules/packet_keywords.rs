@@ -3,11 +3,12 @@
 //! Each becomes one `PacketTest`. Numbers take the forms of number.rs where the guide says so; the
 //! older keywords take less and say so.
 
+use crate::rules::argument::Argument;
 use crate::rules::diagnostic::{Code, Problem};
 use crate::rules::header::ip_protocol;
 use crate::rules::lex::shorten;
 use crate::rules::number::{self, by_symbol};
-use crate::rules::parse::{Argument, Builder};
+use crate::rules::parse::Builder;
 use crate::rules::signature::*;
 
 /// Options that `ipopts` knows.

@@ -3,10 +3,11 @@
 //! Nothing is compiled here; the expression is checked for what can be seen without an engine
 //! (brackets, a trailing backslash) and for what a linear-time engine cannot do.
 
+use crate::rules::argument::Argument;
 use crate::rules::diagnostic::{Code, Problem, Span};
 use crate::rules::keyword;
 use crate::rules::lex::shorten;
-use crate::rules::parse::{Argument, Builder};
+use crate::rules::parse::Builder;
 use crate::rules::signature::*;
 use crate::rules::support;
 

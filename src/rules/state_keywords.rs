@@ -3,9 +3,10 @@
 //!
 //! Names become numbers of the rule set's tables (names.rs).
 
+use crate::rules::argument::Argument;
 use crate::rules::diagnostic::{Code, Problem, nearest};
 use crate::rules::lex::shorten;
-use crate::rules::parse::{Argument, Builder};
+use crate::rules::parse::Builder;
 use crate::rules::signature::*;
 
 /// Seconds that a host bit lives, unless `expire` says otherwise.

@@ -2,9 +2,10 @@
 //!
 //! They stand between the buffer and its first test. A transformed buffer is another buffer.
 
+use crate::rules::argument::Argument;
 use crate::rules::diagnostic::{Code, Problem};
 use crate::rules::lex::shorten;
-use crate::rules::parse::{Argument, Builder, List};
+use crate::rules::parse::{Builder, List};
 use crate::rules::signature::Transform;
 
 /// Longest key of `xor`, bytes.
