@@ -131,6 +131,8 @@ fn conformance_rules_parse_as_suricata_parses_them() {
     let mut cases = 0;
     let mut alerting_sids_missing = Vec::new();
     let mut errors = Vec::new();
+    let mut runs = 0;
+    let mut lacking: BTreeMap<String, u32> = BTreeMap::new();
     for case in case_folders(&root) {
         let text = std::fs::read(case.join("test.rules")).unwrap();
         let json = std::fs::read_to_string(case.join("case.json")).unwrap();
@@ -156,6 +158,11 @@ fn conformance_rules_parse_as_suricata_parses_them() {
                 ));
             }
         }
+        let lacks = loaded.signatures.iter().flat_map(|s| &s.unsupported);
+        runs += u32::from(lacks.clone().next().is_none());
+        for what in lacks {
+            *lacking.entry(what.to_string()).or_default() += 1;
+        }
         let alerts = json.get("alerts").and_then(|a| a.as_object());
         for (sid, _) in alerts.into_iter().flatten() {
             let sid: u32 = sid.parse().unwrap();
@@ -165,6 +172,10 @@ fn conformance_rules_parse_as_suricata_parses_them() {
         }
     }
     println!("{cases} cases, {} rules in error", errors.len());
+    println!("{runs} cases have only rules that this build runs");
+    for (what, count) in &lacking {
+        println!("{count:>5} {what}");
+    }
     for error in &errors {
         println!("{error}");
     }

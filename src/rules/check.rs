@@ -157,7 +157,7 @@ pub fn run(arguments: &Arguments, anomaly: &dyn Fn(&str) -> Option<u8>) -> (Repo
     let classification = configuration(arguments, &mut report);
     let loaded = read(
         arguments,
-        &report.sources,
+        &report.sources[..report.files as usize],
         &variables,
         &classification,
         anomaly,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use crate::decode::Anomaly;
 use crate::rules::diagnostic::{Code, Diagnostic, Problem, Span};
 use crate::rules::lex::{self, LineKind, RuleLine};
 use crate::rules::lint::{self, BitUse};
@@ -39,9 +40,14 @@ impl Default for Options<'_> {
         Options {
             disabled: false,
             lint: false,
-            anomaly: &|_| None,
+            anomaly: &anomaly,
         }
     }
+}
+
+/// Code of an anomaly that decode knows by this name.
+pub fn anomaly(name: &str) -> Option<u8> {
+    Anomaly::by_name(name).map(Anomaly::code)
 }
 
 /// How many rules there were. `rules` = `enabled` + `failed` + `skipped` + `replaced`.
