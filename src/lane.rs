@@ -289,6 +289,11 @@ impl Worker {
             let crossed = mesh.dispatch(burst, &self.contexts);
             self.emit.counters.add(Counter::MeshCrossed, crossed);
             mesh.flush(self.state.next, &self.contexts);
+            // Owners learn of the end from here, not from the end of this worker: two workers that
+            // are each other's source would otherwise wait for one another.
+            if self.state.received_end && mesh.is_clear() {
+                mesh.close();
+            }
         }
     }
 
@@ -487,11 +492,9 @@ impl Worker {
         if let Input::Ports {
             mesh: Some(mesh), ..
         } = &mut self.input
+            && !mesh.is_clear()
         {
-            if !mesh.is_clear() {
-                return;
-            }
-            mesh.close();
+            return;
         }
         if self.flow.is_some() && !self.state.flow_finished {
             return;
