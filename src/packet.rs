@@ -158,7 +158,8 @@ flags! {
     REVERSED = 6;
     /// An ICMP error whose tuple is that of the packet it quotes.
     ICMP_ERROR = 7;
-    /// Decode found nothing it can give to flow (no tuple).
+    /// Decode found nothing it can give to flow; the tuple's addresses and protocol are valid all
+    /// the same where `IPV4` or `IPV6` is set.
     NO_FLOW = 8;
     /// The frame has an inner packet that follows as a view.
     HAS_INNER = 9;
@@ -223,7 +224,7 @@ pub struct FlowValues {
 #[repr(C, align(64))]
 pub struct Context {
     // --- line 0: port and decode ---
-    /// Canonical tuple; valid unless `flag::NO_FLOW`.
+    /// Canonical tuple; valid where `flag::IPV4` or `flag::IPV6` is set.
     pub tuple: Tuple,
     /// Keyed hash of the tuple, computed by flow or decode.
     pub hash: u64,

@@ -538,27 +538,6 @@ impl Anomaly {
     pub(crate) fn refusal(self) -> Option<Reason> {
         use Anomaly::*;
         Some(match self {
-            EthernetPacketTooSmall
-            | DcePacketTooSmall
-            | VlanHeaderTooSmall
-            | Ieee8021ahHeaderTooSmall
-            | VntagHeaderTooSmall
-            | EtagHeaderTooSmall
-            | SllPacketTooSmall
-            | Sll2PacketTooSmall
-            | LtnullPacketTooSmall
-            | ChdlcPacketTooSmall
-            | PppPacketTooSmall
-            | PppVjuPacketTooSmall
-            | PppIp4PacketTooSmall
-            | PppIp6PacketTooSmall
-            | PppoePacketTooSmall
-            | MplsHeaderTooSmall
-            | MplsPacketTooSmall
-            | NshHeaderTooSmall
-            | NshBadHeaderLength
-            | ArpPacketTooSmall
-            | ArpInvalidPacket => Reason::DecodeLink,
             TooManyLayers => Reason::DecodeTooManyLayers,
             ViewsExhausted => Reason::DecodeViewsExhausted,
             IprawInvalidIpVersion
@@ -581,34 +560,73 @@ impl Anomaly {
             TcpCsumInvalid | UdpCsumInvalid | Icmpv4CsumInvalid | Icmpv6CsumInvalid => {
                 Reason::DecodeTransportChecksum
             }
-            TcpPacketTooSmall
-            | TcpHlenTooSmall
-            | TcpInvalidOptlen
-            | UdpPacketTooSmall
-            | UdpHlenTooSmall
-            | UdpLenInvalid
-            | Icmpv4PacketTooSmall
-            | Icmpv6PacketTooSmall
-            | SctpPacketTooSmall
-            | SctpChunkTooSmall
-            | SctpChunkLenInvalid
-            | EspPacketTooSmall
-            | GrePacketTooSmall
-            | GreWrongVersion
-            | GreVersion0Recur
-            | GreVersion0Flags
-            | GreVersion0HdrTooBig
-            | GreVersion0MalformedSreHdr
-            | GreVersion1Chksum
-            | GreVersion1Route
-            | GreVersion1Ssr
-            | GreVersion1Recur
-            | GreVersion1Flags
-            | GreVersion1NoKey
-            | GreVersion1WrongProtocol
-            | GreVersion1HdrTooBig => Reason::DecodeTransportInvalid,
+            _ if self.cuts_link() => Reason::DecodeLink,
+            _ if self.cuts_transport() => Reason::DecodeTransportInvalid,
             _ => return None,
         })
+    }
+
+    /// Whether a link header is cut short.
+    fn cuts_link(self) -> bool {
+        use Anomaly::*;
+        matches!(
+            self,
+            EthernetPacketTooSmall
+                | DcePacketTooSmall
+                | VlanHeaderTooSmall
+                | Ieee8021ahHeaderTooSmall
+                | VntagHeaderTooSmall
+                | EtagHeaderTooSmall
+                | SllPacketTooSmall
+                | Sll2PacketTooSmall
+                | LtnullPacketTooSmall
+                | ChdlcPacketTooSmall
+                | PppPacketTooSmall
+                | PppVjuPacketTooSmall
+                | PppIp4PacketTooSmall
+                | PppIp6PacketTooSmall
+                | PppoePacketTooSmall
+                | MplsHeaderTooSmall
+                | MplsPacketTooSmall
+                | NshHeaderTooSmall
+                | NshBadHeaderLength
+                | ArpPacketTooSmall
+                | ArpInvalidPacket
+        )
+    }
+
+    /// Whether a transport header is cut short or contradicts itself.
+    fn cuts_transport(self) -> bool {
+        use Anomaly::*;
+        matches!(
+            self,
+            TcpPacketTooSmall
+                | TcpHlenTooSmall
+                | TcpInvalidOptlen
+                | UdpPacketTooSmall
+                | UdpHlenTooSmall
+                | UdpLenInvalid
+                | Icmpv4PacketTooSmall
+                | Icmpv6PacketTooSmall
+                | SctpPacketTooSmall
+                | SctpChunkTooSmall
+                | SctpChunkLenInvalid
+                | EspPacketTooSmall
+                | GrePacketTooSmall
+                | GreWrongVersion
+                | GreVersion0Recur
+                | GreVersion0Flags
+                | GreVersion0HdrTooBig
+                | GreVersion0MalformedSreHdr
+                | GreVersion1Chksum
+                | GreVersion1Route
+                | GreVersion1Ssr
+                | GreVersion1Recur
+                | GreVersion1Flags
+                | GreVersion1NoKey
+                | GreVersion1WrongProtocol
+                | GreVersion1HdrTooBig
+        )
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) fn decode(walk: &mut Walk, at: usize) {
     };
     walk.context.l3 = l3;
     walk.context.set(flag::IPV4);
-    if walk.decoder.checksums && !walk.header_rebuilt {
+    if walk.decoder.checksums && !walk.header_unsummed {
         let right = if header == HEADER {
             checksum::header_is_right(head)
         } else {

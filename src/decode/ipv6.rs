@@ -121,13 +121,11 @@ fn extensions(walk: &mut Walk, first: u8, at: usize, end: usize, addresses: V6) 
                 options(walk, &mut met, next, this);
             }
             next_header::AUTHENTICATION => authentication(walk, &mut met, this),
-            next_header::FRAGMENT => {
-                if fragment(walk, &mut met, this, header.len()) {
-                    walk.context.set(flag::FRAGMENT);
-                    walk.context.protocol = this.first().copied().unwrap_or(0);
-                    walk.payload(at + length, at + length);
-                    return walk.flow(walk.context.protocol, Some((0, 0)), addresses);
-                }
+            next_header::FRAGMENT if fragment(walk, &mut met, this, header.len()) => {
+                walk.context.set(flag::FRAGMENT);
+                walk.context.protocol = this.first().copied().unwrap_or(0);
+                walk.payload(at + length, at + length);
+                return walk.flow(walk.context.protocol, Some((0, 0)), addresses);
             }
             _ => {}
         }

@@ -254,7 +254,7 @@ pub fn datagram(
     let layers = context.depth;
     let mut walk = Walk::new(decoder, bytes, context, counters, layers);
     walk.context.flags |= flag::REBUILT;
-    walk.header_rebuilt = true;
+    walk.header_unsummed = true;
     ethernet::walk_link(&mut walk, LinkType::Raw);
     walk.inner
 }
@@ -312,8 +312,8 @@ struct Walk<'a> {
     failed: bool,
     /// Something was malformed in a way that Suricata calls invalid.
     invalid: bool,
-    /// The IPv4 header is the reassembler's own.
-    header_rebuilt: bool,
+    /// The IPv4 header is not as its checksum saw it: rebuilt, or compressed in part.
+    header_unsummed: bool,
     /// The transport checksum cannot be told (IPv6 routing header, home address).
     unsummed: bool,
     /// Network id of the tunnel around this packet.
@@ -345,7 +345,7 @@ impl<'a> Walk<'a> {
             layers,
             failed: false,
             invalid: false,
-            header_rebuilt: false,
+            header_unsummed: false,
             unsummed: false,
             tunnel: 0,
             inner: None,

@@ -75,6 +75,9 @@ fn carried(walk: &mut Walk, protocol: u16, short: bool, at: usize) -> Next {
         });
         return None;
     }
+    if protocol == 0x002f {
+        walk.header_unsummed = true;
+    }
     Some((layer, at))
 }
 

@@ -143,10 +143,15 @@ impl Views<'_> {
             Ok(carried) => Some(carried),
             Err(_) => {
                 // Where the carrier's protocol field says that this is a packet, its receiver
-                // discards it as we would discard it bare; its verdict passes to the carrier.
+                // discards it as we would discard it bare; its verdict passes to the carrier,
+                // and so does the one anomaly that is of the chain and not of the packet.
                 if inner.kind == TunnelKind::Certain && context.has(flag::DECIDED) {
                     outer.worsen(context.verdict, u32::MAX);
                     outer.set(flag::DECIDED);
+                }
+                let limit = Anomaly::TooManyLayers.code();
+                if context.noted().contains(&limit) {
+                    outer.note(limit);
                 }
                 None
             }

@@ -3,6 +3,8 @@
 
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod build;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
