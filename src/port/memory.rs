@@ -665,5 +665,17 @@ fn receive_descriptors(socket: &UnixStream) -> std::io::Result<Vec<OwnedFd>> {
     Ok(fds)
 }
 
+/// Whether a descriptor polls readable now, for tests of wake-ups.
+#[cfg(test)]
+fn polls_readable(fd: RawFd) -> bool {
+    let mut poll = libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one valid pollfd, and no waiting.
+    unsafe { libc::poll(&mut poll, 1, 0) == 1 }
+}
+
 #[cfg(test)]
 mod tests;

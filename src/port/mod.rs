@@ -22,12 +22,15 @@
 //! Deliberately absent: waiting. A port that has nothing says so; the worker decides to spin, to
 //! yield or to sleep on `wait_fd`.
 
+pub mod af_packet;
 pub mod capture;
 pub mod checksum;
 pub mod generator;
 pub mod memory;
 pub mod ring;
 pub mod spec;
+#[cfg(test)]
+mod testing;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -202,6 +205,8 @@ pub enum Receiver {
     Capture(Box<capture::CaptureReader>),
     /// A ring in memory.
     Memory(Box<ring::halves::RingReceiver<memory::Pipe>>),
+    /// An interface by AF_PACKET.
+    Packet(Box<af_packet::PacketReceiver>),
 }
 
 impl Receiver {
@@ -222,6 +227,8 @@ pub enum Transmitter {
     Capture(Box<capture::CaptureWriter>),
     /// A ring in memory.
     Memory(Box<ring::halves::RingTransmitter<memory::Pipe>>),
+    /// An interface by AF_PACKET.
+    Packet(Box<af_packet::PacketTransmitter>),
 }
 
 macro_rules! each {
@@ -232,7 +239,7 @@ macro_rules! each {
 
 impl Receive for Receiver {
     fn register(&mut self, regions: &mut Regions) {
-        each!(self, Receiver, [Capture, Memory], half => half.register(regions));
+        each!(self, Receiver, [Capture, Memory, Packet], half => half.register(regions));
     }
 
     fn receive(
@@ -243,50 +250,50 @@ impl Receive for Receiver {
         limit: usize,
         now_ns: u64,
     ) -> Received {
-        each!(self, Receiver, [Capture, Memory],
+        each!(self, Receiver, [Capture, Memory, Packet],
             half => half.receive(contexts, free, burst, limit, now_ns))
     }
 
     fn reclaim(&mut self, context: &mut Context) {
-        each!(self, Receiver, [Capture, Memory], half => half.reclaim(context));
+        each!(self, Receiver, [Capture, Memory, Packet], half => half.reclaim(context));
     }
 
     fn counters(&self) -> &Arc<PortCounters> {
-        each!(self, Receiver, [Capture, Memory], half => half.counters())
+        each!(self, Receiver, [Capture, Memory, Packet], half => half.counters())
     }
 
     fn wait_fd(&mut self) -> Option<RawFd> {
-        each!(self, Receiver, [Capture, Memory], half => half.wait_fd())
+        each!(self, Receiver, [Capture, Memory, Packet], half => half.wait_fd())
     }
 }
 
 impl Transmit for Transmitter {
     fn register(&mut self, regions: &mut Regions) {
-        each!(self, Transmitter, [Discard, Capture, Memory], half => half.register(regions));
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.register(regions));
     }
 
     fn transmit(&mut self, context: &mut Context, regions: &Regions) -> Result<(), Reason> {
-        each!(self, Transmitter, [Discard, Capture, Memory], half => half.transmit(context, regions))
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.transmit(context, regions))
     }
 
     fn send_copy(&mut self, frame: &[u8]) -> Result<(), Reason> {
-        each!(self, Transmitter, [Discard, Capture, Memory], half => half.send_copy(frame))
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.send_copy(frame))
     }
 
     fn sync(&mut self) {
-        each!(self, Transmitter, [Discard, Capture, Memory], half => half.sync());
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.sync());
     }
 
     fn room(&mut self) -> usize {
-        each!(self, Transmitter, [Discard, Capture, Memory], half => half.room())
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.room())
     }
 
     fn is_drained(&mut self) -> bool {
-        each!(self, Transmitter, [Discard, Capture, Memory], half => half.is_drained())
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.is_drained())
     }
 
     fn counters(&self) -> &Arc<PortCounters> {
-        each!(self, Transmitter, [Discard, Capture, Memory], half => half.counters())
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.counters())
     }
 }
 

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::handover::{Client, Server};
 use super::*;
-use crate::memory::{Arena, Handle, Regions};
-use crate::packet::{Burst, Context};
 use crate::port::ring::{BUF_CHANGED, MORE_FRAGMENTS};
-use crate::port::{PortCounter, Receive, Received, Transmit};
+use crate::port::testing::{self, Totals};
+use crate::port::{PortCounter, Receive, Transmit};
 use crate::reason::Reason;
 
 const INNER: [End; 2] = [
@@ -33,95 +32,23 @@ const OUTER: [End; 2] = [
     },
 ];
 
-/// Both ports of one side with what a worker has: contexts, free handles, a burst.
-struct Worker {
-    receivers: Vec<RingReceiver<Pipe>>,
-    transmitters: Vec<RingTransmitter<Pipe>>,
-    contexts: Arc<Arena<Context>>,
-    free: Vec<Handle>,
-    burst: Burst,
-    regions: Regions,
+type Worker = testing::Worker<RingReceiver<Pipe>, RingTransmitter<Pipe>>;
+
+fn open(memory: &Arc<Memory>, ends: [End; 2], extra: u32, contexts: usize) -> Worker {
+    let halves = [0, 1].map(|port| memory.open(ends[port], 0, extra, port as u8).unwrap());
+    Worker::new(halves, contexts)
 }
 
-#[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
-struct Totals {
-    received: u64,
-    forwarded: u64,
-    dropped: u64,
-    full: u64,
-}
-
-impl Worker {
-    fn open(memory: &Arc<Memory>, ends: [End; 2], extra: u32, contexts: usize) -> Worker {
-        let mut regions = Regions::default();
-        let (mut receivers, mut transmitters) = (Vec::new(), Vec::new());
-        for (port, end) in ends.into_iter().enumerate() {
-            let (mut receiver, mut transmitter) = memory.open(end, 0, extra, port as u8).unwrap();
-            receiver.register(&mut regions);
-            transmitter.register(&mut regions);
-            receivers.push(receiver);
-            transmitters.push(transmitter);
-        }
-        let (contexts, free) = Arena::new(contexts, Context::default);
-        Worker {
-            receivers,
-            transmitters,
-            contexts,
-            free,
-            burst: Vec::with_capacity(64),
-            regions,
-        }
-    }
-
-    fn receive(&mut self, port: usize, limit: usize) -> Received {
-        let (contexts, free) = (&self.contexts, &mut self.free);
-        self.receivers[port].receive(contexts, free, &mut self.burst, limit, 77)
-    }
-
-    /// Forwards what `keep` says of the burst to the other port, drops the rest, as a fused lane.
-    fn forward(&mut self, totals: &mut Totals, mut keep: impl FnMut(&Context, &[u8]) -> bool) {
-        for mut handle in self.burst.drain(..) {
-            let context = self.contexts.get_mut(&mut handle);
-            let port = usize::from(context.port);
-            let frame = self.regions.bytes(context.span);
-            if !keep(context, frame) {
-                totals.dropped += 1;
-            } else if self.transmitters[1 - port]
-                .transmit(context, &self.regions)
-                .is_ok()
-            {
-                totals.forwarded += 1;
-            } else {
-                totals.full += 1;
-            }
-            self.receivers[port].reclaim(context);
-            self.free.push(handle);
-        }
-        for transmitter in &mut self.transmitters {
-            transmitter.sync();
-        }
-    }
-
-    /// One turn over both ports, never receiving more than the other side has room for.
-    fn turn(&mut self, totals: &mut Totals, mut keep: impl FnMut(&Context, &[u8]) -> bool) {
-        for port in 0..2 {
-            let limit = self.transmitters[1 - port].room().min(64);
-            let received = self.receive(port, limit);
-            totals.received += received.count as u64;
-            self.forward(totals, &mut keep);
-        }
-    }
-
-    fn held(&self) -> Vec<u32> {
-        self.receivers
-            .iter()
-            .flat_map(RingReceiver::free_indexes)
-            .collect()
-    }
+fn held(worker: &Worker) -> Vec<u32> {
+    worker
+        .receivers
+        .iter()
+        .flat_map(RingReceiver::free_indexes)
+        .collect()
 }
 
 fn assert_conserved(memory: &Memory, workers: &[&Worker]) {
-    let held: Vec<u32> = workers.iter().flat_map(|worker| worker.held()).collect();
+    let held: Vec<u32> = workers.iter().flat_map(|worker| held(worker)).collect();
     assert_eq!(memory.audit(held.into_iter()), Audit::default());
     assert_eq!(memory.violations_total(), 0);
 }
@@ -189,8 +116,8 @@ impl Feed {
 fn a_million_frames_pass_both_ways_and_every_buffer_comes_home() {
     const FRAMES: u64 = 500_000;
     let memory = Memory::new(shape(512, 2000)).unwrap();
-    let mut outer = Worker::open(&memory, OUTER, 300, 256);
-    let mut inner = Worker::open(&memory, INNER, 300, 256);
+    let mut outer = open(&memory, OUTER, 300, 256);
+    let mut inner = open(&memory, INNER, 300, 256);
     let mut feeds = [0, 1].map(|from| Feed {
         from,
         next: 0,
@@ -234,7 +161,7 @@ fn two_threads_lose_and_double_nothing() {
     let memory = Memory::new(shape(256, 4000)).unwrap();
     let engine = Arc::clone(&memory);
     let engine = std::thread::spawn(move || {
-        let mut inner = Worker::open(&engine, INNER, 300, 256);
+        let mut inner = open(&engine, INNER, 300, 256);
         let mut totals = Totals::default();
         while totals.received < FRAMES {
             let before = totals.received;
@@ -246,7 +173,7 @@ fn two_threads_lose_and_double_nothing() {
         inner.turn(&mut totals, |_, _| true);
         (inner, totals)
     });
-    let mut outer = Worker::open(&memory, OUTER, 300, 256);
+    let mut outer = open(&memory, OUTER, 300, 256);
     let mut feed = Feed {
         from: 0,
         next: 0,
@@ -275,8 +202,8 @@ fn two_threads_lose_and_double_nothing() {
 #[test]
 fn without_free_buffers_frames_wait_in_the_ring() {
     let memory = Memory::new(shape(64, 100)).unwrap();
-    let mut outer = Worker::open(&memory, OUTER, 40, 64);
-    let mut inner = Worker::open(&memory, INNER, 4, 64);
+    let mut outer = open(&memory, OUTER, 40, 64);
+    let mut inner = open(&memory, INNER, 4, 64);
     for number in 0..40 {
         outer.transmitters[0].send_copy(&frame(number)).unwrap();
     }
@@ -305,8 +232,8 @@ fn without_free_buffers_frames_wait_in_the_ring() {
 #[test]
 fn a_full_transmit_ring_refuses_and_the_frame_stays_with_its_context() {
     let memory = Memory::new(shape(8, 200)).unwrap();
-    let mut outer = Worker::open(&memory, OUTER, 20, 64);
-    let mut inner = Worker::open(&memory, INNER, 60, 64);
+    let mut outer = open(&memory, OUTER, 20, 64);
+    let mut inner = open(&memory, INNER, 60, 64);
     let mut totals = Totals::default();
     for round in 0..3 {
         for number in 0..7 {
@@ -332,9 +259,9 @@ fn frames_of_another_region_are_copied_and_counted() {
         Memory::new(shape(16, 50)).unwrap(),
         Memory::new(shape(16, 50)).unwrap(),
     );
-    let mut outer = Worker::open(&memory, OUTER, 10, 16);
-    let mut inner = Worker::open(&memory, INNER, 10, 16);
-    let mut far = Worker::open(&other, OUTER, 10, 16);
+    let mut outer = open(&memory, OUTER, 10, 16);
+    let mut inner = open(&memory, INNER, 10, 16);
+    let mut far = open(&other, OUTER, 10, 16);
     let (_, mut transmitter) = other.open(INNER[1], 0, 0, 1).unwrap();
     transmitter.register(&mut inner.regions);
     outer.transmitters[0].send_copy(&frame(5)).unwrap();
@@ -356,8 +283,8 @@ fn frames_of_another_region_are_copied_and_counted() {
 #[test]
 fn a_frame_of_several_slots_is_dropped_whole() {
     let memory = Memory::new(shape(16, 50)).unwrap();
-    let mut outer = Worker::open(&memory, OUTER, 10, 16);
-    let mut inner = Worker::open(&memory, INNER, 10, 16);
+    let mut outer = open(&memory, OUTER, 10, 16);
+    let mut inner = open(&memory, INNER, 10, 16);
     for number in 0..5 {
         outer.transmitters[0].send_copy(&frame(number)).unwrap();
     }
@@ -393,7 +320,7 @@ fn a_frame_of_several_slots_is_dropped_whole() {
 #[test]
 fn too_long_a_frame_is_refused() {
     let memory = Memory::new(shape(16, 0)).unwrap();
-    let mut outer = Worker::open(&memory, OUTER, 0, 16);
+    let mut outer = open(&memory, OUTER, 0, 16);
     let refused = outer.transmitters[0].send_copy(&[0; 2049]);
     assert_eq!(refused, Err(Reason::PortFrameTooLong));
     assert_eq!(outer.transmitters[0].send_copy(&[0; 2048]), Ok(()));
@@ -403,10 +330,10 @@ fn too_long_a_frame_is_refused() {
 fn closing_gives_the_extra_buffers_back() {
     let memory = Memory::new(shape(16, 50)).unwrap();
     for _ in 0..10 {
-        let inner = Worker::open(&memory, INNER, 40, 16);
+        let inner = open(&memory, INNER, 40, 16);
         assert_eq!(memory.open_halves(INNER[0]), 2);
         // The kernel grants what is left: 40 to the first port, 10 to the second.
-        assert_eq!(inner.held().len(), 50);
+        assert_eq!(held(&inner).len(), 50);
         drop(inner);
         assert_eq!(memory.open_halves(INNER[0]), 0);
         assert_eq!(memory.audit(std::iter::empty()), Audit::default());
@@ -417,8 +344,8 @@ fn closing_gives_the_extra_buffers_back() {
 fn a_reluctant_kernel_shows_frames_little_by_little() {
     let memory = Memory::new(shape(64, 100)).unwrap();
     memory.show_at_most(3);
-    let mut outer = Worker::open(&memory, OUTER, 20, 64);
-    let mut inner = Worker::open(&memory, INNER, 20, 64);
+    let mut outer = open(&memory, OUTER, 20, 64);
+    let mut inner = open(&memory, INNER, 20, 64);
     for number in 0..10 {
         outer.transmitters[0].send_copy(&frame(number)).unwrap();
     }
@@ -435,8 +362,8 @@ fn every_violation_is_recorded() {
     };
     let check = |violation: Violation, break_it: &dyn Fn(&mut Worker, &mut Worker)| {
         let memory = Memory::new(shape(16, 50)).unwrap();
-        let mut outer = Worker::open(&memory, OUTER, 10, 16);
-        let mut inner = Worker::open(&memory, INNER, 10, 16);
+        let mut outer = open(&memory, OUTER, 10, 16);
+        let mut inner = open(&memory, INNER, 10, 16);
         outer.transmitters[0].send_copy(&frame(1)).unwrap();
         assert_eq!(memory.violations_total(), 0);
         break_it(&mut outer, &mut inner);
@@ -540,8 +467,8 @@ proptest::proptest! {
         steps in proptest::collection::vec((0u8..4, 0usize..2, 0usize..20), 1..120),
     ) {
         let memory = Memory::new(Shape { slots, extra: 4 * extra, ..Shape::default() }).unwrap();
-        let mut outer = Worker::open(&memory, OUTER, extra, 64);
-        let mut inner = Worker::open(&memory, INNER, extra, 64);
+        let mut outer = open(&memory, OUTER, extra, 64);
+        let mut inner = open(&memory, INNER, extra, 64);
         let mut sent = 0u64;
         // Entered and not decided; forwarded and not arrived; by the port they entered.
         let mut before: [VecDeque<u64>; 2] = Default::default();
@@ -592,8 +519,8 @@ proptest::proptest! {
 #[test]
 fn a_waiting_receiver_is_woken_by_the_first_frame() {
     let memory = Memory::new(shape(16, 50)).unwrap();
-    let mut outer = Worker::open(&memory, OUTER, 10, 16);
-    let mut inner = Worker::open(&memory, INNER, 10, 16);
+    let mut outer = open(&memory, OUTER, 10, 16);
+    let mut inner = open(&memory, INNER, 10, 16);
     let fd = inner.receivers[0].wait_fd().unwrap();
     assert!(!polls_readable(fd));
     outer.transmitters[0].send_copy(&frame(1)).unwrap();
@@ -605,16 +532,6 @@ fn a_waiting_receiver_is_woken_by_the_first_frame() {
     outer.transmitters[0].send_copy(&frame(2)).unwrap();
     outer.transmitters[0].sync();
     assert_eq!(inner.receivers[0].wait_fd(), None, "a frame waits already");
-}
-
-fn polls_readable(fd: RawFd) -> bool {
-    let mut poll = libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    // SAFETY: one valid pollfd, and no waiting.
-    unsafe { libc::poll(&mut poll, 1, 0) == 1 }
 }
 
 /// The engine is another process: this test binary again, told so by an environment variable.
@@ -635,7 +552,7 @@ fn another_process_forwards_through_a_handed_over_memory() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let mut outer = Worker::open(&memory, OUTER, 200, 256);
+    let mut outer = open(&memory, OUTER, 200, 256);
     let start = Instant::now();
     while memory.open_halves(INNER[1]) < 2 {
         assert!(
@@ -690,7 +607,7 @@ fn another_process_forwards_through_a_handed_over_memory() {
 
 fn forward_in_child(path: &std::path::Path, frames: u64) {
     let client = Client::connect(path, Duration::from_secs(10)).unwrap();
-    let mut inner = Worker::open(&client.memory, INNER, 200, 256);
+    let mut inner = open(&client.memory, INNER, 200, 256);
     let mut totals = Totals::default();
     while totals.forwarded < frames {
         assert!(client.is_served());

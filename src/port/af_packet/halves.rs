@@ -1,0 +1,397 @@
+//! The two halves over AF_PACKET's mapped rings. What the kernel promises about status words, and
+//! what is done to a frame before it is handed on, is told in af_packet.rs.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{OpenError, Options, Socket, ring_bytes};
+use crate::memory::{Arena, Buffer, Handle, Region, Regions, Span};
+use crate::packet::{Burst, Context};
+use crate::port::ring::Mapping;
+use crate::port::{PortCounter, PortCounters, Receive, Received, Transmit, checksum};
+use crate::reason::Reason;
+
+/// Status of a frame that we took and that has not come home: not the kernel's, since it is not 0,
+/// and not to be delivered again, since `TP_STATUS_USER` is not set. The kernel uses no such bit.
+const STATUS_TAKEN: u32 = 1 << 24;
+/// Receives between two looks at the kernel's drop count.
+const STATISTICS_INTERVAL: u32 = 4096;
+/// Bytes of a VLAN tag.
+const TAG_BYTES: u32 = 4;
+/// Link type of what we read and write: Ethernet.
+const LINK_ETHERNET: u8 = 1;
+
+/// Field positions in a frame's header (`struct tpacket2_hdr`).
+mod field {
+    pub const STATUS: usize = 0;
+    pub const LENGTH: usize = 4;
+    pub const CAPTURED: usize = 8;
+    /// Position of the frame's first byte (16 bits), then of its network header.
+    pub const MAC: usize = 12;
+    pub const SECONDS: usize = 16;
+    pub const NANOS: usize = 20;
+    /// VLAN tag control information, then tag type, 16 bits each.
+    pub const VLAN: usize = 24;
+    /// Where the bytes of a frame to send start: behind the aligned header.
+    pub const SEND_DATA: usize = 32;
+}
+
+const _: () = {
+    use std::mem::offset_of;
+    assert!(offset_of!(libc::tpacket2_hdr, tp_len) == field::LENGTH);
+    assert!(offset_of!(libc::tpacket2_hdr, tp_mac) == field::MAC);
+    assert!(offset_of!(libc::tpacket2_hdr, tp_sec) == field::SECONDS);
+    assert!(offset_of!(libc::tpacket2_hdr, tp_vlan_tci) == field::VLAN);
+    assert!(size_of::<libc::tpacket2_hdr>() == field::SEND_DATA);
+};
+
+/// A mapped ring of one direction.
+struct FrameRing {
+    socket: Socket,
+    mapping: Arc<Mapping>,
+    frame_size: u32,
+    frames: u32,
+    next: u32,
+}
+
+impl FrameRing {
+    fn new(socket: Socket, frame_size: u32, frames: u32) -> Result<FrameRing, OpenError> {
+        let mapping = Mapping::new(socket.as_fd(), ring_bytes(frame_size, frames))
+            .map_err(|error| socket.error("its ring cannot be mapped", &error))?;
+        Ok(FrameRing {
+            socket,
+            mapping,
+            frame_size,
+            frames,
+            next: 0,
+        })
+    }
+
+    fn at(&self, frame: u32) -> usize {
+        frame as usize * self.frame_size as usize
+    }
+
+    fn load(&self, frame: u32, field: usize) -> u32 {
+        let word = self.mapping.word(self.at(frame) + field);
+        word.load(Ordering::Relaxed)
+    }
+
+    /// The status, after which the rest of the frame may be read.
+    fn status(&self, frame: u32) -> u32 {
+        let word = self.mapping.word(self.at(frame) + field::STATUS);
+        word.load(Ordering::Acquire)
+    }
+
+    /// Sets the status, after everything else was written.
+    fn set_status(&self, frame: u32, status: u32) {
+        let word = self.mapping.word(self.at(frame) + field::STATUS);
+        word.store(status, Ordering::Release);
+    }
+
+    fn advance(&mut self) {
+        self.next += 1;
+        if self.next == self.frames {
+            self.next = 0;
+        }
+    }
+}
+
+/// The receiving half.
+pub struct PacketReceiver {
+    ring: FrameRing,
+    memory: Arc<Region>,
+    region: u16,
+    port: u8,
+    /// Receives until the next look at the drop count.
+    until_statistics: u32,
+    counters: Arc<PortCounters>,
+}
+
+impl PacketReceiver {
+    pub(super) fn open(interface: &str, options: &Options) -> Result<PacketReceiver, OpenError> {
+        let socket = Socket::open(interface)?;
+        let frame_size = socket.frame_size();
+        let frames = socket.receive_ring(frame_size, options.frames)?;
+        let ring = FrameRing::new(socket, frame_size, frames)?;
+        ring.socket.start(options)?;
+        Ok(PacketReceiver {
+            memory: ring.mapping.region(),
+            ring,
+            region: 0,
+            port: options.port,
+            until_statistics: STATISTICS_INTERVAL,
+            counters: Arc::default(),
+        })
+    }
+
+    /// Name of the interface.
+    pub fn interface(&self) -> &str {
+        self.ring.socket.interface()
+    }
+
+    /// Adds what the kernel lost since the last look; a system call.
+    pub fn read_statistics(&self) {
+        let missed = u64::from(self.ring.socket.missed());
+        self.counters.add(PortCounter::Missed, missed);
+    }
+
+    /// Where the frame's bytes lie, made whole. `None` if the ring's frame did not hold them.
+    fn whole_frame(&self, frame: u32, status: u32) -> Option<Span> {
+        let captured = self.ring.load(frame, field::CAPTURED);
+        let mac = self.ring.load(frame, field::MAC) & 0xffff;
+        if captured < self.ring.load(frame, field::LENGTH) || captured + mac > self.ring.frame_size
+        {
+            return None;
+        }
+        let mut span = Span {
+            offset: self.ring.at(frame) as u64 + u64::from(mac),
+            length: captured,
+            region: self.region,
+        };
+        if status & libc::TP_STATUS_VLAN_VALID != 0 && mac > TAG_BYTES {
+            self.put_tag_back(frame, status, &mut span);
+        }
+        if status & libc::TP_STATUS_CSUMNOTREADY != 0 {
+            self.complete_checksum(span);
+        }
+        Some(span)
+    }
+
+    /// Moves both addresses four bytes to the front and writes the tag behind them.
+    fn put_tag_back(&self, frame: u32, status: u32, span: &mut Span) {
+        const ADDRESSES: u32 = 12;
+        const TAG_8021Q: u16 = 0x8100;
+        let vlan = self.ring.load(frame, field::VLAN);
+        let kind = match status & libc::TP_STATUS_VLAN_TPID_VALID {
+            0 => TAG_8021Q,
+            _ => (vlan >> 16) as u16,
+        };
+        let mut head = [0; (ADDRESSES + TAG_BYTES) as usize];
+        let (addresses, tag) = head.split_at_mut(ADDRESSES as usize);
+        let found = self.memory.bytes(span.offset, ADDRESSES);
+        if found.len() < addresses.len() {
+            return;
+        }
+        addresses.copy_from_slice(found);
+        let (first, second) = tag.split_at_mut(2);
+        first.copy_from_slice(&kind.to_be_bytes());
+        second.copy_from_slice(&(vlan as u16).to_be_bytes());
+        span.offset -= u64::from(TAG_BYTES);
+        span.length += TAG_BYTES;
+        self.ring.mapping.write(span.offset as usize, &head);
+    }
+
+    fn complete_checksum(&self, span: Span) {
+        let frame = self.memory.bytes(span.offset, span.length);
+        if let Some((at, value)) = checksum::transport(frame) {
+            let place = span.offset as usize + at;
+            self.ring.mapping.write(place, &value.to_be_bytes());
+            self.counters.add(PortCounter::ChecksumCompleted, 1);
+        }
+    }
+
+    /// Gives frames back that nobody holds any more: those of an engine that is gone.
+    pub fn recover(&mut self) -> u32 {
+        let taken = (0..self.ring.frames).filter(|frame| self.ring.status(*frame) == STATUS_TAKEN);
+        let taken: Vec<u32> = taken.collect();
+        for frame in &taken {
+            self.ring.set_status(*frame, libc::TP_STATUS_KERNEL);
+        }
+        taken.len() as u32
+    }
+}
+
+impl Receive for PacketReceiver {
+    fn register(&mut self, regions: &mut Regions) {
+        self.region = regions.add_once(&self.memory);
+    }
+
+    fn receive(
+        &mut self,
+        contexts: &Arena<Context>,
+        free: &mut Vec<Handle>,
+        burst: &mut Burst,
+        limit: usize,
+        _now_ns: u64,
+    ) -> Received {
+        let mut received = Received::default();
+        for _ in 0..limit {
+            let frame = self.ring.next;
+            let status = self.ring.status(frame);
+            if status & libc::TP_STATUS_USER == 0 {
+                break;
+            }
+            let Some(mut handle) = free.pop() else {
+                received.starved = true;
+                self.counters.add(PortCounter::Starved, 1);
+                break;
+            };
+            self.ring.advance();
+            let Some(span) = self.whole_frame(frame, status) else {
+                free.push(handle);
+                self.ring.set_status(frame, libc::TP_STATUS_KERNEL);
+                received.too_long += 1;
+                continue;
+            };
+            self.ring.set_status(frame, STATUS_TAKEN);
+            handle.set_length(span.length);
+            handle.set_more(false);
+            let context = contexts.get_mut(&mut handle);
+            context.reset();
+            context.span = span;
+            context.time_ns = u64::from(self.ring.load(frame, field::SECONDS)) * 1_000_000_000
+                + u64::from(self.ring.load(frame, field::NANOS));
+            context.link = LINK_ETHERNET;
+            context.port = self.port;
+            let before = context.buffer.put(Buffer::from_index(frame));
+            debug_assert!(before.is_none(), "a free context owns no buffer");
+            burst.push(handle);
+            received.count += 1;
+            received.bytes += u64::from(span.length);
+        }
+        self.until_statistics -= 1;
+        if self.until_statistics == 0 {
+            self.until_statistics = STATISTICS_INTERVAL;
+            self.read_statistics();
+        }
+        self.counters
+            .add(PortCounter::Packets, received.count as u64);
+        self.counters.add(PortCounter::Bytes, received.bytes);
+        self.counters
+            .add(PortCounter::TooLong, u64::from(received.too_long));
+        received
+    }
+
+    fn reclaim(&mut self, context: &mut Context) {
+        if let Some(buffer) = context.buffer.take() {
+            self.ring
+                .set_status(buffer.into_index(), libc::TP_STATUS_KERNEL);
+        }
+    }
+
+    fn counters(&self) -> &Arc<PortCounters> {
+        &self.counters
+    }
+
+    fn wait_fd(&mut self) -> Option<RawFd> {
+        let waiting = self.ring.status(self.ring.next) & libc::TP_STATUS_USER != 0;
+        (!waiting).then(|| self.ring.socket.as_fd().as_raw_fd())
+    }
+}
+
+/// The transmitting half.
+pub struct PacketTransmitter {
+    ring: FrameRing,
+    /// Frames queued since the last sync.
+    queued: u32,
+    /// The interface went down at the last sync.
+    is_down: bool,
+    /// The full ring was synced once in this burst already.
+    synced_full: bool,
+    counters: Arc<PortCounters>,
+}
+
+impl PacketTransmitter {
+    pub(super) fn open(interface: &str, options: &Options) -> Result<PacketTransmitter, OpenError> {
+        let socket = Socket::open(interface)?;
+        let frame_size = socket.frame_size();
+        let frames = socket.transmit_ring(frame_size, options.frames)?;
+        let ring = FrameRing::new(socket, frame_size, frames)?;
+        ring.socket.bind(0)?;
+        Ok(PacketTransmitter {
+            ring,
+            queued: 0,
+            is_down: false,
+            synced_full: false,
+            counters: Arc::default(),
+        })
+    }
+
+    fn is_free(&self, frame: u32) -> bool {
+        let status = self.ring.status(frame);
+        status & (libc::TP_STATUS_SEND_REQUEST | libc::TP_STATUS_SENDING) == 0
+    }
+
+    fn start(&mut self) {
+        self.queued = 0;
+        self.is_down = self.ring.socket.send();
+        self.counters.add(PortCounter::Syncs, 1);
+    }
+
+    fn queue(&mut self, frame: &[u8]) -> Result<(), Reason> {
+        if frame.len() > self.ring.socket.frame_length_max() as usize {
+            self.counters.add(PortCounter::TooLong, 1);
+            return Err(Reason::PortFrameTooLong);
+        }
+        let next = self.ring.next;
+        if !self.is_free(next) && !self.synced_full {
+            self.synced_full = true;
+            self.start();
+        }
+        if !self.is_free(next) {
+            self.counters.add(PortCounter::RingFull, 1);
+            return Err(match self.is_down {
+                true => Reason::PortTxDown,
+                false => Reason::PortTxFull,
+            });
+        }
+        let at = self.ring.at(next);
+        self.ring.mapping.write(at + field::SEND_DATA, frame);
+        self.ring
+            .mapping
+            .word(at + field::LENGTH)
+            .store(frame.len() as u32, Ordering::Relaxed);
+        self.ring.set_status(next, libc::TP_STATUS_SEND_REQUEST);
+        self.ring.advance();
+        self.queued += 1;
+        self.counters.add(PortCounter::Packets, 1);
+        self.counters.add(PortCounter::Bytes, frame.len() as u64);
+        Ok(())
+    }
+}
+
+impl Transmit for PacketTransmitter {
+    fn register(&mut self, _regions: &mut Regions) {}
+
+    fn transmit(&mut self, context: &mut Context, regions: &Regions) -> Result<(), Reason> {
+        let frame = regions.bytes(context.span);
+        self.queue(frame)?;
+        self.counters.add(PortCounter::Copied, 1);
+        self.counters
+            .add(PortCounter::CopiedBytes, frame.len() as u64);
+        Ok(())
+    }
+
+    fn send_copy(&mut self, frame: &[u8]) -> Result<(), Reason> {
+        self.queue(frame)
+    }
+
+    fn sync(&mut self) {
+        self.synced_full = false;
+        if self.queued > 0 {
+            self.start();
+        }
+    }
+
+    fn room(&mut self) -> usize {
+        // Frames are freed in order, so the free ones behind `next` are found from both ends; to
+        // know of a half is enough for a burst, and cheap.
+        let frames = self.ring.frames;
+        let ahead = |count: u32| (self.ring.next + count - 1) % frames;
+        let mut count = frames / 2;
+        while count > 0 && !self.is_free(ahead(count)) {
+            count /= 2;
+        }
+        count as usize
+    }
+
+    fn is_drained(&mut self) -> bool {
+        self.start();
+        (0..self.ring.frames).all(|frame| self.is_free(frame))
+    }
+
+    fn counters(&self) -> &Arc<PortCounters> {
+        &self.counters
+    }
+}

@@ -1,0 +1,284 @@
+//! Tests between network namespaces: veth pairs, real frames, a real TCP stack. They need root and
+//! iproute2; without, they say so loudly.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::port::generator::{Generator, Mix};
+use crate::port::testing::{Totals, Worker};
+use crate::port::{PortCounter, Receive, Transmit, checksum};
+use crate::reason::Reason;
+
+type Lane = Worker<PacketReceiver, PacketTransmitter>;
+
+fn ip(arguments: &str) {
+    let output = Command::new("ip")
+        .args(arguments.split(' '))
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {arguments}: {told}");
+}
+
+/// Runs `test` in a thread with a network namespace of its own; skips loudly where that cannot be.
+fn in_namespace(test: impl FnOnce() + Send + 'static) {
+    let possible = std::thread::spawn(|| {
+        leave_network().is_ok() && Command::new("ip").arg("-V").output().is_ok()
+    });
+    if !possible.join().unwrap() {
+        println!("SKIPPED: network namespaces need root, and the `ip` command");
+        let required = std::env::var_os("SLUICE_REQUIRE_ROOT").is_some_and(|v| v == "1");
+        assert!(!required, "network namespaces are not available");
+        return;
+    }
+    let thread = std::thread::spawn(move || {
+        leave_network().unwrap();
+        // Router solicitations would be frames that nobody sent.
+        for scope in ["all", "default"] {
+            let path = format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6");
+            let _ = std::fs::write(path, "1");
+        }
+        test();
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn open_pair(names: [&str; 2], frames: u32) -> Lane {
+    let ports = [0, 1].map(|port| {
+        let options = Options {
+            frames,
+            port: port as u8,
+            ..Options::default()
+        };
+        open(names[port], &options).unwrap()
+    });
+    Worker::new(ports, 256)
+}
+
+/// Two veth pairs in this namespace: a0-a1 and b0-b1.
+fn cables() {
+    for cable in ["a", "b"] {
+        ip(&format!("link add {cable}0 type veth peer name {cable}1"));
+        for end in [0, 1] {
+            ip(&format!("link set {cable}{end} up"));
+        }
+    }
+}
+
+#[test]
+fn frames_pass_two_ports_unchanged_and_in_order() {
+    in_namespace(|| {
+        cables();
+        // Rings smaller than the traffic, so that they wrap many times.
+        let mut lane = open_pair(["a1", "b1"], 256);
+        let mut outer = open_pair(["a0", "b0"], 256);
+        let mix = Mix {
+            flows: 400,
+            vlan: 0.5,
+            attack: 0.1,
+            fragments: 0.1,
+            ..Mix::default()
+        };
+        let mut sent: [VecDeque<Vec<u8>>; 2] = Default::default();
+        let mut totals = Totals::default();
+        let (mut count, mut arrived, mut tagged) = (0u64, 0u64, 0u64);
+        let frames: Vec<_> = Generator::new(mix).collect();
+        for burst in frames.chunks(32) {
+            for frame in burst {
+                let port = usize::from(frame.port);
+                outer.transmitters[port].send_copy(&frame.bytes).unwrap();
+                tagged += u64::from(frame.bytes[12] != 8 && frame.bytes[12] != 0x86);
+                sent[port].push_back(frame.bytes.clone());
+                count += 1;
+            }
+            outer.transmitters.iter_mut().for_each(Transmit::sync);
+            let start = Instant::now();
+            while arrived < count {
+                lane.turn(&mut totals, |context, _| {
+                    assert!(context.time_ns > 1_600_000_000_000_000_000);
+                    true
+                });
+                for port in [0, 1] {
+                    arrived += outer.collect(port, |_, bytes| {
+                        assert_eq!(sent[1 - port].pop_front().as_deref(), Some(bytes));
+                    }) as u64;
+                }
+                assert!(
+                    start.elapsed() < Duration::from_secs(10),
+                    "{arrived} of {count}"
+                );
+            }
+        }
+        assert!(
+            count > 4000 && tagged > 1000,
+            "{count} frames, {tagged} tagged"
+        );
+        assert_eq!((totals.received, totals.forwarded), (count, count));
+        let copied: u64 = lane
+            .transmitters
+            .iter()
+            .map(|half| half.counters().get(PortCounter::Copied))
+            .sum();
+        assert_eq!(copied, count, "every copy is counted");
+        for half in &lane.receivers {
+            half.read_statistics();
+            assert_eq!(half.counters().get(PortCounter::Missed), 0);
+        }
+    });
+}
+
+#[test]
+fn held_frames_stay_and_a_full_ring_is_the_kernels_loss() {
+    in_namespace(|| {
+        cables();
+        let mut lane = open_pair(["a1", "b1"], 64);
+        let mut outer = open_pair(["a0", "b0"], 256);
+        let frame = |number: u8| vec![number; 200];
+        for number in 0..200u8 {
+            outer.transmitters[0].send_copy(&frame(number)).unwrap();
+        }
+        outer.transmitters[0].sync();
+        assert!(outer.transmitters[0].is_drained());
+        let received = lane.receive(0, 256).count;
+        assert_eq!(
+            lane.receive(0, 256).count,
+            0,
+            "a held frame is not delivered twice"
+        );
+        lane.receivers[0].read_statistics();
+        let missed = lane.receivers[0].counters().get(PortCounter::Missed);
+        assert_eq!(received as u64 + missed, 200);
+        for (number, handle) in lane.burst.iter().enumerate() {
+            let span = lane.contexts.get(handle).span;
+            assert_eq!(lane.regions.bytes(span), frame(number as u8));
+        }
+        // An engine that died holding frames: the next one gives them back.
+        assert_eq!(lane.receivers[0].recover() as usize, received);
+        outer.transmitters[0].send_copy(&frame(7)).unwrap();
+        outer.transmitters[0].sync();
+    });
+}
+
+#[test]
+fn too_long_frames_are_refused_and_a_port_that_is_down_says_so() {
+    in_namespace(|| {
+        cables();
+        let mut outer = open_pair(["a0", "b0"], 64);
+        let long = outer.transmitters[0].send_copy(&[0; 1519]);
+        assert_eq!(long, Err(Reason::PortFrameTooLong));
+        ip("link set a0 down");
+        let mut refused = None;
+        for _ in 0..1000 {
+            refused = outer.transmitters[0].send_copy(&[0; 100]).err();
+            outer.transmitters[0].sync();
+            if refused.is_some() {
+                break;
+            }
+        }
+        assert_eq!(refused, Some(Reason::PortTxDown));
+        ip("link set a0 up");
+        outer.transmitters[0].sync();
+        let start = Instant::now();
+        while !outer.transmitters[0].is_drained() {
+            assert!(start.elapsed() < Duration::from_secs(5));
+        }
+        assert_eq!(outer.transmitters[0].send_copy(&[0; 100]), Ok(()));
+    });
+}
+
+#[test]
+fn what_cannot_be_opened_says_what_to_do() {
+    let error = open("no-such-if0", &Options::default()).err().unwrap();
+    assert!(error.to_string().contains("[hint]"), "{error}");
+}
+
+/// Two hosts in namespaces of their own talk TCP through the lane. Their stacks leave checksums to
+/// the NIC, so the lane has to complete them.
+#[test]
+fn two_hosts_talk_tcp_through_the_lane() {
+    in_namespace(|| {
+        cables();
+        let (server_ready, server_up) = mpsc::channel();
+        let server = host("b0", "10.9.0.2/24", move || {
+            let listener = TcpListener::bind("10.9.0.2:5000").unwrap();
+            server_ready.send(()).unwrap();
+            let (mut peer, _) = listener.accept().unwrap();
+            let mut bytes = Vec::new();
+            peer.read_to_end(&mut bytes).unwrap();
+            peer.write_all(&bytes).unwrap();
+        });
+        let client = host("a0", "10.9.0.1/24", move || {
+            server_up.recv().unwrap();
+            let sent: Vec<u8> = (0..1_000_000u32).map(|n| (n * 7 / 5) as u8).collect();
+            let mut peer = TcpStream::connect("10.9.0.2:5000").unwrap();
+            peer.set_read_timeout(Some(Duration::from_secs(30)))
+                .unwrap();
+            peer.write_all(&sent).unwrap();
+            peer.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut answer = Vec::new();
+            peer.read_to_end(&mut answer).unwrap();
+            assert!(answer == sent);
+        });
+        let mut lane = open_pair(["a1", "b1"], 4096);
+        server.1.send(()).unwrap();
+        client.1.send(()).unwrap();
+        let mut totals = Totals::default();
+        let start = Instant::now();
+        while !client.0.is_finished() {
+            lane.turn(&mut totals, |context, bytes| {
+                let at = checksum::transport(bytes);
+                assert!(at.is_none_or(|(at, sum)| bytes[at..at + 2] == sum.to_be_bytes()));
+                assert!(context.span.length <= 1518);
+                true
+            });
+            std::thread::yield_now();
+            assert!(start.elapsed() < Duration::from_secs(60), "{totals:?}");
+        }
+        client.0.join().unwrap();
+        server.0.join().unwrap();
+        let completed: u64 = lane
+            .receivers
+            .iter()
+            .map(|half| half.counters().get(PortCounter::ChecksumCompleted))
+            .sum();
+        println!("{totals:?}, {completed} checksums completed");
+        assert!(totals.forwarded > 1400 && completed > 500);
+    });
+}
+
+/// A thread in a namespace of its own, to which the interface is moved; it begins when told.
+fn host(
+    interface: &'static str,
+    address: &'static str,
+    work: impl FnOnce() + Send + 'static,
+) -> (std::thread::JoinHandle<()>, mpsc::Sender<()>) {
+    let (begin, begun) = mpsc::channel();
+    let (tell, told) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        leave_network().unwrap();
+        let link = std::fs::read_link("/proc/thread-self").unwrap();
+        let number = link.file_name().unwrap().to_string_lossy().into_owned();
+        tell.send(number).unwrap();
+        begun.recv().unwrap();
+        ip(&format!("address add {address} dev {interface}"));
+        ip(&format!("link set {interface} up"));
+        let refused = offloads_off(interface).unwrap();
+        assert!(
+            !refused.contains(&"tcp-segmentation-offload"),
+            "{refused:?}"
+        );
+        work();
+    });
+    ip(&format!(
+        "link set {interface} netns {}",
+        told.recv().unwrap()
+    ));
+    (thread, begin)
+}
