@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -80,7 +81,11 @@ fn spread(text: &str) -> Result<Spread, Failure> {
     })
 }
 
-fn wanted(args: &EngineArgs) -> Result<Wanted, Failure> {
+/// The rules that the arguments ask for.
+///
+/// # Errors
+/// A `--var` without `=`.
+pub fn wanted(args: &EngineArgs) -> Result<Wanted, Failure> {
     let variables = args
         .vars
         .iter()
@@ -155,7 +160,7 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
     let snapshot = control.snapshot();
     control.stop();
     let lines = writer.map(Writer::stop);
-    summary(&snapshot, &outcome, &args.format)?;
+    summary(&snapshot, outcome.elapsed, outcome.cpu, &args.format)?;
     if let Some(handle) = lines {
         let counters = handle.counters();
         eprintln!("eve.json: {} lines", counters.sink.lines());
@@ -220,9 +225,17 @@ fn cycles_per_second() -> Option<f64> {
 }
 
 /// Prints the figures to standard output.
-fn summary(snapshot: &Snapshot, outcome: &Outcome, format: &str) -> Result<(), Failure> {
-    let cycles = cycles_per_second().map(|rate| (outcome.cpu.as_secs_f64() * rate) as u64);
-    let figures = Figures::of(snapshot, outcome.elapsed, cycles);
+///
+/// # Errors
+/// Standard output that cannot be written.
+pub fn summary(
+    snapshot: &Snapshot,
+    elapsed: Duration,
+    cpu: Duration,
+    format: &str,
+) -> Result<(), Failure> {
+    let cycles = cycles_per_second().map(|rate| (cpu.as_secs_f64() * rate) as u64);
+    let figures = Figures::of(snapshot, elapsed, cycles);
     let format = if format == "json" {
         Format::Json
     } else {

@@ -1,9 +1,279 @@
-//! `sluice run`.
-use super::Failure;
-/// Arguments.
-#[derive(clap::Args)]
-pub struct RunArgs {}
-/// Runs.
-pub fn run(_args: &RunArgs) -> Result<u8, Failure> {
-    Ok(0)
+//! `sluice run`: inline between two ports, or a tap on one or more.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::control::{self, EngineHooks, Served};
+use super::rules::{self, Loaded};
+use super::{EngineArgs, Failure, exit};
+use crate::config::{Config, Mode};
+use crate::eve::{Options as EveOptions, Target, Writer};
+use crate::lane::build::{Engine, Plan};
+use crate::port::memory::handover::Client;
+use crate::port::spec::PortSpec;
+use crate::port::{Discard, Receiver, Transmitter, af_packet};
+use crate::replay::{cores, random_key};
+
+/// Events between a worker and the writer: what a second of heavy alerting may bring.
+const EVENTS_PER_WORKER: usize = 4096;
+/// Extra buffers of a memory port per lane: rings between workers, and a burst.
+const EXTRA_BUFFERS: u32 = 4096;
+/// How long to wait for the other end of a memory port.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Arguments of `sluice run`.
+#[derive(Args)]
+pub struct RunArgs {
+    /// Ports: two with --inline (inside, outside), one or more with --tap. An interface name, or
+    /// mem:PATH{0 and mem:PATH{1.
+    #[arg(required = true, value_name = "PORT")]
+    pub ports: Vec<String>,
+    /// Be the gate between two ports.
+    #[arg(long)]
+    pub inline: bool,
+    /// Watch, forward nothing.
+    #[arg(long, conflicts_with = "inline")]
+    pub tap: bool,
+    /// Folder for eve.json.
+    #[arg(short = 'l', long = "log-dir", value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+    /// Lanes: one RSS shard of both ports each.
+    #[arg(long, default_value_t = 1)]
+    pub lanes: usize,
+    /// Pin workers to cores.
+    #[arg(long)]
+    pub pin: bool,
+    /// Control socket.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Seconds between `stats` events.
+    #[arg(long, default_value_t = 10)]
+    pub stats_interval: u32,
+    /// End after so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub seconds: Option<u64>,
+    /// Summary as text or json.
+    #[arg(long, default_value = "text")]
+    pub format: String,
+    /// Rules and settings.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+/// Halves of all ports, per lane.
+struct Ports {
+    receivers: Vec<Vec<Receiver>>,
+    transmitters: Vec<Vec<Transmitter>>,
+    /// Connections to whoever made a memory port; kept for as long as it is used.
+    clients: Vec<Client>,
+}
+
+/// Opens one half pair of a port for each lane.
+fn open(spec: &PortSpec, index: u8, lanes: usize, ports: &mut Ports) -> Result<(), Failure> {
+    let fail = |error: &dyn std::fmt::Display| Failure::new(exit::DEVICE, error);
+    let client = match spec {
+        PortSpec::Memory { path, .. } => {
+            Some(Client::connect(path, PATIENCE).map_err(|error| fail(&error))?)
+        }
+        PortSpec::Interface(_) => None,
+    };
+    for lane in 0..lanes {
+        let (receiver, transmitter) = match (spec, &client) {
+            (PortSpec::Memory { end, .. }, Some(client)) => {
+                let (receiver, transmitter) = client
+                    .memory
+                    .open(*end, lane as u32, EXTRA_BUFFERS, index)
+                    .map_err(|error| fail(&format!("{spec}: {error}")))?;
+                (
+                    Receiver::Memory(Box::new(receiver)),
+                    Transmitter::Memory(Box::new(transmitter)),
+                )
+            }
+            (PortSpec::Interface(name), _) => {
+                let options = af_packet::Options {
+                    fanout: (lanes > 1).then_some(u16::from(index) + 1),
+                    port: index,
+                    ..af_packet::Options::default()
+                };
+                let (receiver, transmitter) =
+                    af_packet::open(name, &options).map_err(|error| fail(&error))?;
+                (
+                    Receiver::Packet(Box::new(receiver)),
+                    Transmitter::Packet(Box::new(transmitter)),
+                )
+            }
+            (PortSpec::Memory { .. }, None) => continue,
+        };
+        ports.receivers[lane].push(receiver);
+        ports.transmitters[lane].push(transmitter);
+    }
+    ports.clients.extend(client);
+    Ok(())
+}
+
+fn open_all(args: &RunArgs, inline: bool) -> Result<Ports, Failure> {
+    if inline && args.ports.len() != 2 {
+        return Err(Failure::new(
+            exit::USAGE,
+            "--inline takes two ports\n [hint] sluice run --inline INSIDE OUTSIDE -S RULES",
+        ));
+    }
+    let per_lane = || (0..args.lanes).map(|_| Vec::new()).collect::<Vec<_>>();
+    let mut ports = Ports {
+        receivers: per_lane(),
+        transmitters: (0..args.lanes).map(|_| Vec::new()).collect(),
+        clients: Vec::new(),
+    };
+    for (text, index) in args.ports.iter().zip(0u8..) {
+        let spec: PortSpec = text
+            .parse()
+            .map_err(|error| Failure::new(exit::USAGE, error))?;
+        open(&spec, index, args.lanes, &mut ports)?;
+    }
+    if !inline {
+        // A tap sends nothing, whatever the ports could.
+        for halves in &mut ports.transmitters {
+            for half in halves.iter_mut() {
+                *half = Transmitter::Discard(Discard::default());
+            }
+        }
+    }
+    Ok(ports)
+}
+
+fn writer(args: &RunArgs, engine: &Engine, loaded: &Loaded) -> Result<Option<Writer>, Failure> {
+    let Some(dir) = &args.log_dir else {
+        return Ok(None);
+    };
+    let fail = |error: std::io::Error| {
+        let hint = "-l names a folder that can be written";
+        Failure::new(
+            exit::INPUT,
+            format!("{}: {error}\n [hint] {hint}", dir.display()),
+        )
+    };
+    std::fs::create_dir_all(dir).map_err(fail)?;
+    let mut options = EveOptions::new(Target::Path(dir.join("eve.json")));
+    options.interfaces = args.ports.clone();
+    options.names = super::eve_names();
+    let writer = Writer::start(engine.events.clone(), loaded.info(), options);
+    writer.map(Some).map_err(fail)
+}
+
+/// Flags that signals set.
+struct Signals {
+    stop: Arc<AtomicBool>,
+    hangup: Arc<AtomicBool>,
+}
+
+fn signals(stop: &Arc<AtomicBool>) -> Result<Signals, Failure> {
+    let hangup = Arc::new(AtomicBool::new(false));
+    let wanted = [(SIGTERM, stop), (SIGINT, stop), (SIGHUP, &hangup)];
+    for (signal, flag) in wanted {
+        signal_hook::flag::register(signal, Arc::clone(flag))
+            .map_err(|error| Failure::new(exit::DEVICE, format!("signal {signal}: {error}")))?;
+    }
+    Ok(Signals {
+        stop: Arc::clone(stop),
+        hangup,
+    })
+}
+
+/// Runs `sluice run` until a signal or the time given.
+///
+/// # Errors
+/// Usage, settings, rules or devices that cannot be used; the exit code says which.
+pub fn run(args: &RunArgs) -> Result<u8, Failure> {
+    let config = args.engine.config(args.inline)?;
+    let inline = config.mode == Mode::Inline;
+    if args.lanes == 0 {
+        return Err(Failure::new(exit::USAGE, "--lanes 0\n [hint] at least one"));
+    }
+    let loaded = rules::load(&super::replay::wanted(&args.engine)?)?;
+    loaded.report();
+    let ports = open_all(args, inline)?;
+    let mut engine = build(args, &config, &loaded, ports.receivers, ports.transmitters)?;
+    let signals = signals(&engine.stop)?;
+    let writer = writer(args, &engine, &loaded)?;
+    let named = args.ports.iter().enumerate();
+    let halves = named.map(|(index, name)| (name.clone(), engine.halves(index)));
+    let hooks = EngineHooks::new(
+        &config,
+        &loaded,
+        halves.collect(),
+        Arc::clone(&signals.stop),
+    );
+    let served = Served {
+        metrics: args.engine.metrics,
+        socket: args.socket.clone(),
+        stats_interval: args.stats_interval,
+    };
+    let handle = writer.as_ref().map(Writer::handle);
+    let control = control::start(engine.named(), hooks, handle, served)?;
+    if let Some(address) = control.metrics_address() {
+        eprintln!("metrics: http://{address}/metrics");
+    }
+    let started = Instant::now();
+    let threads = engine.start();
+    eprintln!(
+        "ready: {} {}",
+        if inline { "inline" } else { "tap" },
+        args.ports.join(" ")
+    );
+    while !signals.stop.load(Ordering::Relaxed) {
+        let over = args
+            .seconds
+            .is_some_and(|limit| started.elapsed().as_secs() >= limit);
+        let gone = ports.clients.iter().any(|client| !client.is_served());
+        if over || gone || threads.iter().any(|thread| thread.is_finished()) {
+            signals.stop.store(true, Ordering::Relaxed);
+        }
+        if signals.hangup.swap(false, Ordering::Relaxed)
+            && let Some(writer) = &writer
+        {
+            writer.handle().reopen();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let workers: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+    let panicked = workers.iter().any(Result::is_err);
+    let cpu = workers.iter().flatten().map(|worker| worker.cpu).sum();
+    let snapshot = control.snapshot();
+    control.stop();
+    writer.map(Writer::stop);
+    super::replay::summary(&snapshot, started.elapsed(), cpu, &args.format)?;
+    match panicked {
+        true => Err(Failure::new(70, "a worker panicked; what it held is lost")),
+        false => Ok(exit::OK),
+    }
+}
+
+fn build(
+    args: &RunArgs,
+    config: &Config,
+    loaded: &Loaded,
+    receivers: Vec<Vec<Receiver>>,
+    transmitters: Vec<Vec<Transmitter>>,
+) -> Result<Engine, Failure> {
+    let mut config = config.clone();
+    config.lanes = args.lanes as u8;
+    Engine::build(Plan {
+        config: Arc::new(config),
+        layout: args.engine.layout()?,
+        burst_max: args.engine.burst,
+        ordered: false,
+        live: true,
+        receivers,
+        transmitters,
+        program: Arc::clone(&loaded.program),
+        events_per_worker: EVENTS_PER_WORKER,
+        cores: if args.pin { cores() } else { Vec::new() },
+        key: random_key(),
+    })
+    .map_err(|error| Failure::new(exit::CONFIG, error))
 }
