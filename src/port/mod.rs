@@ -27,6 +27,7 @@ pub mod capture;
 pub mod checksum;
 pub mod generator;
 pub mod memory;
+pub mod open;
 pub mod ring;
 pub mod spec;
 #[cfg(test)]

@@ -219,6 +219,13 @@ impl CaptureWriter {
         self.out.write_all(&total.to_le_bytes())
     }
 
+    /// As [`CaptureWriter::write`], with the first error kept for [`CaptureWriter::finish`].
+    pub fn keep_frame(&mut self, time_ns: u64, link: u32, frame: &[u8]) {
+        if let Err(error) = self.write(time_ns, link, frame) {
+            self.error.get_or_insert(error);
+        }
+    }
+
     fn keep(&mut self, result: std::io::Result<()>) -> Result<(), Reason> {
         match result {
             Ok(()) => Ok(()),

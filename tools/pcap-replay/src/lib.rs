@@ -13,7 +13,11 @@
 //!
 //! which gives the same bytes everywhere; a test holds it to that.
 
+pub mod diff;
 pub mod generate;
+pub mod latency;
+pub mod replay;
+pub mod track;
 
 /// Why a command failed, and the exit code that says it.
 #[derive(Debug)]

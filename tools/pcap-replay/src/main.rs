@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pcap_replay::generate;
+use pcap_replay::{diff, generate, replay};
 
 /// Makes traffic, replays captures into ports, compares results
 #[derive(Parser)]
@@ -17,11 +17,17 @@ struct Arguments {
 enum Command {
     /// Write a capture of made traffic: clean flows, attacks, broken packets, by seed
     Generate(generate::Arguments),
+    /// Play captures into an engine's ports and judge what comes out
+    Replay(replay::Arguments),
+    /// Compare the alerts and drops of two runs by their EVE files
+    Diff(diff::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
     };
     match result {
         Ok(code) => ExitCode::from(code),

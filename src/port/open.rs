@@ -1,0 +1,217 @@
+//! Opens named ports for lanes: every lane gets its ring (or socket) of every port.
+//!
+//! Start-up only: what is wrong is told in words, with what to do.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::af_packet;
+use super::memory::handover::Client;
+use super::spec::PortSpec;
+use super::{Receiver, Transmitter};
+
+/// How to open ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Lanes; each needs a ring of its own of each port.
+    pub lanes: usize,
+    /// Frames in flight per lane and port: extra buffers asked for, and frames of AF_PACKET rings.
+    pub frames: u32,
+    /// How long to wait for the process that serves a `mem:` port.
+    pub patience: Duration,
+}
+
+/// Why a port could not be opened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortError {
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl std::fmt::Display for PortError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}\n [hint] {}", self.what, self.hint)
+    }
+}
+
+impl std::error::Error for PortError {}
+
+/// The ports of one lane, in the order they were named.
+pub struct LanePorts {
+    /// Receiving halves.
+    pub receivers: Vec<Receiver>,
+    /// Transmitting halves.
+    pub transmitters: Vec<Transmitter>,
+}
+
+/// Opened ports.
+pub struct Opened {
+    /// One entry per lane.
+    pub lanes: Vec<LanePorts>,
+    /// Connections behind `mem:` ports; to be kept, and asked whether the peer is still there.
+    pub clients: Vec<Client>,
+    /// Whether frames pass between all ports by exchange of buffers. Where not, each forwarded
+    /// frame is copied once, and counted.
+    pub zero_copy: bool,
+    /// What the operator should know, e.g. offloads that would not be switched off.
+    pub notes: Vec<String>,
+}
+
+/// Opens ports, the inside one first.
+///
+/// # Errors
+/// A port that cannot be opened, or has not as many rings as there are lanes.
+pub fn open(specs: &[PortSpec], options: &OpenOptions) -> Result<Opened, PortError> {
+    let mut opened = Opened {
+        lanes: (0..options.lanes)
+            .map(|_| LanePorts {
+                receivers: Vec::with_capacity(specs.len()),
+                transmitters: Vec::with_capacity(specs.len()),
+            })
+            .collect(),
+        clients: Vec::new(),
+        zero_copy: false,
+        notes: Vec::new(),
+    };
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for (port, spec) in specs.iter().enumerate() {
+        match spec {
+            PortSpec::Interface(name) => open_interface(name, port, options, &mut opened)?,
+            PortSpec::Memory { path, .. } => {
+                let known = paths.iter().position(|known| known == path);
+                let number = match known {
+                    Some(number) => number,
+                    None => {
+                        let client =
+                            Client::connect(path, options.patience).map_err(|error| PortError {
+                                what: error.what,
+                                hint: error.hint.to_string(),
+                            })?;
+                        opened.clients.push(client);
+                        paths.push(path.clone());
+                        paths.len() - 1
+                    }
+                };
+                open_memory(spec, number, port, options, &mut opened)?;
+            }
+        }
+    }
+    let interfaces = specs
+        .iter()
+        .any(|spec| matches!(spec, PortSpec::Interface(_)));
+    opened.zero_copy = !interfaces && paths.len() == 1;
+    Ok(opened)
+}
+
+fn open_interface(
+    name: &str,
+    port: usize,
+    options: &OpenOptions,
+    opened: &mut Opened,
+) -> Result<(), PortError> {
+    let convert = |error: af_packet::OpenError| PortError {
+        what: error.what,
+        hint: error.hint.to_string(),
+    };
+    let refused = af_packet::offloads_off(name).map_err(convert)?;
+    if !refused.is_empty() {
+        let refused = refused.join(", ");
+        opened.notes.push(format!(
+            "{name}: {refused} cannot be switched off; larger frames than the MTU will be dropped"
+        ));
+    }
+    // Groups are numbered per network namespace, so two processes must not meet.
+    let group = (std::process::id() as u16).wrapping_mul(4);
+    for lane in &mut opened.lanes {
+        let options = af_packet::Options {
+            frames: options.frames,
+            fanout: (options.lanes > 1).then(|| group.wrapping_add(port as u16)),
+            port: port as u8,
+            ..af_packet::Options::default()
+        };
+        let (receiver, transmitter) = af_packet::open(name, &options).map_err(convert)?;
+        lane.receivers.push(Receiver::Packet(Box::new(receiver)));
+        lane.transmitters
+            .push(Transmitter::Packet(Box::new(transmitter)));
+    }
+    Ok(())
+}
+
+fn open_memory(
+    spec: &PortSpec,
+    client: usize,
+    port: usize,
+    options: &OpenOptions,
+    opened: &mut Opened,
+) -> Result<(), PortError> {
+    let (PortSpec::Memory { end, .. }, Some(client)) = (spec, opened.clients.get(client)) else {
+        return Ok(());
+    };
+    let rings = client.memory.shape().rings as usize;
+    if rings != options.lanes {
+        return Err(PortError {
+            what: format!("{spec} has {rings} rings, for {} lanes", options.lanes),
+            hint: format!("run with --lanes {rings}: a ring that nobody serves stops its traffic"),
+        });
+    }
+    for (ring, lane) in (0..).zip(&mut opened.lanes) {
+        let halves = client.memory.open(*end, ring, options.frames, port as u8);
+        let (receiver, transmitter) = halves.map_err(|error| PortError {
+            what: format!("{spec}: {error}"),
+            hint: "is the other process of the same version?".to_string(),
+        })?;
+        lane.receivers.push(Receiver::Memory(Box::new(receiver)));
+        lane.transmitters
+            .push(Transmitter::Memory(Box::new(transmitter)));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::memory::handover::Server;
+    use crate::port::memory::{Memory, Shape};
+    use std::sync::Arc;
+
+    #[test]
+    fn every_lane_gets_a_ring_of_every_port() {
+        let path = std::env::temp_dir().join(format!("sluice-open-{}", std::process::id()));
+        let shape = Shape {
+            rings: 2,
+            slots: 64,
+            ..Shape::default()
+        };
+        let memory = Memory::new(shape).unwrap();
+        let _server = Server::start(Arc::clone(&memory), &path).unwrap();
+        let specs = ["{0", "{1"].map(|end| format!("mem:{}{end}", path.display()).parse().unwrap());
+        let mut options = OpenOptions {
+            lanes: 2,
+            frames: 16,
+            patience: Duration::from_secs(5),
+        };
+        let opened = open(&specs, &options).unwrap();
+        assert!(opened.zero_copy && opened.notes.is_empty());
+        assert_eq!((opened.lanes.len(), opened.clients.len()), (2, 1));
+        assert!(opened.lanes.iter().all(|lane| lane.receivers.len() == 2));
+        drop(opened);
+        options.lanes = 1;
+        let error = open(&specs, &options).err().unwrap();
+        assert!(error.to_string().contains("--lanes 2"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_there_is_told() {
+        let options = OpenOptions {
+            lanes: 1,
+            frames: 16,
+            patience: Duration::ZERO,
+        };
+        for name in ["no-such-if0", "mem:/nowhere/at/all{0"] {
+            let error = open(&[name.parse().unwrap()], &options).err().unwrap();
+            assert!(error.to_string().contains("[hint]"), "{error}");
+        }
+    }
+}
