@@ -134,7 +134,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             let Some((signature, rule)) = program.rule(index) else {
                 continue;
             };
-            if !rule.runs || self.hits.iter().any(|hit| hit.signature == index) {
+            if !rule.runs || self.has_hit(index, candidate & IN_PACKET == 0) {
                 continue;
             }
             if !header::fits(signature, &packet)
@@ -162,6 +162,14 @@ impl<D: DetectionAccess> MatchStage<D> {
             }
         }
         self.candidates.clear();
+    }
+
+    /// Whether the signature hit already. A tap tells of packet and stream apart, as Suricata does
+    /// when it does not sit in the path; inline one hit decides.
+    fn has_hit(&self, signature: u32, in_stream: bool) -> bool {
+        self.hits
+            .iter()
+            .any(|hit| hit.signature == signature && (self.inline || hit.stream == in_stream))
     }
 
     fn holds_in_packet(&mut self, rule: &Rule, packet: &Packet) -> bool {

@@ -164,6 +164,11 @@ impl<D: DetectionAccess> MatchStage<D> {
         self.turn = turn;
     }
 
+    /// The contexts that the stage's handles name.
+    pub fn contexts(&self) -> &Arc<Arena<Context>> {
+        &self.contexts
+    }
+
     /// Slabs and windows not in use, for the tests of conservation.
     pub fn available(&self) -> (usize, usize) {
         (self.slabs.available(), self.windows.available())

@@ -167,7 +167,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             .scratch
             .verify(&rule.payload, &View { data, base, end });
         let kept = match outcome {
-            Outcome::Match => self.windows.note_match(window, index),
+            Outcome::Match => self.windows.note_match(window, index, rule.of_turn),
             Outcome::Unsettled => self.windows.set_deferred(window, index, true),
             Outcome::No => true,
         };

@@ -21,6 +21,8 @@
 pub const BLOCK: usize = 4096;
 /// Bytes of a window.
 pub const SIZE: usize = 2 * BLOCK;
+/// A signature matches once in a chunk of this many stream bytes, however often it could.
+pub const CHUNK: u64 = 2560;
 /// Signatures that a window keeps in mind.
 pub const ENTRIES_MAX: usize = 100;
 
@@ -243,9 +245,14 @@ impl Windows {
         })
     }
 
-    /// Notes that a signature matched up to the end of the window. False: no room.
-    pub fn note_match(&mut self, window: u32, signature: u32) -> bool {
-        let end = self.data(window).len() as u16;
+    /// Notes that a signature matched. Bytes count for it again after this chunk of the stream, or
+    /// after those at hand where it looks at turns. False: no room.
+    pub fn note_match(&mut self, window: u32, signature: u32, of_turn: bool) -> bool {
+        let mut end = self.data(window).len() as u16;
+        if !of_turn {
+            let position = self.end(window);
+            end += (position.next_multiple_of(CHUNK) - position) as u16;
+        }
         self.set_deferred(window, signature, false)
             && self.with_entry(window, signature, |entry| {
                 entry.live = false;
@@ -329,7 +336,7 @@ mod tests {
         assert!(windows.note_seen(window, 1, 10));
         assert!(windows.note_seen(window, 2, BLOCK + 1));
         assert!(windows.note_seen(window, 3, 20));
-        assert!(windows.note_match(window, 3));
+        assert!(windows.note_match(window, 3, true));
         windows.slide(window);
         let left: Vec<u32> = windows
             .entries(window)

@@ -296,7 +296,8 @@ fn bounded(starts: &[u16], lists: Vec<Vec<u32>>) -> Vec<Vec<u32>> {
 
 fn in_class(signature: &Signature, class: ProtocolClass) -> bool {
     let header = &signature.header;
-    if !class.has_ports() && !(header.src_port.any && header.dst_port.any) {
+    let any_ports = header.src_port.any && header.dst_port.any;
+    if !(class.has_ports() || any_ports) {
         return false;
     }
     match &header.protocol {
