@@ -3,3 +3,6 @@
 
 mod bench;
 mod connections;
+mod fragments;
+mod model;
+mod overlaps;

@@ -34,7 +34,6 @@ pub struct Seen {
     pub direction: Direction,
     pub offset: u32,
     pub stream: Vec<u8>,
-    #[allow(dead_code)]
     pub bytes: Vec<u8>,
     pub values: FlowValues,
     pub flow: crate::packet::FlowHandle,
@@ -203,6 +202,7 @@ pub fn config(mode: Mode) -> Config {
 }
 
 const FRAMES: usize = 64;
+const FRAME_BYTES: usize = 8192;
 
 pub struct Bench {
     pub stage: FlowStage,
@@ -224,13 +224,13 @@ pub struct Bench {
 impl Bench {
     pub fn new(config: Config) -> Bench {
         let plan = FlowPlan {
-            view_blocks: 16,
+            view_blocks: 8,
             ..FlowPlan::new(&config, 1)
         };
         let contexts_total = config.contexts_per_lane as usize;
         let config = Arc::new(config);
         let mut regions = Regions::default();
-        let frames = BlockPool::new(FRAMES, 65_600, &mut regions);
+        let frames = BlockPool::new(FRAMES, FRAME_BYTES, &mut regions);
         let parts = plan.build(7, &mut regions).unwrap().pop().unwrap();
         let regions = Arc::new(regions);
         let (contexts, mut handles) = Arena::new(contexts_total, Context::default);
