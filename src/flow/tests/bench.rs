@@ -202,7 +202,7 @@ pub fn config(mode: Mode) -> Config {
 }
 
 const FRAMES: usize = 64;
-const FRAME_BYTES: usize = 8192;
+pub const FRAME_BYTES: usize = 8192;
 
 pub struct Bench {
     pub stage: FlowStage,
@@ -215,6 +215,8 @@ pub struct Bench {
     /// Blocks of the frames under way, by context.
     lent: Vec<u32>,
     pub time_ns: u64,
+    /// What the packets' first bytes are.
+    pub link: u8,
     order: u64,
     contexts_total: usize,
     views_total: usize,
@@ -257,6 +259,7 @@ impl Bench {
             free: handles,
             lent: vec![0; contexts_total],
             time_ns: 1_700_000_000_000_000_000,
+            link: LinkType::Raw as u8,
             order: 0,
             contexts_total,
             views_total,
@@ -284,7 +287,7 @@ impl Bench {
         self.order += 1;
         let context = self.contexts.get_mut(&mut handle);
         context.reset();
-        context.link = LinkType::Raw as u8;
+        context.link = self.link;
         context.span = self.frames.span(&block, 0, packet.len());
         context.order = self.order;
         context.time_ns = self.time_ns;

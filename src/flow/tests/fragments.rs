@@ -89,13 +89,7 @@ fn a_datagram_follows_its_last_fragment_in_any_order() {
                 );
                 let view = &seen[3];
                 assert!(view.has(flag::REBUILT | flag::TRANSPORT | flag::FLOW_NEW));
-                // IPv6 wants a UDP checksum; these have none.
-                assert_eq!(
-                    view.anomalies.len(),
-                    usize::from(v6),
-                    "{:?}",
-                    view.anomalies
-                );
+                assert!(view.anomalies.is_empty(), "{:?}", view.anomalies);
                 assert_eq!(view.dst_port, 80);
                 assert_eq!(view.values.packets, [1, 0]);
                 assert!(view.bytes.ends_with(&data));
