@@ -360,3 +360,23 @@ fn a_tcp_segment_in_fragments_is_part_of_its_stream() {
         bench.check_empty();
     }
 }
+
+#[test]
+fn a_datagram_that_outgrows_the_memory_is_refused_by_policy() {
+    for (mode, dropped) in [
+        (Mode::Inline, Some(Reason::IpFragMemory)),
+        (Mode::Tap, None),
+    ] {
+        let mut bench = Bench::new(Config {
+            defrag_memory: 4 * 2048,
+            ..config(mode)
+        });
+        let data = whole(16_000);
+        bench.one(&fragment4(1, &cut(&data, 0, 8000)));
+        let second = bench.one(&fragment4(1, &cut(&data, 8000, 15_000)));
+        assert_eq!(second[0].dropped(), dropped);
+        assert_eq!(bench.count(Counter::FragmentsRefused), 1);
+        bench.finish();
+        bench.check_empty();
+    }
+}
