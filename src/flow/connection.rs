@@ -153,6 +153,9 @@ impl FlowStage {
             self.refuse(context, Reason::TcpMidstream);
             return Fate::Passed;
         }
+        if record.flags & FLOW_BYPASS != 0 {
+            return Fate::Passed;
+        }
         let seconds = (context.time_ns / 1_000_000_000) as u32;
         if let Some(tcp) = self.connections.get_mut(record.tcp) {
             let mut track = Track {
@@ -166,8 +169,29 @@ impl FlowStage {
             };
             return track.run();
         }
+        self.open_connection(context, segment, flow, record.flags, notices, emit)
+    }
+
+    /// A packet of a flow that has no connection yet: policy, then state if it can open one.
+    fn open_connection(
+        &mut self,
+        context: &mut Context,
+        segment: &Segment,
+        flow: FlowHandle,
+        flags: u8,
+        notices: &mut Notices,
+        emit: &mut Emit,
+    ) -> Fate {
+        let seconds = (context.time_ns / 1_000_000_000) as u32;
         if !segment.is_syn() && !segment.has(RST) {
             self.apply_midstream_policy(context, flow);
+            let bypassed = self
+                .records
+                .get(flow.slot as usize)
+                .map_or(0, |r| r.flags & FLOW_BYPASS);
+            if bypassed != 0 || context.flags & (flag::BYPASS | flag::DECIDED) != 0 {
+                return Fate::Passed;
+            }
         }
         if !opens(segment, self.rules) {
             // No state is taken for what cannot open a connection.
@@ -178,6 +202,11 @@ impl FlowStage {
         let fresh = Tcp {
             slot: flow.slot,
             generation: flow.generation,
+            flags: if flags & FLOW_REUSE != 0 {
+                TCP_REUSE
+            } else {
+                0
+            },
             ..Tcp::default()
         };
         let Some(index) = self.take_connection(fresh, emit) else {
@@ -293,7 +322,11 @@ impl FlowStage {
                 return None;
             }
             Fate::Passed if context.has(flag::DECIDED) => return None,
-            Fate::Passed => {}
+            Fate::Passed => {
+                // Bytes that are part of no stream are looked at by themselves.
+                let bare = context.payload_length != 0 && !context.has(flag::BYPASS);
+                context.set(if bare { flag::STREAM_NONE } else { 0 });
+            }
             Fate::Stream => {
                 if !self.offer(context, bytes, segment, flow, notices, emit, room) {
                     return None;

@@ -331,10 +331,11 @@ impl Defrag {
             && (end > tracker.total || (!fragment.more && end != tracker.total)))
             || (!fragment.more && beyond);
         if ends_elsewhere {
-            notices.note(if v6 {
-                Notice::Ipv6FragIgnored
-            } else {
-                Notice::Ipv4FragIgnored
+            notices.note(match (v6, compared.present != 0) {
+                (true, true) => Notice::Ipv6FragOverlap,
+                (false, true) => Notice::Ipv4FragOverlap,
+                (true, false) => Notice::Ipv6FragIgnored,
+                (false, false) => Notice::Ipv4FragIgnored,
             });
             if inline {
                 tracker.condemn(pool);

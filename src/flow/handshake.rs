@@ -84,10 +84,7 @@ impl Track<'_> {
             self.begin();
             return (Fate::Stream, false);
         }
-        if !segment.has(ACK) {
-            return invalid(Reason::TcpFlagsInvalid);
-        }
-        if !self.rules.midstream {
+        if !segment.has(ACK) || !self.rules.midstream {
             return (Fate::Untracked, false);
         }
         self.pick_up();
@@ -194,17 +191,20 @@ impl Track<'_> {
     /// A segment while the SYN waits for its answer.
     pub fn syn_sent(&mut self) -> Fate {
         let segment = *self.segment;
+        if segment.is_syn_ack() && !segment.has(RST) && !segment.has(FIN) {
+            return match self.direction {
+                Direction::ToClient => self.syn_ack(),
+                Direction::ToServer => self.split_syn_ack(),
+            };
+        }
+        if self.direction == Direction::ToClient && !self.is_echo_valid() {
+            return self.refuse(Notice::InvalidTimestamp, Reason::TcpPawsOld);
+        }
         if segment.has(RST) {
             return self.refused();
         }
         if segment.has(FIN) {
             return self.too_early();
-        }
-        if segment.is_syn_ack() {
-            return match self.direction {
-                Direction::ToClient => self.syn_ack(),
-                Direction::ToServer => self.split_syn_ack(),
-            };
         }
         if segment.is_syn() {
             return match self.direction {
@@ -218,9 +218,10 @@ impl Track<'_> {
         self.one_sided()
     }
 
-    /// A segment that no receiver takes before the handshake.
+    /// A segment that no receiver takes before the handshake. Where the SYN took the ports of a
+    /// connection that we knew, the server may still have that one: nothing must reach it.
     fn too_early(&self) -> Fate {
-        if self.rules.inline {
+        if self.rules.inline && self.tcp.has(TCP_REUSE) {
             Fate::Invalid(Reason::TcpHandshakeInvalid)
         } else {
             Fate::Untracked
@@ -504,7 +505,10 @@ impl Track<'_> {
         if segment.ack != client.acked {
             return self.refuse(Notice::SynAckOtherAck, Reason::TcpHandshakeInvalid);
         }
-        if segment.seq != server.isn && !self.tcp.push_alternate(Alternate::of(&segment)) {
+        if segment.seq == server.isn {
+            return Fate::Stream;
+        }
+        if !self.tcp.push_alternate(Alternate::of(&segment)) {
             return self.refuse(Notice::SynAckFlood, Reason::TcpHandshakeInvalid);
         }
         Fate::Passed

@@ -152,8 +152,8 @@ pub const FLOW_MIDSTREAM: u8 = 4;
 pub const FLOW_BYPASS: u8 = 8;
 /// Flow: all its packets are dropped (midstream policy).
 pub const FLOW_DROP: u8 = 16;
-/// Flow: its end was announced; the slot waits for the view to come back.
-pub const FLOW_ENDED: u8 = 32;
+/// Flow: it took the ports of one that was known.
+pub const FLOW_REUSE: u8 = 32;
 
 /// Counters and flags of any flow, one per slot of the table. 48 bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -268,6 +268,8 @@ pub const TCP_FROM_SYN_ACK: u16 = 64;
 pub const TCP_CONFIRMED: u16 = 128;
 /// TCP: a reset was accepted.
 pub const TCP_RESET: u16 = 256;
+/// TCP: its SYN took the ports of a connection that was known.
+pub const TCP_REUSE: u16 = 2048;
 /// TCP: the handshake was signed (MD5 or authentication option).
 pub const TCP_SIGNED: u16 = 1024;
 /// TCP: the server ignored the bytes on the SYN.

@@ -233,10 +233,12 @@ impl FlowStage {
                 .find_or_create(&context.tuple, admit(context), now),
             answer => answer,
         };
+        let mut reused = false;
         if let Answer::Found(flow) = answer
             && let Some(reason) = self.outlived(context, bytes, flow, now)
             && self.end(flow, reason)
         {
+            reused = true;
             answer = self
                 .flows
                 .find_or_create(&context.tuple, admit(context), now);
@@ -251,9 +253,12 @@ impl FlowStage {
                     tcp: NONE,
                     ..Record::default()
                 };
-                if context.has(flag::REVERSED) {
-                    record.flags |= FLOW_CLIENT_IS_B;
-                }
+                record.flags |= if context.has(flag::REVERSED) {
+                    FLOW_CLIENT_IS_B
+                } else {
+                    0
+                };
+                record.flags |= if reused { FLOW_REUSE } else { 0 };
                 Some((flow, true))
             }
             Answer::Missing => None,

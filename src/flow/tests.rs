@@ -2,4 +2,8 @@
 //! out of the burst is compared. `bench.rs` is the bench; each other file is one subject.
 
 mod bench;
+mod captures;
 mod connections;
+mod fragments;
+mod model;
+mod overlaps;

@@ -725,3 +725,120 @@ fn tcp_state_is_taken_from_half_open_connections_when_it_runs_out() {
     bench.finish();
     bench.check_empty();
 }
+
+#[test]
+fn bytes_after_an_acknowledged_fin_are_dropped_and_after_a_lost_one_are_inspected() {
+    let mut bench = Bench::inline();
+    bench.handshake();
+    bench.client(0, b"bye");
+    bench.tcp(&Tcp {
+        flags: FIN | ACK,
+        ..client(3, b"")
+    });
+    // The FIN may never have arrived: the bytes are looked at.
+    let more = bench.client(3, b" not yet");
+    assert_eq!((more[0].dropped(), more[0].text()), (None, " not yet"));
+    bench.tcp(&Tcp {
+        flags: FIN | ACK,
+        ..client(11, b"")
+    });
+    bench.server_ack(12);
+    let after = bench.client(12, b"evil");
+    assert_eq!(after[0].dropped(), Some(Reason::TcpFinInvalid));
+    bench.finish();
+    bench.check_empty();
+}
+
+#[test]
+fn nothing_reaches_an_old_connection_under_a_new_syn() {
+    let mut bench = Bench::inline();
+    bench.handshake();
+    bench.client(0, b"one");
+    bench.tcp(&Tcp {
+        flags: RST,
+        ack: 0,
+        ..client(3, b"")
+    });
+    bench.tcp(&Tcp::new(true, SYN, 70_000, 0, b""));
+    let old = bench.client(3, b"two");
+    assert_eq!(old[0].dropped(), Some(Reason::TcpHandshakeInvalid));
+    bench.finish();
+    bench.check_empty();
+}
+
+#[test]
+fn without_views_a_gap_filler_is_dropped_inline_and_a_tap_loses_bytes() {
+    for mode in [Mode::Inline, Mode::Tap] {
+        let mut bench = Bench::new(config(mode));
+        bench.handshake();
+        bench.client(5, b"world");
+        let views = std::mem::take(&mut bench.emit.views);
+        let filler = bench.unchecked(&[client(0, b"hello").packet()]);
+        bench.emit.views = views;
+        match mode {
+            Mode::Inline => {
+                assert_eq!(filler[0].dropped(), Some(Reason::DecodeViewsExhausted));
+                let again = bench.client(0, b"hello");
+                assert_eq!((again[0].text(), again[1].text()), ("hello", "world"));
+            }
+            Mode::Tap => {
+                assert_eq!((filler.len(), filler[0].text()), (1, "hello"));
+                let next = bench.client(10, b"!");
+                assert!(next[0].has(flag::STREAM_GAP));
+            }
+        }
+        bench.finish();
+        bench.check_empty();
+    }
+}
+
+#[test]
+fn a_full_table_refuses_new_flows_by_policy() {
+    let ask = |port| {
+        ipv4(
+            CLIENT.0,
+            SERVER.0,
+            17,
+            1,
+            0,
+            &udp((CLIENT.0, port), SERVER, b"q"),
+        )
+    };
+    let answer = |port| {
+        ipv4(
+            SERVER.0,
+            CLIENT.0,
+            17,
+            1,
+            0,
+            &udp(SERVER, (CLIENT.0, port), b"a"),
+        )
+    };
+    let cases = [
+        (Mode::Inline, None, Some(Reason::FlowTableFull)),
+        (Mode::Inline, Some(Policy::PassPacket), None),
+        (Mode::Tap, None, None),
+    ];
+    for (mode, exception_policy, dropped) in cases {
+        let small = Config {
+            flows_max: 4,
+            exception_policy,
+            ..config(mode)
+        };
+        let mut bench = Bench::new(small);
+        for port in 1..=4 {
+            bench.run(&[ask(port), answer(port)]);
+        }
+        let over = bench.one(&ask(5));
+        assert_eq!(over[0].dropped(), dropped);
+        assert!(!over[0].flow.is_some());
+        assert_eq!(bench.count(Counter::FlowsRefused), 1);
+        assert_eq!(
+            bench.one(&ask(1))[0].dropped(),
+            None,
+            "flows that are there go on"
+        );
+        bench.finish();
+        bench.check_empty();
+    }
+}
