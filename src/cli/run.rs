@@ -14,17 +14,13 @@ use super::{EngineArgs, Failure, exit};
 use crate::config::{Config, Mode};
 use crate::eve::{Options as EveOptions, Target, Writer};
 use crate::lane::build::{Engine, Plan};
-use crate::port::memory::handover::Client;
+use crate::port::open::{LanePorts, OpenOptions, Opened, open};
 use crate::port::spec::PortSpec;
-use crate::port::{Discard, Receiver, Transmitter, af_packet};
+use crate::port::{Discard, Transmitter};
 use crate::replay::{cores, random_key};
 
 /// Events between a worker and the writer: what a second of heavy alerting may bring.
 const EVENTS_PER_WORKER: usize = 4096;
-/// Extra buffers of a memory port per lane: rings between workers, and a burst.
-const EXTRA_BUFFERS: u32 = 4096;
-/// How long to wait for the other end of a memory port.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Arguments of `sluice run`.
 #[derive(Args)]
@@ -65,85 +61,38 @@ pub struct RunArgs {
     pub engine: EngineArgs,
 }
 
-/// Halves of all ports, per lane.
-struct Ports {
-    receivers: Vec<Vec<Receiver>>,
-    transmitters: Vec<Vec<Transmitter>>,
-    /// Connections to whoever made a memory port; kept for as long as it is used.
-    clients: Vec<Client>,
-}
-
-/// Opens one half pair of a port for each lane.
-fn open(spec: &PortSpec, index: u8, lanes: usize, ports: &mut Ports) -> Result<(), Failure> {
-    let fail = |error: &dyn std::fmt::Display| Failure::new(exit::DEVICE, error);
-    let client = match spec {
-        PortSpec::Memory { path, .. } => {
-            Some(Client::connect(path, PATIENCE).map_err(|error| fail(&error))?)
-        }
-        PortSpec::Interface(_) => None,
-    };
-    for lane in 0..lanes {
-        let (receiver, transmitter) = match (spec, &client) {
-            (PortSpec::Memory { end, .. }, Some(client)) => {
-                let (receiver, transmitter) = client
-                    .memory
-                    .open(*end, lane as u32, EXTRA_BUFFERS, index)
-                    .map_err(|error| fail(&format!("{spec}: {error}")))?;
-                (
-                    Receiver::Memory(Box::new(receiver)),
-                    Transmitter::Memory(Box::new(transmitter)),
-                )
-            }
-            (PortSpec::Interface(name), _) => {
-                let options = af_packet::Options {
-                    fanout: (lanes > 1).then_some(u16::from(index) + 1),
-                    port: index,
-                    ..af_packet::Options::default()
-                };
-                let (receiver, transmitter) =
-                    af_packet::open(name, &options).map_err(|error| fail(&error))?;
-                (
-                    Receiver::Packet(Box::new(receiver)),
-                    Transmitter::Packet(Box::new(transmitter)),
-                )
-            }
-            (PortSpec::Memory { .. }, None) => continue,
-        };
-        ports.receivers[lane].push(receiver);
-        ports.transmitters[lane].push(transmitter);
-    }
-    ports.clients.extend(client);
-    Ok(())
-}
-
-fn open_all(args: &RunArgs, inline: bool) -> Result<Ports, Failure> {
+fn open_ports(args: &RunArgs, inline: bool) -> Result<Opened, Failure> {
     if inline && args.ports.len() != 2 {
         return Err(Failure::new(
             exit::USAGE,
             "--inline takes two ports\n [hint] sluice run --inline INSIDE OUTSIDE -S RULES",
         ));
     }
-    let per_lane = || (0..args.lanes).map(|_| Vec::new()).collect::<Vec<_>>();
-    let mut ports = Ports {
-        receivers: per_lane(),
-        transmitters: (0..args.lanes).map(|_| Vec::new()).collect(),
-        clients: Vec::new(),
+    let specs = args
+        .ports
+        .iter()
+        .map(|text| text.parse::<PortSpec>())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Failure::new(exit::USAGE, error))?;
+    let options = OpenOptions {
+        lanes: args.lanes,
+        ..OpenOptions::default()
     };
-    for (text, index) in args.ports.iter().zip(0u8..) {
-        let spec: PortSpec = text
-            .parse()
-            .map_err(|error| Failure::new(exit::USAGE, error))?;
-        open(&spec, index, args.lanes, &mut ports)?;
+    let mut opened = open(&specs, &options).map_err(|error| Failure::new(exit::DEVICE, error))?;
+    for note in &opened.notes {
+        eprintln!("note: {note}");
     }
     if !inline {
         // A tap sends nothing, whatever the ports could.
-        for halves in &mut ports.transmitters {
-            for half in halves.iter_mut() {
-                *half = Transmitter::Discard(Discard::default());
-            }
+        for half in opened
+            .lanes
+            .iter_mut()
+            .flat_map(|lane| &mut lane.transmitters)
+        {
+            *half = Transmitter::Discard(Discard::default());
         }
     }
-    Ok(ports)
+    Ok(opened)
 }
 
 fn writer(args: &RunArgs, engine: &Engine, loaded: &Loaded) -> Result<Option<Writer>, Failure> {
@@ -196,8 +145,9 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     }
     let loaded = rules::load(&super::replay::wanted(&args.engine)?)?;
     loaded.report();
-    let ports = open_all(args, inline)?;
-    let mut engine = build(args, &config, &loaded, ports.receivers, ports.transmitters)?;
+    let mut ports = open_ports(args, inline)?;
+    let lanes = std::mem::take(&mut ports.lanes);
+    let mut engine = build(args, &config, &loaded, lanes)?;
     let signals = signals(&engine.stop)?;
     let writer = writer(args, &engine, &loaded)?;
     let named = args.ports.iter().enumerate();
@@ -257,11 +207,14 @@ fn build(
     args: &RunArgs,
     config: &Config,
     loaded: &Loaded,
-    receivers: Vec<Vec<Receiver>>,
-    transmitters: Vec<Vec<Transmitter>>,
+    lanes: Vec<LanePorts>,
 ) -> Result<Engine, Failure> {
     let mut config = config.clone();
     config.lanes = args.lanes as u8;
+    let (receivers, transmitters) = lanes
+        .into_iter()
+        .map(|lane| (lane.receivers, lane.transmitters))
+        .unzip();
     Engine::build(Plan {
         config: Arc::new(config),
         layout: args.engine.layout()?,
