@@ -22,6 +22,11 @@ use crate::replay::{cores, random_key};
 /// Events between a worker and the writer: what a second of heavy alerting may bring.
 const EVENTS_PER_WORKER: usize = 4096;
 
+/// Frames in flight per lane and port.
+const FRAMES: u32 = 4096;
+/// How long to wait for the process that serves a memory port.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Arguments of `sluice run`.
 #[derive(Args)]
 pub struct RunArgs {
@@ -76,7 +81,8 @@ fn open_ports(args: &RunArgs, inline: bool) -> Result<Opened, Failure> {
         .map_err(|error| Failure::new(exit::USAGE, error))?;
     let options = OpenOptions {
         lanes: args.lanes,
-        ..OpenOptions::default()
+        frames: FRAMES,
+        patience: PATIENCE,
     };
     let mut opened = open(&specs, &options).map_err(|error| Failure::new(exit::DEVICE, error))?;
     for note in &opened.notes {
