@@ -12,8 +12,6 @@
 //! moves a hop where an index ring moves two.
 
 mod line;
-#[cfg(all(test, feature = "loom"))]
-mod modelled;
 
 use crate::memory::{Buffer, Handle};
 
@@ -95,6 +93,9 @@ mod sync {
         }
     }
 }
+
+#[cfg(all(test, feature = "loom"))]
+mod modelled;
 
 #[cfg(test)]
 mod tests {

@@ -35,6 +35,7 @@ pub mod number;
 pub mod pcre;
 pub mod prefilter;
 pub mod program;
+pub mod regex;
 pub mod state;
 pub mod streams;
 pub mod threshold;
