@@ -6,10 +6,14 @@
 //! verdict → back. Who holds the token owns the bytes; that is the whole protocol, and the queues
 //! (queue.rs) are its only way between threads. Invariant: nothing here allocates after start.
 
+mod buffer;
+
 use std::cell::UnsafeCell;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::{fmt, fs, io};
+
+pub use buffer::{Buffer, BufferPlace};
 
 // ---------------------------------------------------------------------------------------------
 // Handles and the arena
@@ -227,79 +231,6 @@ impl Regions {
             Some(region) => region.bytes(span.offset, span.length),
             None => &[],
         }
-    }
-}
-
-// ---------------------------------------------------------------------------------------------
-// Buffers of ports
-// ---------------------------------------------------------------------------------------------
-
-/// The right to one buffer of a port's region, by index. Move-only: who holds it alone may put it
-/// into a slot, so that a buffer can never stand in two slots.
-#[derive(PartialEq, Eq, Debug)]
-pub struct Buffer(u32);
-
-impl Buffer {
-    /// The buffer's index, to be written into a slot.
-    pub(crate) fn into_index(self) -> u32 {
-        self.0
-    }
-
-    /// The index, to look at.
-    pub fn index(&self) -> u32 {
-        self.0
-    }
-
-    /// The buffer that a slot (or a kernel's list) gave up. Turning one index into two buffers
-    /// breaks conservation, which the rings' audits find; hence `pub(crate)`, for ports alone.
-    pub(crate) fn from_index(index: u32) -> Buffer {
-        Buffer(index)
-    }
-}
-
-/// Where a context keeps the buffer that it owns, if it owns one. A clone owns none.
-#[derive(PartialEq, Eq, Debug)]
-pub struct BufferPlace(u32);
-
-impl BufferPlace {
-    const EMPTY: u32 = u32::MAX;
-
-    /// Takes the buffer out.
-    pub fn take(&mut self) -> Option<Buffer> {
-        match std::mem::replace(&mut self.0, BufferPlace::EMPTY) {
-            BufferPlace::EMPTY => None,
-            index => Some(Buffer(index)),
-        }
-    }
-
-    /// Puts a buffer in; gives back the one that was there.
-    pub fn put(&mut self, buffer: Buffer) -> Option<Buffer> {
-        let before = self.take();
-        self.0 = buffer.into_index();
-        before
-    }
-
-    /// Whether a buffer is in it.
-    pub fn is_full(&self) -> bool {
-        self.0 != BufferPlace::EMPTY
-    }
-
-    /// Index of the buffer in it, for audits.
-    pub fn index(&self) -> Option<u32> {
-        self.is_full().then_some(self.0)
-    }
-}
-
-impl Default for BufferPlace {
-    fn default() -> BufferPlace {
-        BufferPlace(BufferPlace::EMPTY)
-    }
-}
-
-impl Clone for BufferPlace {
-    /// The copy of a context does not own the buffer of the original.
-    fn clone(&self) -> BufferPlace {
-        BufferPlace::default()
     }
 }
 

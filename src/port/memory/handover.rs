@@ -104,12 +104,13 @@ fn serve(memory: &Memory, listener: &UnixListener, stop: &AtomicBool, count: &At
         clients.retain(is_alive);
         if clients.len() < CLIENTS_MAX
             && let Ok((client, _)) = listener.accept()
-            && memory.send(&client).is_ok()
-            && client.set_nonblocking(true).is_ok()
         {
-            clients.push(client);
-            count.store(clients.len(), Ordering::Release);
-            continue;
+            // Counted before it can know of the memory, so that who uses it has been counted.
+            count.store(clients.len() + 1, Ordering::Release);
+            if memory.send(&client).is_ok() && client.set_nonblocking(true).is_ok() {
+                clients.push(client);
+                continue;
+            }
         }
         count.store(clients.len(), Ordering::Release);
         std::thread::sleep(TURN);
