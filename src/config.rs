@@ -405,6 +405,10 @@ impl Config {
 /// Suricata's keys that mean nothing here (how it stores, logs or searches); reported, not lost.
 const IGNORED: &[&str] = &[
     "stats.",
+    "pcap-file.",
+    "stream.bypass",
+    "unix-command.",
+    "vars.",
     "mpm-algo",
     "spm-algo",
     "sgh-mpm",

@@ -64,7 +64,7 @@ struct CaseFile {
     #[serde(default)]
     settings: Option<BTreeMap<String, serde_json::Value>>,
     #[serde(default)]
-    variables: Option<BTreeMap<String, String>>,
+    variables: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 /// How a case ended.
@@ -148,6 +148,20 @@ fn setting_text(value: &serde_json::Value) -> String {
     }
 }
 
+/// Variables as a flat list; Suricata's groups (`address-groups`, `port-groups`) may be kept.
+fn flatten<'a>(
+    variables: impl Iterator<Item = (&'a String, &'a serde_json::Value)>,
+) -> Vec<(String, String)> {
+    let mut flat = Vec::new();
+    for (name, value) in variables {
+        match value.as_object() {
+            Some(group) => flat.extend(flatten(group.iter())),
+            None => flat.push((name.clone(), setting_text(value))),
+        }
+    }
+    flat
+}
+
 /// What a case gave: alerts per sid, and dropped packets.
 struct Got {
     alerts: BTreeMap<u32, u64>,
@@ -183,12 +197,7 @@ fn execute(folder: &Path, case: &CaseFile, args: &TestArgs) -> Result<Got, Stopp
             .map_err(Stopped::error)?;
     }
     let rules_path = folder.join(case.rules.as_deref().unwrap_or(Path::new("test.rules")));
-    let variables: Vec<(String, String)> = case
-        .variables
-        .iter()
-        .flatten()
-        .map(|(k, v)| (k.clone(), v.clone()))
-        .collect();
+    let variables = flatten(case.variables.iter().flatten());
     let wanted = Wanted {
         files: vec![rules_path],
         variables,

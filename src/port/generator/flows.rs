@@ -42,6 +42,8 @@ struct Talk<'a> {
     /// Next sequence number of each half.
     seq: [u32; 2],
     stamps: bool,
+    /// Time stamp value that each end sent last.
+    stamped: [u32; 2],
     lossy: bool,
     response_bytes_max: u32,
     now_ns: u64,
@@ -98,6 +100,7 @@ impl<'a> Talk<'a> {
             ports: [random.range(32_768, 60_999) as u16, 0],
             seq,
             stamps: random.chance(0.6),
+            stamped: [0; 2],
             lossy: random.chance(mix.loss),
             response_bytes_max: mix.response_bytes_max,
             now_ns: 0,
@@ -186,13 +189,12 @@ impl<'a> Talk<'a> {
 
     fn tcp(&mut self, half: usize, flags: u8, seq: u32) -> Tcp {
         let milliseconds = (self.now_ns / 1_000_000) as u32;
-        let stamp = |of: usize, random: u32| milliseconds.wrapping_add(random << of);
-        let stamps = (stamp(0, 7_000_000), stamp(1, 9_000_000));
-        let stamps = if half == CLIENT {
-            stamps
-        } else {
-            (stamps.1, stamps.0)
-        };
+        // Both ends tick in milliseconds from values of their own; each echoes the very value that
+        // it saw last (RFC 7323 4.3), as a receiver checks.
+        let own = [7_000_000u32, 18_000_000][half].wrapping_add(milliseconds);
+        let seen = self.stamped[1 - half];
+        self.stamped[half] = own;
+        let stamps = (own, seen);
         let echo = if flags & ACK != 0 { stamps.1 } else { 0 };
         Tcp {
             src_port: self.ports[half],
