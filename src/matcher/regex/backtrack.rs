@@ -235,6 +235,20 @@ impl Machine<'_> {
                 },
                 Next::Step(first),
             ),
+            Step::Reference { group, caseless } => self.reference(group, caseless, position, next),
+            Step::IfGroup { group, no } => {
+                let has_matched = self.read(2 * group + 1) != UNSET;
+                if has_matched { next } else { Next::Step(no) }
+            }
+            Step::Loop { .. } => self.round(step, at, *position),
+            _ => self.bookkeeping(step, next, position),
+        }
+    }
+
+    /// Runs a step that looks at no byte: registers, marks and what they decide.
+    #[inline(always)]
+    fn bookkeeping(&mut self, step: Step, next: Next, position: &mut u32) -> Next {
+        match step {
             Step::Save { register } => self.write(register, *position, next),
             Step::Put { register, value } => self.write(register, value, next),
             Step::Close { group, open } => {
@@ -244,12 +258,6 @@ impl Machine<'_> {
                     limit => limit,
                 }
             }
-            Step::Reference { group, caseless } => self.reference(group, caseless, position, next),
-            Step::IfGroup { group, no } => {
-                let has_matched = self.read(2 * group + 1) != UNSET;
-                if has_matched { next } else { Next::Step(no) }
-            }
-            Step::Loop { .. } => self.round(step, at, *position),
             Step::Mark { height } => self.mark(height, next),
             Step::MarkOr { height, exit } => match self.mark(height, next) {
                 Next::Step(to) => self.push(
@@ -281,6 +289,7 @@ impl Machine<'_> {
                 }
                 None => Next::Back,
             },
+            _ => Next::Back,
         }
     }
 

@@ -209,6 +209,7 @@ pub struct Regex {
     names: Vec<(String, u32)>,
     required: Option<RequiredLiteral>,
     lifted: bool,
+    looks_ahead: bool,
 }
 
 /// A worker's memory for searches: one for all patterns of a rule set.
@@ -286,6 +287,7 @@ impl Regex {
                 bytes: bytes.into(),
                 caseless,
             });
+        let looks_ahead = parsed.node.any(&mut looks_ahead);
         let (groups, names) = (parsed.groups, parsed.names);
         Ok(Regex {
             engine,
@@ -293,6 +295,7 @@ impl Regex {
             names,
             required,
             lifted: flags.match_limit_lift,
+            looks_ahead,
         })
     }
 
@@ -442,6 +445,12 @@ impl Regex {
         self.required.as_ref()
     }
 
+    /// Whether a match may depend on bytes behind it, so that it can come or go as a stream grows:
+    /// the pattern speaks of an end, of a word's border or of what follows.
+    pub fn looks_ahead(&self) -> bool {
+        self.looks_ahead
+    }
+
     /// Which engine it runs on.
     pub fn engine(&self) -> RegexEngine {
         match &self.engine {
@@ -487,6 +496,16 @@ fn linear_of(parsed: &parse::Pattern, anchor: Anchor, captures: bool) -> Option<
 fn wider_of(node: &Node, anchor: Anchor) -> Option<Linear> {
     let translated = translate(node, 0, Sense::Wider).ok()?;
     Linear::build_test(translated, anchor)
+}
+
+fn looks_ahead(node: &Node) -> bool {
+    match node {
+        Node::Place(place) => {
+            !matches!(place, Place::Start | Place::LineStart | Place::SearchStart)
+        }
+        Node::Look { behind, .. } => !behind,
+        _ => false,
+    }
 }
 
 /// Whether every match begins with this place.

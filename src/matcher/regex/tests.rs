@@ -320,6 +320,20 @@ fn required_literals_are_the_longest_that_every_match_has() {
 }
 
 #[test]
+fn a_pattern_that_speaks_of_what_follows_says_so() {
+    for (pattern, wanted) in [
+        ("a$", true),
+        (r"a\b", true),
+        ("a(?!b)", true),
+        ("^a", false),
+        ("(?<=b)a[$]\\$", false),
+    ] {
+        let regex = Regex::compile(pattern.as_bytes(), flags("")).expect("compiles");
+        assert_eq!(regex.looks_ahead(), wanted, "/{pattern}/");
+    }
+}
+
+#[test]
 fn groups_are_named_and_counted() {
     let regex = Regex::compile(b"(?<host>a+)(?:x)(?P<port>b+)", flags("")).expect("compiles");
     assert_eq!(regex.group_count(), 2);
