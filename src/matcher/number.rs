@@ -155,7 +155,8 @@ mod tests {
 
     #[test]
     fn text_numbers_stop_at_the_first_other_byte() {
-        let cases: &[(&[u8], u8, Option<(u64, usize)>)] = &[
+        type Case = (&'static [u8], u8, Option<(u64, usize)>);
+        let cases: &[Case] = &[
             (b"123 ", 10, Some((123, 3))),
             (b" 12a", 10, Some((12, 3))),
             (b"0x1f", 16, Some((0x1f, 4))),

@@ -112,7 +112,9 @@ mod tests {
 
     #[test]
     fn flags_mean_what_pcre_says() {
-        let cases: &[(&str, &str, &[u8], usize, Option<(usize, usize)>)] = &[
+        type Span = Option<(usize, usize)>;
+        type Case = (&'static str, &'static str, &'static [u8], usize, Span);
+        let cases: &[Case] = &[
             ("abc", "i", b"xABC", 0, Some((1, 4))),
             ("^abc", "", b"xabc", 1, None),
             ("^abc", "m", b"x\nabc", 1, Some((2, 5))),

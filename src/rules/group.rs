@@ -14,7 +14,7 @@ use super::signature::{
 use crate::packet::Direction;
 
 /// Groups of one port table at most; the classes of the fewest ports share what is left over.
-pub const GROUPS_PER_TABLE_MAX: usize = 48;
+pub const GROUPS_PER_TABLE_MAX: usize = 16;
 /// Longest piece of a content that goes into a prefilter.
 pub const FAST_PATTERN_MAX: usize = 24;
 

@@ -20,7 +20,8 @@ fn rules(list: &[(&str, u32)]) -> String {
 fn the_table_of_arbitration() {
     let drop = Verdict::Drop(Reason::Rule);
     let reject = Verdict::Reject(Reason::RuleReject);
-    let cases: &[(&[(&str, u32)], &[u32], Verdict)] = &[
+    type Case = (&'static [(&'static str, u32)], &'static [u32], Verdict);
+    let cases: &[Case] = &[
         (&[("alert", 1)], &[1], Verdict::Forward),
         (&[("alert", 2), ("alert", 1)], &[1, 2], Verdict::Forward),
         (&[("drop", 1)], &[1], drop),
