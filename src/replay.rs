@@ -372,7 +372,7 @@ fn faults(workers: &mut [Worker]) -> (Vec<CaptureError>, Option<CaptureError>) {
         {
             for receiver in receivers {
                 if let Some(reader) = receiver.as_capture() {
-                    read.extend(reader.errors().iter().cloned());
+                    read.extend(reader.errors());
                 }
             }
         }

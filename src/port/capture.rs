@@ -151,7 +151,8 @@ pub struct CaptureReader {
     order: u64,
     /// Bytes of the files before this one.
     bytes_before: u64,
-    errors: Vec<CaptureError>,
+    /// Faults met so far, with the position of their file; told by `errors`.
+    faults: Vec<(usize, Fault)>,
     counters: Arc<PortCounters>,
 }
 
@@ -181,14 +182,20 @@ impl CaptureReader {
             walks,
             order: 1,
             bytes_before: 0,
-            errors: Vec::with_capacity(files),
+            faults: Vec::with_capacity(files),
             counters: Arc::default(),
         }
     }
 
     /// Faults met so far, one per file at most; every lane's reader meets the same ones.
-    pub fn errors(&self) -> &[CaptureError] {
-        &self.errors
+    pub fn errors(&self) -> Vec<CaptureError> {
+        let told = |(file, fault): &(usize, Fault)| CaptureError {
+            path: self.capture.files.get(*file).map(|f| f.path.clone()).unwrap_or_default(),
+            offset: Some(fault.offset),
+            what: fault.what.to_string(),
+            hint: fault.hint.to_string(),
+        };
+        self.faults.iter().map(told).collect()
     }
 
     /// Bytes of the captures walked so far, for a progress display.
@@ -203,14 +210,8 @@ impl CaptureReader {
     /// Keeps the fault of the current file and goes to the next one.
     fn next_file(&mut self, fault: Option<Fault>) {
         if let Some(file) = self.capture.files.get(self.file) {
-            if let Some(fault) = fault {
-                self.errors.push(CaptureError {
-                    path: file.path.clone(),
-                    offset: Some(fault.offset),
-                    what: fault.what.to_string(),
-                    hint: fault.hint.to_string(),
-                });
-            }
+            // Has room for one fault a file: a lane reads, so nothing may be allocated here.
+            self.faults.extend(fault.map(|fault| (self.file, fault)));
             self.bytes_before += file.region.len() as u64;
         }
         self.file += 1;
@@ -386,7 +387,7 @@ mod tests {
                 }
             }
             assert_eq!(watermark, u64::MAX);
-            result.errors = reader.errors().to_vec();
+            result.errors = reader.errors();
             result.lanes.push(packets);
         }
         result

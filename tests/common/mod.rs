@@ -6,7 +6,13 @@ use std::sync::Arc;
 
 use sluice::cli::rules::Loaded;
 use sluice::config::{Config, Mode};
+use sluice::decode::LinkType;
 use sluice::event::EventKind;
+use sluice::lane::build::{Engine, Plan};
+use sluice::layout::Layout;
+use sluice::port::capture::spread::Spread;
+use sluice::port::capture::{Capture, CaptureReader};
+use sluice::port::{Receiver, Transmitter};
 use sluice::replay::{Options, Outcome, Session};
 
 /// The shared folder, or `None` after a loud word (and a failure where a skip is one).
@@ -114,4 +120,44 @@ pub fn facts(captures: &[PathBuf], options: Options, loaded: &Loaded) -> (Vec<Fa
     assert_eq!(outcome.contexts_lost, 0, "I5: {what}");
     assert_eq!(outcome.flows_unended(), 0, "I8: {what}");
     (facts, outcome)
+}
+
+/// An engine over captures whose workers the caller turns or starts: what `Session` builds, with
+/// any transmitter.
+pub fn engine(
+    files: &[PathBuf],
+    config: Config,
+    layout: Layout,
+    lanes: usize,
+    loaded: &Loaded,
+    transmitter: impl Fn() -> Transmitter,
+) -> Engine {
+    let capture = Capture::open(files).unwrap();
+    let spread = if lanes > 1 {
+        Spread::RoundRobin
+    } else {
+        Spread::First
+    };
+    let link = |number| LinkType::from_pcap(number) as u8;
+    let reader = |lane| {
+        let reader = CaptureReader::new(Arc::clone(&capture), link, spread, lane, lanes);
+        vec![Receiver::Capture(Box::new(reader))]
+    };
+    Engine::build(Plan {
+        config: Arc::new(Config {
+            lanes: lanes as u8,
+            ..config
+        }),
+        layout,
+        burst_max: 64,
+        ordered: true,
+        live: false,
+        receivers: (0..lanes).map(reader).collect(),
+        transmitters: (0..lanes).map(|_| vec![transmitter()]).collect(),
+        program: Arc::clone(&loaded.program),
+        events_per_worker: 256,
+        cores: Vec::new(),
+        key: 11,
+    })
+    .unwrap()
 }
