@@ -189,7 +189,8 @@ impl Bench {
 
 /// First ratio: against what the memory gives.
 fn against_memory(bench: &mut Bench) {
-    let size = (bench.flows as usize * 128).next_multiple_of(2 << 20);
+    // As much memory as the table takes, so that both pay the same for address translation.
+    let size = TablePlan::new(bench.flows as usize).expect("a plan").size();
     let mut side = bench.filled(TableMode::Owner);
     let gather = Gather::new(size, PageWish::Best);
     let mut random = Random(1);

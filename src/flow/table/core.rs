@@ -32,7 +32,7 @@ use super::line::{
 use super::probe::{self, Probe, Scalar};
 use super::{Class, FullReason, TableConfig, TablePlan};
 use crate::memory::{HugePages, MemoryError, PageKind};
-use crate::packet::FlowHandle;
+use crate::packet::{FlowHandle, Tuple};
 use crate::time::Tick;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
@@ -196,7 +196,7 @@ impl Core {
     /// The tag of a hash; the two values above [`TAG_MAX`] are reserved words.
     #[inline(always)]
     pub fn tag(hash: u64) -> u16 {
-        (hash as u16 & TAG_MASK).min(super::line::TAG_MAX)
+        (((hash as u32 & 0xFFFF) * (u32::from(super::line::TAG_MAX) + 1)) >> 16) as u16
     }
 
     /// The tag word of a slot.
@@ -215,6 +215,31 @@ impl Core {
         if line.key_differs(key) {
             return None;
         }
+        Self::settled::<SHARED>(line, before)
+    }
+
+    /// As [`Core::matching`], by the probe's own compare.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `P`.
+    #[inline(always)]
+    pub unsafe fn matching_tuple<P: Probe, const SHARED: bool>(
+        &self,
+        slot: u32,
+        tuple: &Tuple,
+    ) -> Option<u32> {
+        let line = &self.entry(slot).flow;
+        let before = line.generation();
+        // SAFETY: passed on to the caller.
+        if unsafe { P::key_differs(line, tuple) } {
+            return None;
+        }
+        Self::settled::<SHARED>(line, before)
+    }
+
+    /// The generation read before a key, if the key just read belongs to it.
+    #[inline(always)]
+    fn settled<const SHARED: bool>(line: &FlowLine, before: u32) -> Option<u32> {
         if SHARED {
             fence(Acquire);
             let after = line.version.load(Relaxed) & !LOCKED;

@@ -1,7 +1,11 @@
 //! Comparing the thirty tags of a group at once: AVX-512BW, AVX2, and the scalar twin they must
 //! agree with. Chosen once, at start, by what the processor has. No table logic lives here.
 
-use super::line::{CLASS_ESTABLISHED, CLASS_HALF_OPEN, CLASS_MASK, GROUP_SLOTS, Group, TAG_MASK};
+use super::hash::key_words;
+use super::line::{
+    CLASS_ESTABLISHED, CLASS_HALF_OPEN, CLASS_MASK, FlowLine, GROUP_SLOTS, Group, TAG_MASK,
+};
+use crate::packet::Tuple;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Bits of the mask that stand for slots; the last two words of a group are no tags.
@@ -79,6 +83,27 @@ pub trait Probe {
     /// # Safety
     /// The processor has the instructions of this probe.
     unsafe fn masked(line: Self::Line, mask: u16, bits: u16) -> u32;
+
+    /// Slots of published flows (half-open or established) with this tag.
+    ///
+    /// # Safety
+    /// The processor has the instructions of this probe.
+    #[inline]
+    unsafe fn published(line: Self::Line, tag: u16) -> u32 {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            Self::equal(line, CLASS_ESTABLISHED | tag) | Self::equal(line, CLASS_HALF_OPEN | tag)
+        }
+    }
+
+    /// Whether the key in an entry's line 0 is another.
+    ///
+    /// # Safety
+    /// The processor has the instructions of this probe.
+    #[inline]
+    unsafe fn key_differs(line: &FlowLine, tuple: &Tuple) -> bool {
+        line.key_differs(&key_words(tuple))
+    }
 }
 
 /// Slots of published flows with this tag.
@@ -88,7 +113,7 @@ pub trait Probe {
 #[inline(always)]
 pub unsafe fn hits<P: Probe>(line: P::Line, tag: u16) -> u32 {
     // SAFETY: passed on to the caller.
-    unsafe { P::equal(line, CLASS_ESTABLISHED | tag) | P::equal(line, CLASS_HALF_OPEN | tag) }
+    unsafe { P::published(line, tag) }
 }
 
 /// Slots of any flow with this tag, published or being inserted.
@@ -151,12 +176,13 @@ pub use x86::{Avx2, Avx512};
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod x86 {
-    use super::{Group, Probe, SLOT_MASK};
+    use super::{CLASS_HALF_OPEN, FlowLine, Group, Probe, SLOT_MASK, Tuple};
     use std::arch::asm;
     use std::arch::x86_64::{
-        __m256i, __m512i, _mm256_and_si256, _mm256_cmpeq_epi16, _mm256_movemask_epi8,
+        __m256i, __m512i, __mmask8, _mm256_and_si256, _mm256_cmpeq_epi16, _mm256_movemask_epi8,
         _mm256_packs_epi16, _mm256_permute4x64_epi64, _mm256_set1_epi16, _mm512_and_si512,
-        _mm512_cmpeq_epi16_mask, _mm512_set1_epi16,
+        _mm512_cmpeq_epi16_mask, _mm512_mask_cmpneq_epi64_mask, _mm512_maskz_loadu_epi64,
+        _mm512_set1_epi16, _mm512_sub_epi16, _mm512_testn_epi16_mask,
     };
 
     /// One 64-byte compare. The load is inline assembly because a racing vector read through a
@@ -183,6 +209,34 @@ mod x86 {
         #[target_feature(enable = "avx512bw,avx512f")]
         unsafe fn equal(line: __m512i, word: u16) -> u32 {
             _mm512_cmpeq_epi16_mask(line, _mm512_set1_epi16(word as i16)) & SLOT_MASK
+        }
+
+        /// Less the half-open word, a published one with this tag leaves 0 or the bit between the
+        /// two classes.
+        #[inline]
+        #[target_feature(enable = "avx512bw,avx512f")]
+        unsafe fn published(line: __m512i, tag: u16) -> u32 {
+            let wanted = _mm512_set1_epi16((CLASS_HALF_OPEN | tag) as i16);
+            let rest = _mm512_set1_epi16(!CLASS_HALF_OPEN as i16);
+            _mm512_testn_epi16_mask(_mm512_sub_epi16(line, wanted), rest) & SLOT_MASK
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512bw,avx512f")]
+        unsafe fn key_differs(line: &FlowLine, tuple: &Tuple) -> bool {
+            // Words 1 to 5 of the line are the key; the tuple is loaded to the same elements, the
+            // three words around it are not touched.
+            const KEY: __mmask8 = 0b0011_1110;
+            let start = std::ptr::from_ref(tuple).cast::<i64>().wrapping_sub(1);
+            // SAFETY: a masked load reads the elements of the mask only: the tuple's 40 bytes.
+            let wanted = unsafe { _mm512_maskz_loadu_epi64(KEY, start) };
+            let stored: __m512i;
+            // SAFETY: a FlowLine is 64 readable bytes, aligned to 64; see `load` for why assembly.
+            unsafe {
+                asm!("vmovdqa64 {stored}, [{address}]", stored = out(zmm_reg) stored,
+                    address = in(reg) line, options(nostack, preserves_flags, readonly));
+            }
+            _mm512_mask_cmpneq_epi64_mask(KEY, stored, wanted) != 0
         }
 
         #[inline]
