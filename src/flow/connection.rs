@@ -209,7 +209,7 @@ impl FlowStage {
             },
             ..Tcp::default()
         };
-        let Some(index) = self.take_connection(fresh, emit) else {
+        let Some(index) = self.take_connection(fresh) else {
             emit.counters.inc(Counter::SegmentsLimit);
             if self.closes_on_limit() {
                 return Fate::Invalid(Reason::StreamMemory);
@@ -563,7 +563,7 @@ impl FlowStage {
     }
 
     /// Takes state for a connection; if all is in use, from one that is not established, or closed.
-    fn take_connection(&mut self, fresh: Tcp, emit: &mut Emit) -> Option<u32> {
+    fn take_connection(&mut self, fresh: Tcp) -> Option<u32> {
         if let Some(index) = self.connections.take(fresh.clone()) {
             return Some(index);
         }
@@ -578,7 +578,6 @@ impl FlowStage {
                 generation: tcp.generation,
             };
             if dispensable && self.end(flow, EndReason::Evicted) {
-                let _ = emit;
                 self.free_connection(flow.slot);
                 return self.connections.take(fresh);
             }

@@ -666,6 +666,8 @@ impl FlowStage {
 
     /// Tracks the views from `at` of the burst on as if they had come in with it.
     fn take_in(&mut self, at: usize, burst: &mut Burst, emit: &mut Emit, room: usize) {
+        let contexts = std::sync::Arc::clone(&self.contexts);
+        let regions = std::sync::Arc::clone(&self.regions);
         for place in at..burst.len() {
             let Some(handle) = burst.get_mut(place) else {
                 return;
@@ -685,7 +687,10 @@ impl FlowStage {
             let Some(handle) = burst.get_mut(place) else {
                 return;
             };
-            let work = self.packet(handle, answer, emit, left);
+            let length = handle.length();
+            let context = contexts.get_mut(handle);
+            let bytes = regions.bytes(context.span);
+            let work = self.packet(context, bytes, length, answer, emit, left);
             self.show(work, place, burst, emit, left);
         }
     }

@@ -83,7 +83,7 @@ pub struct Ends {
     waiting: VecDeque<(FlowHandle, EndReason)>,
     /// When the sweep last ran.
     swept: Tick,
-    /// Groups that a tick is worth, in 1/64.
+    /// Groups of a whole round.
     groups_per_round: u32,
     /// Groups closed since `finish` began.
     finished_groups: u32,
@@ -193,13 +193,20 @@ impl FlowStage {
         self.give_ends(burst, emit);
     }
 
-    /// Turns waiting ends into views while there are views and room in the burst.
+    /// Turns waiting ends into views while there are views and room in the burst. A flow whose
+    /// waiting bytes do not all find a view now goes on with the next call.
     fn give_ends(&mut self, burst: &mut Burst, emit: &mut Emit) {
         while let Some((flow, reason)) = self.ends.waiting.front().copied() {
-            if burst.len() >= BURST_VIEWS_MAX || emit.views.is_empty() {
+            let from = burst.len();
+            let all = self.show_rest(flow, burst, emit);
+            let has_room = burst.len() < BURST_VIEWS_MAX && !emit.views.is_empty();
+            let view = if all && has_room { emit.view() } else { None };
+            let Some(view) = view else {
+                if let Some(last) = burst.iter_mut().skip(from).last() {
+                    last.set_more(false);
+                }
                 return;
-            }
-            let Some(view) = emit.view() else { return };
+            };
             self.ends.waiting.pop_front();
             self.give_end(flow, reason, view, burst, emit);
         }
@@ -213,13 +220,6 @@ impl FlowStage {
         burst: &mut Burst,
         emit: &mut Emit,
     ) {
-        let index = self
-            .records
-            .get(flow.slot as usize)
-            .map_or(NONE, |record| record.tcp);
-        if index != NONE {
-            self.show_rest(flow, index, burst, emit);
-        }
         self.count_end(reason, emit);
         let record = self
             .records
@@ -257,29 +257,31 @@ impl FlowStage {
         burst.push(view);
     }
 
-    /// Stream bytes that still waited: gaps before them are given up. The FlowEnd follows.
-    fn show_rest(&mut self, flow: FlowHandle, index: u32, burst: &mut Burst, emit: &mut Emit) {
+    /// Stream bytes that still waited: gaps before them are given up, the FlowEnd follows. False if
+    /// some did not find a view.
+    fn show_rest(&mut self, flow: FlowHandle, burst: &mut Burst, emit: &mut Emit) -> bool {
+        let index = self.connection_of(flow);
         for direction in [Direction::ToServer, Direction::ToClient] {
-            for _ in 0..VIEWS_PER_STREAM_MAX {
-                let Some(stream) = self.stream_mut(index, direction) else {
-                    break;
-                };
-                let waits = stream.ahead() != 0;
+            // Each turn shows an island of bytes, of which the burst's room bounds the number.
+            for _ in 0..BURST_VIEWS_MAX {
+                let waits = self
+                    .stream_mut(index, direction)
+                    .is_some_and(|s| s.ahead() != 0);
                 if !waits {
                     break;
                 }
                 if self.give_up_gap(index, direction) {
                     emit.counters.inc(Counter::StreamGaps);
                 }
-                // One place is kept for the FlowEnd.
-                let room = BURST_VIEWS_MAX.saturating_sub(burst.len() + 1);
+                let room = BURST_VIEWS_MAX.saturating_sub(burst.len());
                 let before = burst.len();
                 self.show_rest_of(flow, index, direction, room, burst, emit);
                 if burst.len() == before {
-                    break;
+                    return false;
                 }
             }
         }
+        true
     }
 
     fn count_end(&mut self, reason: EndReason, emit: &Emit) {

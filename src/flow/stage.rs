@@ -107,6 +107,8 @@ impl FlowStage {
         std::mem::swap(burst, &mut self.taken);
         let mut taken = std::mem::take(&mut self.taken);
         self.ask(&taken);
+        // Once a burst: the stage is borrowed while it looks at a context and its bytes.
+        let (contexts, regions) = (Arc::clone(&self.contexts), Arc::clone(&self.regions));
         let mut left = taken.len();
         for (index, mut handle) in taken.drain(..).enumerate() {
             left -= 1;
@@ -115,15 +117,14 @@ impl FlowStage {
             let room = BURST_VIEWS_MAX.saturating_sub(burst.len() + left + 1);
             let more = handle.more();
             self.turn_clock(&handle);
-            let is_fragment = {
-                let context = self.contexts.get(&handle);
-                context.has(flag::FRAGMENT) && !context.has(flag::DECIDED)
-            };
             let at = burst.len();
-            if is_fragment {
+            let length = handle.length();
+            let context = contexts.get_mut(&mut handle);
+            if context.has(flag::FRAGMENT) && !context.has(flag::DECIDED) {
                 self.fragment(handle, burst, emit, room);
             } else {
-                let work = self.packet(&mut handle, answer, emit, room);
+                let bytes = regions.bytes(context.span);
+                let work = self.packet(context, bytes, length, answer, emit, room);
                 burst.push(handle);
                 self.show(work, at, burst, emit, room);
             }
@@ -192,21 +193,19 @@ impl FlowStage {
     /// One packet: its flow, direction, counters, and TCP. Gives what there is to show behind it.
     pub(super) fn packet(
         &mut self,
-        handle: &mut Handle,
+        context: &mut Context,
+        bytes: &[u8],
+        length: u32,
         answer: Answer,
         emit: &mut Emit,
         room: usize,
     ) -> Option<Work> {
-        let contexts = Arc::clone(&self.contexts);
-        let context = contexts.get_mut(handle);
         if !has_flow(context) {
             return None;
         }
-        let regions = Arc::clone(&self.regions);
-        let bytes = regions.bytes(context.span);
         let (flow, created) = self.admit(context, bytes, answer, emit)?;
         context.flow = flow;
-        self.count_packet(context, flow, created, handle.length());
+        self.count_packet(context, flow, created, length);
         let work = if context.protocol == TCP && context.has(flag::TRANSPORT) {
             self.tcp(context, bytes, flow, emit, room)
         } else {

@@ -26,6 +26,8 @@ struct Carrier {
     depth: u8,
     vlans: ([u16; crate::packet::VLANS_MAX], u8),
     direction: Direction,
+    /// What finds no view now is lost; otherwise there is another time.
+    hurries: bool,
 }
 
 impl FlowStage {
@@ -49,6 +51,7 @@ impl FlowStage {
                 depth: context.depth,
                 vlans: (context.vlans, context.vlan_count),
                 direction: context.direction,
+                hurries: true,
             }
         };
         let index = self.connection_of(work.flow);
@@ -75,6 +78,7 @@ impl FlowStage {
             depth: 0,
             vlans: Default::default(),
             direction,
+            hurries: false,
         };
         let from = burst.len();
         self.show_ready(flow, index, direction, carrier, room, burst, emit);
@@ -106,6 +110,9 @@ impl FlowStage {
             };
             let may_show = shown < room && !emit.views.is_empty();
             let Some(block) = may_show.then(|| self.views.take()).flatten() else {
+                if !carrier.hurries {
+                    return;
+                }
                 // Nowhere to show them: they become a gap. Inline, has_room_behind prevents it.
                 side.stream.lose(&mut self.pages, ready.length);
                 emit.counters.inc(Counter::SegmentsLimit);

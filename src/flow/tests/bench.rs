@@ -421,6 +421,7 @@ impl Bench {
 
     /// After `finish`: the stage keeps nothing at all.
     pub fn check_empty(&self) {
+        self.check();
         assert_eq!(
             self.stage.pages.available(),
             self.pages_total.0,
