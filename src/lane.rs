@@ -464,7 +464,7 @@ impl Worker {
                         self.turn.publish(low);
                     }
                 }
-                _ => self.turn.publish(self.low.load(Ordering::Relaxed)),
+                _ => self.turn.publish(self.state.low),
             }
         }
     }
@@ -502,7 +502,10 @@ impl Worker {
         if let Some(output) = &mut self.output {
             output.close();
         }
-        self.low.store(u64::MAX, Ordering::Release);
+        // A decode worker ends long before its lane: only flow may say that no order is left.
+        if self.flow.is_some() {
+            self.low.store(u64::MAX, Ordering::Release);
+        }
         if self.matcher.is_some() {
             self.turn.publish(u64::MAX);
         }
