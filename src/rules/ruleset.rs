@@ -165,7 +165,6 @@ fn not_run(signature: &Signature) -> Option<Box<str>> {
     for inspect in &signature.inspect {
         match &inspect.buffer {
             Buffer::App(name) => return Some(format!("buffer {name}").into()),
-            Buffer::SctpChunkData => return Some("buffer sctp.chunk_data".into()),
             _ => {}
         }
         if !inspect.transforms.is_empty() || inspect.absent.is_some() {
