@@ -118,8 +118,10 @@ const CLASSES: &[(&str, Class)] = &[
     ),
     (
         "alert tcp any any -> any any (content:\"a\"; stream_size:client,>,5; sid:1;)",
-        Class::PacketStream,
+        Class::Stream,
     ),
+    ("alert arp any any -> any any (sid:1;)", Class::Packet),
+    ("alert ether any any -> any any (sid:1;)", Class::Packet),
     (
         "alert tcp any any -> any any (content:\"a\"; dsize:5; sid:1;)",
         Class::Packet,

@@ -134,7 +134,12 @@ impl<D: DetectionAccess> MatchStage<D> {
             let Some((signature, rule)) = program.rule(index) else {
                 continue;
             };
-            if !rule.runs || self.has_hit(index, candidate & IN_PACKET == 0) {
+            if !rule.runs
+                || (rule.stream_alone
+                    && candidate & IN_PACKET != 0
+                    && context.has(flag::RETRANSMIT))
+                || self.has_hit(index, candidate & IN_PACKET == 0)
+            {
                 continue;
             }
             if !header::fits(signature, &packet)
@@ -187,7 +192,7 @@ impl<D: DetectionAccess> MatchStage<D> {
 
     fn headers_hold(&mut self, rule: &Rule, packet: &Packet) -> bool {
         rule.headers.iter().all(|(buffer, steps)| {
-            header::buffer(buffer, packet).is_some_and(|data| {
+            header::any_instance(buffer, packet, |data| {
                 self.scratch.verify(steps, &View::whole(data)) == Outcome::Match
             })
         })

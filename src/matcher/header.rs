@@ -2,9 +2,11 @@
 //! header keywords. Fields are read from the frame by the offsets that decode found; a field that
 //! is not there never matches. Nothing here looks at payload.
 
+use crate::decode::ethernet_header;
+use crate::decode::sctp::{Sctp, chunk};
 use crate::packet::{Context, Direction, Kind, flag};
 use crate::rules::signature::{
-    Buffer, Compare, FlowKeyword, Header, PacketTest, Protocol, Signature,
+    Buffer, Compare, FlowKeyword, Header, PacketTest, Protocol, Signature, VLAN_ALL,
 };
 
 const PROTOCOL_ICMP: u8 = 1;
@@ -12,6 +14,9 @@ const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_UDP: u8 = 17;
 const PROTOCOL_ICMPV6: u8 = 58;
 const PROTOCOL_SCTP: u8 = 132;
+/// Bytes of an ICMPv6 header as rules see it: type, code, checksum and the word that each type
+/// gives a meaning of its own.
+const ICMPV6_HEADER: usize = 8;
 
 /// A packet, as header tests see it.
 #[derive(Clone, Copy)]
@@ -41,6 +46,37 @@ impl<'a> Packet<'a> {
         self.bytes
             .get(usize::from(self.context.l4)..)
             .unwrap_or(&[])
+    }
+
+    /// The Ethernet header; a packet that was put together has none of its own.
+    fn ethernet(&self) -> Option<&'a [u8]> {
+        let framed = matches!(self.context.kind, Kind::Frame | Kind::Inner);
+        let header = ethernet_header(self.context, self.bytes).filter(|_| framed)?;
+        Some(header)
+    }
+
+    /// Where the IP packet ends in `bytes`: what lies behind is the link's padding. An IPv4 length
+    /// of 0 (left to the card) and an IPv6 one (a jumbogram) reach to the end of the bytes.
+    fn ip_end(&self) -> usize {
+        let header = self.l3();
+        let length = match () {
+            _ if self.context.has(flag::IPV4) => word(header, 2),
+            _ if self.context.has(flag::IPV6) => word(header, 4).map(|n| n + u64::from(n > 0) * 40),
+            _ => None,
+        };
+        let all = self.bytes.len();
+        match length {
+            Some(length) if length > 0 => all.min(usize::from(self.context.l3) + length as usize),
+            _ => all,
+        }
+    }
+
+    /// The SCTP packet, if it is one that decode accepted.
+    fn sctp(&self) -> Option<Sctp<'a>> {
+        let accepted = self.context.protocol == PROTOCOL_SCTP && self.context.has(flag::TRANSPORT);
+        accepted
+            .then(|| Sctp::at(self.bytes, self.context.l4, self.ip_end()))
+            .flatten()
     }
 
     /// The payload of the packet.
@@ -111,7 +147,7 @@ fn protocol_fits(protocol: &Protocol, packet: &Packet) -> bool {
         Protocol::Sctp => is(PROTOCOL_SCTP),
         Protocol::Number(number) => is(*number),
         Protocol::Arp => context.has(flag::ARP),
-        Protocol::Ether => !packet.is_ip(),
+        Protocol::Ether => packet.ethernet().is_some(),
         Protocol::PacketHeader => true,
         Protocol::App(_) => false,
     }
@@ -205,6 +241,7 @@ fn vlan_holds(compare: &Compare, layer: Option<i8>, context: &Context) -> bool {
     let ids = context.vlans.get(..count).unwrap_or(&[]);
     match layer {
         None => ids.iter().any(|id| compare.test(u64::from(*id))),
+        Some(VLAN_ALL) => count > 0 && ids.iter().all(|id| compare.test(u64::from(*id))),
         Some(layer) => {
             let at = if layer < 0 {
                 count.checked_sub(usize::from(layer.unsigned_abs()))
@@ -355,32 +392,17 @@ fn is_query(v4: &[u8], v6: &[u8]) -> bool {
 }
 
 fn sctp_holds(test: &PacketTest, packet: &Packet) -> bool {
-    let sctp = packet.l4(PROTOCOL_SCTP);
+    let Some(sctp) = packet.sctp() else {
+        return false;
+    };
     match test {
-        PacketTest::SctpVtag(compare) => with(compare, long(sctp, 4)),
-        PacketTest::SctpChunkCount(compare) => {
-            !sctp.is_empty() && compare.test(chunks(sctp).count() as u64)
-        }
-        PacketTest::SctpChunkType(compare) => {
-            chunks(sctp).any(|kind| compare.test(u64::from(kind)))
-        }
+        PacketTest::SctpVtag(compare) => compare.test(u64::from(sctp.verification_tag())),
+        PacketTest::SctpChunkCount(compare) => compare.test(sctp.chunks().count() as u64),
+        PacketTest::SctpChunkType(compare) => sctp
+            .chunks()
+            .any(|chunk| compare.test(u64::from(chunk.kind))),
         _ => false,
     }
-}
-
-/// Types of the chunks after the common header (RFC 9260 section 3.2).
-fn chunks(sctp: &[u8]) -> impl Iterator<Item = u8> {
-    let mut rest = sctp.get(12..).unwrap_or(&[]);
-    std::iter::from_fn(move || {
-        let kind = *rest.first()?;
-        let length = word(rest, 2)? as usize;
-        rest = if length < 4 {
-            &[]
-        } else {
-            rest.get(length.next_multiple_of(4)..).unwrap_or(&[])
-        };
-        Some(kind)
-    })
 }
 
 /// Sum of 16-bit words in one's complement (RFC 1071), over `bytes` after `sum`.
@@ -440,8 +462,24 @@ fn pseudo_sum(which: &str, context: &Context, length: usize) -> u32 {
     ones_sum(sum, &[0, context.protocol])
 }
 
+/// Whether `holds` is true of some instance of a header buffer: `sctp.chunk_data` has one for each
+/// DATA chunk, the others have at most one.
+pub fn any_instance(
+    buffer: &Buffer,
+    packet: &Packet,
+    mut holds: impl FnMut(&[u8]) -> bool,
+) -> bool {
+    match buffer {
+        Buffer::SctpChunkData => packet.sctp().is_some_and(|sctp| {
+            let mut chunks = sctp.chunks();
+            chunks.any(|chunk| chunk.kind == chunk::DATA && holds(chunk.data()))
+        }),
+        _ => single(buffer, packet).is_some_and(holds),
+    }
+}
+
 /// Bytes of a header buffer; `None` where the packet has no such header.
-pub fn buffer<'a>(buffer: &Buffer, packet: &Packet<'a>) -> Option<&'a [u8]> {
+fn single<'a>(buffer: &Buffer, packet: &Packet<'a>) -> Option<&'a [u8]> {
     let context = packet.context;
     let until = |from: u16, to: u16| packet.bytes.get(usize::from(from)..usize::from(to));
     let network_end = if context.has(flag::TRANSPORT) {
@@ -464,9 +502,9 @@ pub fn buffer<'a>(buffer: &Buffer, packet: &Packet<'a>) -> Option<&'a [u8]> {
         Buffer::TcpHeader => transport(PROTOCOL_TCP),
         Buffer::UdpHeader => transport(PROTOCOL_UDP),
         Buffer::Icmpv4Header => transport(PROTOCOL_ICMP),
-        Buffer::Icmpv6Header => transport(PROTOCOL_ICMPV6),
-        Buffer::SctpHeader => packet.l4(PROTOCOL_SCTP).get(..12),
-        Buffer::EtherHeader if context.kind == Kind::Frame => packet.bytes.get(..14),
+        Buffer::Icmpv6Header => packet.l4(PROTOCOL_ICMPV6).get(..ICMPV6_HEADER),
+        Buffer::SctpHeader => Some(packet.sctp()?.whole()),
+        Buffer::EtherHeader => packet.ethernet(),
         Buffer::ArpHeader if context.has(flag::ARP) => Some(packet.l3()),
         _ => None,
     }

@@ -149,7 +149,11 @@ impl<D: DetectionAccess> MatchStage<D> {
             },
             slabs: state::Slabs::new(flows, flowbits, flowints),
             windows: window::Windows::new(2 * flows),
-            scratch: verify::Scratch::new(config.recursion_limit, config.verify_steps_max),
+            scratch: verify::Scratch::new(
+                config.recursion_limit,
+                config.verify_steps_max,
+                program.patterns(),
+            ),
             candidates: Vec::with_capacity(CANDIDATES_MAX),
             hits: Vec::with_capacity(HITS_MAX),
             found: Vec::with_capacity(CANDIDATES_MAX),
@@ -264,9 +268,13 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     fn report(&mut self, emit: &Emit) {
-        let cut = u64::from(self.scratch.begin()) + std::mem::take(&mut self.over);
+        let verify::Cut { budget, pcre } = self.scratch.begin();
+        let cut = u64::from(budget) + std::mem::take(&mut self.over);
         if cut > 0 {
             emit.counters.add(Counter::VerifyBudget, cut);
+        }
+        if pcre > 0 {
+            emit.counters.add(Counter::PcreSteps, u64::from(pcre));
         }
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {

@@ -1,109 +1,109 @@
-//! `pcre` options as the matcher runs them: flags understood, pattern compiled once at load.
+//! `pcre` options as the matcher runs them: the flag letters of a rule, the bound on the bytes that
+//! one search looks at, and one compiled form for all signatures that share a pattern.
 //!
-//! The engine behind is linear in time. Patterns that it cannot run (lookaround, backreferences)
-//! are refused at compile time and their signature is reported as not run; regex/ is the room for
-//! the step-bounded engine that takes those.
+//! The engine is regex/: PCRE2's language, in linear time or in bounded steps.
 
-use regex_automata::meta::Regex;
-use regex_automata::util::syntax;
-use regex_automata::{Anchored, Input};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::regex::{Regex, RegexCache, RegexFlags, RegexLimits, RegexResult};
 
 /// Bytes of a buffer that one search looks at; further ones are not searched.
 pub const SEARCH_BYTES_MAX: usize = 64 << 10;
-/// Memory of one compiled pattern, bytes.
-const PATTERN_SIZE_MAX: usize = 8 << 20;
 
-/// A compiled pattern.
-#[derive(Clone, Debug)]
+/// A compiled pattern; clones share it.
+#[derive(Clone)]
 pub struct Pattern {
-    regex: Regex,
-    anchored: bool,
-    /// The pattern speaks of the end of its subject, so a match may depend on bytes to come.
+    regex: Arc<Regex>,
+    limits: RegexLimits,
+    /// The pattern speaks of what follows, so a match may depend on bytes to come.
     pub wants_end: bool,
+}
+
+impl std::fmt::Debug for Pattern {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Pattern({:?})", self.regex.engine())
+    }
+}
+
+/// What of a match the caller goes on with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// Whether there is one: the cheapest question.
+    Whether,
+    /// Its end; the start given is only a lower bound.
+    End,
+    /// Start and end.
+    Span,
 }
 
 impl Pattern {
     /// Compiles the text between the slashes with the flag letters after them.
     ///
     /// # Errors
-    /// What the pattern asks for and this engine does not do, in words.
+    /// What the engine refuses, in words.
     pub fn compile(pattern: &[u8], flags: &str) -> Result<Pattern, String> {
-        let has = |letter| flags.contains(letter);
-        let text = printable(pattern);
-        let config = syntax::Config::new()
-            .unicode(false)
-            .utf8(false)
-            .case_insensitive(has('i'))
-            .dot_matches_new_line(has('s'))
-            .multi_line(has('m'))
-            .ignore_whitespace(has('x'))
-            .swap_greed(has('G'));
-        let engine = Regex::config()
-            .utf8_empty(false)
-            .nfa_size_limit(Some(PATTERN_SIZE_MAX));
-        let regex = Regex::builder()
-            .syntax(config)
-            .configure(engine)
-            .build(&text)
-            .map_err(|error| match error.syntax_error() {
-                Some(syntax) => format!("{syntax}"),
-                None => format!("{error}"),
-            })?;
+        let words = |error: super::regex::RegexError| format!("{error}: {}", error.hint);
+        let flags = RegexFlags::from_letters(flags).map_err(words)?;
+        let regex = Regex::compile(pattern, flags).map_err(words)?;
         Ok(Pattern {
-            regex,
-            anchored: has('A'),
-            wants_end: speaks_of_end(pattern),
+            limits: regex.limits(),
+            wants_end: regex.looks_ahead(),
+            regex: Arc::new(regex),
         })
     }
 
+    /// Grows a worker's cache to what a search needs, so that searches do not allocate.
+    pub fn reserve(&self, cache: &mut RegexCache) {
+        cache.reserve(&self.regex);
+    }
+
     /// The first match in `subject` that starts at `start` or later; look-behind sees all of
-    /// `subject`.
-    pub fn find_at(&self, subject: &[u8], start: usize) -> Option<(usize, usize)> {
+    /// `subject`. Of the offsets in the result, only what is `wanted` means something.
+    pub fn search(
+        &self,
+        cache: &mut RegexCache,
+        subject: &[u8],
+        start: usize,
+        wanted: Wanted,
+    ) -> RegexResult {
         let subject = subject.get(..SEARCH_BYTES_MAX).unwrap_or(subject);
         if start > subject.len() {
-            return None;
+            return RegexResult::NoMatch;
         }
-        let anchored = if self.anchored {
-            Anchored::Yes
-        } else {
-            Anchored::No
-        };
-        let input = Input::new(subject)
-            .span(start..subject.len())
-            .anchored(anchored);
-        let found = self.regex.find(input)?;
-        Some((found.start(), found.end()))
+        let (regex, limits) = (&self.regex, &self.limits);
+        match wanted {
+            Wanted::Whether => regex.test_at(cache, subject, start, limits),
+            Wanted::End => regex.find_end_at(cache, subject, start, limits),
+            Wanted::Span => regex.find_at(cache, subject, start, limits),
+        }
     }
 }
 
-/// The pattern as text, bytes above ASCII written as escapes.
-fn printable(pattern: &[u8]) -> String {
-    let mut text = String::with_capacity(pattern.len());
-    for &byte in pattern {
-        if byte.is_ascii() {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    text
-}
+/// Compiled patterns by text and flags. A rule set has about half as many patterns as options.
+#[derive(Debug, Default)]
+pub struct Patterns(HashMap<(Box<[u8]>, Box<str>), Pattern>);
 
-fn speaks_of_end(pattern: &[u8]) -> bool {
-    let mut escaped = false;
-    let mut class = false;
-    for &byte in pattern {
-        match byte {
-            b'z' | b'Z' if escaped => return true,
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'[' => class = true,
-            b']' => class = false,
-            b'$' if !class => return true,
-            _ => {}
+impl Patterns {
+    /// The compiled form of the pattern, made if no other option had it before.
+    ///
+    /// # Errors
+    /// As `Pattern::compile`.
+    pub fn compile(&mut self, pattern: &[u8], flags: &str) -> Result<Pattern, String> {
+        let key = (Box::from(pattern), Box::from(flags));
+        if let Some(known) = self.0.get(&key) {
+            return Ok(known.clone());
         }
+        let made = Pattern::compile(pattern, flags)?;
+        self.0.insert(key, made.clone());
+        Ok(made)
     }
-    false
+
+    /// All of them, in no order.
+    pub fn into_all(self) -> Box<[Pattern]> {
+        self.0.into_values().collect()
+    }
 }
 
 #[cfg(test)]
@@ -126,14 +126,54 @@ mod tests {
             ("\\xff", "", b"a\xff", 0, Some((1, 2))),
             ("a", "", b"aa", 1, Some((1, 2))),
             ("a", "", b"aa", 3, None),
+            ("a(?=b)", "", b"acab", 0, Some((2, 3))),
+            ("(?<!x)ab", "", b"xabab", 0, Some((3, 5))),
+            ("(?<=x)b", "", b"xb", 1, Some((1, 2))),
+            ("(a|b)c\\1", "", b"acbbcb", 0, Some((3, 6))),
+            ("(?>a+)b", "", b"aab", 0, Some((0, 3))),
+            // `$` holds before a final newline, with `E` at the very end alone.
+            ("a$", "", b"a\n", 0, Some((0, 1))),
+            ("a$", "E", b"a\n", 0, None),
+            ("a$", "", b"a\nb", 0, None),
+            ("a$", "m", b"a\nb", 0, Some((0, 1))),
+            ("a\\z", "", b"a\n", 0, None),
         ];
+        let mut cache = RegexCache::default();
         for (pattern, flags, subject, start, expected) in cases {
             let compiled = Pattern::compile(pattern.as_bytes(), flags).unwrap();
-            let found = compiled.find_at(subject, *start);
-            assert_eq!(found, *expected, "/{pattern}/{flags} at {start}");
+            compiled.reserve(&mut cache);
+            let mut search = |wanted| compiled.search(&mut cache, subject, *start, wanted);
+            let expected = match *expected {
+                Some((start, end)) => RegexResult::Match { start, end },
+                None => RegexResult::NoMatch,
+            };
+            assert_eq!(
+                search(Wanted::Span),
+                expected,
+                "/{pattern}/{flags} at {start}"
+            );
+            for less in [Wanted::Whether, Wanted::End] {
+                let same = matches!(search(less), RegexResult::Match { .. })
+                    == matches!(expected, RegexResult::Match { .. });
+                assert!(same, "/{pattern}/{flags} at {start}, {less:?}");
+            }
         }
-        assert!(Pattern::compile(b"(?=a)", "").is_err());
-        assert!(Pattern::compile(b"a$", "").unwrap().wants_end);
-        assert!(!Pattern::compile(b"a[$]\\$", "").unwrap().wants_end);
+        assert!(Pattern::compile(b"(", "").is_err());
+        assert!(Pattern::compile(b"a", "J").is_err());
+        for (pattern, wants) in [("a$", true), ("a(?=b)", true), ("a[$]\\$", false)] {
+            let compiled = Pattern::compile(pattern.as_bytes(), "").unwrap();
+            assert_eq!(compiled.wants_end, wants, "/{pattern}/");
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_compiled_once() {
+        let mut patterns = Patterns::default();
+        let first = patterns.compile(b"a+", "i").unwrap();
+        let again = patterns.compile(b"a+", "i").unwrap();
+        let other = patterns.compile(b"a+", "").unwrap();
+        assert!(Arc::ptr_eq(&first.regex, &again.regex));
+        assert!(!Arc::ptr_eq(&first.regex, &other.regex));
+        assert_eq!(patterns.into_all().len(), 2);
     }
 }

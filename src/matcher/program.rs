@@ -4,14 +4,13 @@
 use std::sync::Arc;
 
 use super::address::AddressIndex;
+use super::pcre::{self, Patterns};
 use super::prefilter::Prefilter;
 use super::verify::{self, Step};
 use crate::packet::{Context, flag};
 use crate::rules::group::{self, Groups, Pattern, ProtocolClass};
 use crate::rules::ruleset::RuleSet;
-use crate::rules::signature::{
-    BitCommand, Buffer, Class, FlowKeyword, Protocol, Signature, StateTest, Test,
-};
+use crate::rules::signature::{BitCommand, Buffer, Class, Protocol, Signature, StateTest, Test};
 
 /// Looks at the payload of packets.
 pub const VIEW_PACKET: u8 = 1;
@@ -34,6 +33,9 @@ pub struct Rule {
     pub views: u8,
     /// `FACT_*` bits that a packet must have; cheap to compare before anything else.
     pub facts: u8,
+    /// The rule insists on the stream (`tcp-stream`, `flow:only_stream`): another reading of bytes
+    /// that the stream has already is none of its business.
+    pub stream_alone: bool,
     /// Bytes to come may contradict it: it looks at one turn of a stream at a time.
     pub of_turn: bool,
     /// Tests on the payload.
@@ -71,6 +73,7 @@ pub struct Program {
     groups: Box<[Group]>,
     /// Signatures of addresses only.
     pub ip_only: AddressIndex,
+    regexes: Box<[pcre::Pattern]>,
     refused: Vec<(u32, String)>,
 }
 
@@ -81,11 +84,12 @@ impl Program {
     /// An automaton that cannot be built.
     pub fn compile(ruleset: Arc<RuleSet>) -> Result<Program, String> {
         let mut refused = Vec::new();
+        let mut regexes = Patterns::default();
         let mut rules = Vec::with_capacity(ruleset.signatures().len());
         for (signature, index) in ruleset.signatures().iter().zip(0u32..) {
             let mut rule = Rule::default();
             if ruleset.runs(index) {
-                match compile_rule(signature) {
+                match compile_rule(signature, &mut regexes) {
                     Ok(compiled) => rule = compiled,
                     Err(why) => refused.push((index, why)),
                 }
@@ -115,6 +119,7 @@ impl Program {
             groups: groups.into(),
             map,
             ip_only,
+            regexes: regexes.into_all(),
             refused,
             ruleset,
         })
@@ -128,6 +133,11 @@ impl Program {
     /// Signatures that the regex engine refuses, and why.
     pub fn refused(&self) -> &[(u32, String)] {
         &self.refused
+    }
+
+    /// All compiled regexes: a lane makes room for them before it starts.
+    pub fn patterns(&self) -> &[pcre::Pattern] {
+        &self.regexes
     }
 
     /// A signature and its compiled form.
@@ -170,22 +180,23 @@ impl Program {
     }
 }
 
-fn compile_rule(signature: &Signature) -> Result<Rule, String> {
+fn compile_rule(signature: &Signature, regexes: &mut Patterns) -> Result<Rule, String> {
     let mut payload: Vec<Test> = Vec::new();
     let mut headers = Vec::new();
     for inspect in &signature.inspect {
         if inspect.buffer == Buffer::Payload {
             payload.extend(inspect.tests.iter().cloned());
         } else {
-            let steps = verify::compile(&inspect.tests)?;
+            let steps = verify::compile(&inspect.tests, regexes)?;
             headers.push((inspect.buffer.clone(), steps));
         }
     }
-    let payload_steps = verify::compile(&payload)?;
+    let payload_steps = verify::compile(&payload, regexes)?;
     Ok(Rule {
         runs: true,
         of_turn: payload_steps.iter().any(Step::can_be_contradicted),
         views: views(signature),
+        stream_alone: insists_on_stream(signature),
         facts: facts(signature, !payload.is_empty()),
         payload: payload_steps,
         headers: headers.into(),
@@ -205,11 +216,10 @@ fn views(signature: &Signature) -> u8 {
     if !has_payload || !is_tcp {
         return VIEW_PACKET;
     }
-    let insists = |by: fn(&FlowKeyword) -> bool| signature.flow.as_ref().is_some_and(by);
-    if signature.header.protocol == Protocol::TcpStream || insists(|flow| flow.only_stream) {
+    if insists_on_stream(signature) {
         return VIEW_STREAM;
     }
-    if insists(|flow| flow.no_stream) {
+    if signature.flow.as_ref().is_some_and(|flow| flow.no_stream) {
         return VIEW_PACKET;
     }
     match signature.class {
@@ -217,6 +227,11 @@ fn views(signature: &Signature) -> u8 {
         Class::PacketStream => VIEW_PACKET | VIEW_STREAM,
         _ => VIEW_PACKET,
     }
+}
+
+fn insists_on_stream(signature: &Signature) -> bool {
+    let only_stream = signature.flow.as_ref().is_some_and(|flow| flow.only_stream);
+    only_stream || signature.header.protocol == Protocol::TcpStream
 }
 
 fn facts(signature: &Signature, payload: bool) -> u8 {

@@ -16,7 +16,8 @@
 use super::base64::{self, DECODED_MAX};
 use super::find::Literal;
 use super::number;
-use super::pcre;
+use super::pcre::{Pattern, Patterns, Wanted};
+use super::regex::{RegexCache, RegexResult};
 use crate::rules::signature::{
     Base64Decode, ByteExtract, ByteFormat, ByteJump, ByteMath, ByteTest, Compare, Content,
     IsDataAt, Number, Pcre, Test,
@@ -87,24 +88,27 @@ pub struct ContentStep {
 /// A compiled pcre.
 #[derive(Clone, Debug)]
 pub struct PcreStep {
-    pattern: pcre::Pattern,
+    pattern: Pattern,
     negated: bool,
     relative: bool,
     relative_next: bool,
 }
 
-/// Compiles the tests of one buffer.
+/// Compiles the tests of one buffer; regexes are taken from `patterns` or added to them.
 ///
 /// # Errors
 /// A pattern that the regex engine refuses, in words.
-pub fn compile(tests: &[Test]) -> Result<Box<[Step]>, String> {
-    tests.iter().map(compile_one).collect()
+pub fn compile(tests: &[Test], patterns: &mut Patterns) -> Result<Box<[Step]>, String> {
+    tests
+        .iter()
+        .map(|test| compile_one(test, patterns))
+        .collect()
 }
 
-fn compile_one(test: &Test) -> Result<Step, String> {
+fn compile_one(test: &Test, patterns: &mut Patterns) -> Result<Step, String> {
     Ok(match test {
         Test::Content(content) => Step::Content(compile_content(content)),
-        Test::Pcre(pcre) => Step::Pcre(Box::new(compile_pcre(pcre)?)),
+        Test::Pcre(pcre) => Step::Pcre(Box::new(compile_pcre(pcre, patterns)?)),
         Test::IsDataAt(test) => Step::IsDataAt(*test),
         Test::ByteTest(test) => Step::ByteTest(test.clone()),
         Test::ByteJump(jump) => Step::ByteJump(jump.clone()),
@@ -113,7 +117,7 @@ fn compile_one(test: &Test) -> Result<Step, String> {
         Test::Size(compare) => Step::Size(*compare),
         Test::Base64 { decode, then } => Step::Base64 {
             decode: *decode,
-            then: compile(then)?,
+            then: compile(then, patterns)?,
         },
     })
 }
@@ -136,9 +140,9 @@ fn compile_content(content: &Content) -> ContentStep {
     }
 }
 
-fn compile_pcre(pcre: &Pcre) -> Result<PcreStep, String> {
+fn compile_pcre(pcre: &Pcre, patterns: &mut Patterns) -> Result<PcreStep, String> {
     Ok(PcreStep {
-        pattern: pcre::Pattern::compile(&pcre.pattern, &pcre.flags)?,
+        pattern: patterns.compile(&pcre.pattern, &pcre.flags)?,
         negated: pcre.negated,
         relative: pcre.relative,
         relative_next: pcre.relative_next,
@@ -193,36 +197,51 @@ enum Rest {
 
 use Rest::{Never, No};
 
+/// How often the verifications of a packet were cut short.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cut {
+    /// By the recursion or step limit.
+    pub budget: u32,
+    /// By a limit of the regex engine.
+    pub pcre: u32,
+}
+
 /// Room that verification works in, and its budgets.
-#[derive(Debug)]
 pub struct Scratch {
     variables: [u64; VARIABLES_MAX],
     recursion: u32,
     recursion_limit: u32,
     steps: u32,
     steps_max: u32,
-    exhausted: u32,
+    cut: Cut,
+    regex: RegexCache,
     decoded: Option<Box<[u8; DECODED_MAX]>>,
 }
 
 impl Scratch {
     /// Room with these limits: of tests tried per buffer, and of steps per packet.
-    pub fn new(recursion_limit: u32, steps_max: u32) -> Scratch {
+    /// Searches with `patterns` do not allocate afterwards.
+    pub fn new(recursion_limit: u32, steps_max: u32, patterns: &[Pattern]) -> Scratch {
+        let mut regex = RegexCache::default();
+        for pattern in patterns {
+            pattern.reserve(&mut regex);
+        }
         Scratch {
+            regex,
             variables: [0; VARIABLES_MAX],
             recursion: 0,
             recursion_limit,
             steps: steps_max,
             steps_max,
-            exhausted: 0,
+            cut: Cut::default(),
             decoded: Some(Box::new([0; DECODED_MAX])),
         }
     }
 
     /// Begins a packet; gives how often the last one's verifications were cut short.
-    pub fn begin(&mut self) -> u32 {
+    pub fn begin(&mut self) -> Cut {
         self.steps = self.steps_max;
-        std::mem::take(&mut self.exhausted)
+        std::mem::take(&mut self.cut)
     }
 
     /// Whether the tests hold on the buffer.
@@ -241,7 +260,7 @@ impl Scratch {
     fn charge(&mut self, bytes: usize) -> bool {
         let cost = 1 + (bytes / BYTES_PER_STEP) as u32;
         if self.recursion >= self.recursion_limit || self.steps < cost {
-            self.exhausted += 1;
+            self.cut.budget += 1;
             return false;
         }
         self.steps -= cost;
@@ -407,20 +426,26 @@ impl Scratch {
         let Some(subject) = view.data.get(start..) else {
             return No;
         };
+        let wanted = match next {
+            _ if p.negated => Wanted::Whether,
+            [] => Wanted::Whether,
+            _ if p.relative_next => Wanted::Span,
+            _ => Wanted::End,
+        };
         let mut from = 0;
         loop {
             if !self.charge(subject.len().saturating_sub(from)) {
                 return Never;
             }
-            let found = p.pattern.find_at(subject, from);
-            if p.negated {
-                return match found {
-                    Some(_) => No,
-                    None => unsettled_if(true, self.run(next, view, offset)),
-                };
-            }
-            let Some((at, end)) = found else {
-                return No;
+            let found = p.pattern.search(&mut self.regex, subject, from, wanted);
+            self.cut.pcre += u32::from(found == RegexResult::LimitHit);
+            let (at, end) = match found {
+                RegexResult::NoMatch if p.negated => {
+                    return unsettled_if(true, self.run(next, view, offset));
+                }
+                RegexResult::Match { start, end } if !p.negated => (start, end),
+                // What was not searched to its end holds neither way.
+                _ => return No,
             };
             let rest = self.run(next, view, start + end);
             let rest = unsettled_if(p.pattern.wants_end, rest);

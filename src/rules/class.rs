@@ -146,7 +146,17 @@ fn without_buffers(signature: &Signature, facts: &Facts) -> Option<Class> {
     let one_way = signature
         .flow
         .is_some_and(|flow| flow.to_server != flow.to_client);
-    if plain && only_sets && !one_way && signature.packet.is_empty() && !signature.bypass {
+    let by_address = !matches!(
+        signature.header.protocol,
+        Protocol::Arp | Protocol::Ether | Protocol::PacketHeader
+    );
+    if plain
+        && by_address
+        && only_sets
+        && !one_way
+        && signature.packet.is_empty()
+        && !signature.bypass
+    {
         let negated = signature.header.src_addr.negated || signature.header.dst_addr.negated;
         return Some(if negated {
             Class::LikeIpOnly
@@ -182,11 +192,7 @@ fn of_payload(signature: &Signature, facts: &Facts) -> Class {
             }
             _ => false,
         });
-    let sized = signature
-        .packet
-        .iter()
-        .any(|test| matches!(test, PacketTest::StreamSize { .. }));
-    if positioned || sized {
+    if positioned {
         Class::PacketStream
     } else {
         Class::Stream

@@ -301,7 +301,8 @@ fn in_class(signature: &Signature, class: ProtocolClass) -> bool {
         return false;
     }
     match &header.protocol {
-        Protocol::PacketHeader => true,
+        // Frames of IP packets have an Ethernet header too.
+        Protocol::PacketHeader | Protocol::Ether => true,
         Protocol::Ip | Protocol::Ipv4 | Protocol::Ipv6 => class != ProtocolClass::NonIp,
         Protocol::Tcp | Protocol::TcpPacket | Protocol::TcpStream => class == ProtocolClass::Tcp,
         Protocol::Udp => class == ProtocolClass::Udp,
@@ -310,7 +311,7 @@ fn in_class(signature: &Signature, class: ProtocolClass) -> bool {
         Protocol::Icmpv4 => class == ProtocolClass::Icmp,
         Protocol::Icmpv6 => class == ProtocolClass::Icmpv6,
         Protocol::Number(number) => class == ProtocolClass::of(*number),
-        Protocol::Arp | Protocol::Ether => class == ProtocolClass::NonIp,
+        Protocol::Arp => class == ProtocolClass::NonIp,
         Protocol::App(_) => false,
     }
 }

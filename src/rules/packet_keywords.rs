@@ -18,8 +18,6 @@ const IP_OPTIONS: &[&str] = &[
 ];
 /// VLAN layers that can be addressed.
 const VLAN_LAYERS_MAX: i8 = 3;
-/// Layer number of `vlan.id:n,all`.
-pub const VLAN_ALL: i8 = i8::MAX;
 
 /// Reads a packet keyword.
 pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result<(), Problem> {

@@ -163,10 +163,8 @@ fn not_run(signature: &Signature) -> Option<Box<str>> {
         return Some("application layer".into());
     }
     for inspect in &signature.inspect {
-        match &inspect.buffer {
-            Buffer::App(name) => return Some(format!("buffer {name}").into()),
-            Buffer::SctpChunkData => return Some("buffer sctp.chunk_data".into()),
-            _ => {}
+        if let Buffer::App(name) = &inspect.buffer {
+            return Some(format!("buffer {name}").into());
         }
         if !inspect.transforms.is_empty() || inspect.absent.is_some() {
             return Some("transform or absent on a packet buffer".into());

@@ -542,6 +542,9 @@ pub struct Inspect {
     pub tests: Vec<Test>,
 }
 
+/// Layer of `PacketTest::VlanId` that stands for `all`: there are tags, and each one must hold.
+pub const VLAN_ALL: i8 = i8::MAX;
+
 /// A header or packet keyword.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PacketTest {
@@ -630,7 +633,7 @@ pub enum PacketTest {
         /// Comparison.
         compare: Compare,
     },
-    /// `vlan.id:ID,layer`: `None` = any layer; layer may be negative (from the innermost).
+    /// `vlan.id:ID,layer`: `None` = any layer, [`VLAN_ALL`]; layer may be negative (from the innermost).
     VlanId {
         /// Comparison.
         compare: Compare,

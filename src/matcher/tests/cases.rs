@@ -460,6 +460,21 @@ const PCRE: &[Case] = &[
     (r#"content:"a"; pcre:"/b\x3bc/";"#, b"ab;c", true),
     (r#"content:"a"; pcre:"/[^\x00-\x7f]/";"#, b"a\x80", true),
     (r#"pcre:"/^GET \/[a-z]{3}$/";"#, b"GET /abc", true),
+    (r#"pcre:"/^GET \/[a-z]{3}$/";"#, b"GET /abc\n", true),
+    (r#"pcre:"/^GET \/[a-z]{3}$/E";"#, b"GET /abc\n", false),
+    (r#"pcre:"/^GET \/[a-z]{3}$/";"#, b"GET /abc\r\n", false),
+    (r#"content:"a"; pcre:"/b(?=c)/";"#, b"abbc", true),
+    (r#"content:"a"; pcre:"/b(?!c)/";"#, b"abc", false),
+    // What the last match holds lies before the subject of a relative expression.
+    (r#"content:"a"; pcre:"/(?<=a)b/R";"#, b"ab", false),
+    (r#"content:"a"; pcre:"/(?<=a)b/";"#, b"ab", true),
+    (r#"content:"a"; pcre:"/(x|y)(?:=)\1/";"#, b"ax=yx=x", true),
+    (r#"content:"a"; pcre:"/(x|y)(?:=)\1/";"#, b"ax=yy=x", false),
+    (
+        r#"content:"a"; pcre:"/b(?=[cd])/R"; content:"d"; within:1;"#,
+        b"abcbd",
+        true,
+    ),
     (r#"pcre:"/^abc/"; pcre:!"/def/R";"#, b"abcdef", false),
     (
         r#"content:"a"; pcre:!"/^b/R"; content:"c"; within:1;"#,

@@ -1,7 +1,9 @@
 //! Header keywords, protocols, ports, addresses and the flow keyword, on packets made for them.
 
 use super::{Rig, Shot, tcp, udp};
-use crate::packet::{Direction, FlowHandle, Kind, flag};
+use crate::counters::Counter;
+use crate::decode::LinkType;
+use crate::packet::{Context, Direction, FlowHandle, Kind, flag};
 
 fn matches(head: &str, options: &str, shot: Shot) -> bool {
     let rule = format!(r#"alert {head} (msg:"row"; {options} sid:1; rev:1;)"#);
@@ -297,5 +299,151 @@ fn any_bytes_do_no_harm() {
             }
         };
         rig.sids(shot);
+    }
+}
+
+#[test]
+fn a_search_without_end_is_cut_short_and_counted() {
+    let mut rig = Rig::new(
+        "alert udp any any -> any any (msg:\"a\"; pcre:\"/(?:a+)+(?=c)b/\"; sid:1;)\n\
+         alert udp any any -> any any (msg:\"b\"; pcre:!\"/(?:a+)+(?=c)b/\"; sid:2;)\n\
+         alert udp any any -> any any (msg:\"c\"; pcre:\"/a+b/\"; sid:3;)\n",
+    );
+    let hostile = [vec![b'a'; 60], vec![b'b']].concat();
+    // What was not searched to its end holds neither plain nor negated.
+    assert_eq!(rig.sids(udp(&hostile)), [3]);
+    assert_eq!(rig.count(Counter::PcreSteps), 2);
+    assert_eq!(rig.sids(udp(b"aab")), [2, 3]);
+    assert_eq!(rig.count(Counter::PcreSteps), 2);
+}
+
+/// An SCTP packet: SACK, DATA `abcd`, DATA `xyz`, and bytes of the link behind the IP packet.
+fn sctp() -> Shot {
+    Shot {
+        protocol: 132,
+        frame: |frame| {
+            frame.truncate(34);
+            frame.extend([0, 1, 0, 2, 0, 0, 0, 9, 0, 0, 0, 0, 3, 0, 0, 4]);
+            for (length, data) in [(20, b"abcd"), (19, b"xyz\0")] {
+                frame.extend([0, 3, 0, length, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3]);
+                frame.extend(data);
+            }
+            let length = (frame.len() - 14) as u16;
+            frame[16..18].copy_from_slice(&length.to_be_bytes());
+            frame.extend([0; 6]);
+        },
+        ..udp(b"")
+    }
+}
+
+#[test]
+fn chunks_of_sctp_are_seen_one_by_one() {
+    let rows: &[(&str, bool)] = &[
+        ("sctp.vtag:9;", true),
+        ("sctp.chunk_cnt:3;", true),
+        ("sctp.chunk_type:data;", true),
+        ("sctp.chunk_type:init;", false),
+        (
+            r#"sctp.hdr; content:"|03 00 00 04 00 03|"; offset:12;"#,
+            true,
+        ),
+        (r#"sctp.hdr; content:"xyz|00|"; endswith;"#, true),
+        (r#"sctp.chunk_data; content:"abcd"; bsize:4;"#, true),
+        (r#"sctp.chunk_data; content:"xyz"; bsize:3;"#, true),
+        (r#"sctp.chunk_data; content:"ab"; content:"xy";"#, false),
+        (r#"sctp.chunk_data; content:"|03 00|";"#, false),
+    ];
+    for (options, expected) in rows {
+        let found = matches("sctp any any -> any any", options, sctp());
+        assert_eq!(found, *expected, "{options}");
+    }
+}
+
+#[test]
+fn layers_of_vlan_tags() {
+    let rows: &[(&str, bool)] = &[
+        ("vlan.id:300;", true),
+        ("vlan.id:>100,all;", true),
+        ("vlan.id:!500,all;", true),
+        ("vlan.id:!300,all;", false),
+        ("vlan.id:400,-1;", true),
+        ("vlan.id:400,0;", false),
+    ];
+    for (options, expected) in rows {
+        let mut shot = udp(b"a");
+        assert!(!matches("ip any any -> any any", options, shot.clone()));
+        shot.context = |context| (context.vlans, context.vlan_count) = ([200, 300, 400], 3);
+        let found = matches("ip any any -> any any", options, shot);
+        assert_eq!(found, *expected, "{options}");
+    }
+}
+
+#[test]
+fn frames_below_ip() {
+    let ethernet = |context: &mut Context| context.link = LinkType::Ethernet as u8;
+    let raw = |context: &mut Context| context.link = LinkType::Ipv4 as u8;
+    let arp = |context: &mut Context| {
+        context.flags &= !(flag::IPV4 | flag::TRANSPORT);
+        context.set(flag::ARP);
+        context.link = LinkType::Ethernet as u8;
+        context.protocol = 0;
+    };
+    let type_of_ip = r#"ether.hdr; content:"|08 00|"; offset:12; depth:2;"#;
+    let rows: &[(&str, &str, fn(&mut Context), bool)] = &[
+        ("ether any any -> any any", "", ethernet, true),
+        ("ether any any -> any any", type_of_ip, ethernet, true),
+        ("ether any any -> any any", "", raw, false),
+        ("udp any any -> any any", type_of_ip, raw, false),
+        ("arp any any -> any any", "", ethernet, false),
+        ("arp any any -> any any", "", arp, true),
+        ("ether any any -> any any", "", arp, true),
+        ("pkthdr any any -> any any", "", arp, true),
+        ("ip any any -> any any", "", arp, false),
+    ];
+    for (head, options, context, expected) in rows {
+        for kind in [Kind::Frame, Kind::Inner] {
+            let mut shot = udp(b"a");
+            (shot.flow, shot.kind, shot.context) = (0, kind, *context);
+            let found = matches(head, options, shot);
+            assert_eq!(found, *expected, "{head} {options} {kind:?}");
+        }
+    }
+}
+
+#[test]
+fn the_second_word_of_an_icmpv6_header_is_part_of_it() {
+    let shot = Shot {
+        protocol: 58,
+        ..icmp()
+    };
+    for (content, expected) in [("|00 03|", true), ("pi", false)] {
+        let options = format!(r#"icmpv6.hdr; content:"{content}"; offset:6;"#);
+        let found = matches("icmpv6 any any -> any any", &options, shot.clone());
+        assert_eq!(found, expected, "{content}");
+    }
+}
+
+#[test]
+fn another_reading_of_stream_bytes_is_no_stream() {
+    let again = Shot {
+        flags: flag::STREAM_NONE | flag::RETRANSMIT | flag::ESTABLISHED,
+        ..tcp(b"evil")
+    };
+    let untaken = Shot {
+        flags: flag::STREAM_NONE | flag::ESTABLISHED,
+        ..tcp(b"evil")
+    };
+    let content = r#"content:"evil";"#;
+    let only = r#"flow:only_stream; content:"evil";"#;
+    let any = "any any -> any any";
+    for (protocol, options, sees_again) in [
+        ("tcp-stream", content, false),
+        ("tcp", only, false),
+        ("tcp", content, true),
+        ("tcp-pkt", content, true),
+    ] {
+        let head = format!("{protocol} {any}");
+        assert_eq!(matches(&head, options, again.clone()), sees_again, "{head}");
+        assert!(matches(&head, options, untaken.clone()), "{head}");
     }
 }

@@ -6,6 +6,7 @@
 
 use proptest::prelude::*;
 
+use crate::matcher::pcre::Patterns;
 use crate::matcher::verify::{Outcome, Scratch, View, compile};
 use crate::rules::signature::*;
 
@@ -210,8 +211,8 @@ proptest! {
         data in "[abAx]{0,14}",
     ) {
         let tests = link(tests);
-        let mut scratch = Scratch::new(u32::MAX, u32::MAX);
-        let steps = compile(&tests).unwrap();
+        let mut scratch = Scratch::new(u32::MAX, u32::MAX, &[]);
+        let steps = compile(&tests, &mut Patterns::default()).unwrap();
         let found = scratch.verify(&steps, &View::whole(data.as_bytes())) == Outcome::Match;
         let naive = holds(&tests, 0, data.as_bytes());
         prop_assert_eq!(found, naive, "{:#?}", tests);
@@ -224,8 +225,8 @@ proptest! {
         data in "[abAx]{1,14}",
     ) {
         let tests = link(tests);
-        let mut scratch = Scratch::new(u32::MAX, u32::MAX);
-        let steps = compile(&tests).unwrap();
+        let mut scratch = Scratch::new(u32::MAX, u32::MAX, &[]);
+        let steps = compile(&tests, &mut Patterns::default()).unwrap();
         let mut settled = false;
         for end in 1..=data.len() {
             let view = View { data: &data.as_bytes()[..end], base: 0, end: false };
