@@ -39,8 +39,11 @@ pub struct Loaded {
     classification: Arc<Classification>,
 }
 
+/// Rule texts by path.
+pub type Texts = Vec<(String, Vec<u8>)>;
+
 /// Reads the files and what stands beside them (`classification.config`, `reference.config`).
-pub fn read(files: &[PathBuf]) -> Result<(Vec<(String, Vec<u8>)>, Classification), Failure> {
+pub fn read(files: &[PathBuf]) -> Result<(Texts, Classification), Failure> {
     let mut classification = Classification::default();
     let mut texts = Vec::with_capacity(files.len());
     for path in files {
