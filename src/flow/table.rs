@@ -22,12 +22,13 @@ mod evict;
 mod hash;
 mod line;
 mod probe;
+mod protocol;
 
 pub use self::hash::{FlowHash, KeyWords, SECRET_COUNT, key_words, tuple_of};
 pub use self::line::{DetectionLine, FlowLine, FlowState, GROUP_SLOTS};
 pub use self::probe::Instructions;
 
-use self::core::Core;
+use self::core::{Core, View};
 use crate::memory::{MemoryError, PageKind, PageWish};
 use crate::packet::{FlowHandle, Tuple};
 use crate::time::Tick;
@@ -386,25 +387,15 @@ impl FlowSide {
         self.core.line(handle)
     }
 
-    /// Changes a flow's state as one step that no other side can come between.
+    /// Changes a flow's state as one step that no other side can come between; None if the handle
+    /// is stale.
     #[inline(always)]
     pub fn update<R>(
         &self,
         handle: FlowHandle,
         change: impl FnOnce(&mut FlowState) -> R,
     ) -> Option<R> {
-        let line = self.core.line(handle)?;
-        let shared = self.mode == TableMode::Shared;
-        if shared && !self.core.lock(handle) {
-            return None;
-        }
-        let mut state = line.state();
-        let result = change(&mut state);
-        line.set_state(state);
-        if shared {
-            self.core.unlock(handle);
-        }
-        Some(result)
+        self.change(handle, |line| change_state(line, change))
     }
 
     /// As [`FlowSide::update`], and the flow was seen now: what a packet usually does.
@@ -415,27 +406,33 @@ impl FlowSide {
         now: Tick,
         change: impl FnOnce(&mut FlowState) -> R,
     ) -> Option<R> {
+        self.change(handle, |line| {
+            line.touch(now);
+            change_state(line, change)
+        })
+    }
+
+    #[inline(always)]
+    fn change<R>(&self, handle: FlowHandle, change: impl FnOnce(&FlowLine) -> R) -> Option<R> {
         let line = self.core.line(handle)?;
-        let shared = self.mode == TableMode::Shared;
-        if shared && !self.core.lock(handle) {
-            return None;
+        if self.mode == TableMode::Owner {
+            return Some(change(line));
         }
-        line.touch(now);
-        let mut state = line.state();
-        let result = change(&mut state);
-        line.set_state(state);
-        if shared {
-            self.core.unlock(handle);
-        }
-        Some(result)
+        let view = View::<_, true>::plain(&self.core);
+        protocol::enter(&view, handle).then(|| {
+            let result = change(line);
+            protocol::leave(&view, handle);
+            result
+        })
     }
 
     /// Marks a half-open flow established. False if it was not half-open, or is gone.
     pub fn promote(&mut self, handle: FlowHandle) -> bool {
-        match self.mode {
-            TableMode::Owner => self.core.promote::<false>(handle),
-            TableMode::Shared => self.core.promote::<true>(handle),
-        }
+        self.core.holds(handle)
+            && match self.mode {
+                TableMode::Owner => protocol::promote(&View::<_, false>::plain(&self.core), handle),
+                TableMode::Shared => protocol::promote(&View::<_, true>::plain(&self.core), handle),
+            }
     }
 
     /// The class of a flow that can be found; None if it is closed or gone.
@@ -447,10 +444,11 @@ impl FlowSide {
     /// Ends a flow: no packet finds it any more, its slot waits in quarantine. False if it was
     /// closed before, or is gone.
     pub fn close(&mut self, handle: FlowHandle) -> bool {
-        let closed = match self.mode {
-            TableMode::Owner => self.core.close::<false>(handle),
-            TableMode::Shared => self.core.close::<true>(handle),
-        };
+        let closed = self.core.holds(handle)
+            && match self.mode {
+                TableMode::Owner => protocol::close(&View::<_, false>::plain(&self.core), handle),
+                TableMode::Shared => protocol::close(&View::<_, true>::plain(&self.core), handle),
+            };
         if closed {
             self.counters.closed += 1;
             self.publish_closed();
@@ -460,10 +458,11 @@ impl FlowSide {
 
     /// Frees a closed flow's slot; its handles are stale from here on. False if not in quarantine.
     pub fn release(&mut self, handle: FlowHandle) -> bool {
-        let released = match self.mode {
-            TableMode::Owner => self.core.release::<false>(handle),
-            TableMode::Shared => self.core.release::<true>(handle),
-        };
+        let released = self.core.holds(handle)
+            && match self.mode {
+                TableMode::Owner => protocol::release(&View::<_, false>::plain(&self.core), handle),
+                TableMode::Shared => protocol::release(&View::<_, true>::plain(&self.core), handle),
+            };
         self.counters.released += u64::from(released);
         released
     }
@@ -528,6 +527,14 @@ impl FlowSide {
             population.closed.store(self.counters.closed, Relaxed);
         }
     }
+}
+
+#[inline(always)]
+fn change_state<R>(line: &FlowLine, change: impl FnOnce(&mut FlowState) -> R) -> R {
+    let mut state = line.state();
+    let result = change(&mut state);
+    line.set_state(state);
+    result
 }
 
 /// The match stage's half: line 1. Its thread need not be the flow stage's.
