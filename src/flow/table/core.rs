@@ -87,16 +87,17 @@ impl Core {
 
     /// Flows alive, as far as the sides have counted.
     pub fn population(&self) -> u64 {
-        // Closed first: a flow may be closed between the two sums, never closed before created.
-        let closed: u64 = self
-            .populations
-            .iter()
-            .map(|side| side.closed.load(Acquire))
-            .sum();
+        // Created first: whoever is put to sleep between the two sums must count too few flows then,
+        // not too many, or it would evict without need.
         let created: u64 = self
             .populations
             .iter()
             .map(|side| side.created.load(Acquire))
+            .sum();
+        let closed: u64 = self
+            .populations
+            .iter()
+            .map(|side| side.closed.load(Acquire))
             .sum();
         created.saturating_sub(closed)
     }
