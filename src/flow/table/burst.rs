@@ -3,11 +3,12 @@
 //! keys and answers. Twenty memory accesses are then in flight instead of one. What a miss does is here too: evict if
 //! the table is full, then insert.
 
-use super::core::{Core, Inserted};
+use super::core::{Core, View};
 use super::line::GROUP_SLOTS;
 use super::probe::{self, Instructions, Probe, Scalar};
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use super::probe::{Avx2, Avx512};
+use super::protocol::{self, Inserted, Newcomer, PATH_GROUPS_MAX};
 use super::{
     Admit, Answer, Class, FlowSide, FullReason, KeyWords, Request, TableMode, evict, key_words,
 };
@@ -160,11 +161,11 @@ unsafe fn probe_one<P: Probe>(core: &Core, request: &Request<'_>, pending: &mut 
     unsafe {
         let group = core.group(u64::from(pending.home));
         let line = P::load(group);
-        pending.hits = probe::hits::<P>(line, Core::tag(pending.hash));
+        pending.hits = probe::hits::<P>(line, protocol::tag(pending.hash));
         let mut wanted = pending.hits;
         if wanted == 0 {
             if group.overflow.load(Relaxed) != 0 {
-                let second = core.path(pending.hash).group(1, core.group_count());
+                let second = core.group_at(core.path(pending.hash), 1);
                 probe::prefetch_read(core.group(second));
             }
             if request.admit != Admit::Never {
@@ -246,11 +247,16 @@ unsafe fn create<P: Probe, const SHARED: bool>(
         Ok(home_only) => home_only,
         Err(reason) => return refuse(side, reason),
     };
+    let newcomer = Newcomer {
+        key,
+        path: side.core.path(hash),
+        class,
+        now,
+    };
+    let groups = if home_only { 1 } else { PATH_GROUPS_MAX };
     // SAFETY: passed on to the caller.
-    match unsafe {
-        side.core
-            .insert::<P, SHARED>(key, hash, class, home_only, now)
-    } {
+    let view = unsafe { View::<P, SHARED>::new(&side.core) };
+    match protocol::insert(&view, &newcomer, groups) {
         Inserted::Created { handle, passed } => {
             side.counters.created += 1;
             side.counters.overflowed += u64::from(passed != 0);

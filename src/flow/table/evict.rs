@@ -5,11 +5,12 @@
 //! sample that a clock hand moves through. Every evicted flow goes to quarantine and to the list
 //! that the flow stage drains.
 
-use super::core::{Core, PATH_GROUPS_MAX};
+use super::core::{Core, View};
 use super::line::{CLASS_ESTABLISHED, CLASS_HALF_OPEN, GROUP_SLOTS};
 use super::probe::{self, Instructions, Probe, Scalar};
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use super::probe::{Avx2, Avx512};
+use super::protocol::{self, PATH_GROUPS_MAX};
 use super::{Class, EVICTED_MAX, EXPIRY_CLASSES, FlowSide, FullReason, TableMode, Timeouts};
 use crate::packet::FlowHandle;
 use crate::time::Tick;
@@ -127,7 +128,7 @@ unsafe fn take_on_path<P: Probe, const SHARED: bool>(
 ) -> bool {
     let path = side.core.path(hash);
     (0..PATH_GROUPS_MAX).any(|position| {
-        let group = path.group(position, side.core.group_count());
+        let group = side.core.group_at(path, position);
         // SAFETY: passed on to the caller.
         unsafe { take::<P, SHARED>(side, group, wanted, now) }
     })
@@ -150,7 +151,7 @@ unsafe fn take<P: Probe, const SHARED: bool>(
     };
     // In shared mode another side may have closed it meanwhile: then there is room too, but it is
     // not ours to report.
-    if !side.core.close::<SHARED>(victim) {
+    if !protocol::close(&View::<Scalar, SHARED>::plain(&side.core), victim) {
         return SHARED;
     }
     side.counters.closed += 1;
@@ -254,7 +255,7 @@ unsafe fn sweep_groups<P: Probe, const SHARED: bool>(
             let class = line.state().expiry as usize % EXPIRY_CLASSES;
             let limit = timeouts.ticks.get(class).copied().unwrap_or(u32::MAX);
             let handle = FlowHandle { slot, generation };
-            if age > limit && side.core.close::<SHARED>(handle) {
+            if age > limit && protocol::close(&View::<Scalar, SHARED>::plain(&side.core), handle) {
                 side.counters.closed += 1;
                 side.counters.expired += 1;
                 side.publish_closed();
