@@ -6,7 +6,7 @@
 //! the core away. `turn` is the lane's own loop in a second engine, by the thread's processor time,
 //! median of chapters; rule sets take turns. Answers are checked: I1, alerts, no lost context.
 //!
-//! `cargo bench --bench stage [-- --quick] [-- --only NAME]`
+//! `cargo bench --bench stage [-- --quick] [-- --only WORKLOAD] [-- --rules NAME]`
 
 #[path = "stage/workload.rs"]
 mod workload;
@@ -118,20 +118,21 @@ impl Rig {
             receivers: vec![vec![Receiver::Capture(Box::new(reader))]],
             transmitters: vec![vec![Transmitter::Discard(Discard::default())]],
             program: workload::program(rules),
-            events_per_worker: 4096,
+            events_per_worker: 1024,
             cores: Vec::new(),
             key: 0x5eed,
         });
-        let rig = Rig {
-            engine: engine.expect("memory for an engine"),
+        let mut engine = engine.expect("memory for an engine");
+        // The writer is this very thread: who waited for it would wait for ever.
+        engine.workers[0].emit.wait_for_writer = false;
+        Rig {
+            engine,
             burst: Vec::with_capacity(BURST_VIEWS_MAX),
             retired: Vec::with_capacity(BURST_VIEWS_MAX),
             cycles: Vec::new(),
             turns: Vec::new(),
             events: 0,
-        };
-        rig.touch();
-        rig
+        }
     }
 
     fn worker(&self) -> &Worker {
@@ -142,26 +143,17 @@ impl Rig {
         self.worker().emit.counters.get(counter)
     }
 
-    /// Reads a byte of each page of the captures, so that no page fault is measured. Regions of
-    /// captures come before all others.
-    fn touch(&self) {
-        let mut sum = 0u64;
-        for region in 0..u16::MAX {
-            let span = Span {
-                offset: 0,
-                length: u32::MAX,
-                region,
-            };
-            let bytes = self.worker().regions.bytes(span);
-            if bytes.is_empty() {
-                break;
-            }
-            sum += bytes
-                .iter()
-                .step_by(4096)
-                .map(|byte| u64::from(*byte))
-                .sum::<u64>();
-        }
+    /// Reads a chapter's bytes: its pages are mapped then, and its lines are in the last-level
+    /// cache, where a NIC's direct cache access would have put them. Regions of captures come
+    /// before all others.
+    fn touch(&self, chapter: usize) {
+        let span = Span {
+            offset: 0,
+            length: u32::MAX,
+            region: chapter as u16,
+        };
+        let bytes = self.worker().regions.bytes(span);
+        let sum: u64 = bytes.iter().step_by(64).map(|byte| u64::from(*byte)).sum();
         std::hint::black_box(sum);
     }
 
@@ -316,7 +308,9 @@ fn measure(workload: &Workload, sets: &[Rules], tsc_ns: f64) {
         .collect();
     for (number, frames) in workload.frames.iter().enumerate() {
         for (staged, turned) in &mut rigs {
+            staged.touch(number);
             staged.chapter(*frames, number >= workload.warm);
+            turned.touch(number);
             turned.turn(*frames, number >= workload.warm);
         }
     }
@@ -388,8 +382,11 @@ fn shared() -> Option<PathBuf> {
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let quick = arguments.iter().any(|argument| argument == "--quick");
-    let only = arguments.iter().position(|argument| argument == "--only");
-    let only = only.and_then(|place| arguments.get(place + 1)).cloned();
+    let after = |name: &str| {
+        let place = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(place + 1).cloned()
+    };
+    let (only, named) = (after("--only"), after("--rules"));
     let wanted = |name: &str| {
         only.as_ref()
             .is_none_or(|only| name.contains(only.as_str()))
@@ -412,6 +409,11 @@ fn main() {
         Some(None) => println!("SKIPPED: no xz to unpack the shared rules"),
         None => {}
     }
+    sets.retain(|set| {
+        named
+            .as_ref()
+            .is_none_or(|named| set.name.contains(named.as_str()))
+    });
     for rules in &sets {
         let counts = &rules.loaded.counts;
         println!(
