@@ -66,7 +66,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "replay",
         &[
             "counters", "config", "layout", "reason", "packet", "port", "event", "decode", "rules",
-            "lane",
+            "matcher", "lane",
         ],
     ),
     (

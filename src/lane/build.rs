@@ -16,7 +16,7 @@ use crate::counters::Counters;
 use crate::decode::DecodeStage;
 use crate::event::{BUILT_COUNT_MAX, BUILT_MAX, Built, Emit, EventQueue};
 use crate::flow::table::DetectionSide;
-use crate::flow::{FlowPlan, FlowStage};
+use crate::flow::{FlowParts, FlowPlan, FlowStage};
 use crate::layout::Layout;
 use crate::matcher::host::ENTRIES_DEFAULT as HOST_ENTRIES;
 use crate::matcher::{HostState, MatchStage, Program};
@@ -258,24 +258,7 @@ impl Engine {
         let mut workers = Vec::with_capacity(total);
         let halves = receivers.into_iter().zip(transmitters).zip(parts);
         for (lane, ((receivers, transmitters), part)) in halves.enumerate() {
-            let (flow, detection) =
-                FlowStage::new(&shared.config, &shared.regions, &shared.contexts, part);
-            let mut matcher = MatchStage::new(
-                &shared.config,
-                Arc::clone(&shared.regions),
-                Arc::clone(&shared.contexts),
-                Arc::clone(&shared.program),
-                detection,
-                Arc::clone(&shared.hosts),
-            );
-            matcher.set_turn(Box::new(LaneTurn::new(Arc::clone(&shared.progress), lane)));
-            let mut stages = LaneStages {
-                receivers: Some(receivers),
-                transmitters: Some(transmitters),
-                flow: Some(Box::new(flow)),
-                matcher: Some(Box::new(matcher)),
-                low: Arc::default(),
-            };
+            let mut stages = shared.stages(lane, receivers, transmitters, part);
             for worker in 0..shared.layout.workers() {
                 let mine = handles.split_off(handles.len() - per_worker);
                 workers.push(shared.worker(lane, worker, mine, &mut stages, &mut wiring));
@@ -341,6 +324,33 @@ impl Engine {
 }
 
 impl Shared {
+    /// The stages of one lane.
+    fn stages(
+        &self,
+        lane: usize,
+        receivers: Vec<Receiver>,
+        transmitters: Vec<Transmitter>,
+        part: FlowParts,
+    ) -> LaneStages {
+        let (flow, detection) = FlowStage::new(&self.config, &self.regions, &self.contexts, part);
+        let mut matcher = MatchStage::new(
+            &self.config,
+            Arc::clone(&self.regions),
+            Arc::clone(&self.contexts),
+            Arc::clone(&self.program),
+            detection,
+            Arc::clone(&self.hosts),
+        );
+        matcher.set_turn(Box::new(LaneTurn::new(Arc::clone(&self.progress), lane)));
+        LaneStages {
+            receivers: Some(receivers),
+            transmitters: Some(transmitters),
+            flow: Some(Box::new(flow)),
+            matcher: Some(Box::new(matcher)),
+            low: Arc::default(),
+        }
+    }
+
     /// One worker with its ends of the rings, its contexts and its share of the stages.
     fn worker(
         &self,

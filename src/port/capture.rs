@@ -190,7 +190,12 @@ impl CaptureReader {
     /// Faults met so far, one per file at most; every lane's reader meets the same ones.
     pub fn errors(&self) -> Vec<CaptureError> {
         let told = |(file, fault): &(usize, Fault)| CaptureError {
-            path: self.capture.files.get(*file).map(|f| f.path.clone()).unwrap_or_default(),
+            path: self
+                .capture
+                .files
+                .get(*file)
+                .map(|f| f.path.clone())
+                .unwrap_or_default(),
             offset: Some(fault.offset),
             what: fault.what.to_string(),
             hint: fault.hint.to_string(),

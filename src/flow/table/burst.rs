@@ -218,10 +218,8 @@ unsafe fn answer_late<P: Probe, const SHARED: bool>(
 ) -> Answer {
     let key = &key_words(request.tuple);
     // SAFETY: passed on to the caller.
-    match (
-        unsafe { side.core.find::<P, SHARED>(key, hash) },
-        request.admit,
-    ) {
+    let found = unsafe { side.core.find::<P, SHARED>(key, hash) };
+    match (found, request.admit) {
         (Some(handle), _) => Answer::Found(handle),
         (None, Admit::Never) => Answer::Missing,
         // SAFETY: passed on to the caller.

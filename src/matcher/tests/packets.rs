@@ -389,7 +389,8 @@ fn frames_below_ip() {
         context.protocol = 0;
     };
     let type_of_ip = r#"ether.hdr; content:"|08 00|"; offset:12; depth:2;"#;
-    let rows: &[(&str, &str, fn(&mut Context), bool)] = &[
+    type Row<'a> = (&'a str, &'a str, fn(&mut Context), bool);
+    let rows: &[Row<'_>] = &[
         ("ether any any -> any any", "", ethernet, true),
         ("ether any any -> any any", type_of_ip, ethernet, true),
         ("ether any any -> any any", "", raw, false),

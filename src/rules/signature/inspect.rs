@@ -1,0 +1,354 @@
+//! Buffers and the tests on them: contents, regular expressions, numbers in bytes, transforms.
+//!
+//! Plain data, in rule order. Header and packet keywords stand in signature.rs.
+
+use super::Compare;
+
+/// A number written in the rule, or a variable that byte_extract or byte_math sets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Number {
+    /// Written out.
+    Literal(i64),
+    /// Index of the variable within the signature.
+    Variable(u8),
+}
+
+/// The `fast_pattern` keyword.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum FastPattern {
+    /// Not asked for.
+    #[default]
+    No,
+    /// `fast_pattern`.
+    Yes,
+    /// `fast_pattern:only` (parsed, same as `Yes`).
+    Only,
+    /// `fast_pattern:offset,length`.
+    Chop(u16, u16),
+}
+
+/// A `content`, with its modifiers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Content {
+    /// Bytes to find.
+    pub bytes: Box<[u8]>,
+    /// `!`.
+    pub negated: bool,
+    /// `nocase`.
+    pub nocase: bool,
+    /// `offset`.
+    pub offset: Option<Number>,
+    /// `depth`, as written (counted from `offset`).
+    pub depth: Option<Number>,
+    /// `distance`.
+    pub distance: Option<Number>,
+    /// `within`.
+    pub within: Option<Number>,
+    /// `startswith`.
+    pub startswith: bool,
+    /// `endswith`.
+    pub endswith: bool,
+    /// `fast_pattern`.
+    pub fast_pattern: FastPattern,
+    /// Set by parse: a following keyword of the same buffer is relative to this match, so other
+    /// occurrences are worth trying.
+    pub relative_next: bool,
+}
+
+/// A `pcre`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Pcre {
+    /// Text between the slashes, `\;` already undone.
+    pub pattern: Box<[u8]>,
+    /// Flag letters after the slash, as written (buffer letters included).
+    pub flags: Box<str>,
+    /// `!`.
+    pub negated: bool,
+    /// `R`: starts where the last match ended.
+    pub relative: bool,
+    /// Names that captures are stored under (`flow:x`, `pkt:y`), in order of groups.
+    pub captures: Vec<Box<str>>,
+    /// As `Content::relative_next`.
+    pub relative_next: bool,
+}
+
+/// How bytes become a number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ByteFormat {
+    /// Bytes to read: 1..=8 binary, 1..=23 as text; may be a variable for byte_test/byte_jump.
+    pub count: Number,
+    /// Little endian.
+    pub little: bool,
+    /// Text (`string`), with its base (8, 10, 16); `None`: binary.
+    pub base: Option<u8>,
+    /// Endianness comes from the DCERPC header.
+    pub dce: bool,
+}
+
+/// Operator of byte_test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ByteOperator {
+    /// `<`.
+    Less,
+    /// `<=`.
+    LessEqual,
+    /// `>`.
+    Greater,
+    /// `>=`.
+    GreaterEqual,
+    /// `=`.
+    Equal,
+    /// `&`: some common bit.
+    And,
+    /// `^`: differs in some bit, that is not equal (RULES.md 6.3).
+    Xor,
+}
+
+/// `byte_test`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ByteTest {
+    /// How to read.
+    pub format: ByteFormat,
+    /// `!` before the operator.
+    pub negated: bool,
+    /// Operator.
+    pub operator: ByteOperator,
+    /// Value compared with.
+    pub value: Number,
+    /// Where to read.
+    pub offset: Number,
+    /// From the last match.
+    pub relative: bool,
+    /// `bitmask` (result shifted right by its trailing zeros).
+    pub bitmask: Option<u32>,
+}
+
+/// `byte_jump`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ByteJump {
+    /// How to read.
+    pub format: ByteFormat,
+    /// Where to read.
+    pub offset: Number,
+    /// From the last match.
+    pub relative: bool,
+    /// `multiplier`.
+    pub multiplier: u32,
+    /// `align`: up to a multiple of four.
+    pub align: bool,
+    /// `from_beginning`.
+    pub from_beginning: bool,
+    /// `from_end`.
+    pub from_end: bool,
+    /// `post_offset`.
+    pub post_offset: Number,
+    /// As `Content::relative_next`.
+    pub relative_next: bool,
+}
+
+/// `byte_extract`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ByteExtract {
+    /// How to read.
+    pub format: ByteFormat,
+    /// Where to read.
+    pub offset: i64,
+    /// From the last match.
+    pub relative: bool,
+    /// Variable that takes the value.
+    pub variable: u8,
+    /// `multiplier`.
+    pub multiplier: u32,
+    /// `align` in bytes (2 or 4), 0: none.
+    pub align: u8,
+}
+
+/// Operator of byte_math.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MathOperator {
+    /// `+`.
+    Add,
+    /// `-`.
+    Subtract,
+    /// `*`.
+    Multiply,
+    /// `/`.
+    Divide,
+    /// `<<`.
+    ShiftLeft,
+    /// `>>`.
+    ShiftRight,
+}
+
+/// `byte_math`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ByteMath {
+    /// How to read.
+    pub format: ByteFormat,
+    /// Where to read.
+    pub offset: i64,
+    /// From the last match.
+    pub relative: bool,
+    /// Operator.
+    pub operator: MathOperator,
+    /// Right-hand value.
+    pub value: Number,
+    /// Variable that takes the result.
+    pub variable: u8,
+    /// `bitmask`.
+    pub bitmask: Option<u32>,
+}
+
+/// `isdataat`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IsDataAt {
+    /// Position.
+    pub position: Number,
+    /// From the last match.
+    pub relative: bool,
+    /// `!`.
+    pub negated: bool,
+}
+
+/// `base64_decode`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Base64Decode {
+    /// Bytes to decode; 0: all.
+    pub bytes: u32,
+    /// Where to start.
+    pub offset: u32,
+    /// From the last match.
+    pub relative: bool,
+}
+
+/// One test within a buffer; in the order of the rule.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Test {
+    /// `content`.
+    Content(Content),
+    /// `pcre`.
+    Pcre(Pcre),
+    /// `isdataat`.
+    IsDataAt(IsDataAt),
+    /// `byte_test`.
+    ByteTest(ByteTest),
+    /// `byte_jump`.
+    ByteJump(ByteJump),
+    /// `byte_extract`.
+    ByteExtract(ByteExtract),
+    /// `byte_math`.
+    ByteMath(ByteMath),
+    /// `bsize`, `urilen`.
+    Size(Compare),
+    /// `base64_decode`; the tests after `base64_data` stand in `then`.
+    Base64 {
+        /// What to decode.
+        decode: Base64Decode,
+        /// Tests on the decoded bytes.
+        then: Vec<Test>,
+    },
+}
+
+/// A transform of a sticky buffer.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Transform {
+    /// `dotprefix`.
+    DotPrefix,
+    /// `to_lowercase`.
+    ToLowercase,
+    /// `to_uppercase`.
+    ToUppercase,
+    /// `strip_whitespace`.
+    StripWhitespace,
+    /// `compress_whitespace`.
+    CompressWhitespace,
+    /// `url_decode`.
+    UrlDecode,
+    /// `to_md5`.
+    ToMd5,
+    /// `to_sha1`.
+    ToSha1,
+    /// `to_sha256`.
+    ToSha256,
+    /// `xor`, with its key.
+    Xor(Box<[u8]>),
+    /// `xor` with a key that stands in the buffer itself (`xor:offset skip, extract length at`).
+    XorExtracted {
+        /// Bytes copied unchanged before the decoding starts.
+        skip: u32,
+        /// Bytes of the key.
+        key_length: u8,
+        /// Where the key stands.
+        key_offset: u16,
+    },
+    /// `header_lowercase`.
+    HeaderLowercase,
+    /// `strip_pseudo_headers`.
+    StripPseudoHeaders,
+    /// `domain` / `tld`.
+    Domain {
+        /// The top-level part only.
+        tld: bool,
+    },
+    /// `from_base64`: mode 0 strict, 1 RFC 4648, 2 RFC 2045; offset and bytes as in the guide.
+    FromBase64 {
+        /// Decoding mode.
+        mode: u8,
+        /// Where to start.
+        offset: u32,
+        /// How many bytes; 0: all.
+        bytes: u32,
+    },
+    /// `subslice:start,end`.
+    Subslice {
+        /// Start; negative counts from the end.
+        start: i32,
+        /// End; `None`: to the end of the buffer.
+        end: Option<i32>,
+    },
+}
+
+/// The view that tests apply to: the payload, a header, or an application buffer.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Buffer {
+    /// Packet payload or stream, as the class of the rule says (`pkt_data` returns here).
+    Payload,
+    /// `ipv4.hdr`.
+    Ipv4Header,
+    /// `ipv6.hdr`.
+    Ipv6Header,
+    /// `tcp.hdr`.
+    TcpHeader,
+    /// `udp.hdr`.
+    UdpHeader,
+    /// `icmpv4.hdr`.
+    Icmpv4Header,
+    /// `icmpv6.hdr`.
+    Icmpv6Header,
+    /// `ether.hdr`.
+    EtherHeader,
+    /// `arp.hdr`.
+    ArpHeader,
+    /// `sctp.hdr`.
+    SctpHeader,
+    /// `sctp.chunk_data` (one instance per chunk).
+    SctpChunkData,
+    /// An application buffer, by its rule name (`http.uri`, `dns.query`, `tls.sni`, ...).
+    App(Box<str>),
+}
+
+/// A buffer and the tests on it, in rule order. The same buffer named twice is two entries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Inspect {
+    /// What is looked at.
+    pub buffer: Buffer,
+    /// Transforms, in order.
+    pub transforms: Vec<Transform>,
+    /// `absent` (Some(false)) or `absent:or_else` (Some(true)).
+    pub absent: Option<bool>,
+    /// Tests, in order.
+    pub tests: Vec<Test>,
+}
+
+/// Layer of `PacketTest::VlanId` that stands for `all`: there are tags, and each one must hold.
+pub const VLAN_ALL: i8 = i8::MAX;
