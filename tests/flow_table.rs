@@ -111,7 +111,7 @@ fn work(side: &mut FlowSide, reader: &TableReader, ledger: &Ledger, seed: u64, u
     };
     let mut tick = 0;
     let mut operations = 0_u64;
-    while operations % 256 != 0 || Instant::now() < until {
+    while !operations.is_multiple_of(256) || Instant::now() < until {
         operations += 1;
         tick += 1;
         match random.below(100) {
@@ -355,7 +355,7 @@ fn the_two_sides_of_an_entry_work_at_the_same_moment() {
         let mut random = Random(1);
         let until = Instant::now() + Duration::from_secs_f64(seconds());
         let mut packets = 0_u32;
-        while packets % 256 != 0 || Instant::now() < until {
+        while !packets.is_multiple_of(256) || Instant::now() < until {
             packets += 1;
             let key = random.below(900) as u32;
             let answer =

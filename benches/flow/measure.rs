@@ -66,7 +66,7 @@ pub fn flow(id: u64) -> Tuple {
         protocol: 6,
         ..Tuple::default()
     };
-    if id % 2 == 0 {
+    if id.is_multiple_of(2) {
         for (address, word) in [
             (&mut tuple.a_addr, one as u32),
             (&mut tuple.b_addr, two as u32),
@@ -191,10 +191,5 @@ impl Durations {
     pub fn quantile(&mut self, share: f64) -> u64 {
         self.0.sort_unstable();
         self.0[((self.0.len() as f64 * share) as usize).min(self.0.len() - 1)]
-    }
-
-    /// Sum of all.
-    pub fn sum(&self) -> u64 {
-        self.0.iter().sum()
     }
 }

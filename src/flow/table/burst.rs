@@ -218,12 +218,13 @@ unsafe fn answer_late<P: Probe, const SHARED: bool>(
 ) -> Answer {
     let key = &key_words(request.tuple);
     // SAFETY: passed on to the caller.
-    let found = unsafe { side.core.find::<P, SHARED>(key, hash) };
-    match (found, request.admit) {
-        (Some(handle), _) => Answer::Found(handle),
-        (None, Admit::Never) => Answer::Missing,
+    if let Some(handle) = unsafe { side.core.find::<P, SHARED>(key, hash) } {
+        return Answer::Found(handle);
+    }
+    match request.admit {
+        Admit::Never => Answer::Missing,
         // SAFETY: passed on to the caller.
-        (None, Admit::As(class)) => unsafe { create::<P, SHARED>(side, key, hash, class, now) },
+        Admit::As(class) => unsafe { create::<P, SHARED>(side, key, hash, class, now) },
     }
 }
 
