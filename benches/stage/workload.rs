@@ -179,9 +179,11 @@ pub fn small(folder: &Folder, flows: u32, chapters: usize) -> Workload {
                     (0, 0, true) => (0, SYN, 0),
                     (0, 1, true) => (1, SYN | ACK, 0),
                     (0, _, true) => (0, ACK, 0),
-                    (_, step, true) => {
-                        ((step / 2) ^ (step % 2), ACK, if step % 2 == 0 { 6 } else { 0 })
-                    }
+                    (_, step, true) => (
+                        (step / 2) ^ (step % 2),
+                        ACK,
+                        if step % 2 == 0 { 6 } else { 0 },
+                    ),
                     (_, step, false) => (step % 2, 0, 18),
                 };
                 time_ns += 100;

@@ -137,14 +137,14 @@ impl FlowStage {
         self.collect_evicted();
         self.defrag.clear(&mut self.fragments);
         let groups = self.flows.sweep_groups();
-        // Every flow is idle for longer than nothing at a tick this far ahead.
-        let far = Tick(Tick::from_nanos(self.clock).0.wrapping_add(u32::MAX / 4));
+        // No flow may rest for any time, so none is left, even where a capture's clock went back.
+        let now = Tick::from_nanos(self.clock);
         let timeouts = Timeouts {
             ticks: [0; EXPIRY_CLASSES],
         };
         while self.ends.finished_groups < groups && self.has_room_for_group() {
             let waiting = &mut self.ends.waiting;
-            self.flows.sweep(1, far, &timeouts, |flow| {
+            self.flows.sweep(1, now, &timeouts, |flow| {
                 waiting.push_back((flow, EndReason::Shutdown));
             });
             self.ends.finished_groups += 1;

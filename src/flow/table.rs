@@ -307,7 +307,7 @@ pub struct TableCounters {
 /// Idle ticks after which a flow ends, by [`FlowState::expiry`] (modulo [`EXPIRY_CLASSES`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// Ticks; u32::MAX means never.
+    /// Ticks; u32::MAX means never, 0 at once, whatever the age seems to be.
     pub ticks: [u32; EXPIRY_CLASSES],
 }
 
