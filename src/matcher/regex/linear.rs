@@ -16,7 +16,7 @@
 use super::translate::Translated;
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson::pikevm::{self, PikeVM};
-use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
+use regex_automata::nfa::thompson::{self, NFA, State, WhichCaptures};
 use regex_automata::util::prefilter::Prefilter;
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Anchored, Input, MatchKind};
@@ -195,6 +195,8 @@ pub struct LinearCache {
     /// An automaton of no states to speak of; see `reset`.
     blank: Option<PikeVM>,
     slots: Vec<Option<NonMaxUsize>>,
+    /// Frames that the simulated automaton's stack is known to have room for.
+    frames: usize,
 }
 
 impl Default for LinearCache {
@@ -203,6 +205,7 @@ impl Default for LinearCache {
             pike: None,
             blank: PikeVM::never_match().ok(),
             slots: Vec::new(),
+            frames: 0,
         }
     }
 }
@@ -211,9 +214,26 @@ impl LinearCache {
     /// Grows the cache to what `linear` needs, so that no search allocates.
     pub fn reserve(&mut self, linear: &Linear) {
         let Some(pike) = &linear.pike else { return };
+        self.deepen(frames_most(pike));
         self.reset(pike);
         let slots = linear.slot_count();
         self.slots.resize(slots.max(self.slots.len()), None);
+    }
+
+    /// Gives the simulated automaton's stack room for `frames`. No call reserves it, so a search is
+    /// run that fills it: of an automaton that is one fork with that many ways.
+    fn deepen(&mut self, frames: usize) {
+        if frames <= self.frames {
+            return;
+        }
+        let frames = frames.next_power_of_two();
+        if let Ok(fork) = fork(frames) {
+            self.reset(&fork);
+            if let Some(store) = &mut self.pike {
+                fork.search_slots(store, &Input::new(b""), &mut []);
+            }
+            self.frames = frames;
+        }
     }
 
     /// Makes the cache one of `pike`, within the memory it has if that is enough.
@@ -228,6 +248,28 @@ impl LinearCache {
         }
         store.reset(pike);
     }
+}
+
+/// The most frames that a search can stack: it explores each way of each fork once, and puts each
+/// slot back once.
+fn frames_most(pike: &PikeVM) -> usize {
+    let ways = |state: &State| match state {
+        State::Union { alternates } => alternates.len(),
+        State::BinaryUnion { .. } => 2,
+        State::Capture { .. } => 1,
+        _ => 0,
+    };
+    pike.get_nfa().states().iter().map(ways).sum::<usize>() + 1
+}
+
+/// An automaton that forks `ways` ways at once, all of them in vain.
+fn fork(ways: usize) -> Result<PikeVM, Box<dyn std::error::Error>> {
+    let mut builder = thompson::Builder::new();
+    builder.start_pattern()?;
+    let fail = builder.add_fail()?;
+    let start = builder.add_union(vec![fail; ways + 1])?;
+    builder.finish_pattern(start)?;
+    Ok(PikeVM::new_from_nfa(builder.build(start, start)?)?)
 }
 
 impl Linear {
@@ -389,14 +431,22 @@ impl Linear {
             Some(false) => return Found::Nothing,
             None => return Found::Limit,
         }
-        let slot = |index: usize| cache.slots.get(index).copied().flatten().map(|s| s.get());
+        let found = self.span(cache, start);
+        let Found::Match { end, .. } = found else {
+            return found;
+        };
+        // A marker within a group stretches it as it stretches the match.
+        let slot = |index: usize| {
+            let slot = cache.slots.get(index).copied().flatten();
+            slot.map(|slot| slot.get().min(end))
+        };
         for (index, group) in groups.iter_mut().enumerate() {
             let is_group = index < self.groups as usize;
             *group = slot(2 * index + 2)
                 .zip(slot(2 * index + 3))
                 .filter(|_| is_group);
         }
-        self.span(cache, start)
+        found
     }
 
     fn input<'s>(&self, subject: &'s [u8], start: usize, end: usize) -> Input<'s> {

@@ -35,6 +35,9 @@ use program::Program;
 use syntax::{Node, Place};
 use translate::{Sense, translate};
 
+use regex_automata::MatchKind;
+use regex_automata::util::prefilter::Prefilter;
+
 pub use parse::{DEPTH_MAX, GROUPS_MAX, PATTERN_LEN_MAX, REPEAT_MAX};
 
 /// Flags behind a pattern's closing slash that change what matches.
@@ -202,12 +205,16 @@ enum Engine {
     },
 }
 
+/// Skips the backtracker where a literal that every match has is not there.
+type Gate = Option<Prefilter>;
+
 /// A compiled pattern. Shared by all workers; each brings its own [`RegexCache`].
 pub struct Regex {
     engine: Engine,
     groups: u32,
     names: Vec<(String, u32)>,
     required: Option<RequiredLiteral>,
+    gate: Gate,
     lifted: bool,
     looks_ahead: bool,
 }
@@ -287,6 +294,7 @@ impl Regex {
                 bytes: bytes.into(),
                 caseless,
             });
+        let gate = gate_of(&engine, required.as_ref());
         let looks_ahead = parsed.node.any(&mut looks_ahead);
         let (groups, names) = (parsed.groups, parsed.names);
         Ok(Regex {
@@ -294,6 +302,7 @@ impl Regex {
             groups,
             names,
             required,
+            gate,
             lifted: flags.match_limit_lift,
             looks_ahead,
         })
@@ -404,6 +413,12 @@ impl Regex {
             },
         );
         cache.by_simulation = false;
+        if let Some(gate) = &self.gate {
+            let rest = start.min(subject.len())..subject.len();
+            if gate.find(subject, rest.into()).is_none() {
+                return Found::Nothing;
+            }
+        }
         match &self.engine {
             Engine::Table(linear) => linear.find(&mut cache.linear, subject, start, want, work_max),
             Engine::Mixed { program, simulated } => {
@@ -496,6 +511,15 @@ fn linear_of(parsed: &parse::Pattern, anchor: Anchor, captures: bool) -> Option<
 fn wider_of(node: &Node, anchor: Anchor) -> Option<Linear> {
     let translated = translate(node, 0, Sense::Wider).ok()?;
     Linear::build_test(translated, anchor)
+}
+
+/// Tables are fast without one; letters of both cases would need another kind of search.
+fn gate_of(engine: &Engine, required: Option<&RequiredLiteral>) -> Gate {
+    let literal = required.filter(|literal| !literal.caseless && literal.bytes.len() > 1)?;
+    match engine {
+        Engine::Table(_) => None,
+        _ => Prefilter::new(MatchKind::LeftmostFirst, &[&literal.bytes]),
+    }
 }
 
 fn looks_ahead(node: &Node) -> bool {
