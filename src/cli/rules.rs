@@ -133,14 +133,18 @@ fn compile(
         ));
     }
     let ruleset = Arc::new(RuleSet::build(loaded.signatures, loaded.names, 1));
-    let unsupported = ruleset
+    let program =
+        Program::compile(Arc::clone(&ruleset)).map_err(|error| Failure::new(exit::RULES, error))?;
+    let missing = ruleset
         .signatures()
         .iter()
         .filter(|signature| !signature.unsupported.is_empty())
-        .map(|s| format!("sid {}: not supported: {}", s.sid, s.unsupported.join(", ")))
-        .collect();
-    let program =
-        Program::compile(Arc::clone(&ruleset)).map_err(|error| Failure::new(exit::RULES, error))?;
+        .map(|s| format!("sid {}: not supported: {}", s.sid, s.unsupported.join(", ")));
+    let refused = program.refused().iter().filter_map(|(index, why)| {
+        let signature = ruleset.signature(*index)?;
+        Some(format!("sid {}: pcre is refused: {why}", signature.sid))
+    });
+    let unsupported = missing.chain(refused).collect();
     Ok(Loaded {
         ruleset,
         program: Arc::new(program),
