@@ -92,7 +92,7 @@ unsafe fn burst_avx2<const SHARED: bool>(
 /// # Safety
 /// The processor has the instructions of `P`.
 #[inline(always)]
-unsafe fn burst<P: Probe, const SHARED: bool>(
+unsafe fn burst<P: Late, const SHARED: bool>(
     side: &mut FlowSide,
     requests: &[Request<'_>],
     now: Tick,
@@ -184,7 +184,7 @@ unsafe fn probe_one<P: Probe>(core: &Core, request: &Request<'_>, pending: &mut 
 /// # Safety
 /// The processor has the instructions of `P`.
 #[inline(always)]
-unsafe fn answer_one<P: Probe, const SHARED: bool>(
+unsafe fn answer_one<P: Late, const SHARED: bool>(
     side: &mut FlowSide,
     request: &Request<'_>,
     pending: &Pending,
@@ -201,15 +201,54 @@ unsafe fn answer_one<P: Probe, const SHARED: bool>(
         }
     }
     // SAFETY: passed on to the caller.
-    unsafe { answer_late::<P, SHARED>(side, request, pending.hash, now) }
+    unsafe { P::late::<SHARED>(side, request, pending.hash, now) }
 }
 
-/// A packet whose flow did not stand where step two expected it. The tags may have changed since:
-/// an earlier packet of this burst may have created the very flow. The line is in L1 now.
+/// The rare answers of each probe, in a function of its own that has the probe's instructions too:
+/// called from one that lacks them, every compare would be a call through memory.
+trait Late: Probe + Sized {
+    /// Answers a packet whose flow did not stand where step two expected it.
+    ///
+    /// # Safety
+    /// The processor has the instructions of this probe.
+    unsafe fn late<const SHARED: bool>(
+        side: &mut FlowSide,
+        request: &Request<'_>,
+        hash: u64,
+        now: Tick,
+    ) -> Answer;
+}
+
+macro_rules! late {
+    ($probe:ty $(, $features:literal)?) => {
+        impl Late for $probe {
+            #[inline(never)]
+            $(#[target_feature(enable = $features)])?
+            unsafe fn late<const SHARED: bool>(
+                side: &mut FlowSide,
+                request: &Request<'_>,
+                hash: u64,
+                now: Tick,
+            ) -> Answer {
+                // SAFETY: passed on to the caller.
+                unsafe { answer_late::<Self, SHARED>(side, request, hash, now) }
+            }
+        }
+    };
+}
+
+late!(Scalar);
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+late!(Avx2, "avx2,bmi1,bmi2,popcnt");
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+late!(Avx512, "avx512bw,avx512f,avx2,bmi1,bmi2,popcnt");
+
+/// The tags may have changed since step two: an earlier packet of this burst may have created the
+/// very flow. The line is in L1 now.
 ///
 /// # Safety
 /// The processor has the instructions of `P`.
-#[inline(never)]
+#[inline(always)]
 unsafe fn answer_late<P: Probe, const SHARED: bool>(
     side: &mut FlowSide,
     request: &Request<'_>,
@@ -232,7 +271,7 @@ unsafe fn answer_late<P: Probe, const SHARED: bool>(
 ///
 /// # Safety
 /// The processor has the instructions of `P`.
-#[inline(never)]
+#[inline(always)]
 unsafe fn create<P: Probe, const SHARED: bool>(
     side: &mut FlowSide,
     key: &KeyWords,

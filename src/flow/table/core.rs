@@ -250,9 +250,8 @@ impl Core {
     ///
     /// # Safety
     /// The processor has the instructions of `P`.
-    #[cold]
-    #[inline(never)]
-    pub unsafe fn find_beyond<P: Probe, const SHARED: bool>(
+    #[inline(always)]
+    unsafe fn find_beyond<P: Probe, const SHARED: bool>(
         &self,
         key: &KeyWords,
         hash: u64,

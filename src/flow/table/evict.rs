@@ -201,37 +201,54 @@ pub fn sweep(
     timeouts: &Timeouts,
     expired: impl FnMut(FlowHandle),
 ) {
-    // SAFETY: `side.instructions` are the processor's, by `Instructions::detect`.
+    // SAFETY: `FlowSide::new` took `instructions` by `or_scalar`, so the processor has them.
     unsafe {
         match (side.instructions, side.mode) {
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             (Instructions::Avx512, TableMode::Owner) => {
-                sweep_groups::<Avx512, false>(side, groups_max, now, timeouts, expired)
+                sweep_avx512::<false>(side, groups_max, now, timeouts, expired);
             }
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             (Instructions::Avx512, TableMode::Shared) => {
-                sweep_groups::<Avx512, true>(side, groups_max, now, timeouts, expired)
+                sweep_avx512::<true>(side, groups_max, now, timeouts, expired);
             }
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             (Instructions::Avx2, TableMode::Owner) => {
-                sweep_groups::<Avx2, false>(side, groups_max, now, timeouts, expired)
+                sweep_groups::<Avx2, false>(side, groups_max, now, timeouts, expired);
             }
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             (Instructions::Avx2, TableMode::Shared) => {
-                sweep_groups::<Avx2, true>(side, groups_max, now, timeouts, expired)
+                sweep_groups::<Avx2, true>(side, groups_max, now, timeouts, expired);
             }
             (_, TableMode::Owner) => {
-                sweep_groups::<Scalar, false>(side, groups_max, now, timeouts, expired)
+                sweep_groups::<Scalar, false>(side, groups_max, now, timeouts, expired);
             }
             (_, TableMode::Shared) => {
-                sweep_groups::<Scalar, true>(side, groups_max, now, timeouts, expired)
+                sweep_groups::<Scalar, true>(side, groups_max, now, timeouts, expired);
             }
         }
     }
 }
 
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[target_feature(enable = "avx512bw,avx512f,avx2,bmi1,bmi2,popcnt")]
+unsafe fn sweep_avx512<const SHARED: bool>(
+    side: &mut FlowSide,
+    groups_max: u32,
+    now: Tick,
+    timeouts: &Timeouts,
+    expired: impl FnMut(FlowHandle),
+) {
+    // SAFETY: taken only where these instructions are.
+    unsafe { sweep_groups::<Avx512, SHARED>(side, groups_max, now, timeouts, expired) }
+}
+
+/// Each group's entries are asked for while the group before is looked at; the last of one call are
+/// those that the next call begins with.
+///
 /// # Safety
 /// The processor has the instructions of `P`.
+#[inline(always)]
 unsafe fn sweep_groups<P: Probe, const SHARED: bool>(
     side: &mut FlowSide,
     groups_max: u32,
@@ -240,20 +257,34 @@ unsafe fn sweep_groups<P: Probe, const SHARED: bool>(
     mut expired: impl FnMut(FlowHandle),
 ) {
     let (first, end, mut next) = side.sweep;
+    let after = |group: u64| if group + 1 >= end { first } else { group + 1 };
     for _ in 0..u64::from(groups_max).min(end - first) {
+        let group = next;
+        next = after(group);
+        // Two ahead, the tag line; one ahead, what the tags say.
+        probe::prefetch_read(side.core.group(after(next)));
         // SAFETY: passed on to the caller.
-        let mut mask = unsafe {
-            let line = P::load(side.core.group(next));
-            probe::class::<P>(line, CLASS_HALF_OPEN) | probe::class::<P>(line, CLASS_ESTABLISHED)
+        let (mut mask, mut ahead) = unsafe {
+            (
+                occupied::<P>(&side.core, group),
+                occupied::<P>(&side.core, next),
+            )
         };
+        while ahead != 0 {
+            let slot = next as u32 * GROUP_SLOTS + ahead.trailing_zeros();
+            ahead &= ahead - 1;
+            probe::prefetch_read(&raw const side.core.entry(slot).flow);
+        }
         while mask != 0 {
-            let slot = next as u32 * GROUP_SLOTS + mask.trailing_zeros();
+            let slot = group as u32 * GROUP_SLOTS + mask.trailing_zeros();
             mask &= mask - 1;
             let line = &side.core.entry(slot).flow;
             let generation = line.generation();
             let age = now.since(line.last_seen());
-            let class = line.state().expiry as usize % EXPIRY_CLASSES;
-            let limit = timeouts.ticks.get(class).copied().unwrap_or(u32::MAX);
+            let limit = *timeouts
+                .ticks
+                .get(line.state().expiry as usize % EXPIRY_CLASSES)
+                .unwrap_or(&u32::MAX);
             let handle = FlowHandle { slot, generation };
             // A clock that went back gives age 0: what may rest for no time ends all the same.
             let over = limit == 0 || age > limit;
@@ -264,7 +295,19 @@ unsafe fn sweep_groups<P: Probe, const SHARED: bool>(
                 expired(handle);
             }
         }
-        next = if next + 1 >= end { first } else { next + 1 };
     }
     side.sweep.2 = next;
+}
+
+/// Slots of a group that hold a flow.
+///
+/// # Safety
+/// The processor has the instructions of `P`.
+#[inline(always)]
+unsafe fn occupied<P: Probe>(core: &Core, group: u64) -> u32 {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let line = P::load(core.group(group));
+        probe::class::<P>(line, CLASS_HALF_OPEN) | probe::class::<P>(line, CLASS_ESTABLISHED)
+    }
 }

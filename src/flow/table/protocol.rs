@@ -146,6 +146,7 @@ enum Claim {
 }
 
 /// Inserts a flow that has just not been found. `groups` is how much of the path it may use.
+#[inline(always)]
 pub fn insert<S: Slots>(slots: &S, newcomer: &Newcomer<'_, S::Key>, groups: u32) -> Inserted {
     for attempt in 0..ATTEMPTS_MAX {
         let (slot, passed) = match place(slots, newcomer.path, groups) {
@@ -203,6 +204,7 @@ fn settle<S: Slots>(
 }
 
 /// Shared mode: steps 1 to 4 of the protocol above, for one slot.
+#[inline(always)]
 fn claim<S: Slots>(
     slots: &S,
     newcomer: &Newcomer<'_, S::Key>,
@@ -240,6 +242,7 @@ fn claim<S: Slots>(
 
 /// Looks for the same key on the whole path after our claim of `slot`. None: nobody else can
 /// publish it before we do.
+#[inline(always)]
 fn rival<S: Slots>(
     slots: &S,
     newcomer: &Newcomer<'_, S::Key>,
@@ -306,6 +309,7 @@ fn judge<S: Slots>(
 }
 
 /// The published flow of this key, if there is one; the slow search, for retries.
+#[inline(always)]
 pub fn published<S: Slots>(slots: &S, path: Path, key: &S::Key) -> Option<FlowHandle> {
     for position in 0..PATH_GROUPS_MAX {
         let group = slots.group_at(path, position);
