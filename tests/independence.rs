@@ -51,65 +51,81 @@ fn options(mode: Mode, layout: Layout, lanes: usize, burst_max: usize, spread: S
     }
 }
 
-fn same(expected: &[Fact], got: &[Fact], what: &str) {
+/// Captures whose results may depend on the number of lanes, and why. Ownership of a frame goes by
+/// the outermost pair of addresses, so a flow inside tunnels between several pairs of hosts (Teredo
+/// relays) is seen by several lanes. With one lane they must agree like all others.
+const SEVERAL_OUTER_PAIRS: &[&str] = &["6635f27b4b994f6b"];
+
+fn difference(expected: &[Fact], got: &[Fact]) -> Option<String> {
+    if expected == got {
+        return None;
+    }
     let missing: Vec<&Fact> = expected
         .iter()
         .filter(|f| !got.contains(f))
-        .take(5)
+        .take(3)
         .collect();
     let extra: Vec<&Fact> = got
         .iter()
         .filter(|f| !expected.contains(f))
-        .take(5)
+        .take(3)
         .collect();
-    assert!(
-        expected == got,
-        "{what}: missing {missing:?}, extra {extra:?}"
-    );
+    Some(format!("missing {missing:?}, extra {extra:?}"))
 }
 
-/// All ways to run one capture against the plain one.
-fn check(
-    path: &Path,
-    mode: Mode,
-    ruleset: &Loaded,
-    ways: &[(Layout, usize, usize, Spread)],
-) -> usize {
+/// All ways to run one capture against the plain one. Gives the facts seen, and what differed.
+fn check(path: &Path, mode: Mode, rules: &Loaded, ways: &[Way]) -> (usize, Vec<String>) {
     let captures = [path.to_path_buf()];
     let plain = options(mode, Layout::FUSED, 1, 64, Spread::First);
-    let (expected, _) = facts(&captures, plain, ruleset);
-    for (layout, lanes, burst, spread) in ways {
-        let (got, _) = facts(
-            &captures,
-            options(mode, *layout, *lanes, *burst, *spread),
-            ruleset,
-        );
-        let what = format!(
-            "{} {mode:?} {layout} x{lanes} burst {burst} {spread:?}",
-            path.display()
-        );
-        same(&expected, &got, &what);
+    let (expected, _) = facts(&captures, plain, rules);
+    let several = SEVERAL_OUTER_PAIRS
+        .iter()
+        .any(|name| path.to_string_lossy().contains(name));
+    let mut differences = Vec::new();
+    for (layout, lanes, burst, spread) in ways.iter().filter(|way| way.1 == 1 || !several) {
+        let way = options(mode, *layout, *lanes, *burst, *spread);
+        let (got, _) = facts(&captures, way, rules);
+        if let Some(what) = difference(&expected, &got) {
+            let way = format!("{mode:?} {layout} x{lanes} burst {burst} {spread:?}");
+            differences.push(format!("{} {way}: {what}", path.display()));
+        }
     }
-    expected.len()
+    (expected.len(), differences)
 }
 
+/// A way to run: layout, lanes, burst, spread.
+type Way = (Layout, usize, usize, Spread);
+
 /// Runs `check` over files on two threads, inline and (`both`) as a tap; returns the facts seen.
-fn check_all(files: &[PathBuf], ways: &[(Layout, usize, usize, Spread)], both: bool) -> usize {
+fn check_all(files: &[PathBuf], ways: &[Way], both: bool) -> usize {
     let (next, seen) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let rules = rules(RULES);
+    let failed = std::sync::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let mut count = check(path, Mode::Inline, &rules, ways);
-                    if both {
-                        count += check(path, Mode::Tap, &rules, ways);
+                    let modes: &[Mode] = if both {
+                        &[Mode::Inline, Mode::Tap]
+                    } else {
+                        &[Mode::Inline]
+                    };
+                    for mode in modes {
+                        let (count, differences) = check(path, *mode, &rules, ways);
+                        seen.fetch_add(count, Ordering::Relaxed);
+                        failed.lock().unwrap().extend(differences);
                     }
-                    seen.fetch_add(count, Ordering::Relaxed);
                 }
             });
         }
     });
+    let failed = failed.into_inner().unwrap();
+    assert!(
+        failed.is_empty(),
+        "{} differ:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
     seen.into_inner()
 }
 
