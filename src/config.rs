@@ -57,7 +57,7 @@ pub struct Config {
     pub vxlan_ports: Vec<u16>,
     /// UDP ports decoded as Geneve (`decoder.geneve.ports`), if enabled.
     pub geneve_ports: Vec<u16>,
-    /// UDP ports decoded as Teredo (`decoder.teredo.ports`); empty: any port (Suricata's default).
+    /// UDP ports decoded as Teredo (`decoder.teredo.ports`, `any` for all); 3544 as Suricata ships.
     pub teredo_ports: Vec<u16>,
     /// Teredo on at all.
     pub teredo_enabled: bool,
@@ -133,7 +133,7 @@ impl Default for Config {
             vlan_tracking: true,
             vxlan_ports: vec![4789],
             geneve_ports: vec![6081],
-            teredo_ports: Vec::new(),
+            teredo_ports: vec![3544],
             teredo_enabled: true,
             layers_max: 16,
             flows_max: 1 << 17,
