@@ -7,6 +7,7 @@
 //! (queue.rs) are its only way between threads. Invariant: nothing here allocates after start.
 
 mod buffer;
+pub mod slab;
 
 use std::cell::UnsafeCell;
 use std::ptr::{self, NonNull};

@@ -610,7 +610,7 @@ fn opens(segment: &Segment, rules: Rules) -> bool {
 }
 
 fn stream_of(
-    connections: &mut super::slab::Slabs<Tcp>,
+    connections: &mut crate::memory::slab::Slabs<Tcp>,
     index: u32,
     direction: Direction,
 ) -> Option<&mut Stream> {

@@ -35,7 +35,6 @@ pub mod notice;
 pub mod pages;
 pub mod record;
 pub mod segment;
-pub mod slab;
 pub mod stage;
 pub mod stream;
 pub mod table;
@@ -46,11 +45,11 @@ pub use record::{EndReason, TcpPhase};
 pub use stage::FlowStage;
 
 use crate::config::{Config, Urgent};
+use crate::memory::slab::Slabs;
 use crate::memory::{BlockPool, MemoryError, Regions};
 use crate::packet::FRAME_LENGTH_MAX;
 use pages::{PAGE_BYTES, PagePool};
 use record::{Record, Tcp};
-use slab::Slabs;
 use stream::Limits;
 use table::{
     DetectionSide, FlowHash, FlowSide, FlowTable, GROUP_SLOTS, SECRET_COUNT, TableConfig,

@@ -16,7 +16,6 @@ use super::expiry::{self, Ends, Stage, class_of};
 use super::notice::{Notice, Notices};
 use super::pages::PagePool;
 use super::record::*;
-use super::slab::Slabs;
 use super::stream::Limits;
 use super::table::{Admit, Answer, Class, DetectionSide, FlowSide, Request, Timeouts};
 use super::tcp::Rules;
@@ -25,6 +24,7 @@ use crate::config::{Config, Mode, Policy};
 use crate::counters::{Counter, Counters};
 use crate::decode::{Anomaly, Decoder};
 use crate::event::Emit;
+use crate::memory::slab::Slabs;
 use crate::memory::{Arena, BlockPool, Handle, Regions};
 use crate::packet::{
     BURST_VIEWS_MAX, Burst, Context, Direction, FlowHandle, FlowValues, Tuple, Verdict, flag,

@@ -3,12 +3,12 @@
 
 use super::VIEW_BLOCK_BYTES;
 use super::record::*;
-use super::slab::Slabs;
 use super::stage::{FlowStage, TCP, Work};
 use super::stream::Ready;
 use crate::counters::Counter;
 use crate::decode::is_v6;
 use crate::event::Emit;
+use crate::memory::slab::Slabs;
 use crate::memory::{Block, Handle};
 use crate::packet::{BURST_VIEWS_MAX, Burst, Direction, FlowHandle, Kind, flag};
 
