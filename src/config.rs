@@ -103,6 +103,10 @@ pub struct Config {
     pub exception_policy: Option<Policy>,
     /// `app-layer.error-policy`.
     pub app_error_policy: Policy,
+    /// Bytes for parsers of the application layer, all lanes together.
+    pub app_memory: u64,
+    /// Follow the application layer even where no rule asks for it (for events).
+    pub app_records: bool,
     /// Lanes.
     pub lanes: u8,
     /// Contexts per lane.
@@ -172,6 +176,8 @@ impl Default for Config {
             verify_steps_max: 1 << 20,
             exception_policy: None,
             app_error_policy: Policy::Ignore,
+            app_memory: 128 << 20,
+            app_records: true,
             lanes: 1,
             contexts_per_lane: 8192,
             ignored: Vec::new(),

@@ -185,6 +185,7 @@ fn execute(folder: &Path, case: &CaseFile, args: &TestArgs) -> Result<Got, Stopp
         flows_max: 1 << 15,
         inspected_flows_max: 1 << 12,
         stream_memory: 24 << 20,
+        app_memory: 8 << 20,
         defrag_memory: 8 << 20,
         ..Config::default()
     };

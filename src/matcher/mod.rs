@@ -24,6 +24,8 @@
 use std::sync::Arc;
 
 pub mod address;
+pub mod app;
+pub mod app_program;
 pub mod arbiter;
 pub mod base64;
 pub mod detect;
@@ -39,6 +41,7 @@ pub mod regex;
 pub mod state;
 pub mod streams;
 pub mod threshold;
+pub mod transform;
 pub mod verify;
 pub mod window;
 
@@ -46,6 +49,7 @@ pub use host::{HostState, NoTurn, Turn};
 pub use program::Program;
 pub use state::FlowVerdict;
 
+use crate::app::{Apps, Limits};
 use crate::config::{Config, Mode};
 use crate::counters::Counter;
 use crate::event::Emit;
@@ -87,6 +91,11 @@ pub trait DetectionAccess {
     fn store(&mut self, flow: FlowHandle, mark: FlowMark);
 }
 
+/// Fields that rules ask for.
+fn wanted_fields(program: &Program) -> Box<[bool]> {
+    program.app.wanted()
+}
+
 /// A signature that matched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Hit {
@@ -108,6 +117,11 @@ pub struct MatchStage<D> {
     turn: Box<dyn Turn>,
     inline: bool,
     stream_depth: u64,
+    /// The parsers, if a rule or an event asks for the application layer.
+    apps: Option<Apps>,
+    /// What is kept of transactions' directions.
+    seen: crate::memory::slab::Slabs<app::Seen>,
+    room: transform::Room,
     slabs: state::Slabs,
     windows: window::Windows,
     scratch: verify::Scratch,
@@ -136,6 +150,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let names = program.ruleset().names();
         let flowbits = names.flowbits.names().len();
         let flowints = names.flowints.names().len();
+        let wants_app = config.app_records || program.app.is_wanted();
         MatchStage {
             regions,
             contexts,
@@ -147,6 +162,17 @@ impl<D: DetectionAccess> MatchStage<D> {
                 0 => u64::MAX,
                 depth => u64::from(depth),
             },
+            apps: wants_app.then(|| {
+                let memory = (config.app_memory as usize)
+                    .div_ceil(lanes)
+                    .min(flows << 14);
+                Apps::new(flows, memory, wanted_fields(&program), Limits::default())
+            }),
+            seen: crate::memory::slab::Slabs::from_fn(
+                if wants_app { 2 * flows as u32 } else { 0 },
+                app::Seen::default,
+            ),
+            room: transform::Room::new(),
             slabs: state::Slabs::new(flows, flowbits, flowints),
             windows: window::Windows::new(2 * flows),
             scratch: verify::Scratch::new(
@@ -245,6 +271,16 @@ impl<D: DetectionAccess> MatchStage<D> {
                     self.settle(window, direction, context, mark);
                 }
             }
+        }
+        let program = Arc::clone(&self.program);
+        self.end_app(
+            &program,
+            context,
+            mark,
+            mark.verdict == FlowVerdict::Inspect,
+            emit,
+        );
+        if mark.verdict == FlowVerdict::Inspect {
             self.arbitrate(context, &[], mark, emit);
         }
         for window in windows {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::address::AddressIndex;
+use super::app_program::{self, AppProgram, AppRule};
 use super::pcre::{self, Patterns};
 use super::prefilter::Prefilter;
 use super::verify::{self, Step};
@@ -42,6 +43,8 @@ pub struct Rule {
     pub payload: Box<[Step]>,
     /// Tests on header buffers.
     pub headers: Box<[(Buffer, Box<[Step]>)]>,
+    /// Tests on application buffers.
+    pub app: Box<[AppRule]>,
 }
 
 /// A group, compiled.
@@ -73,6 +76,8 @@ pub struct Program {
     groups: Box<[Group]>,
     /// Signatures of addresses only.
     pub ip_only: AddressIndex,
+    /// Signatures that look at transactions.
+    pub app: AppProgram,
     regexes: Box<[pcre::Pattern]>,
     refused: Vec<(u32, String)>,
 }
@@ -114,11 +119,18 @@ impl Program {
             .filter(|index| runs(index))
             .filter_map(|index| Some((*index, ruleset.signature(*index)?)));
         let ip_only = AddressIndex::build(ip_only);
+        let running = ruleset
+            .signatures()
+            .iter()
+            .zip(0u32..)
+            .filter(|(_, index)| ruleset.runs(*index) && runs(index));
+        let app = AppProgram::build(running.map(|(signature, index)| (index, signature)))?;
         Ok(Program {
             rules: rules.into(),
             groups: groups.into(),
             map,
             ip_only,
+            app,
             regexes: regexes.into_all(),
             refused,
             ruleset,
@@ -182,10 +194,18 @@ impl Program {
 
 fn compile_rule(signature: &Signature, regexes: &mut Patterns) -> Result<Rule, String> {
     let mut payload: Vec<Test> = Vec::new();
-    let mut headers = Vec::new();
+    let (mut headers, mut app) = (Vec::new(), Vec::new());
     for inspect in &signature.inspect {
         if inspect.buffer == Buffer::Payload {
             payload.extend(inspect.tests.iter().cloned());
+        } else if let Some(field) = app_program::field_of(inspect) {
+            app.push(AppRule {
+                field,
+                side: inspect.side,
+                transforms: inspect.transforms.as_slice().into(),
+                absent: inspect.absent,
+                steps: verify::compile(&inspect.tests, regexes)?,
+            });
         } else {
             let steps = verify::compile(&inspect.tests, regexes)?;
             headers.push((inspect.buffer.clone(), steps));
@@ -200,6 +220,7 @@ fn compile_rule(signature: &Signature, regexes: &mut Patterns) -> Result<Rule, S
         facts: facts(signature, !payload.is_empty()),
         payload: payload_steps,
         headers: headers.into(),
+        app: app.into(),
     })
 }
 
@@ -211,7 +232,12 @@ fn views(signature: &Signature) -> u8 {
         .any(|inspect| inspect.buffer == Buffer::Payload && !inspect.tests.is_empty());
     let is_tcp = matches!(
         signature.header.protocol,
-        Protocol::Tcp | Protocol::TcpStream | Protocol::Ip | Protocol::Ipv4 | Protocol::Ipv6
+        Protocol::Tcp
+            | Protocol::TcpStream
+            | Protocol::Ip
+            | Protocol::Ipv4
+            | Protocol::Ipv6
+            | Protocol::App(_)
     ) || signature.header.protocol == Protocol::Number(6);
     if !has_payload || !is_tcp {
         return VIEW_PACKET;

@@ -26,6 +26,7 @@ pub mod signature;
 pub mod support;
 pub mod variables;
 
+mod app_keywords;
 mod argument;
 mod bytes;
 mod content;

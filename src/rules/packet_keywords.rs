@@ -400,6 +400,8 @@ fn app_protocol(
         let message = format!("`{}` is not an application protocol", shorten(name));
         return Err(argument.bad(message));
     }
+    let detected = matches!(name, "failed" | "unknown") || support::app_protocol(name);
+    builder.executable(&format!("app-layer-protocol:{name}"), detected);
     const MODES: &[&str] = &["final", "original", "either", "to_server", "to_client"];
     if let Some(mode) = mode
         && !MODES.contains(&mode)

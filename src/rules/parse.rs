@@ -6,6 +6,7 @@
 
 use hashbrown::HashMap;
 
+use crate::packet::Direction;
 use crate::rules::argument::{Argument, argument, unknown};
 use crate::rules::class;
 use crate::rules::diagnostic::{Code, Problem, Span};
@@ -17,8 +18,8 @@ use crate::rules::signature::*;
 use crate::rules::support;
 use crate::rules::variables::Variables;
 use crate::rules::{
-    bytes, content, header, keyword_table, lint, meta, packet_keywords, regex, state_keywords,
-    transform, verify,
+    app_keywords, bytes, content, header, keyword_table, lint, meta, packet_keywords, regex,
+    state_keywords, transform, verify,
 };
 
 /// What the rules of a load share.
@@ -91,6 +92,8 @@ pub struct List {
     pub buffer: Buffer,
     /// Its row; `None` is the payload.
     pub row: Option<&'static BufferRow>,
+    /// Direction that it belongs to.
+    pub side: Side,
     /// Transforms.
     pub transforms: Vec<Transform>,
     /// `absent`.
@@ -226,6 +229,7 @@ impl<'a, 'c> Builder<'a, 'c> {
             lists: vec![List {
                 buffer: Buffer::Payload,
                 row: None,
+                side: Side::Both,
                 transforms: Vec::new(),
                 absent: None,
                 span: Span::default(),
@@ -387,12 +391,10 @@ impl<'a, 'c> Builder<'a, 'c> {
 
     /// A test of an application protocol that is no buffer.
     fn app_test(&mut self, protocol: &'static str, argument: Argument<'a>) -> Result<(), Problem> {
-        let name = argument.keyword.name;
-        self.executable(name, support::keyword(name));
         self.need_protocol(protocol, argument.name)?;
         self.facts.application = true;
         self.facts.app_buffer = true;
-        Ok(())
+        app_keywords::parse(self, argument)
     }
 
     /// `pkt_data`: back to the payload.
@@ -436,9 +438,9 @@ impl<'a, 'c> Builder<'a, 'c> {
         let index = if argument.text.is_empty() {
             self.list(row, argument.name)
         } else {
-            self.executable(&format!("{}: {}", row.name, argument.text), false);
             self.new_list(row, argument.name)
         };
+        self.lists[index].side = side;
         self.sticky = Some(index);
         Ok(())
     }
@@ -459,6 +461,7 @@ impl<'a, 'c> Builder<'a, 'c> {
         self.lists.push(List {
             buffer: buffer(row.name),
             row: Some(row),
+            side: row.side,
             transforms: Vec::new(),
             absent: None,
             span,
@@ -604,6 +607,11 @@ impl<'a, 'c> Builder<'a, 'c> {
             }
             self.signature.inspect.push(Inspect {
                 buffer: list.buffer,
+                side: match list.side {
+                    Side::ToServer => Some(Direction::ToServer),
+                    Side::ToClient => Some(Direction::ToClient),
+                    Side::Both => None,
+                },
                 transforms: list.transforms,
                 absent: list.absent,
                 tests,
@@ -673,6 +681,7 @@ fn blank(head: header::Head, sid: u32, source: Source) -> Signature {
         packet: Vec::new(),
         state: Vec::new(),
         inspect: Vec::new(),
+        app: Vec::new(),
         threshold: None,
         detection_filter: None,
         tag: false,

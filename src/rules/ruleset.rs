@@ -153,20 +153,9 @@ fn not_run(signature: &Signature) -> Option<Box<str>> {
     if let Some(keyword) = signature.unsupported.first() {
         return Some(format!("keyword {keyword}").into());
     }
-    if let Protocol::App(name) = &signature.header.protocol {
-        return Some(format!("application protocol {name}").into());
-    }
-    if matches!(
-        signature.class,
-        Class::ProtocolDetection | Class::AppLayer | Class::AppTransaction
-    ) {
-        return Some("application layer".into());
-    }
     for inspect in &signature.inspect {
-        if let Buffer::App(name) = &inspect.buffer {
-            return Some(format!("buffer {name}").into());
-        }
-        if !inspect.transforms.is_empty() || inspect.absent.is_some() {
+        let of_app = matches!(inspect.buffer, Buffer::App(_));
+        if !of_app && (!inspect.transforms.is_empty() || inspect.absent.is_some()) {
             return Some("transform or absent on a packet buffer".into());
         }
         if inspect.tests.iter().any(uses_dce) {
@@ -221,6 +210,7 @@ pub fn blank(sid: u32) -> Signature {
         packet: Vec::new(),
         state: Vec::new(),
         inspect: Vec::new(),
+        app: Vec::new(),
         threshold: None,
         detection_filter: None,
         tag: false,

@@ -7,6 +7,7 @@ mod inspect;
 
 pub use inspect::*;
 
+use crate::app::Field;
 use crate::packet::RejectTo;
 
 /// What a rule asks for.
@@ -403,6 +404,17 @@ pub enum Track {
     Flow,
 }
 
+/// Test of a number of a transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AppTest {
+    /// Which number.
+    pub field: Field,
+    /// One of these must hold.
+    pub any_of: Vec<Compare>,
+    /// None of the field's instances may satisfy it.
+    pub negated: bool,
+}
+
 /// Kind of threshold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ThresholdKind {
@@ -501,6 +513,8 @@ pub struct Signature {
     pub state: Vec<StateTest>,
     /// Buffers with their tests, in rule order; tests before any sticky buffer are `Payload`.
     pub inspect: Vec<Inspect>,
+    /// Numbers of transactions, in rule order.
+    pub app: Vec<AppTest>,
     /// `threshold`.
     pub threshold: Option<Threshold>,
     /// `detection_filter`.

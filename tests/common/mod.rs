@@ -65,6 +65,7 @@ pub fn small(mode: Mode) -> Config {
         flows_max: 1 << 13,
         inspected_flows_max: 1 << 12,
         stream_memory: 16 << 20,
+        app_memory: 4 << 20,
         defrag_memory: 4 << 20,
         contexts_per_lane: 2048,
         ..Config::default()

@@ -3,6 +3,7 @@
 //! Plain data, in rule order. Header and packet keywords stand in signature.rs.
 
 use super::Compare;
+use crate::packet::Direction;
 
 /// A number written in the rule, or a variable that byte_extract or byte_math sets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -342,6 +343,8 @@ pub enum Buffer {
 pub struct Inspect {
     /// What is looked at.
     pub buffer: Buffer,
+    /// The direction whose instances are meant; `None`: of the direction at hand.
+    pub side: Option<Direction>,
     /// Transforms, in order.
     pub transforms: Vec<Transform>,
     /// `absent` (Some(false)) or `absent:or_else` (Some(true)).

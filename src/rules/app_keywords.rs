@@ -1,0 +1,203 @@
+//! Keywords of application protocols that are no buffers: numbers and enumerations of a
+//! transaction, events, and old keywords that put a content into a buffer.
+//!
+//! One table: keyword ─► the field it looks at and how its value reads. The fields themselves are
+//! app/field.rs's; a keyword whose field no parser fills makes its rule unsupported.
+
+use crate::app::{Field, registry};
+use crate::rules::argument::Argument;
+use crate::rules::content;
+use crate::rules::diagnostic::{Code, Problem};
+use crate::rules::keyword_table;
+use crate::rules::number;
+use crate::rules::parse::Builder;
+use crate::rules::signature::{AppTest, Compare, Content, Test};
+use crate::rules::support;
+
+/// How the value of a keyword reads.
+#[derive(Clone, Copy)]
+enum Reading {
+    /// A comparison with numbers up to this.
+    Number(u64),
+    /// One of these words, or a comparison.
+    Words(&'static [(&'static str, u64)]),
+    /// Words or numbers between these separators; any of them.
+    AnyOf(char, &'static [(&'static str, u64)]),
+    /// A function of its own.
+    Own(fn(&str) -> Option<Vec<Compare>>),
+    /// No value: the number must not be 0.
+    Flag,
+}
+
+/// Keywords that look at a field of the same name.
+const ROWS: &[(&str, Reading)] = &[
+    ("ntp.version", Reading::Number(7)),
+    (
+        "ntp.mode",
+        Reading::Words(&[
+            ("symmetric_active", 1),
+            ("symmetric_passive", 2),
+            ("client", 3),
+            ("server", 4),
+            ("broadcast", 5),
+            ("control", 6),
+            ("private", 7),
+        ]),
+    ),
+    ("ntp.stratum", Reading::Number(255)),
+    ("filesize", Reading::Number(u64::MAX)),
+    ("ftpbounce", Reading::Flag),
+    ("krb5_msg_type", Reading::AnyOf(',', &[])),
+    ("smb.version", Reading::Own(smb_version)),
+];
+
+/// `smb.version:1` or `:2` (`2` is SMB2 and SMB3).
+fn smb_version(text: &str) -> Option<Vec<Compare>> {
+    match text {
+        "1" => Some(vec![Compare::Equal(1)]),
+        "2" => Some(vec![Compare::Equal(2)]),
+        _ => None,
+    }
+}
+
+/// Reads a test of an application protocol that is no buffer.
+pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result<(), Problem> {
+    let name = argument.keyword.name;
+    match name {
+        "app-layer-event" => return event(builder, argument),
+        "urilen" => return urilen(builder, argument),
+        _ => {}
+    }
+    if let Some((buffer, shape)) = content_of(name) {
+        return in_buffer(builder, argument, buffer, shape);
+    }
+    let row = ROWS.iter().find(|(known, _)| *known == name);
+    let field = Field::by_name(name).filter(|field| registry::fills(*field));
+    let (Some((_, reading)), Some(field)) = (row, field) else {
+        builder.executable(name, false);
+        return Ok(());
+    };
+    let Some(any_of) = read(*reading, argument.text) else {
+        return Err(argument.bad(format!("`{}` is no value of `{name}`", argument.text)));
+    };
+    builder.signature.app.push(AppTest {
+        field,
+        any_of,
+        negated: argument.negated,
+    });
+    Ok(())
+}
+
+fn read(reading: Reading, text: &str) -> Option<Vec<Compare>> {
+    match reading {
+        Reading::Number(max) => Some(vec![number::compare(text, max)?]),
+        Reading::Words(words) => Some(vec![word(words, text)?]),
+        Reading::AnyOf(separator, words) => text
+            .split(separator)
+            .map(|part| word(words, part.trim()))
+            .collect(),
+        Reading::Own(read) => read(text),
+        Reading::Flag => Some(vec![Compare::NotEqual(0)]),
+    }
+}
+
+fn word(words: &[(&str, u64)], text: &str) -> Option<Compare> {
+    let (negated, bare) = match text.strip_prefix('!') {
+        Some(rest) => (true, rest.trim_start()),
+        None => (false, text),
+    };
+    match words
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(bare))
+    {
+        Some((_, value)) if negated => Some(Compare::NotEqual(*value)),
+        Some((_, value)) => Some(Compare::Equal(*value)),
+        None => number::compare(text, u64::MAX),
+    }
+}
+
+/// `app-layer-event:PROTOCOL.NAME`.
+fn event(builder: &mut Builder<'_, '_>, argument: Argument<'_>) -> Result<(), Problem> {
+    match registry::event(argument.text) {
+        Some(event) => builder.signature.app.push(AppTest {
+            field: Field::AppLayerEvent,
+            any_of: vec![Compare::Equal(u64::from(event.0))],
+            negated: false,
+        }),
+        None => builder.executable("app-layer-event", false),
+    }
+    Ok(())
+}
+
+/// `urilen:COMPARE[,raw|norm]`: the size of a buffer.
+fn urilen<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result<(), Problem> {
+    let (value, kind) = match argument.text.split_once(',') {
+        Some((value, kind)) => (value.trim(), kind.trim()),
+        None => (argument.text, "norm"),
+    };
+    let buffer = match kind {
+        "norm" => "http.uri",
+        "raw" => "http.uri.raw",
+        _ => return Err(argument.bad("`norm` or `raw` can follow the length")),
+    };
+    let Some(compare) = number::compare(value, u64::from(u16::MAX)) else {
+        return Err(argument.bad(format!("`{value}` is not a length")));
+    };
+    builder.executable("urilen", support::buffer(buffer));
+    let Some(row) = keyword_table::BUFFERS.iter().find(|b| b.name == buffer) else {
+        return Err(argument.problem(Code::BadValue, "no such buffer"));
+    };
+    builder.need_side(row.side, argument.name);
+    let list = builder.list(row, argument.name);
+    builder.push_to(list, Test::Size(compare), argument.span);
+    Ok(())
+}
+
+/// How an old keyword's text becomes a content.
+#[derive(Clone, Copy, PartialEq)]
+enum Shape {
+    /// Anywhere.
+    Contains,
+    /// Anywhere, whatever the case.
+    ContainsNocase,
+    /// At the end after a dot, whatever the case.
+    Extension,
+}
+
+/// The buffer behind an old keyword whose value is a text to find.
+fn content_of(name: &str) -> Option<(&'static str, Shape)> {
+    Some(match name {
+        "tls.subject" => ("tls.cert_subject", Shape::Contains),
+        "tls.issuerdn" => ("tls.cert_issuer", Shape::Contains),
+        "tls.fingerprint" => ("tls.cert_fingerprint", Shape::Contains),
+        "filename" => ("file.name", Shape::ContainsNocase),
+        "fileext" => ("file.name", Shape::Extension),
+        _ => return None,
+    })
+}
+
+fn in_buffer<'a>(
+    builder: &mut Builder<'a, '_>,
+    argument: Argument<'a>,
+    buffer: &'static str,
+    shape: Shape,
+) -> Result<(), Problem> {
+    builder.executable(argument.keyword.name, support::buffer(buffer));
+    let Some(row) = keyword_table::BUFFERS.iter().find(|b| b.name == buffer) else {
+        return Err(argument.problem(Code::BadValue, "no such buffer"));
+    };
+    let mut bytes = content::bytes(argument.text, argument.span)?.into_vec();
+    if shape == Shape::Extension {
+        bytes.insert(0, b'.');
+    }
+    let test = Test::Content(Content {
+        bytes: bytes.into(),
+        negated: argument.negated,
+        nocase: shape != Shape::Contains,
+        endswith: shape == Shape::Extension,
+        ..Content::default()
+    });
+    let list = builder.list(row, argument.name);
+    builder.push_to(list, test, argument.span);
+    Ok(())
+}
