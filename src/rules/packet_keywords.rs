@@ -10,6 +10,7 @@ use crate::rules::lex::shorten;
 use crate::rules::number::{self, by_symbol};
 use crate::rules::parse::Builder;
 use crate::rules::signature::*;
+use crate::rules::support;
 
 /// Options that `ipopts` knows.
 const IP_OPTIONS: &[&str] = &[
