@@ -246,6 +246,24 @@ impl Output<'_> {
         self.shared.scratch = scratch;
     }
 
+    /// Shows a frame (`frame:NAME` of rules) that is complete, if some rule asks for it. Frames are
+    /// the protocol's own units; each is inspected by itself.
+    pub fn frame(&mut self, field: Field, direction: Direction, bytes: &[u8]) {
+        if self.wants(field) {
+            let (tx, frame) = self.begin_frame(field, direction);
+            self.grow(tx, frame, bytes);
+            self.complete(tx);
+        }
+    }
+
+    /// Begins a frame that comes in pieces: `grow` it, then `complete` its transaction. Ask `wants`
+    /// before.
+    pub fn begin_frame(&mut self, field: Field, direction: Direction) -> (TxId, Growing) {
+        let tx = self.open();
+        self.with(tx, |tx, _| tx.is_frame = true);
+        (tx, self.begin(tx, field, direction))
+    }
+
     /// Adds a number.
     pub fn number(&mut self, tx: TxId, field: Field, direction: Direction, number: u64) {
         let kept = self.with(tx, |tx, heap| tx.add_number(heap, field, direction, number));

@@ -97,6 +97,8 @@ impl Instance {
 pub struct Transaction {
     /// Whose transaction.
     pub protocol: AppProtocol,
+    /// It is a frame, which only rules about frames look at.
+    pub is_frame: bool,
     /// Number within the flow, from 0.
     pub number: u32,
     /// How far each direction has come.
@@ -118,6 +120,7 @@ impl Transaction {
     pub fn new(protocol: AppProtocol, number: u32) -> Transaction {
         Transaction {
             protocol,
+            is_frame: false,
             number,
             progress: [Progress::Open; 2],
             touched: [false; 2],

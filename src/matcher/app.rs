@@ -421,7 +421,12 @@ impl<D: DetectionAccess> MatchStage<D> {
             apps.as_mut().and_then(|apps| apps.transaction_mut(index))
         {
             if !std::mem::replace(&mut seen.started, true) || seen.overflowed {
-                for signature in program.app.always(transaction.protocol, direction) {
+                let always = if transaction.is_frame {
+                    program.app.always_frames(direction)
+                } else {
+                    program.app.always(transaction.protocol, direction)
+                };
+                for signature in always {
                     self.propose_app(*signature);
                 }
             }
@@ -457,7 +462,9 @@ impl<D: DetectionAccess> MatchStage<D> {
                         // A transformed buffer exists once its bytes are complete.
                         if instance.ended()
                             && (instance.scanned & SCANNED_WHOLE == 0)
-                            && let Some(data) = self.room.apply(&table.transforms, data)
+                            && let Some(data) =
+                                self.room
+                                    .apply(&table.transforms, self.scratch.regexes(), data)
                         {
                             scanned_bytes += data.len();
                             let candidates = &mut self.candidates;
@@ -577,7 +584,10 @@ impl<D: DetectionAccess> MatchStage<D> {
                 best = Answer::Later;
                 continue;
             } else {
-                match self.room.apply(&view.transforms, data) {
+                match self
+                    .room
+                    .apply(&view.transforms, self.scratch.regexes(), data)
+                {
                     Some(data) => self.scratch.verify(&view.steps, &View::whole(data)),
                     None => Outcome::No,
                 }

@@ -1,7 +1,9 @@
 //! Rules on transactions, compiled: automata by field, transforms and direction, the rules without
 //! a fast pattern by protocol, and who waits for which event.
 
+use super::pcre::Patterns as Regexes;
 use super::prefilter::Prefilter;
+use super::transform::{self, Compiled};
 use super::verify::Step;
 use crate::app::registry::DESCRIPTIONS;
 use crate::app::{AppProtocol, Field};
@@ -18,7 +20,7 @@ pub struct AppRule {
     /// Direction whose instances are meant, where it is not that of the evaluation.
     pub side: Option<Direction>,
     /// Transforms, in order.
-    pub transforms: Box<[Transform]>,
+    pub transforms: Box<[Compiled]>,
     /// `absent`, `absent:or_else`.
     pub absent: Option<bool>,
     /// Tests.
@@ -29,7 +31,7 @@ pub struct AppRule {
 #[derive(Debug)]
 pub struct Table {
     /// Transforms of the buffer.
-    pub transforms: Box<[Transform]>,
+    pub transforms: Box<[Compiled]>,
     /// Fast patterns of the rules that look at it.
     pub prefilter: Prefilter,
 }
@@ -39,6 +41,7 @@ pub struct Table {
 pub struct AppProgram {
     tables: [Vec<Vec<Table>>; 2],
     always: [Vec<Vec<u32>>; 2],
+    frames: [Vec<u32>; 2],
     events: Vec<(u16, Vec<u32>)>,
     wanted: Vec<bool>,
     any: bool,
@@ -61,6 +64,7 @@ impl AppProgram {
     /// An automaton that cannot be built.
     pub fn build<'a>(
         signatures: impl Iterator<Item = (u32, &'a Signature)>,
+        regexes: &mut Regexes,
     ) -> Result<AppProgram, String> {
         let fields = Field::ALL.len();
         let protocols = AppProtocol::ALL.len() + 2;
@@ -88,6 +92,15 @@ impl AppProgram {
                 }
                 let way = direction.index();
                 let Some((field, transforms, side, pattern)) = &chosen else {
+                    if signature
+                        .inspect
+                        .iter()
+                        .filter_map(field_of)
+                        .any(Field::is_frame)
+                    {
+                        program.frames[way].push(index);
+                        continue;
+                    }
                     for protocol in protocols_of(signature) {
                         program.always[way][protocol as usize].push(index);
                     }
@@ -113,7 +126,7 @@ impl AppProgram {
                     .into_iter()
                     .map(|(transforms, patterns)| {
                         Ok(Table {
-                            transforms,
+                            transforms: transform::compile(&transforms, regexes)?,
                             prefilter: Prefilter::build(&patterns)?,
                         })
                     })
@@ -186,6 +199,11 @@ impl AppProgram {
         self.always[direction.index()]
             .get(protocol as usize)
             .map_or(&[], Vec::as_slice)
+    }
+
+    /// Rules about frames without a fast pattern.
+    pub fn always_frames(&self, direction: Direction) -> &[u32] {
+        &self.frames[direction.index()]
     }
 
     /// Rules that wait for an event.

@@ -7,6 +7,7 @@ use super::address::AddressIndex;
 use super::app_program::{self, AppProgram, AppRule};
 use super::pcre::{self, Patterns};
 use super::prefilter::Prefilter;
+use super::transform;
 use super::verify::{self, Step};
 use crate::packet::{Context, flag};
 use crate::rules::group::{self, Groups, Pattern, ProtocolClass};
@@ -124,7 +125,10 @@ impl Program {
             .iter()
             .zip(0u32..)
             .filter(|(_, index)| ruleset.runs(*index) && runs(index));
-        let app = AppProgram::build(running.map(|(signature, index)| (index, signature)))?;
+        let app = AppProgram::build(
+            running.map(|(signature, index)| (index, signature)),
+            &mut regexes,
+        )?;
         Ok(Program {
             rules: rules.into(),
             groups: groups.into(),
@@ -202,7 +206,7 @@ fn compile_rule(signature: &Signature, regexes: &mut Patterns) -> Result<Rule, S
             app.push(AppRule {
                 field,
                 side: inspect.side,
-                transforms: inspect.transforms.as_slice().into(),
+                transforms: transform::compile(&inspect.transforms, regexes)?,
                 absent: inspect.absent,
                 steps: verify::compile(&inspect.tests, regexes)?,
             });

@@ -5,16 +5,50 @@ use md5::{Digest, Md5};
 use sha1::Sha1;
 use sha2::Sha256;
 
+use flate2::{Decompress, FlushDecompress};
+
 use super::base64;
+use super::pcre::{Pattern, Patterns};
+use super::regex::RegexCache;
 use crate::rules::signature::Transform;
 
 /// Bytes of a transformed buffer at most; longer inputs are cut there.
 pub const TRANSFORMED_MAX: usize = 256 << 10;
 
+/// Bytes of gzip's fixed header, and of its trailer (RFC 1952 section 2.3).
+const GZIP_HEADER: usize = 10;
+
+/// A transform, compiled.
+#[derive(Clone, Debug)]
+pub enum Compiled {
+    /// As the rule has it.
+    Plain(Transform),
+    /// `pcrexform`.
+    Pcre(Pattern),
+}
+
+/// Compiles the transforms of a buffer.
+///
+/// # Errors
+/// A pattern that the regex engine refuses, in words.
+pub fn compile(
+    transforms: &[Transform],
+    patterns: &mut Patterns,
+) -> Result<Box<[Compiled]>, String> {
+    transforms
+        .iter()
+        .map(|transform| match transform {
+            Transform::Pcre { pattern } => Ok(Compiled::Pcre(patterns.compile_capturing(pattern)?)),
+            other => Ok(Compiled::Plain(other.clone())),
+        })
+        .collect()
+}
+
 /// The worker's room for transformed buffers.
 pub struct Room {
     now: Vec<u8>,
     next: Vec<u8>,
+    inflate: Decompress,
 }
 
 impl Room {
@@ -23,18 +57,34 @@ impl Room {
         Room {
             now: Vec::with_capacity(TRANSFORMED_MAX),
             next: Vec::with_capacity(TRANSFORMED_MAX),
+            inflate: Decompress::new(true),
         }
     }
 
     /// Applies the transforms in order; the result stands until the next call. `None`: one of them
     /// cannot be applied to these bytes, and the buffer does not exist.
-    pub fn apply(&mut self, transforms: &[Transform], data: &[u8]) -> Option<&[u8]> {
+    pub fn apply(
+        &mut self,
+        transforms: &[Compiled],
+        cache: &mut RegexCache,
+        data: &[u8],
+    ) -> Option<&[u8]> {
         self.now.clear();
         self.now
             .extend_from_slice(data.get(..TRANSFORMED_MAX - 1).unwrap_or(data));
         for transform in transforms {
             self.next.clear();
-            one(transform, &self.now, &mut self.next)?;
+            match transform {
+                Compiled::Plain(Transform::Inflate { gzip, max_size }) => {
+                    let size = (*max_size as usize).min(TRANSFORMED_MAX);
+                    inflate(&mut self.inflate, &self.now, *gzip, size, &mut self.next)?;
+                }
+                Compiled::Plain(transform) => one(transform, &self.now, &mut self.next)?,
+                Compiled::Pcre(pattern) => {
+                    let (from, end) = pattern.first_group(cache, &self.now)?;
+                    self.next.extend_from_slice(self.now.get(from..end)?);
+                }
+            }
             std::mem::swap(&mut self.now, &mut self.next);
         }
         Some(&self.now)
@@ -86,6 +136,8 @@ fn one(transform: &Transform, data: &[u8], out: &mut Vec<u8>) -> Option<()> {
         Transform::HeaderLowercase => header_lowercase(data, out),
         Transform::StripPseudoHeaders => strip_pseudo_headers(data, out),
         Transform::Domain { tld } => out.extend_from_slice(domain(data, *tld)?),
+        // These two have state of the worker's: see `apply`.
+        Transform::Pcre { .. } | Transform::Inflate { .. } => return None,
         Transform::FromBase64 {
             mode,
             offset,
@@ -102,6 +154,42 @@ fn one(transform: &Transform, data: &[u8], out: &mut Vec<u8>) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// Decompresses up to `size` bytes; what came out before an error counts.
+fn inflate(
+    state: &mut Decompress,
+    data: &[u8],
+    gzip: bool,
+    size: usize,
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    let data = if gzip { gzip_body(data)? } else { data };
+    state.reset(!gzip);
+    out.resize(size, 0);
+    // One call with all input and all room: it ends for want of either, or in an error.
+    let _ = state.decompress(data, out, FlushDecompress::Finish);
+    out.truncate((state.total_out() as usize).min(size));
+    (!out.is_empty()).then_some(())
+}
+
+/// What follows a gzip header with its optional parts.
+fn gzip_body(data: &[u8]) -> Option<&[u8]> {
+    if data.get(..3)? != b"\x1f\x8b\x08" {
+        return None;
+    }
+    let flags = *data.get(3)?;
+    let mut at = GZIP_HEADER;
+    if flags & 4 != 0 {
+        let length = data.get(at..at + 2)?;
+        at += 2 + usize::from(u16::from_le_bytes(length.try_into().ok()?));
+    }
+    for bit in [8, 16] {
+        if flags & bit != 0 {
+            at += memchr::memchr(0, data.get(at..)?)? + 1;
+        }
+    }
+    data.get(at + if flags & 2 != 0 { 2 } else { 0 }..)
 }
 
 fn is_space(byte: u8) -> bool {
@@ -216,7 +304,15 @@ mod tests {
     use super::*;
 
     fn applied(transform: Transform, data: &[u8]) -> Option<Vec<u8>> {
-        Room::new().apply(&[transform], data).map(<[u8]>::to_vec)
+        let mut patterns = Patterns::default();
+        let compiled = compile(&[transform], &mut patterns).unwrap();
+        let mut cache = RegexCache::default();
+        for pattern in &*patterns.into_all() {
+            pattern.reserve(&mut cache);
+        }
+        Room::new()
+            .apply(&compiled, &mut cache, data)
+            .map(<[u8]>::to_vec)
     }
 
     #[test]
@@ -246,6 +342,15 @@ mod tests {
             b"www.suricata.io",
             b"suricata.io",
         );
+        let pattern = b"a(b+)c"[..].into();
+        is(Transform::Pcre { pattern }, b"xxabbc", b"bb");
+        let gzip = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\x4c\x4a\x06\0\xc2\x41\x24\x35\x03\0\0\0";
+        let inflate = |max_size| Transform::Inflate {
+            gzip: true,
+            max_size,
+        };
+        is(inflate(100), gzip, b"abc");
+        is(inflate(2), gzip, b"ab");
         let slice = |start, end| Transform::Subslice { start, end };
         is(slice(1, Some(3)), b"abcdef", b"bc");
         is(slice(-2, None), b"abcdef", b"ef");

@@ -238,6 +238,11 @@ impl Scratch {
         }
     }
 
+    /// The cache that regex searches outside of tests use.
+    pub fn regexes(&mut self) -> &mut RegexCache {
+        &mut self.regex
+    }
+
     /// Begins a packet; gives how often the last one's verifications were cut short.
     pub fn begin(&mut self) -> Cut {
         self.steps = self.steps_max;

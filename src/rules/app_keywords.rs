@@ -11,7 +11,7 @@ use crate::rules::diagnostic::{Code, Problem};
 use crate::rules::keyword_table;
 use crate::rules::number;
 use crate::rules::parse::Builder;
-use crate::rules::signature::{AppTest, Compare, Content, Test};
+use crate::rules::signature::{AppTest, Compare, Content, Protocol, Test};
 use crate::rules::support;
 
 /// How the value of a keyword reads.
@@ -127,6 +127,17 @@ fn event(builder: &mut Builder<'_, '_>, argument: Argument<'_>) -> Result<(), Pr
         None => builder.executable("app-layer-event", false),
     }
     Ok(())
+}
+
+/// The frame of a rule: its full name, or the name within the protocol of the header.
+pub fn frame(protocol: &Protocol, name: &str) -> Option<Field> {
+    let filled = |name: String| Field::by_name(&name).filter(|field| registry::fills(*field));
+    let within = match protocol {
+        Protocol::App(word) if matches!(&**word, "http" | "http1") => "http1",
+        Protocol::App(word) => word,
+        _ => "",
+    };
+    filled(format!("frame:{name}")).or_else(|| filled(format!("frame:{within}.{name}")))
 }
 
 /// `urilen:COMPARE[,raw|norm]`: the size of a buffer.

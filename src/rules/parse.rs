@@ -280,9 +280,14 @@ impl<'a, 'c> Builder<'a, 'c> {
             Family::App(protocol) => self.app_test(protocol, argument),
             Family::Other if keyword.name == "frame" => {
                 self.leave_buffer(argument.name)?;
-                self.executable("frame", support::keyword("frame"));
                 self.facts.app_buffer = true;
-                self.sticky = Some(self.new_list(&keyword_table::FRAME, argument.name));
+                self.facts.application = true;
+                let list = self.new_list(&keyword_table::FRAME, argument.name);
+                match app_keywords::frame(&self.signature.header.protocol, argument.text) {
+                    Some(field) => self.lists[list].buffer = Buffer::App(field.name().into()),
+                    None => self.executable(&format!("frame:{}", argument.text), false),
+                }
+                self.sticky = Some(list);
                 Ok(())
             }
             Family::Other => {

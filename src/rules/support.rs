@@ -43,6 +43,9 @@ pub const TRANSFORMS: &[&str] = &[
     "tld",
     "from_base64",
     "subslice",
+    "pcrexform",
+    "gunzip",
+    "zlib_deflate",
 ];
 
 /// Other keywords that can be executed. Meta keywords and content modifiers always can.

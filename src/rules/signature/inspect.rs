@@ -300,6 +300,18 @@ pub enum Transform {
         /// How many bytes; 0: all.
         bytes: u32,
     },
+    /// `pcrexform:"/.../"`: the first group of the first match; no match leaves nothing.
+    Pcre {
+        /// Pattern.
+        pattern: Box<[u8]>,
+    },
+    /// `gunzip`, `zlib_deflate`.
+    Inflate {
+        /// With gzip's header rather than zlib's.
+        gzip: bool,
+        /// Bytes that come out at most.
+        max_size: u32,
+    },
     /// `subslice:start,end`.
     Subslice {
         /// Start; negative counts from the end.
