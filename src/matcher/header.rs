@@ -10,6 +10,7 @@ use crate::rules::signature::{
     Buffer, Compare, FlowKeyword, Header, PacketTest, Protocol, Signature, VLAN_ALL,
 };
 
+const PROTOCOL_IGMP: u8 = 2;
 const PROTOCOL_ICMP: u8 = 1;
 const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_UDP: u8 = 17;
@@ -405,6 +406,7 @@ fn icmp_holds(test: &PacketTest, packet: &Packet) -> bool {
     let either = if v4.is_empty() { v6 } else { v4 };
     match test {
         PacketTest::IcmpType(compare) => with(compare, byte(either, 0)),
+        PacketTest::IgmpType(compare) => with(compare, byte(packet.l4(PROTOCOL_IGMP), 0)),
         PacketTest::IcmpCode(compare) => with(compare, byte(either, 1)),
         PacketTest::IcmpId(compare) if is_query(v4, v6) => with(compare, word(either, 4)),
         PacketTest::IcmpSeq(compare) if is_query(v4, v6) => with(compare, word(either, 6)),
@@ -459,6 +461,7 @@ fn checksum_holds(which: &str, valid: bool, packet: &Packet) -> bool {
         "udpv6" => (PROTOCOL_UDP, flag::IPV6),
         "icmpv4" => (PROTOCOL_ICMP, flag::IPV4),
         "icmpv6" => (PROTOCOL_ICMPV6, flag::IPV6),
+        "igmp" => (PROTOCOL_IGMP, flag::IPV4),
         _ => return false,
     };
     let l4 = packet.l4(protocol);
@@ -478,7 +481,7 @@ fn checksum_holds(which: &str, valid: bool, packet: &Packet) -> bool {
 }
 
 fn pseudo_sum(which: &str, context: &Context, length: usize) -> u32 {
-    if which == "icmpv4" {
+    if matches!(which, "icmpv4" | "igmp") {
         return 0;
     }
     let (src, dst) = (context.src_addr(), context.dst_addr());
@@ -530,6 +533,7 @@ fn single<'a>(buffer: &Buffer, packet: &Packet<'a>) -> Option<&'a [u8]> {
         Buffer::UdpHeader => transport(PROTOCOL_UDP),
         Buffer::Icmpv4Header => transport(PROTOCOL_ICMP),
         Buffer::Icmpv6Header => packet.l4(PROTOCOL_ICMPV6).get(..ICMPV6_HEADER),
+        Buffer::IgmpHeader => transport(PROTOCOL_IGMP),
         Buffer::SctpHeader => Some(packet.sctp()?.whole()),
         Buffer::EtherHeader => packet.ethernet(),
         Buffer::ArpHeader if context.has(flag::ARP) => Some(packet.l3()),

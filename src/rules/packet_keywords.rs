@@ -34,6 +34,7 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         }
         "ttl" => PacketTest::Ttl(compare(&argument, 255)?),
         "itype" => PacketTest::IcmpType(compare(&argument, 255)?),
+        "igmp.type" => PacketTest::IgmpType(compare(&argument, 255)?),
         "icode" => PacketTest::IcmpCode(compare(&argument, 255)?),
         "icmpv6.mtu" => PacketTest::Icmpv6Mtu(compare(&argument, u32::MAX.into())?),
         "tcp.mss" => PacketTest::TcpMss(compare(&argument, 65_535)?),

@@ -649,6 +649,7 @@ fn buffer(name: &str) -> Buffer {
         "udp.hdr" => Buffer::UdpHeader,
         "icmpv4.hdr" => Buffer::Icmpv4Header,
         "icmpv6.hdr" => Buffer::Icmpv6Header,
+        "igmp.hdr" => Buffer::IgmpHeader,
         "ether.hdr" => Buffer::EtherHeader,
         "arp.hdr" => Buffer::ArpHeader,
         "sctp.hdr" => Buffer::SctpHeader,

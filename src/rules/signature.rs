@@ -249,6 +249,8 @@ pub enum PacketTest {
     TcpWscale(Compare),
     /// `itype`.
     IcmpType(Compare),
+    /// `igmp.type`.
+    IgmpType(Compare),
     /// `icode`.
     IcmpCode(Compare),
     /// `icmp_id`.

@@ -338,6 +338,8 @@ pub enum Buffer {
     Icmpv4Header,
     /// `icmpv6.hdr`.
     Icmpv6Header,
+    /// `igmp.hdr`.
+    IgmpHeader,
     /// `ether.hdr`.
     EtherHeader,
     /// `arp.hdr`.
