@@ -17,6 +17,8 @@ use crate::reason::Reason;
 pub const EVENT_PAYLOAD_MAX: usize = 4096;
 /// Packet bytes that an event can carry.
 pub const EVENT_PACKET_MAX: usize = 2048;
+/// Bytes of an application record that an event can carry.
+pub const EVENT_RECORD_MAX: usize = 4096;
 /// Bytes of a frame that a stage can build (RST, ICMP error with the quoted header).
 pub const BUILT_MAX: usize = 1514;
 /// Built frames that wait for the port in one burst.
@@ -35,6 +37,8 @@ pub enum EventKind {
     Flow,
     /// Something malformed was seen.
     Anomaly,
+    /// A transaction of the application layer is complete (`record`).
+    App,
 }
 
 /// What the alert says about the packet's fate, as EVE's `alert.action`.
@@ -92,6 +96,10 @@ pub struct Event {
     pub anomaly: u8,
     /// Flow: whether an alert was raised in it.
     pub alerted: bool,
+    /// What the flow speaks (number of app's `AppProtocol`).
+    pub app: u8,
+    /// The transaction, as app/record.rs writes it; empty if none. Room of [`EVENT_RECORD_MAX`].
+    pub record: Vec<u8>,
     /// Flow values as of this packet, or at the end.
     pub values: FlowValues,
     /// Payload or stream bytes, at most [`EVENT_PAYLOAD_MAX`].
@@ -112,6 +120,7 @@ impl Event {
         Event {
             payload: Vec::with_capacity(EVENT_PAYLOAD_MAX),
             packet: Vec::with_capacity(EVENT_PACKET_MAX),
+            record: Vec::with_capacity(EVENT_RECORD_MAX),
             signature: u32::MAX,
             ..Event::default()
         }
@@ -119,12 +128,14 @@ impl Event {
 
     /// Takes over what a context says and the start of its bytes. Byte fields keep their room.
     pub fn fill(&mut self, kind: EventKind, context: &Context, bytes: &[u8]) {
-        let (mut payload, mut packet) = (
+        let (mut payload, mut packet, mut record) = (
             std::mem::take(&mut self.payload),
             std::mem::take(&mut self.packet),
+            std::mem::take(&mut self.record),
         );
         payload.clear();
         packet.clear();
+        record.clear();
         let kept = bytes.len().min(EVENT_PACKET_MAX);
         packet.extend_from_slice(bytes.get(..kept).unwrap_or(&[]));
         *self = Event {
@@ -145,8 +156,10 @@ impl Event {
             l3: context.l3,
             l4: context.l4,
             link: context.link,
+            app: context.app,
             payload,
             packet,
+            record,
             ..Event::default()
         };
     }

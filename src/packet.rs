@@ -285,6 +285,8 @@ pub struct Context {
     pub anomalies: [u8; ANOMALIES_MAX],
     /// VLAN ids, outermost first.
     pub vlans: [u16; VLANS_MAX],
+    /// What the flow speaks (number of app's `AppProtocol`), as match knows it.
+    pub app: u8,
     /// Layers of tunnel around this packet (0 for a frame).
     pub depth: u8,
     // --- line 2: flow for match ---
@@ -329,6 +331,7 @@ impl Default for Context {
             would: None,
             anomalies: [0; ANOMALIES_MAX],
             vlans: [0; VLANS_MAX],
+            app: 0,
             depth: 0,
             values: FlowValues::default(),
         }

@@ -16,6 +16,7 @@ pub mod heap;
 pub mod ntp;
 pub mod output;
 pub mod protocol;
+pub mod record;
 pub mod registry;
 pub mod transaction;
 

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::headers::{self, Drop, Ends, protocol};
 use super::names::{self, Names};
 use super::text::{Address, Base64, Capped, Hex, Printable, Text, Timestamp};
-use super::{AlertInfo, Options};
+use super::{AlertInfo, Options, app};
 use crate::event::{AlertAction, Event, EventKind};
 use crate::packet::{Direction, FlowHandle, Kind, flag};
 
@@ -52,7 +52,13 @@ pub struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pkt_src: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    tx_id: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     alert: Option<Alert<'a>>,
+    #[serde(flatten)]
+    app: Option<app::AppObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto: Option<Text<&'static str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     direction: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -305,7 +311,9 @@ pub fn record<'a>(
         EventKind::Drop => drop_parts(&mut record, event, info, ends),
         EventKind::Flow => flow_parts(&mut record, event, &options.names),
         EventKind::Anomaly => record.anomaly = Some(anomaly(event, &options.names)),
+        EventKind::App => {}
     }
+    app_parts(&mut record, event);
     record
 }
 
@@ -316,7 +324,22 @@ pub fn event_type(kind: EventKind) -> &'static str {
         EventKind::Drop => "drop",
         EventKind::Flow => "flow",
         EventKind::Anomaly => "anomaly",
+        // The event is named after its protocol; this is what counters say.
+        EventKind::App => "app",
     }
+}
+
+/// The transaction: nested in an alert, or the event itself.
+fn app_parts<'a>(record: &mut Record<'a>, event: &'a Event) {
+    record.app_proto = app::app_proto(event.app);
+    let Some(transaction) = crate::app::record::Record::new(&event.record) else {
+        return;
+    };
+    record.tx_id = Some(transaction.number());
+    if event.kind == EventKind::App {
+        record.event_type = app::object_name(transaction.protocol());
+    }
+    record.app = Some(app::AppObject(transaction));
 }
 
 fn alert_parts<'a>(

@@ -14,11 +14,11 @@ use super::app_program::AppRule;
 use super::header::{self, Packet};
 use super::program::{Program, Rule};
 use super::verify::{Outcome, View};
-use super::{DetectionAccess, FlowMark, Hit, MatchStage, state};
+use super::{DetectionAccess, FlowMark, FlowVerdict, Hit, MatchStage, state};
 use crate::app::transaction::NONE;
-use crate::app::{AppProtocol, Field, Piece, Transport};
+use crate::app::{AppProtocol, Field, Heap, Piece, Transaction, Transport, record};
 use crate::counters::Counter;
-use crate::event::Emit;
+use crate::event::{Emit, EventKind};
 use crate::packet::{Context, Direction, Kind, flag};
 use crate::rules::signature::{AppTest, Signature};
 
@@ -166,6 +166,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             self.slabs.set_app(slab, app);
         }
         apps.feed(app, &piece);
+        mark.app = apps.state(app).map_or(0, |state| state.protocol as u8);
         self.lost += apps.take_lost();
         Some(app)
     }
@@ -192,7 +193,6 @@ impl<D: DetectionAccess> MatchStage<D> {
             None => return,
         };
         let mut next = first;
-        let mut finished = false;
         for _ in 0..TRANSACTIONS_MAX {
             let Some(transaction) = self.apps.as_ref().and_then(|apps| apps.transaction(next))
             else {
@@ -200,7 +200,6 @@ impl<D: DetectionAccess> MatchStage<D> {
             };
             let after = transaction.next;
             let touched = transaction.touched;
-            finished |= transaction.is_complete();
             for direction in [Direction::ToServer, Direction::ToClient] {
                 if touched[direction.index()] {
                     self.inspect_transaction(program, next, direction, &packet, mark, emit);
@@ -208,19 +207,23 @@ impl<D: DetectionAccess> MatchStage<D> {
             }
             next = after;
         }
-        if finished {
-            self.release_transactions(app);
-        }
     }
 
-    /// Lets go of complete transactions of a flow and of what was kept about them.
-    fn release_transactions(&mut self, app: u32) {
+    /// Lets go of complete transactions of a flow and of what was kept about them, once alerts have
+    /// been raised.
+    pub(super) fn release_transactions(&mut self, app: u32, context: &Context, emit: &mut Emit) {
         let Some(apps) = self.apps.as_mut() else {
             return;
         };
+        let mut any = false;
         let mut next = apps.state(app).map_or(NONE, |state| state.first);
-        while let Some((transaction, _)) = apps.transaction_mut(next) {
+        while let Some((transaction, heap)) = apps.transaction_mut(next) {
             if transaction.is_complete() {
+                any = true;
+                let told = std::mem::replace(&mut transaction.told, true);
+                if self.app_records && !told && !transaction.is_frame && !transaction.is_empty() {
+                    tell(transaction, heap, context, emit);
+                }
                 for record in &mut transaction.detection {
                     if *record != NONE {
                         let given = self.seen.give_back(*record);
@@ -231,18 +234,17 @@ impl<D: DetectionAccess> MatchStage<D> {
             }
             next = transaction.next;
         }
-        apps.release(app, |transaction| {
-            transaction.is_complete() && transaction.touched == [false; 2]
-        });
+        if any {
+            apps.release(app, Transaction::is_complete);
+        }
     }
 
-    /// The end of a flow: parsers and rules see the end of everything, then all is given back.
+    /// The end of a flow: parsers and rules see the end of everything.
     pub(super) fn end_app(
         &mut self,
         program: &Program,
         context: &Context,
         mark: &mut FlowMark,
-        inspect: bool,
         emit: &Emit,
     ) {
         let app = self.slabs.app(mark.slab);
@@ -252,10 +254,18 @@ impl<D: DetectionAccess> MatchStage<D> {
         if let Some(apps) = self.apps.as_mut() {
             apps.finish(app);
         }
-        if inspect {
+        if mark.verdict == FlowVerdict::Inspect {
             self.inspect_transactions(program, app, context, &[], mark, emit);
         }
-        self.release_transactions(app);
+    }
+
+    /// Gives back all that the parsers held of a flow.
+    pub(super) fn close_app(&mut self, context: &Context, mark: &FlowMark, emit: &mut Emit) {
+        let app = self.slabs.app(mark.slab);
+        if app == state::NONE {
+            return;
+        }
+        self.release_transactions(app, context, emit);
         if let Some(apps) = self.apps.as_mut() {
             apps.close(app);
         }
@@ -280,7 +290,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                     && header::tests_hold(&signature.packet, packet)
                     && self.state_holds(signature, packet.context, mark)
                 {
-                    self.app_hit(*index, signature, *direction, packet.context, mark);
+                    self.app_hit(*index, NONE, signature, *direction, packet.context, mark);
                 }
             }
         }
@@ -289,6 +299,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     fn app_hit(
         &mut self,
         index: u32,
+        transaction: u32,
         signature: &Signature,
         direction: Direction,
         context: &Context,
@@ -298,6 +309,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             signature: index,
             stream: true,
             window: state::NONE,
+            transaction,
             direction,
         };
         self.hit(hit, signature, context, mark);
@@ -381,7 +393,14 @@ impl<D: DetectionAccess> MatchStage<D> {
                         if !seen.note_match(signature_index) {
                             self.lost += 1;
                         }
-                        self.app_hit(signature_index, signature, direction, packet.context, mark);
+                        self.app_hit(
+                            signature_index,
+                            index,
+                            signature,
+                            direction,
+                            packet.context,
+                            mark,
+                        );
                     }
                 }
             }
@@ -637,6 +656,19 @@ impl<D: DetectionAccess> MatchStage<D> {
             _ => Answer::Never,
         }
     }
+}
+
+/// The event of a transaction that is complete. It is told as its client's.
+fn tell(transaction: &Transaction, heap: &Heap, context: &Context, emit: &mut Emit) {
+    emit.event(|event| {
+        event.fill(EventKind::App, context, &[]);
+        if context.direction == Direction::ToClient {
+            event.direction = Direction::ToServer;
+            event.flags ^= flag::REVERSED;
+        }
+        event.app = transaction.protocol as u8;
+        record::encode(transaction, heap, &mut event.record);
+    });
 }
 
 /// Bit of a candidate whose header has not been looked at.

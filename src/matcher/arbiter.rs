@@ -172,6 +172,10 @@ impl<D: DetectionAccess> MatchStage<D> {
         emit.counters.inc(Counter::Alerts);
         let generation = self.program.ruleset().generation();
         let inline = self.inline;
+        let transaction = self.apps.as_ref().and_then(|apps| {
+            let transaction = apps.transaction(hit.transaction)?;
+            Some((transaction, &apps.shared.heap))
+        });
         let window = (hit.window != state::NONE).then(|| self.windows.data(hit.window));
         emit.event(|event: &mut Event| {
             let of_stream = context.kind == Kind::Stream;
@@ -192,6 +196,9 @@ impl<D: DetectionAccess> MatchStage<D> {
                 None => context.payload_of(bytes),
             };
             event.set_payload(payload);
+            if let Some((transaction, heap)) = transaction {
+                crate::app::record::encode(transaction, heap, &mut event.record);
+            }
             event.signature = hit.signature;
             event.generation = generation;
             event.stream = hit.stream;

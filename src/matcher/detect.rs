@@ -32,14 +32,15 @@ pub(super) fn facts(context: &Context, payload: bool) -> u8 {
 }
 
 impl<D: DetectionAccess> MatchStage<D> {
-    /// Finds all hits of a packet; `hits` holds them afterwards.
+    /// Finds all hits of a packet; `hits` holds them afterwards. Gives the flow among the parsers'
+    /// flows, if the packet brought bytes for its parser.
     pub(super) fn inspect(
         &mut self,
         context: &Context,
         bytes: &[u8],
         mark: &mut FlowMark,
         emit: &Emit,
-    ) {
+    ) -> Option<u32> {
         let program = std::sync::Arc::clone(&self.program);
         let fed = if context.has(flag::DECIDED) {
             None
@@ -53,7 +54,8 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
         // A packet that decode or flow dropped is told by its anomalies only.
         if context.has(flag::DECIDED) {
-            return self.evaluate(&program, context, bytes, mark, None, emit);
+            self.evaluate(&program, context, bytes, mark, None, emit);
+            return None;
         }
         let group = program.group(context);
         if let Some(group) = group.filter(|_| context.kind != Kind::Stream) {
@@ -68,6 +70,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         if let Some(app) = fed {
             self.inspect_transactions(&program, app, context, bytes, mark, emit);
         }
+        fed
     }
 
     pub(super) fn propose(&mut self, signature: u32, view: u64) {
@@ -178,6 +181,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                     signature: index,
                     stream: in_stream,
                     window: if in_stream { window } else { state::NONE },
+                    transaction: state::NONE,
                     direction: context.direction,
                 };
                 self.hit(hit, signature, context, mark);

@@ -10,6 +10,9 @@ use crate::packet::FlowHandle;
 /// Bit of the line's flags: an alert was raised in the flow.
 const ALERTED: u8 = 1;
 
+/// Word of the line that holds what the flow speaks.
+const APP_WORD: usize = 0;
+
 /// The line starts as zeros, so a slab is stored as its index plus one.
 fn slab_from(stored: u32) -> u32 {
     stored.checked_sub(1).unwrap_or(state::NONE)
@@ -21,6 +24,7 @@ impl DetectionAccess for DetectionSide {
         Some(FlowMark {
             verdict: FlowVerdict::from_byte(line.verdict()),
             alerted: line.flags() & ALERTED != 0,
+            app: line.words()[APP_WORD] as u8,
             slab: slab_from(line.slab()),
         })
     }
@@ -29,6 +33,9 @@ impl DetectionAccess for DetectionSide {
         if let Some(line) = self.line(flow) {
             line.set_verdict(mark.verdict as u8);
             line.set_flags(if mark.alerted { ALERTED } else { 0 });
+            let mut words = line.words();
+            words[APP_WORD] = u32::from(mark.app);
+            line.set_words(words);
             line.set_slab(if mark.slab == state::NONE {
                 0
             } else {

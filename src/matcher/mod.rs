@@ -69,6 +69,8 @@ pub struct FlowMark {
     pub verdict: FlowVerdict,
     /// An alert was raised.
     pub alerted: bool,
+    /// What it speaks (number of `AppProtocol`).
+    pub app: u8,
     /// The flow's slab in this stage, or `state::NONE`.
     pub slab: u32,
 }
@@ -78,6 +80,7 @@ impl Default for FlowMark {
         FlowMark {
             verdict: FlowVerdict::Inspect,
             alerted: false,
+            app: 0,
             slab: state::NONE,
         }
     }
@@ -103,6 +106,8 @@ struct Hit {
     /// In stream data; the window that it matched in, or `state::NONE`.
     stream: bool,
     window: u32,
+    /// The transaction that it matched in, or `state::NONE`.
+    transaction: u32,
     /// Direction of the bytes, which may be the packet's opposite when a turn ended.
     direction: Direction,
 }
@@ -116,6 +121,7 @@ pub struct MatchStage<D> {
     shared: Arc<HostState>,
     turn: Box<dyn Turn>,
     inline: bool,
+    app_records: bool,
     stream_depth: u64,
     /// The parsers, if a rule or an event asks for the application layer.
     apps: Option<Apps>,
@@ -158,6 +164,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             shared,
             turn: Box::new(NoTurn),
             inline: config.mode == Mode::Inline,
+            app_records: config.app_records,
             stream_depth: match config.stream_depth {
                 0 => u64::MAX,
                 depth => u64::from(depth),
@@ -232,14 +239,18 @@ impl<D: DetectionAccess> MatchStage<D> {
                 FlowVerdict::Pass => {}
                 FlowVerdict::Bypass => context.set(flag::BYPASS),
                 FlowVerdict::Inspect => {
-                    self.inspect(context, bytes, &mut mark, emit);
+                    let fed = self.inspect(context, bytes, &mut mark, emit);
                     self.arbitrate(context, bytes, &mut mark, emit);
+                    if let Some(app) = fed {
+                        self.release_transactions(app, context, emit);
+                    }
                 }
             }
         }
         if mark.alerted {
             context.set(flag::ALERTED);
         }
+        context.app = mark.app;
         if loaded.is_some_and(|old| old != mark) {
             self.detection.store(context.flow, mark);
         }
@@ -273,16 +284,11 @@ impl<D: DetectionAccess> MatchStage<D> {
             }
         }
         let program = Arc::clone(&self.program);
-        self.end_app(
-            &program,
-            context,
-            mark,
-            mark.verdict == FlowVerdict::Inspect,
-            emit,
-        );
+        self.end_app(&program, context, mark, emit);
         if mark.verdict == FlowVerdict::Inspect {
             self.arbitrate(context, &[], mark, emit);
         }
+        self.close_app(context, mark, emit);
         for window in windows {
             if window != state::NONE {
                 self.windows.give(window);
