@@ -129,11 +129,12 @@ impl Options {
 }
 
 /// Kinds of events, for their counters.
-pub const EVENT_KINDS: [EventKind; 4] = [
+pub const EVENT_KINDS: [EventKind; 5] = [
     EventKind::Alert,
     EventKind::Drop,
     EventKind::Flow,
     EventKind::Anomaly,
+    EventKind::Packet,
 ];
 
 /// What the writer did. `taken` over all kinds plus `submitted` is lines written plus lines lost.
