@@ -39,6 +39,8 @@ pub enum EventKind {
     Anomaly,
     /// A transaction of the application layer is complete (`record`).
     App,
+    /// A packet that a `tag` asked for.
+    Packet,
 }
 
 /// What the alert says about the packet's fate, as EVE's `alert.action`.
@@ -49,6 +51,19 @@ pub enum AlertAction {
     Allowed,
     /// It was dropped (or would have been, in a tap: `would_drop`).
     Blocked,
+}
+
+/// The packet that carried the one at hand in a tunnel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outer {
+    /// Its tuple, canonical.
+    pub tuple: Tuple,
+    /// Its packet flags.
+    pub flags: u32,
+    /// Its IP protocol.
+    pub protocol: u8,
+    /// What its context stood for.
+    pub view: Kind,
 }
 
 /// One event. Everything that the writer needs is copied in, since frames move on.
@@ -78,6 +93,10 @@ pub struct Event {
     pub vlans: [u16; VLANS_MAX],
     /// Valid VLAN ids.
     pub vlan_count: u8,
+    /// Layers of tunnel around the packet.
+    pub depth: u8,
+    /// Alert: the packet around it.
+    pub outer: Option<Outer>,
     /// Lane that emitted it.
     pub lane: u8,
     /// Generation of the rule set that `signature` belongs to.
@@ -151,6 +170,7 @@ impl Event {
             view: context.kind,
             vlans: context.vlans,
             vlan_count: context.vlan_count,
+            depth: context.depth,
             signature: u32::MAX,
             values: context.values,
             l3: context.l3,

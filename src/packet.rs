@@ -165,6 +165,12 @@ flags! {
     HAS_INNER = 9;
     /// Reassembled datagram was made from fragments (also set on views inside it).
     REBUILT = 10;
+    /// The drop of this packet needs no event: that of its flow was told in this direction.
+    DROP_TOLD = 11;
+    /// A rule tagged the packet's flow or host: it is told of.
+    TAGGED = 12;
+    /// The whole flow is passed: a rule or a policy said so.
+    PASS_FLOW = 13;
     /// `stream_*` fields are valid: the payload's piece belongs to the stream, in order.
     STREAM = 16;
     /// Payload was not given to the stream (no handshake, invalid, not TCP): inspect as a packet.
@@ -187,7 +193,7 @@ flags! {
     DECIDED = 25;
     /// First packet of its direction in this flow.
     FIRST_OF_DIRECTION = 26;
-    /// Match marked the whole flow for drop with this packet.
+    /// The whole flow is dropped, with this packet or before it.
     DROP_FLOW = 27;
     /// A tap or shadow mode would have dropped (verdict stays Forward; reason says why).
     WOULD_DROP = 28;

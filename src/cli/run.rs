@@ -149,7 +149,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     if args.lanes == 0 {
         return Err(Failure::new(exit::USAGE, "--lanes 0\n [hint] at least one"));
     }
-    let loaded = rules::load(&super::replay::wanted(&args.engine)?)?;
+    let loaded = rules::load(&super::replay::wanted(&args.engine)?.with(&config))?;
     loaded.report();
     let mut ports = open_ports(args, inline)?;
     let lanes = std::mem::take(&mut ports.lanes);

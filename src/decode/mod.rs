@@ -174,6 +174,8 @@ pub struct Decoder {
     checksums: bool,
     vlan_tracking: bool,
     teredo: bool,
+    /// ERSPAN type III is followed.
+    erspan_third: bool,
     layers_max: u8,
     vxlan_ports: Ports,
     geneve_ports: Ports,
@@ -188,6 +190,7 @@ impl Decoder {
             checksums: config.checksum_validation,
             vlan_tracking: config.vlan_tracking,
             teredo: config.teredo_enabled,
+            erspan_third: config.erspan_third,
             layers_max: config.layers_max,
             vxlan_ports: Ports::new(&config.vxlan_ports),
             geneve_ports: Ports::new(&config.geneve_ports),

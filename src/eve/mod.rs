@@ -130,12 +130,13 @@ impl Options {
 }
 
 /// Kinds of events, for their counters.
-pub const EVENT_KINDS: [EventKind; 5] = [
+pub const EVENT_KINDS: [EventKind; 6] = [
     EventKind::Alert,
     EventKind::Drop,
     EventKind::Flow,
     EventKind::Anomaly,
     EventKind::App,
+    EventKind::Packet,
 ];
 
 /// What the writer did. `taken` over all kinds plus `submitted` is lines written plus lines lost.

@@ -14,12 +14,12 @@ use super::notice::{Notice, Notices};
 use super::pages::{PagePool, Pages};
 use super::record::NONE;
 use super::stage::FlowStage;
-use crate::config::{Config, Mode};
+use crate::config::{Area, Config, Mode};
 use crate::counters::{Counter, Counters};
 use crate::decode::{self, Fragment};
 use crate::event::Emit;
 use crate::memory::Handle;
-use crate::packet::{Burst, Context, Kind, Tuple, flag};
+use crate::packet::{Burst, Context, FlowHandle, Kind, Tuple, flag};
 use crate::reason::Reason;
 
 /// Trackers at most.
@@ -592,7 +592,10 @@ impl FlowStage {
                 Fitted::Whole(index) => whole = Some(index),
                 Fitted::Refused(reason) => {
                     emit.counters.inc(Counter::FragmentsRefused);
-                    if reason != Reason::IpFragMemory || self.closes_on_limit() {
+                    if reason == Reason::IpFragMemory {
+                        let none = FlowHandle::NONE;
+                        self.except(context, none, Area::Fragments, reason, &emit.counters);
+                    } else {
                         self.refuse(context, reason);
                     }
                 }

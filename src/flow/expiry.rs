@@ -8,7 +8,9 @@
 
 use std::collections::VecDeque;
 
-use super::record::{EndReason, FLOW_CLIENT_IS_B, FLOW_ESTABLISHED, NONE, Record};
+use super::record::{
+    EndReason, FLOW_BYPASS, FLOW_CLIENT_IS_B, FLOW_DROP, FLOW_ESTABLISHED, NONE, Record,
+};
 use super::stage::FlowStage;
 use super::table::{EVICTED_MAX, EXPIRY_CLASSES, GROUP_SLOTS, Timeouts};
 use crate::config::{Config, Mode};
@@ -319,6 +321,12 @@ fn flags_of(record: &Record) -> u32 {
     }
     if record.flags & FLOW_ESTABLISHED != 0 {
         flags |= flag::ESTABLISHED;
+    }
+    if record.flags & FLOW_DROP != 0 {
+        flags |= flag::DROP_FLOW;
+    }
+    if record.flags & FLOW_BYPASS != 0 {
+        flags |= flag::BYPASS;
     }
     flags
 }

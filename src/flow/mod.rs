@@ -33,6 +33,7 @@ pub mod expiry;
 pub mod handshake;
 pub mod notice;
 pub mod pages;
+pub mod policy;
 pub mod record;
 pub mod segment;
 pub mod stage;

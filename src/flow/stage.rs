@@ -20,7 +20,7 @@ use super::stream::Limits;
 use super::table::{Admit, Answer, Class, DetectionSide, FlowSide, Request, Timeouts};
 use super::tcp::Rules;
 use super::{FlowParts, limits};
-use crate::config::{Config, Mode, Policy};
+use crate::config::{Area, Config, Mode};
 use crate::counters::{Counter, Counters};
 use crate::decode::{Anomaly, Decoder};
 use crate::event::Emit;
@@ -206,6 +206,7 @@ impl FlowStage {
         let (flow, created) = self.admit(context, bytes, answer, emit)?;
         context.flow = flow;
         self.count_packet(context, flow, created, length);
+        self.condemn(context, flow);
         let work = if context.protocol == TCP && context.has(flag::TRANSPORT) {
             self.tcp(context, bytes, flow, emit, room)
         } else {
@@ -264,9 +265,9 @@ impl FlowStage {
             Answer::Full(_) => {
                 emit.counters.inc(Counter::FlowsRefused);
                 context.set(flag::STREAM_NONE);
-                if self.closes_on_limit() {
-                    self.refuse(context, Reason::FlowTableFull);
-                }
+                let none = FlowHandle::NONE;
+                let (area, reason) = (Area::FlowTable, Reason::FlowTableFull);
+                self.except(context, none, area, reason, &emit.counters);
                 None
             }
         }
@@ -412,15 +413,6 @@ impl FlowStage {
     }
 
     // --- verdicts ---
-
-    /// Whether a limit of ours stops packets rather than letting them by unseen.
-    pub(super) fn closes_on_limit(&self) -> bool {
-        let passes = matches!(
-            self.config.exception_policy,
-            Some(Policy::Ignore | Policy::PassPacket | Policy::PassFlow | Policy::Bypass)
-        );
-        self.config.mode == Mode::Inline && !passes
-    }
 
     /// Drops the packet for `reason`; a tap notes that it would.
     pub(super) fn refuse(&self, context: &mut Context, reason: Reason) {

@@ -11,9 +11,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 
-use super::threshold::{self, Counted, Tally};
+use super::tag::{TAGGED_DEFAULT, Tags};
+use super::threshold::{self, Counted, Rate, Tally};
 use crate::packet::{Context, FlowHandle};
-use crate::rules::signature::{Signature, Threshold, Track};
+use crate::rules::signature::{RateFilter, Signature, Threshold, ThresholdKind, Track};
 
 /// Shards of the state, a power of two.
 const SHARDS: usize = 64;
@@ -43,7 +44,7 @@ enum Key {
     Threshold {
         gid: u32,
         sid: u32,
-        filter: bool,
+        kind: Kind,
         who: Who,
     },
     Bit {
@@ -52,9 +53,17 @@ enum Key {
     },
 }
 
+/// Which of a rule's counts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Kind {
+    Threshold,
+    Filter,
+    Rate,
+}
+
 /// What state hangs on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Who {
+pub(super) enum Who {
     One([u8; 16]),
     Pair([u8; 16], [u8; 16]),
     Flow(FlowHandle),
@@ -64,6 +73,7 @@ enum Who {
 #[derive(Debug)]
 enum Entry {
     Tally(Tally),
+    Rate(Rate),
     Bit,
 }
 
@@ -80,6 +90,8 @@ pub struct HostState {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     shard_max: usize,
+    /// Tagged flows and hosts.
+    pub(super) tags: Tags,
 }
 
 /// State could not be kept; the caller counts it.
@@ -104,6 +116,7 @@ impl HostState {
             shards,
             hasher,
             shard_max,
+            tags: Tags::new(TAGGED_DEFAULT),
         }
     }
 
@@ -134,7 +147,11 @@ impl HostState {
         let key = Key::Threshold {
             gid: signature.gid,
             sid: signature.sid,
-            filter: option.kind == crate::rules::signature::ThresholdKind::DetectionFilter,
+            kind: if option.kind == ThresholdKind::DetectionFilter {
+                Kind::Filter
+            } else {
+                Kind::Threshold
+            },
             who: who(option.track, context, false),
         };
         let now = context.time_ns;
@@ -154,6 +171,43 @@ impl HostState {
             Ok(()) => Ok(answer),
             Err(lost) => Err((answer, lost)),
         }
+    }
+
+    /// Counts a match of `signature` under its rate filter: whether the other action is in force.
+    ///
+    /// # Errors
+    /// `Lost` when the count could not be kept.
+    pub fn exceeds(
+        &self,
+        signature: &Signature,
+        filter: &RateFilter,
+        track: Track,
+        context: &Context,
+    ) -> Result<bool, Lost> {
+        if track == Track::Flow && !context.flow.is_some() {
+            return Ok(false);
+        }
+        let key = Key::Threshold {
+            gid: signature.gid,
+            sid: signature.sid,
+            kind: Kind::Rate,
+            who: who(track, context, false),
+        };
+        let now = context.time_ns;
+        let seconds = u64::from(filter.seconds.max(filter.timeout)) + 1;
+        let expires_ns = now.saturating_add(seconds * NANOS);
+        let mut shard = self.shard(&key);
+        if let Some(kept) = shard.get_mut(&key)
+            && let Entry::Rate(rate) = &mut kept.entry
+        {
+            kept.expires_ns = expires_ns;
+            return Ok(rate.exceeds(filter, now));
+        }
+        let kept = Kept {
+            entry: Entry::Rate(Rate::new(now)),
+            expires_ns,
+        };
+        self.insert(&mut shard, key, kept, now).map(|()| false)
     }
 
     /// Whether a bit is set for what `track` names, as of this packet.
@@ -223,7 +277,7 @@ fn lifetime(option: &Threshold) -> u64 {
     }
 }
 
-fn who(track: Track, context: &Context, bits: bool) -> Who {
+pub(super) fn who(track: Track, context: &Context, bits: bool) -> Who {
     let (src, dst) = (*context.src_addr(), *context.dst_addr());
     match track {
         Track::Source => Who::One(src),

@@ -40,6 +40,7 @@ pub mod program;
 pub mod regex;
 pub mod state;
 pub mod streams;
+pub mod tag;
 pub mod threshold;
 pub mod transform;
 pub mod verify;
@@ -50,12 +51,14 @@ pub use program::Program;
 pub use state::FlowVerdict;
 
 use crate::app::{Apps, Limits};
-use crate::config::{Config, Mode};
+use crate::config::{Area, Config, Mode, Policy};
 use crate::counters::Counter;
-use crate::event::Emit;
+use crate::event::{Emit, Outer};
+use crate::flow::policy;
 use crate::memory::{Arena, Regions};
 use crate::packet::{Burst, Context, Direction, FlowHandle, Kind, Verdict, flag};
 use crate::reason::Reason;
+use crate::rules::signature::Track;
 
 /// Candidates of one packet at most; further ones are counted as a spent budget.
 const CANDIDATES_MAX: usize = 4096;
@@ -71,6 +74,10 @@ pub struct FlowMark {
     pub alerted: bool,
     /// What it speaks (number of `AppProtocol`).
     pub app: u8,
+    /// A rule tagged it.
+    pub tagged: bool,
+    /// Directions (bit 0: to the server) whose drop was told.
+    pub told: u8,
     /// The flow's slab in this stage, or `state::NONE`.
     pub slab: u32,
 }
@@ -81,6 +88,8 @@ impl Default for FlowMark {
             verdict: FlowVerdict::Inspect,
             alerted: false,
             app: 0,
+            tagged: false,
+            told: 0,
             slab: state::NONE,
         }
     }
@@ -122,6 +131,10 @@ pub struct MatchStage<D> {
     turn: Box<dyn Turn>,
     inline: bool,
     app_records: bool,
+    /// What becomes of a packet whose inspection spent its budget.
+    budget_policy: Policy,
+    /// The drop of a flow is told once per direction, not for each packet.
+    tells_start: bool,
     stream_depth: u64,
     /// The parsers, if a rule or an event asks for the application layer.
     apps: Option<Apps>,
@@ -136,6 +149,8 @@ pub struct MatchStage<D> {
     hits: Vec<Hit>,
     /// Fast patterns found in a window: signature and position.
     found: Vec<(u32, usize)>,
+    /// The packet before the one at hand, which carries it if that is an inner one.
+    outer: Option<Outer>,
     lost: u64,
     over: u64,
     waited: bool,
@@ -165,6 +180,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             turn: Box::new(NoTurn),
             inline: config.mode == Mode::Inline,
             app_records: config.app_records,
+            budget_policy: config.policy(Area::MatchBudget),
+            tells_start: config.drop_events_start,
             stream_depth: match config.stream_depth {
                 0 => u64::MAX,
                 depth => u64::from(depth),
@@ -190,6 +207,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             candidates: Vec::with_capacity(CANDIDATES_MAX),
             hits: Vec::with_capacity(HITS_MAX),
             found: Vec::with_capacity(CANDIDATES_MAX),
+            outer: None,
             lost: 0,
             over: 0,
             waited: false,
@@ -220,6 +238,14 @@ impl<D: DetectionAccess> MatchStage<D> {
             let bytes = regions.bytes(context.span);
             self.one(context, bytes, emit);
             self.report(emit);
+            if matches!(context.kind, Kind::Frame | Kind::Inner | Kind::Datagram) {
+                self.outer = context.has(flag::HAS_INNER).then(|| Outer {
+                    tuple: context.tuple,
+                    flags: context.flags,
+                    protocol: context.protocol,
+                    view: context.kind,
+                });
+            }
         }
     }
 
@@ -231,6 +257,12 @@ impl<D: DetectionAccess> MatchStage<D> {
         let loaded = known.then(|| self.detection.load(context.flow)).flatten();
         let mut mark = loaded.unwrap_or_default();
         if context.kind == Kind::FlowEnd {
+            match mark.verdict {
+                FlowVerdict::Drop => context.set(flag::DROP_FLOW),
+                FlowVerdict::Pass => context.set(flag::PASS_FLOW),
+                FlowVerdict::Bypass => context.set(flag::BYPASS),
+                FlowVerdict::Inspect => {}
+            }
             self.end_of_flow(context, &mut mark, emit);
         } else {
             match mark.verdict {
@@ -244,7 +276,14 @@ impl<D: DetectionAccess> MatchStage<D> {
                     if let Some(app) = fed {
                         self.release_transactions(app, context, emit);
                     }
+                    self.follow_tags(context, &mut mark);
+                    if self.spent(emit) {
+                        self.except(context, &mut mark, emit);
+                    }
                 }
+            }
+            if self.tells_start && known {
+                tell_once(context, &mut mark);
             }
         }
         if mark.alerted {
@@ -256,11 +295,58 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
     }
 
+    /// Whether the packet's inspection was cut short; counts it, and begins the next one's.
+    fn spent(&mut self, emit: &Emit) -> bool {
+        let verify::Cut { budget, pcre } = self.scratch.begin();
+        let cut = u64::from(budget) + std::mem::take(&mut self.over);
+        if cut > 0 {
+            emit.counters.add(Counter::VerifyBudget, cut);
+        }
+        if pcre > 0 {
+            emit.counters.add(Counter::PcreSteps, u64::from(pcre));
+        }
+        cut > 0
+    }
+
+    /// Applies the policy for packets whose inspection was cut short.
+    fn except(&self, context: &mut Context, mark: &mut FlowMark, emit: &Emit) {
+        let policy = self.budget_policy;
+        let verdict = match policy {
+            Policy::Ignore => return,
+            Policy::PassFlow => FlowVerdict::Pass,
+            Policy::Bypass => FlowVerdict::Bypass,
+            Policy::DropFlow | Policy::Reject | Policy::RejectBoth => FlowVerdict::Drop,
+            Policy::PassPacket | Policy::DropPacket => FlowVerdict::Inspect,
+        };
+        emit.counters.inc(Counter::ExceptionsMatchBudget);
+        if mark.verdict == FlowVerdict::Inspect {
+            mark.verdict = verdict;
+        }
+        if policy.forwards() {
+            return;
+        }
+        let reason = Reason::MatchBudget;
+        if !self.inline {
+            context.set(flag::WOULD_DROP);
+            context.would = context.would.or(Some(reason));
+            return;
+        }
+        context.worsen(Verdict::Drop(reason), u32::MAX);
+        if let Some(to) = policy::answers(policy) {
+            context.worsen(Verdict::Reject(reason), u32::MAX);
+            context.reject_to = to;
+        }
+        if mark.verdict == FlowVerdict::Drop {
+            context.set(flag::DROP_FLOW);
+        }
+    }
+
     /// A later packet of a flow that a rule dropped.
     fn condemn(&self, context: &mut Context) {
         if self.inline {
             let signature = context.signature;
             context.worsen(Verdict::Drop(Reason::RuleFlow), signature);
+            context.set(flag::DROP_FLOW);
         } else {
             context.set(flag::WOULD_DROP);
             context.would = context.would.or(Some(Reason::RuleFlow));
@@ -269,6 +355,10 @@ impl<D: DetectionAccess> MatchStage<D> {
 
     /// Decides what waited for more bytes, then gives back all that the flow held.
     fn end_of_flow(&mut self, context: &mut Context, mark: &mut FlowMark, emit: &mut Emit) {
+        if std::mem::take(&mut mark.tagged) {
+            let who = host::who(Track::Flow, context, false);
+            self.shared.tags.forget(&who);
+        }
         if mark.slab == state::NONE {
             return;
         }
@@ -310,18 +400,28 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     fn report(&mut self, emit: &Emit) {
-        let verify::Cut { budget, pcre } = self.scratch.begin();
-        let cut = u64::from(budget) + std::mem::take(&mut self.over);
-        if cut > 0 {
-            emit.counters.add(Counter::VerifyBudget, cut);
-        }
-        if pcre > 0 {
-            emit.counters.add(Counter::PcreSteps, u64::from(pcre));
-        }
+        self.spent(emit);
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {
             emit.counters.add(Counter::DetectionStateLost, lost);
         }
+    }
+}
+
+/// Of a flow that is dropped, one packet per direction is told; of one that goes on, those that a
+/// rule dropped (Suricata's `flows: start`).
+fn tell_once(context: &mut Context, mark: &mut FlowMark) {
+    if matches!(context.verdict, Verdict::Forward) {
+        return;
+    }
+    let side = 1 << context.direction.index();
+    let flow = context.has(flag::DROP_FLOW);
+    let by_rule = context.signature != u32::MAX;
+    if !(by_rule || flow && mark.told & side == 0) {
+        context.set(flag::DROP_TOLD);
+    }
+    if flow {
+        mark.told |= side;
     }
 }
 

@@ -12,7 +12,9 @@ use super::verify::{self, Step};
 use crate::packet::{Context, flag};
 use crate::rules::group::{self, Groups, Pattern, ProtocolClass};
 use crate::rules::ruleset::RuleSet;
-use crate::rules::signature::{BitCommand, Buffer, Class, Protocol, Signature, StateTest, Test};
+use crate::rules::signature::{
+    BitCommand, Buffer, Class, Protocol, Signature, StateTest, TagScope, Test,
+};
 
 /// Looks at the payload of packets.
 pub const VIEW_PACKET: u8 = 1;
@@ -79,6 +81,8 @@ pub struct Program {
     pub ip_only: AddressIndex,
     /// Signatures that look at transactions.
     pub app: AppProgram,
+    /// Some rule tags hosts.
+    pub tags_hosts: bool,
     regexes: Box<[pcre::Pattern]>,
     refused: Vec<(u32, String)>,
 }
@@ -129,12 +133,18 @@ impl Program {
             running.map(|(signature, index)| (index, signature)),
             &mut regexes,
         )?;
+        let tags_hosts = ruleset
+            .signatures()
+            .iter()
+            .flat_map(|signature| &signature.tags)
+            .any(|tag| tag.scope != TagScope::Flow);
         Ok(Program {
             rules: rules.into(),
             groups: groups.into(),
             map,
             ip_only,
             app,
+            tags_hosts,
             regexes: regexes.into_all(),
             refused,
             ruleset,

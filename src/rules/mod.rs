@@ -24,6 +24,7 @@ pub mod ruleset;
 pub mod sets;
 pub mod signature;
 pub mod support;
+pub mod threshold_file;
 pub mod variables;
 
 mod app_keywords;

@@ -4,8 +4,10 @@
 //! the matcher's. Semantics follow the public Suricata user guide as `RULES.md` sums it up.
 
 mod inspect;
+mod limits;
 
 pub use inspect::*;
+pub use limits::*;
 
 use crate::app::Field;
 use crate::packet::RejectTo;
@@ -521,8 +523,10 @@ pub struct Signature {
     pub threshold: Option<Threshold>,
     /// `detection_filter`.
     pub detection_filter: Option<Threshold>,
-    /// `tag` was given (`tag:session` or `tag:host`), for the events.
-    pub tag: bool,
+    /// `suppress` and `rate_filter` of a threshold file.
+    pub limits: Limits,
+    /// `tag`s.
+    pub tags: Vec<Tag>,
     /// `noalert`.
     pub noalert: bool,
     /// `alert` keyword (adds an alert to `pass`).

@@ -112,7 +112,7 @@ pub fn facts(captures: &[PathBuf], options: Options, loaded: &Loaded) -> (Vec<Fa
                 let tuple = format!("{:?}", event.tuple);
                 facts.push(Fact::Flow(tuple, event.values.packets, event.values.bytes));
             }
-            EventKind::Anomaly => {}
+            EventKind::Anomaly | EventKind::Packet => {}
         },
         || {},
     );
