@@ -206,13 +206,14 @@ impl Worker {
         let mut burst = std::mem::take(&mut self.state.burst);
         self.sample();
         self.take(&mut burst);
-        if !burst.is_empty() {
+        let taken = !burst.is_empty();
+        self.flow(&mut burst);
+        // What crossed to another lane left an empty burst; what came from there filled one.
+        if taken || !burst.is_empty() {
             moved = true;
             self.emit.counters.inc(Counter::Bursts);
         }
-        self.flow(&mut burst);
         if !burst.is_empty() {
-            moved = true;
             self.matched(&mut burst);
             self.decide(&mut burst);
         }
