@@ -16,7 +16,11 @@ pub mod heap;
 pub mod ntp;
 pub mod output;
 pub mod protocol;
+pub mod quic;
+pub mod reader;
 pub mod registry;
+pub mod ssh;
+pub mod tls;
 pub mod transaction;
 
 pub use field::{Field, Progress};
