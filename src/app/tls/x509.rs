@@ -530,7 +530,7 @@ fn digits(reader: &mut Reader<'_>, count: usize) -> Option<i64> {
 }
 
 /// Days from 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms").
-fn days_before(year: i64, month: i64, day: i64) -> i64 {
+pub fn days_before(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let of_era = year.rem_euclid(400);
