@@ -17,7 +17,11 @@ pub mod ntp;
 pub mod output;
 pub mod protocol;
 pub mod record;
+pub mod quic;
+pub mod reader;
 pub mod registry;
+pub mod ssh;
+pub mod tls;
 pub mod transaction;
 
 pub use field::{Field, Progress};

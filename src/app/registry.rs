@@ -59,6 +59,9 @@ macro_rules! parsers {
 }
 
 parsers! {
+    Tls: tls::Tls,
+    Ssh: ssh::Ssh,
+    Quic: quic::Quic,
     Ntp: ntp::Ntp,
 }
 

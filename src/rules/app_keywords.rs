@@ -4,6 +4,8 @@
 //! One table: keyword ─► the field it looks at and how its value reads. The fields themselves are
 //! app/field.rs's; a keyword whose field no parser fills makes its rule unsupported.
 
+use crate::app::tls::state;
+use crate::app::tls::x509::days_before;
 use crate::app::{Field, registry};
 use crate::rules::argument::Argument;
 use crate::rules::content;
@@ -11,7 +13,7 @@ use crate::rules::diagnostic::{Code, Problem};
 use crate::rules::keyword_table;
 use crate::rules::number;
 use crate::rules::parse::Builder;
-use crate::rules::signature::{AppTest, Compare, Content, Protocol, Test};
+use crate::rules::signature::{AppTest, Buffer, Compare, Content, Protocol, Test};
 use crate::rules::support;
 
 /// How the value of a keyword reads.
@@ -49,7 +51,127 @@ const ROWS: &[(&str, Reading)] = &[
     ("ftpbounce", Reading::Flag),
     ("krb5_msg_type", Reading::AnyOf(',', &[])),
     ("smb.version", Reading::Own(smb_version)),
+    ("ssl_state", Reading::AnyOf(',', SSL_STATES)),
+    ("ssl_version", Reading::Own(ssl_version)),
+    ("tls.version", Reading::Own(tls_version)),
+    ("tls_cert_notbefore", Reading::Own(date)),
+    ("tls_cert_notafter", Reading::Own(date)),
+    ("tls_cert_expired", Reading::Flag),
+    ("tls_cert_valid", Reading::Flag),
+    ("tls.cert_chain_len", Reading::Number(u32::MAX as u64)),
 ];
+
+/// Messages of a TLS handshake, as app/tls.rs tells them.
+const SSL_STATES: &[(&str, u64)] = &[
+    ("client_hello", state::CLIENT_HELLO),
+    ("server_hello", state::SERVER_HELLO),
+    ("client_keyx", state::CLIENT_KEYX),
+    ("server_keyx", state::SERVER_KEYX),
+    ("unknown", state::UNKNOWN),
+];
+
+/// TLS 1.3 and its drafts.
+const TLS_13: [Compare; 2] = [Compare::Equal(0x0304), Compare::Between(0x7eff, 0x8000)];
+
+/// `ssl_version:tls1.0,tls1.1`.
+fn ssl_version(text: &str) -> Option<Vec<Compare>> {
+    let mut any_of = Vec::new();
+    for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
+        match word.to_ascii_lowercase().as_str() {
+            "sslv2" => any_of.push(Compare::Equal(0x0200)),
+            "sslv3" => any_of.push(Compare::Equal(0x0300)),
+            "tls1.0" => any_of.push(Compare::Equal(0x0301)),
+            "tls1.1" => any_of.push(Compare::Equal(0x0302)),
+            "tls1.2" => any_of.push(Compare::Equal(0x0303)),
+            "tls1.3" => any_of.extend(TLS_13),
+            _ => return None,
+        }
+    }
+    (!any_of.is_empty()).then_some(any_of)
+}
+
+/// `tls.version:1.2` or the number itself as `0x0303`.
+fn tls_version(text: &str) -> Option<Vec<Compare>> {
+    let text = text.trim().trim_matches('"');
+    match text {
+        "1.0" => Some(vec![Compare::Equal(0x0301)]),
+        "1.1" => Some(vec![Compare::Equal(0x0302)]),
+        "1.2" => Some(vec![Compare::Equal(0x0303)]),
+        "1.3" => Some(TLS_13.to_vec()),
+        _ => {
+            let digits = text.strip_prefix("0x").filter(|rest| rest.len() == 4)?;
+            let version = u64::from_str_radix(digits, 16).ok()?;
+            Some(vec![Compare::Equal(version)])
+        }
+    }
+}
+
+/// `DATE`, `<DATE`, `>DATE` or `DATE<>DATE`, the bounds included; a date is a number of seconds
+/// since 1970, or as in ISO 8601 from the month on.
+fn date(text: &str) -> Option<Vec<Compare>> {
+    let text = text.trim();
+    let compare = if let Some((from, to)) = text.split_once("<>") {
+        let (from, to) = (seconds(from)?, seconds(to)?);
+        if from > to {
+            return None;
+        }
+        Compare::Between(from.saturating_sub(1), to.saturating_add(1))
+    } else if let Some(rest) = text.strip_prefix('<') {
+        Compare::LessEqual(seconds(rest)?)
+    } else if let Some(rest) = text.strip_prefix('>') {
+        Compare::GreaterEqual(seconds(rest)?)
+    } else {
+        Compare::Equal(seconds(text)?)
+    };
+    Some(vec![compare])
+}
+
+/// Seconds since the epoch.
+fn seconds(text: &str) -> Option<u64> {
+    let text = text.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok();
+    }
+    let (day, time) = text.split_once(['T', ' ']).unwrap_or((text, "0"));
+    let mut parts = day.split('-').map(str::parse);
+    let (year, month) = (parts.next()?.ok()?, parts.next()?.ok()?);
+    let day = parts.next().unwrap_or(Ok(1)).ok()?;
+    let mut clock = time.split(':').map(str::parse::<i64>);
+    let hour = clock.next()?.ok()?;
+    let minute = clock.next().unwrap_or(Ok(0)).ok()?;
+    let second = clock.next().unwrap_or(Ok(0)).ok()?;
+    let whole = (1..=12).contains(&month) && (1..=31).contains(&day) && parts.next().is_none();
+    if !whole || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let days = days_before(year, month, day);
+    u64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second).ok()
+}
+
+/// Buffers whose letters have one case: contents are given it, whatever the rule wrote.
+pub fn set_letter_case(buffer: &Buffer, tests: &mut [Test]) {
+    let upper = match buffer {
+        Buffer::App(name) => match &**name {
+            "tls.cert_serial" => true,
+            "tls.cert_fingerprint"
+            | "ja3.hash"
+            | "ja3s.hash"
+            | "ssh.hassh"
+            | "ssh.hassh.server" => false,
+            _ => return,
+        },
+        _ => return,
+    };
+    for test in tests {
+        if let Test::Content(content) = test {
+            if upper {
+                content.bytes.make_ascii_uppercase();
+            } else {
+                content.bytes.make_ascii_lowercase();
+            }
+        }
+    }
+}
 
 /// `smb.version:1` or `:2` (`2` is SMB2 and SMB3).
 fn smb_version(text: &str) -> Option<Vec<Compare>> {
@@ -173,6 +295,8 @@ enum Shape {
     ContainsNocase,
     /// At the end after a dot, whatever the case.
     Extension,
+    /// All of it.
+    Whole,
 }
 
 /// The buffer behind an old keyword whose value is a text to find.
@@ -181,6 +305,8 @@ fn content_of(name: &str) -> Option<(&'static str, Shape)> {
         "tls.subject" => ("tls.cert_subject", Shape::Contains),
         "tls.issuerdn" => ("tls.cert_issuer", Shape::Contains),
         "tls.fingerprint" => ("tls.cert_fingerprint", Shape::Contains),
+        "ssh.protoversion" => ("ssh.proto", Shape::Whole),
+        "ssh.softwareversion" => ("ssh.software", Shape::Contains),
         "filename" => ("file.name", Shape::ContainsNocase),
         "fileext" => ("file.name", Shape::Extension),
         _ => return None,
@@ -193,7 +319,10 @@ fn in_buffer<'a>(
     buffer: &'static str,
     shape: Shape,
 ) -> Result<(), Problem> {
-    builder.executable(argument.keyword.name, support::buffer(buffer));
+    // Any version that old clients and servers talk in: not one text.
+    let several = argument.keyword.name == "ssh.protoversion" && argument.text == "2_compat";
+    let able = support::buffer(buffer) && !several;
+    builder.executable(argument.keyword.name, able);
     let Some(row) = keyword_table::BUFFERS.iter().find(|b| b.name == buffer) else {
         return Err(argument.problem(Code::BadValue, "no such buffer"));
     };
@@ -204,8 +333,9 @@ fn in_buffer<'a>(
     let test = Test::Content(Content {
         bytes: bytes.into(),
         negated: argument.negated,
-        nocase: shape != Shape::Contains,
-        endswith: shape == Shape::Extension,
+        nocase: !matches!(shape, Shape::Contains | Shape::Whole),
+        startswith: shape == Shape::Whole,
+        endswith: matches!(shape, Shape::Extension | Shape::Whole),
         ..Content::default()
     });
     let list = builder.list(row, argument.name);

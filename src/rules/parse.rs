@@ -606,10 +606,11 @@ impl<'a, 'c> Builder<'a, 'c> {
                 }
             }
         }
-        for (list, tests) in self.lists.drain(..).zip(tests) {
+        for (list, mut tests) in self.lists.drain(..).zip(tests) {
             if tests.is_empty() && list.absent.is_none() {
                 continue;
             }
+            app_keywords::set_letter_case(&list.buffer, &mut tests);
             self.signature.inspect.push(Inspect {
                 buffer: list.buffer,
                 side: match list.side {
