@@ -10,13 +10,23 @@
 //! Invariants: nothing allocates after `Apps::new`; bytes from the wire never panic; every pool has
 //! a bound and a counter; the same bytes give the same transactions for any cut.
 
+pub mod dns;
 pub mod field;
 pub mod flows;
+pub mod ftp;
+pub mod ftp_data;
 pub mod heap;
+mod lines;
+pub mod llmnr;
+pub mod mdns;
+pub mod mime;
 pub mod ntp;
 pub mod output;
 pub mod protocol;
 pub mod registry;
+mod sdp;
+pub mod sip;
+pub mod smtp;
 pub mod transaction;
 
 pub use field::{Field, Progress};

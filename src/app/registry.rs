@@ -59,7 +59,14 @@ macro_rules! parsers {
 }
 
 parsers! {
+    Dns: dns::Dns,
+    Mdns: mdns::Mdns,
+    Llmnr: llmnr::Llmnr,
+    Sip: sip::Sip,
     Ntp: ntp::Ntp,
+    Ftp: ftp::Ftp,
+    FtpData: ftp_data::FtpData,
+    Smtp: smtp::Smtp,
 }
 
 /// What a protocol says about itself, if this build has a parser for it.
