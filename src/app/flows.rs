@@ -159,7 +159,14 @@ impl Apps {
             holds.clear(&mut flow.held[way]);
             flow.need[way] = 0;
         }
-        if flow.held[way].is_empty() {
+        if flow.state.protocol == AppProtocol::Unknown && flow.other_waits(piece.direction) {
+            // What the other side said came first (a greeting).
+            flow.hold(holds, way, piece.bytes);
+            if flow.identify(piece.direction, holds.get(&flow.held[way]), piece.end) {
+                flow.settle_other(holds, shared, piece.direction);
+                flow.continue_held(holds, shared, piece.direction, piece.end);
+            }
+        } else if flow.held[way].is_empty() {
             // Most pieces are taken where they stand.
             let rest = flow.step(shared, piece.direction, piece.bytes, piece.end);
             let kept = piece.bytes.get(rest..).unwrap_or(&[]);
@@ -348,6 +355,10 @@ impl AppFlow {
             holds.clear(&mut self.held[way]);
         }
         self.bound(holds, way);
+    }
+
+    fn other_waits(&self, direction: Direction) -> bool {
+        !self.held[direction.opposite().index()].is_empty()
     }
 
     /// Once the protocol is known, what the other side said before is due.

@@ -10,9 +10,16 @@
 //! Invariants: nothing allocates after `Apps::new`; bytes from the wire never panic; every pool has
 //! a bound and a counter; the same bytes give the same transactions for any cut.
 
+pub mod dns;
 pub mod field;
 pub mod flows;
+pub mod ftp;
+pub mod ftp_data;
 pub mod heap;
+mod lines;
+pub mod llmnr;
+pub mod mdns;
+pub mod mime;
 pub mod ntp;
 pub mod output;
 pub mod protocol;
@@ -22,6 +29,9 @@ pub mod reader;
 pub mod registry;
 pub mod ssh;
 pub mod tls;
+mod sdp;
+pub mod sip;
+pub mod smtp;
 pub mod transaction;
 
 pub use field::{Field, Progress};

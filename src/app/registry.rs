@@ -62,7 +62,14 @@ parsers! {
     Tls: tls::Tls,
     Ssh: ssh::Ssh,
     Quic: quic::Quic,
+    Dns: dns::Dns,
+    Mdns: mdns::Mdns,
+    Llmnr: llmnr::Llmnr,
+    Sip: sip::Sip,
     Ntp: ntp::Ntp,
+    Ftp: ftp::Ftp,
+    FtpData: ftp_data::FtpData,
+    Smtp: smtp::Smtp,
 }
 
 /// What a protocol says about itself, if this build has a parser for it.
