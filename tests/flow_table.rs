@@ -184,20 +184,17 @@ fn burst(side: &mut FlowSide, ledger: &Ledger, numbers: &[u32; 24], tick: u32) {
         tuple: &tuples[index],
         admit,
     });
-    side.burst_each(&requests, Tick(tick), |side, index, answer| match answer {
-        Answer::Created(handle) => {
-            ledger.balance[numbers[index] as usize].fetch_add(1, SeqCst);
-            side.refresh(handle, Tick(tick), |state| {
-                mark(state, numbers[index], tick)
-            });
+    side.burst_each(&requests, Tick(tick), |visit| {
+        let key = numbers[visit.index()];
+        match visit.answer() {
+            Answer::Created(_) => {
+                ledger.balance[key as usize].fetch_add(1, SeqCst);
+            }
+            Answer::Found(_) => (),
+            Answer::Missing => panic!("all may create"),
+            Answer::Full(_) => return,
         }
-        Answer::Found(handle) => {
-            side.refresh(handle, Tick(tick), |state| {
-                mark(state, numbers[index], tick)
-            });
-        }
-        Answer::Missing => panic!("all may create"),
-        Answer::Full(_) => (),
+        visit.refresh(Tick(tick), |state| mark(state, key, tick));
     });
 }
 

@@ -3,8 +3,10 @@
 //! has Suricata's shape: rows with a lock and a chain, flows with a lock of their own, taken in
 //! that order. It is a model of that shape, not Suricata.
 
-use sluice::flow::table::{Admit, Answer, Class, FlowHash, FlowSide, KeyWords, Request, key_words};
-use sluice::packet::{FlowHandle, Tuple};
+use sluice::flow::table::{
+    Admit, Answer, Class, FlowHash, FlowSide, KeyWords, Request, Visit, key_words,
+};
+use sluice::packet::Tuple;
 use sluice::time::Tick;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Mutex;
@@ -43,9 +45,9 @@ impl Contestant for Ours<'_> {
 
     fn lookup(&mut self, tuples: &[Tuple]) -> usize {
         let mut found = 0;
-        self.bursts(tuples, |_, side, answer| {
-            if let Answer::Found(handle) = answer {
-                found += update(side, handle);
+        self.bursts(tuples, |visit| {
+            if matches!(visit.answer(), Answer::Found(_)) {
+                found += update(&visit);
             }
         });
         found
@@ -53,13 +55,16 @@ impl Contestant for Ours<'_> {
 
     fn churn(&mut self, tuples: &[Tuple]) -> usize {
         let mut found = 0;
-        self.bursts(tuples, |index, side, answer| match answer {
-            Answer::Found(handle) if index % UNIT == CLOSES => {
-                found += usize::from(side.close(handle) && side.release(handle));
+        self.bursts(tuples, |mut visit| {
+            match (visit.index() % UNIT, visit.answer()) {
+                (CLOSES, Answer::Found(handle)) => {
+                    let side = visit.side();
+                    found += usize::from(side.close(handle) && side.release(handle));
+                }
+                (_, Answer::Found(_)) => found += update(&visit),
+                (OPENS, Answer::Created(_)) => (),
+                (place, other) => panic!("{other:?} at {place}"),
             }
-            Answer::Found(handle) => found += update(side, handle),
-            Answer::Created(_) => assert_eq!(index % UNIT, OPENS),
-            other => panic!("{other:?}"),
         });
         found
     }
@@ -67,7 +72,7 @@ impl Contestant for Ours<'_> {
 
 impl Ours<'_> {
     #[inline(always)]
-    fn bursts(&mut self, tuples: &[Tuple], mut each: impl FnMut(usize, &mut FlowSide, Answer)) {
+    fn bursts(&mut self, tuples: &[Tuple], mut each: impl FnMut(Visit<'_>)) {
         let admit = Admit::As(Class::Established);
         for chunk in tuples.chunks(BURST) {
             let mut requests = [Request {
@@ -78,16 +83,14 @@ impl Ours<'_> {
                 request.tuple = tuple;
             }
             self.0
-                .burst_each(&requests[..chunk.len()], Tick(2), |side, index, answer| {
-                    each(index, side, answer);
-                });
+                .burst_each(&requests[..chunk.len()], Tick(2), &mut each);
         }
     }
 }
 
 #[inline(always)]
-fn update(side: &FlowSide, handle: FlowHandle) -> usize {
-    let refreshed = side.refresh(handle, Tick(2), |state| {
+fn update(visit: &Visit<'_>) -> usize {
+    let refreshed = visit.refresh(Tick(2), |state| {
         let [packets, bytes] = &mut state.words;
         *packets = packets.wrapping_add(1);
         *bytes = bytes.wrapping_add(64);
