@@ -54,7 +54,7 @@ fn main() {
     let hash = Box::leak(Box::new(FlowHash::random().expect("random bytes")));
     let mut bench = Bench {
         flows,
-        rounds: if quick { 1 } else { 9 },
+        rounds: if quick { 1 } else { 7 },
         chunks: if quick { 4 } else { 64 },
         quick,
         only: after("--only"),
@@ -411,7 +411,7 @@ fn colliding_keys(bench: &mut Bench) {
         ("sequential addresses", (0..count).map(sequential).collect()),
     ];
     let mut costs: Vec<Vec<f64>> = vec![vec![]; sets.len()];
-    for _ in 0..bench.rounds {
+    for _ in 0..bench.rounds.min(5) {
         for ((_, set), costs) in sets.iter().zip(&mut costs) {
             let hash = FlowHash::random().expect("random bytes");
             let config = TableConfig::new(count as usize + 64, 1, TableMode::Owner);
@@ -491,7 +491,7 @@ fn expiry(bench: &mut Bench) {
     };
     let slices = side.sweep_groups().div_ceil(SLICE_GROUPS) as usize;
     let (mut shares, mut holes) = (vec![], vec![]);
-    for _ in 0..bench.rounds.min(5) {
+    for _ in 0..bench.rounds.min(3) {
         let mut slice_times = Durations::with_capacity(slices);
         let mut spin_times = Durations::with_capacity(slices);
         let start = thread_time();

@@ -661,37 +661,23 @@ impl TableReader {
 
     /// Lines of the entries' memory; with the next two, the bench measures what that memory gives.
     pub fn line_count(&self) -> u64 {
-        self.core.group_count() * u64::from(GROUP_SLOTS) * 2
+        self.core.line_count()
     }
 
     /// Asks for one line of it.
     #[inline(always)]
     pub fn prefetch_line(&self, index: u64) {
-        let Some(entry) = self.entry_of(index) else {
-            return;
-        };
-        match index % 2 {
-            0 => probe::prefetch_read(&raw const entry.flow),
-            _ => probe::prefetch_read(&raw const entry.detection),
+        if let Some(word) = self.core.line_word(index) {
+            probe::prefetch_read(word);
         }
     }
 
-    /// Reads a word of one line of it; 0 beyond the end.
+    /// Reads the first word of one line of it; 0 beyond the end.
     #[inline(always)]
     pub fn read_line(&self, index: u64) -> u32 {
-        let Some(entry) = self.entry_of(index) else {
-            return 0;
-        };
-        if index.is_multiple_of(2) {
-            entry.flow.generation()
-        } else {
-            entry.detection.slab()
-        }
-    }
-
-    #[inline(always)]
-    fn entry_of(&self, line: u64) -> Option<&line::Entry> {
-        (line < self.line_count()).then(|| self.core.entry((line / 2) as u32))
+        self.core
+            .line_word(index)
+            .map_or(0, |word| word.load(Relaxed))
     }
 
     /// Counts everything, group by group; exact when nobody writes meanwhile.
