@@ -601,6 +601,25 @@ mod model {
     }
 
     #[test]
+    fn a_later_claim_of_a_lower_slot_does_not_double_the_flow() {
+        model(|| {
+            let table = Arc::new(Small::new());
+            let Inserted::Created { handle, .. } = put(&table, 2) else {
+                panic!("room")
+            };
+            let other = Arc::clone(&table);
+            let thread = thread::spawn(move || put(&other, 4));
+            assert!(close(&*table, handle) && release(&*table, handle));
+            let (one, two) = (put(&table, 4), thread.join().unwrap());
+            let created = [&one, &two]
+                .iter()
+                .filter(|inserted| matches!(inserted, Inserted::Created { .. }))
+                .count();
+            assert_eq!((created, settled(&table)), (1, 1), "{one:?} {two:?}");
+        });
+    }
+
+    #[test]
     fn two_keys_of_one_tag_are_both_there() {
         model(|| {
             let table = Arc::new(Small::new());
