@@ -440,7 +440,9 @@ mod model {
     use loom::sync::atomic::{AtomicU16, AtomicU32, fence};
     use loom::thread;
 
-    /// Two groups of two slots; keys are two words, to be torn if they can be.
+    /// Two groups of two slots; keys are two words, to be torn if they can be. Loom takes sequentially
+    /// consistent accesses for acquire and release only, so tag words and counts are read and written
+    /// by read-modify-write operations, which see the latest value, as the real ones do.
     struct Small {
         words: [AtomicU16; 4],
         versions: [AtomicU32; 4],
@@ -465,7 +467,7 @@ mod model {
 
         fn mask(&self, group: u64, wanted: impl Fn(u16) -> bool) -> u32 {
             (0..2).fold(0, |mask, bit| {
-                let word = self.words[group as usize * 2 + bit].load(SeqCst);
+                let word = self.words[group as usize * 2 + bit].fetch_or(0, SeqCst);
                 mask | u32::from(wanted(word)) << bit
             })
         }
@@ -482,10 +484,10 @@ mod model {
             path(self.keys[at(slot)][0].load(Relaxed))
         }
         fn word(&self, slot: u32) -> u16 {
-            self.words[at(slot)].load(SeqCst)
+            self.words[at(slot)].fetch_or(0, SeqCst)
         }
         fn set_word(&self, slot: u32, word: u16) {
-            self.words[at(slot)].store(word, SeqCst);
+            self.words[at(slot)].swap(word, SeqCst);
         }
         fn swap_word(&self, slot: u32, from: u16, to: u16) -> bool {
             self.words[at(slot)]
@@ -499,7 +501,7 @@ mod model {
             self.mask(group, |word| word != 0 && word & TAG_MASK == tag)
         }
         fn passed(&self, group: u64) -> u16 {
-            self.passed[group as usize].load(SeqCst)
+            self.passed[group as usize].fetch_or(0, SeqCst)
         }
         fn pass(&self, group: u64) {
             self.passed[group as usize].fetch_add(1, SeqCst);
