@@ -39,8 +39,6 @@ use turn::LaneTurn;
 pub const SAMPLE_EVERY: u32 = 64;
 /// Contexts for views that a frame may need (`decoder.max-layers`).
 const VIEWS_PER_FRAME: usize = 16;
-/// Free contexts for views below which a flow worker takes nothing new: they are on their way home.
-const VIEWS_LOW: usize = 2 * BURST_MAX;
 /// Empty turns before an idle worker gives its core away.
 const SPINS_MAX: u32 = 64;
 
@@ -272,8 +270,8 @@ impl Worker {
             let (mut end, mut next) = (true, u64::MAX);
             for receiver in receivers.iter_mut().filter(|_| !stop) {
                 // A frame may become as many views as it has layers: what there is no context for
-                // stays in the port's ring, so that no layer of a received frame goes uninspected.
-                let views = self.emit.views.len() / VIEWS_PER_FRAME;
+                // stays in the port's ring; one frame at a time goes on, with the policy of decode.
+                let views = (self.emit.views.len() / VIEWS_PER_FRAME).max(1);
                 let limit = self.burst_max.min(views).saturating_sub(burst.len());
                 let got = receiver.receive(&self.contexts, &mut self.frames, burst, limit, now);
                 counters.add(
@@ -319,9 +317,7 @@ impl Worker {
                 mesh_in.take_local(mesh_out, self.state.received_end);
                 limit = mesh_out.first_unpushed(&self.contexts);
             }
-            if self.emit.views.len() >= VIEWS_LOW {
-                mesh_in.fill(burst, &self.contexts, limit);
-            }
+            mesh_in.fill(burst, &self.contexts, limit);
             if !self.live {
                 let newest = burst
                     .last()

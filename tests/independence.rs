@@ -36,6 +36,9 @@ alert tcp any any -> any any (msg:"anomaly"; stream-event:pkt_invalid_timestamp;
 alert ip any any -> any any (msg:"decode"; decode-event:ipv4.frag_overlap; sid:18;)
 "#;
 
+/// Captures compared without SLUICE_LONG.
+const CAPTURES_SHORT: usize = 120;
+
 fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/demo.pcap")
 }
@@ -151,12 +154,17 @@ fn the_demo_capture_gives_the_same_in_every_layout_lane_count_burst_and_spread()
 }
 
 #[test]
-fn every_shared_capture_goes_through_every_layout_with_the_same_results() {
+fn shared_captures_go_through_every_layout_with_the_same_results() {
     let Some(shared) = shared("every_shared_capture") else {
         return;
     };
-    let files = captures(&shared.join("captures"));
+    let mut files = captures(&shared.join("captures"));
     assert!(files.len() > 1000);
+    // All of them take many minutes on two cores: SLUICE_LONG=1 runs them, CI a fixed part.
+    let long = std::env::var_os("SLUICE_LONG").is_some();
+    if !long {
+        files.truncate(CAPTURES_SHORT);
+    }
     let all: Vec<_> = Layout::all()
         .enumerate()
         .map(|(i, layout)| {
@@ -169,5 +177,8 @@ fn every_shared_capture_goes_through_every_layout_with_the_same_results() {
         })
         .collect();
     let seen = check_all(&files, &all, false);
-    assert!(seen > 50_000, "only {seen} facts");
+    assert!(
+        seen > if long { 50_000 } else { 1_000 },
+        "only {seen} facts"
+    );
 }
