@@ -13,10 +13,11 @@ mod peers;
 use measure::{Durations, Random, flow, gather, median, pin, thread_time};
 use peers::{
     BURST, Build, CLOSES, Chained, Contestant, Dashmap, Hashbrown, OPENS, Ours, Papaya, Scc, UNIT,
+    requests,
 };
 use sluice::flow::table::{
-    Admit, Answer, Class, EXPIRY_CLASSES, FlowHash, FlowSide, FlowTable, SECRET_COUNT, TableConfig,
-    TableMode, TablePlan, Timeouts, tuple_of,
+    Admit, Answer, Class, EXPIRY_CLASSES, FlowHash, FlowSide, FlowTable, Request, SECRET_COUNT,
+    TableConfig, TableMode, TablePlan, Timeouts, Visit, Visitor, tuple_of,
 };
 use sluice::packet::Tuple;
 use sluice::time::{Tick, ticks};
@@ -149,8 +150,9 @@ impl Bench {
         let (mut spent, mut found) = (Duration::ZERO, 0);
         for _ in 0..self.chunks {
             tuples.fill_with(|| flow(first + random.below(self.flows)));
+            let packets = requests(&tuples);
             let start = thread_time();
-            found += contestant.lookup(&tuples);
+            found += contestant.lookup(&packets);
             spent += thread_time() - start;
         }
         assert_eq!(found, CHUNK * self.chunks, "every resident flow is found");
@@ -173,8 +175,9 @@ impl Bench {
                     _ => flow(*first + margin / 2 + random.below(self.flows - margin)),
                 };
             }
+            let packets = requests(&tuples);
             let start = thread_time();
-            found += contestant.churn(&tuples);
+            found += contestant.churn(&packets);
             spent += thread_time() - start;
         }
         assert_eq!(
@@ -430,9 +433,10 @@ fn colliding_keys(bench: &mut Bench) {
 /// Nanoseconds a tuple to insert and find the set.
 fn set_cost(side: &mut FlowSide, set: &[Tuple]) -> f64 {
     let mut ours = Ours(side);
+    let packets = requests(set);
     let start = thread_time();
     set.iter().for_each(|tuple| ours.insert(tuple));
-    let found = ours.lookup(set);
+    let found = ours.lookup(&packets);
     let spent = thread_time() - start;
     assert_eq!(found, set.len());
     spent.as_nanos() as f64 / set.len() as f64
@@ -533,7 +537,6 @@ fn sustained(bench: &mut Bench) {
     let mut side = bench.filled(TableMode::Owner);
     let seconds = if bench.quick { 1.0 } else { 60.0 };
     let mut tuples = vec![Tuple::default(); CHUNK];
-    let admit = Admit::As(Class::HalfOpen);
     let (mut first, mut spent, mut turns) = (0_u64, Duration::ZERO, 0_u64);
     let mut slowest = f64::MAX;
     let (mut second, mut in_second) = (Duration::ZERO, 0_u64);
@@ -547,8 +550,13 @@ fn sustained(bench: &mut Bench) {
             });
         }
         first += CHUNK as u64 / 2;
+        let admit = Admit::As(Class::HalfOpen);
+        let packets: Vec<_> = tuples
+            .iter()
+            .map(|tuple| Request { tuple, admit })
+            .collect();
         let start = thread_time();
-        open_and_close(&mut side, &tuples, admit);
+        open_and_close(&mut side, &packets);
         let took = thread_time() - start;
         (spent, second) = (spent + took, second + took);
         turns += CHUNK as u64 / 2;
@@ -568,25 +576,25 @@ fn sustained(bench: &mut Bench) {
     bench.note(text, slowest >= 2.0);
 }
 
-fn open_and_close(side: &mut FlowSide, tuples: &[Tuple], admit: Admit) {
-    for chunk in tuples.chunks(BURST) {
-        let mut requests = [sluice::flow::table::Request {
-            tuple: &chunk[0],
-            admit,
-        }; BURST];
-        for (request, tuple) in requests.iter_mut().zip(chunk) {
-            request.tuple = tuple;
-        }
-        let mut answers = [Answer::Missing; BURST];
-        side.burst(&requests, Tick(2), &mut answers);
-        for (index, answer) in answers.iter().enumerate() {
-            match *answer {
-                Answer::Created(handle) if index % 2 == 0 => assert!(side.promote(handle)),
-                Answer::Found(handle) if index % 2 == 1 => {
-                    assert!(side.close(handle) && side.release(handle));
-                }
-                other => panic!("{other:?} at {index}"),
+fn open_and_close(side: &mut FlowSide, packets: &[Request<'_>]) {
+    packets
+        .chunks(BURST)
+        .for_each(|burst| side.burst_each(burst, Tick(2), &mut Turns));
+}
+
+/// Flows open and close in turns.
+struct Turns;
+
+impl Visitor for Turns {
+    #[inline(always)]
+    fn visit(&mut self, mut visit: Visit<'_>) {
+        let opens = visit.index().is_multiple_of(2);
+        match visit.answer() {
+            Answer::Created(handle) if opens => assert!(visit.side().promote(handle)),
+            Answer::Found(handle) if !opens => {
+                assert!(visit.side().close(handle) && visit.side().release(handle));
             }
+            other => panic!("{other:?}"),
         }
     }
 }

@@ -10,8 +10,8 @@ use super::probe::{self, Instructions, Probe, Scalar};
 use super::probe::{Avx2, Avx512};
 use super::protocol::{self, Inserted, Newcomer, PATH_GROUPS_MAX};
 use super::{
-    Admit, Answer, Class, FlowSide, FullReason, KeyWords, Request, TableMode, Visit, evict,
-    key_words,
+    Admit, Answer, Class, FlowSide, FullReason, KeyWords, Request, TableMode, Visit, Visitor,
+    evict, key_words,
 };
 use crate::packet::FlowHandle;
 use crate::time::Tick;
@@ -33,28 +33,28 @@ struct Pending {
 
 /// Runs a burst with the best instructions: 1. AVX-512BW, 2. AVX2, 3. scalar.
 #[inline(always)]
-pub fn run(side: &mut FlowSide, requests: &[Request<'_>], now: Tick, each: impl FnMut(Visit<'_>)) {
+pub fn run(side: &mut FlowSide, requests: &[Request<'_>], now: Tick, visitor: &mut impl Visitor) {
     // SAFETY: `FlowSide::new` took `instructions` by `or_scalar`, so the processor has them.
     unsafe {
         match (side.instructions, side.mode) {
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             (Instructions::Avx512, TableMode::Owner) => {
-                burst_avx512::<false>(side, requests, now, each);
+                burst_avx512::<false>(side, requests, now, visitor);
             }
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             (Instructions::Avx512, TableMode::Shared) => {
-                burst_avx512::<true>(side, requests, now, each);
+                burst_avx512::<true>(side, requests, now, visitor);
             }
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             (Instructions::Avx2, TableMode::Owner) => {
-                burst_avx2::<false>(side, requests, now, each);
+                burst_avx2::<false>(side, requests, now, visitor);
             }
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             (Instructions::Avx2, TableMode::Shared) => {
-                burst_avx2::<true>(side, requests, now, each);
+                burst_avx2::<true>(side, requests, now, visitor);
             }
-            (_, TableMode::Owner) => burst::<Scalar, false>(side, requests, now, each),
-            (_, TableMode::Shared) => burst::<Scalar, true>(side, requests, now, each),
+            (_, TableMode::Owner) => burst::<Scalar, false>(side, requests, now, visitor),
+            (_, TableMode::Shared) => burst::<Scalar, true>(side, requests, now, visitor),
         }
     }
 }
@@ -65,10 +65,10 @@ unsafe fn burst_avx512<const SHARED: bool>(
     side: &mut FlowSide,
     requests: &[Request<'_>],
     now: Tick,
-    each: impl FnMut(Visit<'_>),
+    visitor: &mut impl Visitor,
 ) {
     // SAFETY: this function is taken only where these instructions are.
-    unsafe { burst::<Avx512, SHARED>(side, requests, now, each) }
+    unsafe { burst::<Avx512, SHARED>(side, requests, now, visitor) }
 }
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -77,10 +77,10 @@ unsafe fn burst_avx2<const SHARED: bool>(
     side: &mut FlowSide,
     requests: &[Request<'_>],
     now: Tick,
-    each: impl FnMut(Visit<'_>),
+    visitor: &mut impl Visitor,
 ) {
     // SAFETY: as above, for AVX2.
-    unsafe { burst::<Avx2, SHARED>(side, requests, now, each) }
+    unsafe { burst::<Avx2, SHARED>(side, requests, now, visitor) }
 }
 
 /// The pipeline: while chunk n is hashed, n - 1 is probed and n - 2 answered.
@@ -92,7 +92,7 @@ unsafe fn burst<P: Late, const SHARED: bool>(
     side: &mut FlowSide,
     requests: &[Request<'_>],
     now: Tick,
-    mut each: impl FnMut(Visit<'_>),
+    visitor: &mut impl Visitor,
 ) {
     let mut chunks = [[Pending::default(); CHUNK]; DEPTH];
     // Closes within this burst (evictions, the caller's) may outdate the hits of step two.
@@ -115,7 +115,7 @@ unsafe fn burst<P: Late, const SHARED: bool>(
                 let hits = if fresh { pending.hits } else { 0 };
                 // SAFETY: passed on to the caller.
                 let answer = unsafe { answer_one::<P, SHARED>(side, request, pending, hits, now) };
-                each(Visit {
+                visitor.visit(Visit {
                     side,
                     index: first + index,
                     answer,

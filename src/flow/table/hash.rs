@@ -69,9 +69,9 @@ impl FlowHash {
         fold(fold(first ^ second.rotate_left(23) ^ s5, s7) ^ s4, s2)
     }
 
-    #[inline(always)]
-    /// The words of a tuple whose hash depends on `rest` alone, whatever `free` is. Only whoever knows the secrets can do this; the bench
-    /// and the tests play the attacker who learned those of an earlier start.
+    /// The words of a tuple whose hash depends on `rest` alone, whatever `free` is. Only whoever
+    /// knows the secrets can do this; the bench and the tests play the attacker who learned those of
+    /// an earlier start.
     pub fn solve(&self, free: [u64; 2], rest: u64) -> KeyWords {
         let [s0, s1, s2, s3, ..] = self.secrets;
         let [b_high, b_low] = free;
@@ -82,6 +82,7 @@ impl FlowHash {
     }
 
     /// Hash of a tuple given as words.
+    #[inline(always)]
     pub fn hash_words(&self, words: &KeyWords) -> u64 {
         let [a_high, a_low, b_high, b_low, rest] = *words;
         let [s0, s1, s2, s3, s4, s5, s6, s7] = self.secrets;
