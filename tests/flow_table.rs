@@ -6,6 +6,7 @@
 use sluice::flow::table::{
     Admit, Answer, Audit, Class, DetectionSide, EXPIRY_CLASSES, FlowHash, FlowSide, FlowSnapshot,
     FlowState, FlowTable, Request, SECRET_COUNT, TableConfig, TableMode, TableReader, Timeouts,
+    Visit, Visitor,
 };
 use sluice::memory::PageWish;
 use sluice::packet::{FlowHandle, Tuple};
@@ -184,21 +185,34 @@ fn burst(side: &mut FlowSide, ledger: &Ledger, numbers: &[u32; 24], tick: u32) {
         tuple: &tuples[index],
         admit,
     });
-    side.burst_each(&requests, Tick(tick), |side, index, answer| match answer {
-        Answer::Created(handle) => {
-            ledger.balance[numbers[index] as usize].fetch_add(1, SeqCst);
-            side.refresh(handle, Tick(tick), |state| {
-                mark(state, numbers[index], tick)
-            });
+    let mut marks = Marks {
+        ledger,
+        numbers,
+        tick,
+    };
+    side.burst_each(&requests, Tick(tick), &mut marks);
+}
+
+/// Marks every flow of a burst.
+struct Marks<'a> {
+    ledger: &'a Ledger,
+    numbers: &'a [u32; 24],
+    tick: u32,
+}
+
+impl Visitor for Marks<'_> {
+    fn visit(&mut self, visit: Visit<'_>) {
+        let key = self.numbers[visit.index()];
+        match visit.answer() {
+            Answer::Created(_) => {
+                self.ledger.balance[key as usize].fetch_add(1, SeqCst);
+            }
+            Answer::Found(_) => (),
+            Answer::Missing => panic!("all may create"),
+            Answer::Full(_) => return,
         }
-        Answer::Found(handle) => {
-            side.refresh(handle, Tick(tick), |state| {
-                mark(state, numbers[index], tick)
-            });
-        }
-        Answer::Missing => panic!("all may create"),
-        Answer::Full(_) => (),
-    });
+        visit.refresh(Tick(self.tick), |state| mark(state, key, self.tick));
+    }
 }
 
 /// All is quiet: the ledger and the table must agree, and closing everything must leave nothing.

@@ -1,7 +1,7 @@
 //! Clocks, pinning, random numbers, workload and the gather limit. Rates use the thread's processor
 //! time, because the machine is shared; comparisons interleave A B A B and take medians.
 
-use sluice::memory::{HugePages, PageWish};
+use sluice::flow::table::TableReader;
 use sluice::packet::Tuple;
 use std::time::Duration;
 
@@ -92,83 +92,27 @@ pub fn flow(id: u64) -> Tuple {
     tuple
 }
 
-/// Memory full of random words, to gather from.
-pub struct Gather {
-    pages: HugePages,
-    lines: u64,
-}
-
-impl Gather {
-    /// So many bytes, filled: a processor may predict loads from zeroed memory.
-    pub fn new(size: usize, pages: PageWish) -> Gather {
-        let pages = HugePages::map("gather memory", size, pages).expect("gather memory");
-        let words = pages.len() / 8;
-        for index in 0..words {
-            // SAFETY: index < len / 8, and the mapping is ours alone.
-            unsafe {
-                pages
-                    .as_ptr()
-                    .cast::<u64>()
-                    .add(index)
-                    .write(mix(index as u64))
-            };
+/// The limit: random lines of the table's own memory, 64 asked for at a time and then read; million
+/// lines a second. The table's own, because the same pages behind another mapping may be slower or
+/// faster by half (who backs the guest's memory decides), and because lines that lay idle are slow
+/// at first.
+pub fn gather(table: &TableReader, count: usize, random: &mut Random) -> f64 {
+    const DEPTH: usize = 64;
+    let lines = table.line_count();
+    let mut places = [0; DEPTH];
+    let mut sum = 0_u64;
+    let start = thread_time();
+    for _ in 0..count / DEPTH {
+        for place in &mut places {
+            *place = random.below(lines);
+            table.prefetch_line(*place);
         }
-        Gather {
-            lines: (pages.len() / 64) as u64,
-            pages,
+        for place in places {
+            sum = sum.wrapping_add(table.read_line(place).into());
         }
     }
-
-    /// Name of the pages.
-    pub fn pages(&self) -> &'static str {
-        self.pages.kind().name()
-    }
-
-    /// Reads `count` random lines, 64 asked for at a time; million lines a second. With `write`,
-    /// changes a word of each as well.
-    pub fn rate(&self, count: usize, random: &mut Random, write: bool) -> f64 {
-        const DEPTH: usize = 64;
-        let mut places = [std::ptr::null_mut::<u64>(); DEPTH];
-        let mut sum = 0_u64;
-        let start = thread_time();
-        for _ in 0..count / DEPTH {
-            for place in &mut places {
-                // SAFETY: below `lines`, so within the mapping; prefetches never fault.
-                unsafe {
-                    let line = random.below(self.lines) as usize;
-                    *place = self.pages.as_ptr().as_ptr().add(line * 64).cast();
-                    prefetch(*place, write);
-                }
-            }
-            for &place in &places {
-                // SAFETY: set above, in the mapping, aligned.
-                unsafe {
-                    sum = sum.wrapping_add(*place);
-                    if write {
-                        *place.add(1) = sum;
-                    }
-                }
-            }
-        }
-        std::hint::black_box(sum);
-        (count / DEPTH * DEPTH) as f64 / (thread_time() - start).as_secs_f64() / 1e6
-    }
-}
-
-#[inline(always)]
-fn prefetch(place: *mut u64, write: bool) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch never faults.
-    unsafe {
-        if write {
-            std::arch::asm!("prefetchw [{place}]", place = in(reg) place,
-                options(nostack, preserves_flags, readonly));
-        } else {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast());
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (place, write);
+    std::hint::black_box(sum);
+    (count / DEPTH * DEPTH) as f64 / (thread_time() - start).as_secs_f64() / 1e6
 }
 
 /// Durations in nanoseconds, kept whole.

@@ -3,8 +3,10 @@
 //! has Suricata's shape: rows with a lock and a chain, flows with a lock of their own, taken in
 //! that order. It is a model of that shape, not Suricata.
 
-use sluice::flow::table::{Admit, Answer, Class, FlowHash, FlowSide, KeyWords, Request, key_words};
-use sluice::packet::{FlowHandle, Tuple};
+use sluice::flow::table::{
+    Admit, Answer, Class, FlowHash, FlowSide, KeyWords, Request, Visit, Visitor, key_words,
+};
+use sluice::packet::Tuple;
 use sluice::time::Tick;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Mutex;
@@ -20,14 +22,23 @@ pub const OPENS: usize = 5;
 /// Position of the closing one.
 pub const CLOSES: usize = 11;
 
+/// What a packet asks of the table.
+pub fn requests(tuples: &[Tuple]) -> Vec<Request<'_>> {
+    let admit = Admit::As(Class::Established);
+    tuples
+        .iter()
+        .map(|tuple| Request { tuple, admit })
+        .collect()
+}
+
 /// One contestant.
 pub trait Contestant {
     /// Adds a flow.
     fn insert(&mut self, tuple: &Tuple);
     /// Finds and updates each; how many were there.
-    fn lookup(&mut self, tuples: &[Tuple]) -> usize;
+    fn lookup(&mut self, packets: &[Request<'_>]) -> usize;
     /// Units of churn; how many data packets and closes found their flow.
-    fn churn(&mut self, tuples: &[Tuple]) -> usize;
+    fn churn(&mut self, packets: &[Request<'_>]) -> usize;
 }
 
 /// Ours, by one side.
@@ -41,53 +52,59 @@ impl Contestant for Ours<'_> {
         assert!(matches!(answer, Answer::Created(_)), "{answer:?}");
     }
 
-    fn lookup(&mut self, tuples: &[Tuple]) -> usize {
-        let mut found = 0;
-        self.bursts(tuples, |_, side, answer| {
-            if let Answer::Found(handle) = answer {
-                found += update(side, handle);
-            }
-        });
-        found
+    fn lookup(&mut self, packets: &[Request<'_>]) -> usize {
+        let mut data = Data(0);
+        packets
+            .chunks(BURST)
+            .for_each(|burst| self.0.burst_each(burst, Tick(2), &mut data));
+        data.0
     }
 
-    fn churn(&mut self, tuples: &[Tuple]) -> usize {
-        let mut found = 0;
-        self.bursts(tuples, |index, side, answer| match answer {
-            Answer::Found(handle) if index % UNIT == CLOSES => {
-                found += usize::from(side.close(handle) && side.release(handle));
-            }
-            Answer::Found(handle) => found += update(side, handle),
-            Answer::Created(_) => assert_eq!(index % UNIT, OPENS),
-            other => panic!("{other:?}"),
-        });
-        found
+    fn churn(&mut self, packets: &[Request<'_>]) -> usize {
+        let mut mixed = Mixed(0);
+        packets
+            .chunks(BURST)
+            .for_each(|burst| self.0.burst_each(burst, Tick(2), &mut mixed));
+        mixed.0
     }
 }
 
-impl Ours<'_> {
+/// Every packet finds and updates its flow; counts them.
+struct Data(usize);
+
+impl Visitor for Data {
     #[inline(always)]
-    fn bursts(&mut self, tuples: &[Tuple], mut each: impl FnMut(usize, &mut FlowSide, Answer)) {
-        let admit = Admit::As(Class::Established);
-        for chunk in tuples.chunks(BURST) {
-            let mut requests = [Request {
-                tuple: &chunk[0],
-                admit,
-            }; BURST];
-            for (request, tuple) in requests.iter_mut().zip(chunk) {
-                request.tuple = tuple;
+    fn visit(&mut self, visit: Visit<'_>) {
+        assert!(
+            !matches!(visit.answer(), Answer::Created(_)),
+            "all are resident"
+        );
+        self.0 += update(&visit);
+    }
+}
+
+/// Units of churn; counts data packets and closes that found their flow.
+struct Mixed(usize);
+
+impl Visitor for Mixed {
+    #[inline(always)]
+    fn visit(&mut self, mut visit: Visit<'_>) {
+        match (visit.index() % UNIT, visit.answer()) {
+            (CLOSES, Answer::Found(handle)) => {
+                let side = visit.side();
+                self.0 += usize::from(side.close(handle) && side.release(handle));
             }
-            self.0
-                .burst_each(&requests[..chunk.len()], Tick(2), |side, index, answer| {
-                    each(index, side, answer);
-                });
+            (_, Answer::Found(_)) => self.0 += update(&visit),
+            (OPENS, Answer::Created(_)) => (),
+            (place, other) => panic!("{other:?} at {place}"),
         }
     }
 }
 
+/// What a packet does to its flow.
 #[inline(always)]
-fn update(side: &FlowSide, handle: FlowHandle) -> usize {
-    let refreshed = side.refresh(handle, Tick(2), |state| {
+fn update(visit: &Visit<'_>) -> usize {
+    let refreshed = visit.refresh(Tick(2), |state| {
         let [packets, bytes] = &mut state.words;
         *packets = packets.wrapping_add(1);
         *bytes = bytes.wrapping_add(64);
@@ -181,21 +198,21 @@ macro_rules! contestant {
                 $insert;
             }
 
-            fn lookup(&mut self, tuples: &[Tuple]) -> usize {
+            fn lookup(&mut self, packets: &[Request<'_>]) -> usize {
                 let $self = self;
                 let mut found = 0;
-                for tuple in tuples {
-                    let $key = key(tuple);
+                for packet in packets {
+                    let $key = key(packet.tuple);
                     found += $get;
                 }
                 found
             }
 
-            fn churn(&mut self, tuples: &[Tuple]) -> usize {
+            fn churn(&mut self, packets: &[Request<'_>]) -> usize {
                 let $self = self;
                 let mut found = 0;
-                for (index, tuple) in tuples.iter().enumerate() {
-                    let $key = key(tuple);
+                for (index, packet) in packets.iter().enumerate() {
+                    let $key = key(packet.tuple);
                     match index % UNIT {
                         OPENS => {
                             $insert;

@@ -10,7 +10,8 @@ use super::probe::{self, Instructions, Probe, Scalar};
 use super::probe::{Avx2, Avx512};
 use super::protocol::{self, Inserted, Newcomer, PATH_GROUPS_MAX};
 use super::{
-    Admit, Answer, Class, FlowSide, FullReason, KeyWords, Request, TableMode, evict, key_words,
+    Admit, Answer, Class, FlowSide, FullReason, KeyWords, Request, TableMode, Visit, Visitor,
+    evict, key_words,
 };
 use crate::packet::FlowHandle;
 use crate::time::Tick;
@@ -32,33 +33,28 @@ struct Pending {
 
 /// Runs a burst with the best instructions: 1. AVX-512BW, 2. AVX2, 3. scalar.
 #[inline(always)]
-pub fn run(
-    side: &mut FlowSide,
-    requests: &[Request<'_>],
-    now: Tick,
-    each: impl FnMut(&mut FlowSide, usize, Answer),
-) {
+pub fn run(side: &mut FlowSide, requests: &[Request<'_>], now: Tick, visitor: &mut impl Visitor) {
     // SAFETY: `FlowSide::new` took `instructions` by `or_scalar`, so the processor has them.
     unsafe {
         match (side.instructions, side.mode) {
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             (Instructions::Avx512, TableMode::Owner) => {
-                burst_avx512::<false>(side, requests, now, each);
+                burst_avx512::<false>(side, requests, now, visitor);
             }
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             (Instructions::Avx512, TableMode::Shared) => {
-                burst_avx512::<true>(side, requests, now, each);
+                burst_avx512::<true>(side, requests, now, visitor);
             }
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             (Instructions::Avx2, TableMode::Owner) => {
-                burst_avx2::<false>(side, requests, now, each);
+                burst_avx2::<false>(side, requests, now, visitor);
             }
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             (Instructions::Avx2, TableMode::Shared) => {
-                burst_avx2::<true>(side, requests, now, each);
+                burst_avx2::<true>(side, requests, now, visitor);
             }
-            (_, TableMode::Owner) => burst::<Scalar, false>(side, requests, now, each),
-            (_, TableMode::Shared) => burst::<Scalar, true>(side, requests, now, each),
+            (_, TableMode::Owner) => burst::<Scalar, false>(side, requests, now, visitor),
+            (_, TableMode::Shared) => burst::<Scalar, true>(side, requests, now, visitor),
         }
     }
 }
@@ -69,10 +65,10 @@ unsafe fn burst_avx512<const SHARED: bool>(
     side: &mut FlowSide,
     requests: &[Request<'_>],
     now: Tick,
-    each: impl FnMut(&mut FlowSide, usize, Answer),
+    visitor: &mut impl Visitor,
 ) {
     // SAFETY: this function is taken only where these instructions are.
-    unsafe { burst::<Avx512, SHARED>(side, requests, now, each) }
+    unsafe { burst::<Avx512, SHARED>(side, requests, now, visitor) }
 }
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -81,10 +77,10 @@ unsafe fn burst_avx2<const SHARED: bool>(
     side: &mut FlowSide,
     requests: &[Request<'_>],
     now: Tick,
-    each: impl FnMut(&mut FlowSide, usize, Answer),
+    visitor: &mut impl Visitor,
 ) {
     // SAFETY: as above, for AVX2.
-    unsafe { burst::<Avx2, SHARED>(side, requests, now, each) }
+    unsafe { burst::<Avx2, SHARED>(side, requests, now, visitor) }
 }
 
 /// The pipeline: while chunk n is hashed, n - 1 is probed and n - 2 answered.
@@ -96,7 +92,7 @@ unsafe fn burst<P: Late, const SHARED: bool>(
     side: &mut FlowSide,
     requests: &[Request<'_>],
     now: Tick,
-    mut each: impl FnMut(&mut FlowSide, usize, Answer),
+    visitor: &mut impl Visitor,
 ) {
     let mut chunks = [[Pending::default(); CHUNK]; DEPTH];
     // Closes within this burst (evictions, the caller's) may outdate the hits of step two.
@@ -109,9 +105,7 @@ unsafe fn burst<P: Late, const SHARED: bool>(
             }
         }
         if let Some((requests, _)) = chunk(requests, step) {
-            for (request, pending) in requests.iter().zip(&mut chunks[step % DEPTH]) {
-                *pending = hash_one(&side.core, request);
-            }
+            hash_chunk(&side.core, requests, &mut chunks[step % DEPTH]);
         }
         if let Some((requests, first)) = step.checked_sub(2).and_then(|step| chunk(requests, step))
         {
@@ -121,7 +115,12 @@ unsafe fn burst<P: Late, const SHARED: bool>(
                 let hits = if fresh { pending.hits } else { 0 };
                 // SAFETY: passed on to the caller.
                 let answer = unsafe { answer_one::<P, SHARED>(side, request, pending, hits, now) };
-                each(side, first + index, answer);
+                visitor.visit(Visit {
+                    side,
+                    index: first + index,
+                    answer,
+                    shared: SHARED,
+                });
             }
         }
     }
@@ -138,16 +137,20 @@ fn chunk<'a, 'b>(requests: &'a [Request<'b>], chunk: usize) -> Option<(&'a [Requ
         .map(|chunk| (chunk, first))
 }
 
-/// Step one: hash, and ask for the tag line.
+/// Step one: hash, and ask for the tag lines. The secrets are copied first: behind a reference they
+/// would be loaded anew after every prefetch.
 #[inline(always)]
-fn hash_one(core: &Core, request: &Request<'_>) -> Pending {
-    let hash = core.hash.hash(request.tuple);
-    let home = core.path(hash).home;
-    probe::prefetch_read(core.group(home));
-    Pending {
-        hash,
-        home: home as u32,
-        hits: 0,
+fn hash_chunk(core: &Core, requests: &[Request<'_>], pendings: &mut [Pending; CHUNK]) {
+    let secrets = core.hash.clone();
+    for (request, pending) in requests.iter().zip(pendings) {
+        let hash = secrets.hash(request.tuple);
+        let home = core.path(hash).home;
+        probe::prefetch_read(core.group(home));
+        *pending = Pending {
+            hash,
+            home: home as u32,
+            hits: 0,
+        };
     }
 }
 

@@ -125,6 +125,29 @@ impl Core {
         handle.slot < self.slot_count
     }
 
+    /// Cache lines of all entries.
+    #[inline(always)]
+    pub fn line_count(&self) -> u64 {
+        u64::from(self.slot_count) * 2
+    }
+
+    /// First word of a line of the entries: a version or a detection generation.
+    #[inline(always)]
+    pub fn line_word(&self, index: u64) -> Option<&AtomicU32> {
+        if index >= self.line_count() {
+            return None;
+        }
+        // SAFETY: an entry is two lines of 64 bytes, each beginning with an AtomicU32 (FlowLine's
+        // version, DetectionLine's generation), and index < 2 x slot_count.
+        Some(unsafe {
+            self.entries
+                .cast::<[AtomicU32; 16]>()
+                .add(index as usize)
+                .cast()
+                .as_ref()
+        })
+    }
+
     /// Line 0, if the handle's flow still lives there.
     #[inline(always)]
     pub fn line(&self, handle: FlowHandle) -> Option<&FlowLine> {

@@ -102,7 +102,9 @@ const _: () = {
     assert!(size_of::<FlowLine>() == 64 && size_of::<DetectionLine>() == 64);
     assert!(size_of::<Entry>() == 128 && align_of::<Entry>() == 128);
     assert!(size_of::<FlowState>() == 16);
+    assert!(std::mem::offset_of!(FlowLine, version) == 0);
     assert!(std::mem::offset_of!(FlowLine, state) == 48);
+    assert!(std::mem::offset_of!(DetectionLine, generation) == 0);
 };
 
 impl FlowLine {

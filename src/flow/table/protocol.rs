@@ -12,7 +12,8 @@
 //!      └────────────────────── slot given back                  release, version even ◄── QUARANTINE
 //! ```
 //! Shared insert. Two inserters of one tuple must not both publish:
-//! 1. raise the counts of the groups passed over (so that no search stops before the new slot);
+//! 1. raise the counts of the groups passed over, before the search of step 3 and before anyone can
+//!    find the flow (so that no search stops before the new slot);
 //! 2. claim by CAS 0 -> hidden|tag, in sequentially consistent order;
 //! 3. write the key; search the whole path for the same tag. Whoever claims second sees the first:
 //!    - published with the same key: give the slot back, the flow is there;
@@ -440,7 +441,9 @@ mod model {
     use loom::sync::atomic::{AtomicU16, AtomicU32, fence};
     use loom::thread;
 
-    /// Two groups of two slots; keys are two words, to be torn if they can be.
+    /// Two groups of two slots; keys are two words, to be torn if they can be. Loom takes sequentially
+    /// consistent accesses for acquire and release only, so tag words and counts are read and written
+    /// by read-modify-write operations, which see the latest value, as the real ones do.
     struct Small {
         words: [AtomicU16; 4],
         versions: [AtomicU32; 4],
@@ -465,7 +468,7 @@ mod model {
 
         fn mask(&self, group: u64, wanted: impl Fn(u16) -> bool) -> u32 {
             (0..2).fold(0, |mask, bit| {
-                let word = self.words[group as usize * 2 + bit].load(SeqCst);
+                let word = self.words[group as usize * 2 + bit].fetch_or(0, SeqCst);
                 mask | u32::from(wanted(word)) << bit
             })
         }
@@ -482,10 +485,10 @@ mod model {
             path(self.keys[at(slot)][0].load(Relaxed))
         }
         fn word(&self, slot: u32) -> u16 {
-            self.words[at(slot)].load(SeqCst)
+            self.words[at(slot)].fetch_or(0, SeqCst)
         }
         fn set_word(&self, slot: u32, word: u16) {
-            self.words[at(slot)].store(word, SeqCst);
+            self.words[at(slot)].swap(word, SeqCst);
         }
         fn swap_word(&self, slot: u32, from: u16, to: u16) -> bool {
             self.words[at(slot)]
@@ -499,7 +502,7 @@ mod model {
             self.mask(group, |word| word != 0 && word & TAG_MASK == tag)
         }
         fn passed(&self, group: u64) -> u16 {
-            self.passed[group as usize].load(SeqCst)
+            self.passed[group as usize].fetch_or(0, SeqCst)
         }
         fn pass(&self, group: u64) {
             self.passed[group as usize].fetch_add(1, SeqCst);
@@ -562,6 +565,11 @@ mod model {
 
     fn settled(table: &Small) -> usize {
         let words = table.words.iter().map(|word| word.load(SeqCst));
+        for (word, version) in table.words.iter().zip(&table.versions) {
+            let (word, version) = (word.load(SeqCst), version.load(SeqCst));
+            assert_eq!(word != 0, version & ALIVE != 0, "{word:x} {version:x}");
+            assert_eq!(version & LOCKED, 0);
+        }
         words.fold(0, |count, word| {
             let class = word & CLASS_MASK;
             assert!(
@@ -601,6 +609,102 @@ mod model {
     }
 
     #[test]
+    fn a_later_claim_of_a_lower_slot_does_not_double_the_flow() {
+        model(|| {
+            let table = Arc::new(Small::new());
+            let Inserted::Created { handle, .. } = put(&table, 2) else {
+                panic!("room")
+            };
+            let other = Arc::clone(&table);
+            let thread = thread::spawn(move || put(&other, 4));
+            assert!(close(&*table, handle) && release(&*table, handle));
+            let (one, two) = (put(&table, 4), thread.join().unwrap());
+            let created = [&one, &two]
+                .iter()
+                .filter(|inserted| matches!(inserted, Inserted::Created { .. }))
+                .count();
+            assert_eq!((created, settled(&table)), (1, 1), "{one:?} {two:?}");
+        });
+    }
+
+    /// One side passes over the full home while the other finds a place freed there.
+    #[test]
+    fn a_claim_beyond_the_home_and_one_in_it_make_one_flow() {
+        model(|| {
+            let table = Arc::new(Small::new());
+            let Inserted::Created { handle, .. } = put(&table, 2) else {
+                panic!("room")
+            };
+            put(&table, 4);
+            let other = Arc::clone(&table);
+            let thread = thread::spawn(move || put(&other, 6));
+            assert!(close(&*table, handle) && release(&*table, handle));
+            let (one, two) = (put(&table, 6), thread.join().unwrap());
+            let created = [&one, &two]
+                .iter()
+                .filter(|inserted| matches!(inserted, Inserted::Created { .. }))
+                .count();
+            assert_eq!((created, settled(&table)), (1, 2), "{one:?} {two:?}");
+            let handle = published(&*table, path(6), &6).expect("not lost");
+            assert!(close(&*table, handle) && release(&*table, handle));
+            assert_eq!((table.passed(0), table.passed(1)), (0, 0));
+        });
+    }
+
+    /// Eviction: a flow is ended by one side while two others search for it and make it anew.
+    #[test]
+    fn a_flow_ended_while_others_want_it_is_there_once() {
+        model(|| {
+            let table = Arc::new(Small::new());
+            let Inserted::Created { handle, .. } = put(&table, 2) else {
+                panic!("room")
+            };
+            let (first, second) = (Arc::clone(&table), Arc::clone(&table));
+            let evictor = thread::spawn(move || close(&*first, handle) && release(&*first, handle));
+            let thread = thread::spawn(move || put(&second, 2));
+            let one = put(&table, 2);
+            let two = thread.join().unwrap();
+            assert!(evictor.join().unwrap());
+            let mut created = vec![];
+            for inserted in [one, two] {
+                match inserted {
+                    Inserted::Created { handle, .. } => created.push(handle),
+                    Inserted::Present(_) => (),
+                    Inserted::Full(reason) => panic!("{reason:?}"),
+                }
+            }
+            let left = published(&*table, path(2), &2);
+            assert_eq!(settled(&table), created.len());
+            assert_eq!(left, created.pop(), "no two, and what was made stays");
+            assert!(created.is_empty());
+        });
+    }
+
+    /// A stale view of a tag may have given someone the handle of a claim that is then given back.
+    #[test]
+    fn a_claim_given_back_is_free_even_if_someone_holds_its_lock() {
+        model(|| {
+            let table = Arc::new(Small::new());
+            put(&table, 2);
+            let other = Arc::clone(&table);
+            let (slot, generation) = (1, ALIVE);
+            let thread = thread::spawn(move || close(&*other, FlowHandle { slot, generation }));
+            let newcomer = Newcomer {
+                key: &2,
+                path: path(2),
+                class: Class::Established,
+                now: Tick(0),
+            };
+            assert!(matches!(
+                claim(&*table, &newcomer, slot, 0, 0),
+                Claim::Present(_)
+            ));
+            assert!(!thread.join().unwrap(), "it was never published");
+            assert_eq!(settled(&table), 1);
+        });
+    }
+
+    #[test]
     fn two_keys_of_one_tag_are_both_there() {
         model(|| {
             let table = Arc::new(Small::new());
@@ -629,6 +733,12 @@ mod model {
             });
             if let Some(found) = published(&*table, path(2), &2) {
                 assert_eq!(found, handle, "the old flow, under its own name");
+            }
+            if let Some(found) = published(&*table, path(4), &4) {
+                assert_ne!(
+                    found, handle,
+                    "the new one is not known by the old one's name"
+                );
             }
             promote(&*table, handle);
             let taken = thread.join().unwrap();
