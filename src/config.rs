@@ -97,6 +97,8 @@ pub struct Config {
     pub drop_events_start: bool,
     /// ERSPAN type III is decoded (`decoder.erspan.typeIII.enabled`, ours).
     pub erspan_third: bool,
+    /// Settings of parsers (`app-layer.protocols.*`, `libhtp.*`), as given.
+    pub app_settings: Vec<(String, String)>,
     /// Lanes.
     pub lanes: u8,
     /// Contexts per lane.
@@ -165,6 +167,7 @@ impl Default for Config {
             verify_steps_max: 1 << 20,
             app_memory: 128 << 20,
             app_records: true,
+            app_settings: Vec::new(),
             policies: Policies::default(),
             action_order: [0, 1, 2, 3],
             threshold_file: None,
@@ -311,6 +314,9 @@ impl Config {
             "detect.inspection-recursion-limit" => self.recursion_limit = number(key, value)?,
             "detect.budget" => self.verify_steps_max = number(key, value)?,
             "action-order" => self.action_order = action_order(key, value)?,
+            _ if key.starts_with("app-layer.protocols.") || key.contains("libhtp.") => {
+                self.app_settings.push((key.to_string(), value.to_string()));
+            }
             "threshold-file" => self.threshold_file = Some(value.to_string()),
             _ if is_output(key, "drop.flows") => {
                 self.drop_events_start = match value {

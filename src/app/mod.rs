@@ -23,15 +23,15 @@ pub mod mime;
 pub mod ntp;
 pub mod output;
 pub mod protocol;
-pub mod record;
 pub mod quic;
 pub mod reader;
+pub mod record;
 pub mod registry;
-pub mod ssh;
-pub mod tls;
 mod sdp;
 pub mod sip;
 pub mod smtp;
+pub mod ssh;
+pub mod tls;
 pub mod transaction;
 
 pub use field::{Field, Progress};

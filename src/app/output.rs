@@ -4,7 +4,7 @@
 //! the parser goes on as if it had been kept.
 
 use super::field::{Field, Progress};
-use super::heap::Heap;
+use super::heap::{Heap, TEXT_MAX};
 use super::protocol::AppProtocol;
 use super::transaction::{NONE, Transaction};
 use crate::memory::slab::Slabs;
@@ -71,6 +71,51 @@ pub struct Limits {
     pub transactions: usize,
     /// Other settings of parsers, by Suricata's key names (`app-layer.protocols...`).
     pub settings: Vec<(String, String)>,
+}
+
+impl Limits {
+    /// The limits with these settings, by Suricata's key names.
+    pub fn of(settings: &[(String, String)]) -> Limits {
+        let mut limits = Limits {
+            settings: settings.to_vec(),
+            ..Limits::default()
+        };
+        for (key, value) in settings {
+            let Some(size) = size(value) else { continue };
+            // 0 is Suricata's word for no limit; a text cannot be longer than this.
+            let size = if size == 0 {
+                TEXT_MAX
+            } else {
+                size.min(TEXT_MAX)
+            };
+            if key.ends_with("request-body-limit") {
+                limits.request_body = size;
+            } else if key.ends_with("response-body-limit") {
+                limits.response_body = size;
+            }
+        }
+        limits
+    }
+
+    /// The value of the last setting whose key ends in `key`.
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        let of_key = self.settings.iter().rev().find(|(k, _)| k.ends_with(key));
+        of_key.map(|(_, value)| value.as_str())
+    }
+}
+
+/// A number of bytes with its unit (`100kb`, `1 MiB`).
+fn size(text: &str) -> Option<usize> {
+    let text = text.trim().to_ascii_lowercase();
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text.get(digits.len()..)?.trim() {
+        "" | "b" => 1,
+        "kb" | "kib" => 1 << 10,
+        "mb" | "mib" => 1 << 20,
+        "gb" | "gib" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<usize>().ok()?.checked_mul(unit)
 }
 
 impl Default for Limits {

@@ -185,7 +185,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             context,
             bytes,
             app: self.app_protocol(mark),
-            app_new: false,
+            app_new: header::AppNew::No,
         };
         self.flow_events(program, app, &packet, mark);
         let first = match self.apps.as_ref().and_then(|apps| apps.state(app)) {

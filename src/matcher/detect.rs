@@ -144,8 +144,10 @@ impl<D: DetectionAccess> MatchStage<D> {
             context,
             bytes,
             app,
-            app_new: app != AppProtocol::Unknown
-                && self.slabs.is_first_known(mark.slab, context.direction),
+            app_new: match app {
+                AppProtocol::Unknown => header::AppNew::No,
+                _ => self.slabs.first_known(mark.slab, context.direction),
+            },
         };
         for at in 0..self.candidates.len() {
             let candidate = self.candidates.get(at).copied().unwrap_or(0);
@@ -157,7 +159,8 @@ impl<D: DetectionAccess> MatchStage<D> {
                 || (rule.stream_alone
                     && candidate & IN_PACKET != 0
                     && context.has(flag::RETRANSMIT))
-                || (signature.class == Class::ProtocolDetection && !packet.app_new)
+                || (signature.class == Class::ProtocolDetection
+                    && !is_due(signature, packet.app_new))
                 || self.has_hit(index, candidate & IN_PACKET == 0)
             {
                 continue;
@@ -334,6 +337,18 @@ impl<D: DetectionAccess> MatchStage<D> {
             }
             _ => {}
         }
+    }
+}
+
+/// Whether a rule about the detection of a protocol is due: once a flow, or once in its direction.
+fn is_due(signature: &Signature, app_new: header::AppNew) -> bool {
+    let one_way = signature
+        .flow
+        .is_some_and(|flow| flow.to_server != flow.to_client);
+    match app_new {
+        header::AppNew::No => false,
+        header::AppNew::InDirection => one_way,
+        header::AppNew::InFlow => true,
     }
 }
 

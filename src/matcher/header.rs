@@ -29,8 +29,19 @@ pub struct Packet<'a> {
     pub bytes: &'a [u8],
     /// What its flow speaks.
     pub app: AppProtocol,
-    /// That is known in this direction since this packet.
-    pub app_new: bool,
+    /// Whether that is known since this packet.
+    pub app_new: AppNew,
+}
+
+/// Whether a flow's protocol is known since this packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AppNew {
+    /// It was known before in this direction, or is not known.
+    No,
+    /// It was known before, but this is the direction's first packet since.
+    InDirection,
+    /// This is the flow's first packet since.
+    InFlow,
 }
 
 impl<'a> Packet<'a> {

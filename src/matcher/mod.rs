@@ -190,7 +190,12 @@ impl<D: DetectionAccess> MatchStage<D> {
                 let memory = (config.app_memory as usize)
                     .div_ceil(lanes)
                     .min(flows << 14);
-                Apps::new(flows, memory, wanted_fields(&program), Limits::default())
+                Apps::new(
+                    flows,
+                    memory,
+                    wanted_fields(&program),
+                    Limits::of(&config.app_settings),
+                )
             }),
             seen: crate::memory::slab::Slabs::from_fn(
                 if wants_app { 2 * flows as u32 } else { 0 },

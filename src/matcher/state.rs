@@ -4,6 +4,7 @@
 //! A slab is taken when a flow first needs one and given back when it ends. An empty pool is a
 //! counted loss: the flow is inspected on, without memory.
 
+use super::header::AppNew;
 use crate::rules::signature::IntOperator;
 
 /// A slab number that says there is none.
@@ -131,12 +132,17 @@ impl Slabs {
         }
     }
 
-    /// Whether this is the first packet of its direction since the protocol is known.
-    pub fn is_first_known(&mut self, slab: u32, direction: crate::packet::Direction) -> bool {
-        let known = self.known.get_mut(slab as usize);
-        match known.and_then(|known| known.get_mut(direction.index())) {
-            Some(known) => !std::mem::replace(known, true),
-            None => false,
+    /// Notes a packet of a flow whose protocol is known.
+    pub fn first_known(&mut self, slab: u32, direction: crate::packet::Direction) -> AppNew {
+        let Some(known) = self.known.get_mut(slab as usize) else {
+            return AppNew::No;
+        };
+        let before = *known;
+        known[direction.index()] = true;
+        match before {
+            [false, false] => AppNew::InFlow,
+            _ if !before[direction.index()] => AppNew::InDirection,
+            _ => AppNew::No,
         }
     }
 
