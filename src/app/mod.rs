@@ -13,6 +13,7 @@
 pub mod field;
 pub mod flows;
 pub mod heap;
+pub mod http;
 pub mod ntp;
 pub mod output;
 pub mod protocol;
