@@ -54,6 +54,7 @@ fields! {
     HttpReferer = "http.referer",
     HttpLocation = "http.location",
     HttpServer = "http.server",
+    HttpPath = "-http.path",
     Http2HeaderName = "http2.header_name",
     FileData = "file.data",
     FileName = "file.name",
@@ -381,9 +382,11 @@ impl Field {
     /// When it is known that a direction of a transaction has no (further) instance of it.
     pub const fn known_at(self) -> Progress {
         match self {
-            Field::HttpRequestBody | Field::HttpResponseBody | Field::FileData => {
-                Progress::Complete
-            }
+            Field::HttpRequestBody
+            | Field::HttpResponseBody
+            | Field::FileData
+            | Field::FileName
+            | Field::Filesize => Progress::Complete,
             _ => Progress::Head,
         }
     }

@@ -69,6 +69,7 @@ impl Apps {
                 }),
                 serials: vec![0; transactions as usize],
                 wanted,
+                http: Some(Box::new(super::http::Tools::new(&limits, memory / 8))),
                 limits,
                 scratch: Vec::with_capacity(SCRATCH_SIZE),
                 scratch2: Vec::with_capacity(SCRATCH_SIZE),
@@ -331,7 +332,7 @@ impl AppFlow {
     }
 
     fn change(&mut self, shared: &mut Shared, next: AppProtocol) {
-        self.parser.free(&mut shared.heap);
+        self.parser.free(shared);
         self.parser = Parser::new(next);
         self.state.original = self.state.protocol;
         self.state.protocol = next;
@@ -443,7 +444,7 @@ impl AppFlow {
     }
 
     fn let_go(&mut self, holds: &mut Heap, shared: &mut Shared) {
-        self.parser.free(&mut shared.heap);
+        self.parser.free(shared);
         for text in &mut self.held {
             holds.clear(text);
         }

@@ -20,6 +20,7 @@ mod lines;
 pub mod llmnr;
 pub mod mdns;
 pub mod mime;
+pub mod http;
 pub mod ntp;
 pub mod output;
 pub mod protocol;

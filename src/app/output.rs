@@ -161,6 +161,8 @@ pub struct Shared {
     pub wanted: Box<[bool]>,
     /// Settings.
     pub limits: Limits,
+    /// What HTTP's parsers use in turn; taken out while one is at work.
+    pub http: Option<Box<super::http::Tools>>,
     /// Room for a normalised value.
     pub scratch: Vec<u8>,
     /// Room for another.

@@ -6,7 +6,7 @@
 
 use super::field::Field;
 use super::heap::Heap;
-use super::output::Output;
+use super::output::{Output, Shared};
 use crate::packet::Direction;
 
 /// Bytes of a parser's own record at most; what varies lives in the heap.
@@ -210,6 +210,11 @@ pub trait Parse {
     /// Gives back what it holds in the heap.
     fn free(&mut self, heap: &mut Heap) {
         let _ = heap;
+    }
+
+    /// Gives back everything that it holds of what the parsers of a lane share.
+    fn release(&mut self, shared: &mut Shared) {
+        self.free(&mut shared.heap);
     }
 }
 

@@ -1,8 +1,7 @@
 //! All parsers of this build: the one list to extend for another protocol.
 
 use super::field::Field;
-use super::heap::Heap;
-use super::output::{AppEvent, Output};
+use super::output::{AppEvent, Output, Shared};
 use super::protocol::{AppProtocol, Broken, Description, Input, PARSER_SIZE_MAX, Parse, Taken};
 
 macro_rules! parsers {
@@ -47,10 +46,10 @@ macro_rules! parsers {
             }
 
             /// Lets go of what it holds.
-            pub fn free(&mut self, heap: &mut Heap) {
+            pub fn free(&mut self, shared: &mut Shared) {
                 match self {
                     Parser::None => {}
-                    $(Parser::$variant(parser) => parser.free(heap),)*
+                    $(Parser::$variant(parser) => parser.release(shared),)*
                 }
                 *self = Parser::None;
             }
@@ -66,6 +65,7 @@ parsers! {
     Mdns: mdns::Mdns,
     Llmnr: llmnr::Llmnr,
     Sip: sip::Sip,
+    Http: http::Http,
     Ntp: ntp::Ntp,
     Ftp: ftp::Ftp,
     FtpData: ftp_data::FtpData,
