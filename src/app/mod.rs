@@ -17,6 +17,7 @@ pub mod ftp;
 pub mod ftp_data;
 pub mod heap;
 mod lines;
+pub mod http2;
 pub mod llmnr;
 pub mod mdns;
 pub mod mime;
@@ -33,6 +34,7 @@ mod sdp;
 pub mod sip;
 pub mod smtp;
 pub mod transaction;
+pub mod websocket;
 
 pub use field::{Field, Progress};
 pub use flows::{Apps, Piece};
