@@ -17,6 +17,7 @@ pub mod ftp;
 pub mod ftp_data;
 pub mod heap;
 mod lines;
+pub mod http2;
 pub mod llmnr;
 pub mod mdns;
 pub mod mime;
@@ -34,6 +35,7 @@ pub mod smtp;
 pub mod ssh;
 pub mod tls;
 pub mod transaction;
+pub mod websocket;
 
 pub use field::{Field, Progress};
 pub use flows::{Apps, Piece};

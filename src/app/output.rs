@@ -45,7 +45,7 @@ impl TxId {
 
 /// Names a growing instance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Growing(u32);
+pub struct Growing(pub(super) u32);
 
 /// An event of a protocol: number of the protocol and place in its list of names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]

@@ -61,6 +61,8 @@ parsers! {
     Tls: tls::Tls,
     Ssh: ssh::Ssh,
     Quic: quic::Quic,
+    Http2: http2::Http2,
+    Websocket: websocket::Websocket,
     Dns: dns::Dns,
     Mdns: mdns::Mdns,
     Llmnr: llmnr::Llmnr,

@@ -59,7 +59,121 @@ const ROWS: &[(&str, Reading)] = &[
     ("tls_cert_expired", Reading::Flag),
     ("tls_cert_valid", Reading::Flag),
     ("tls.cert_chain_len", Reading::Number(u32::MAX as u64)),
+    ("http2.frametype", Reading::Words(HTTP2_FRAMES)),
+    ("http2.errorcode", Reading::Words(HTTP2_ERRORS)),
+    ("http2.priority", Reading::Number(255)),
+    ("http2.window", Reading::Number(u32::MAX as u64)),
+    ("http2.size_update", Reading::Number(u64::MAX)),
+    ("http2.settings", Reading::Own(http2_settings)),
+    (
+        "websocket.opcode",
+        Reading::Words(&[
+            ("continuation", 0),
+            ("text", 1),
+            ("binary", 2),
+            ("close", 8),
+            ("ping", 9),
+            ("pong", 10),
+        ]),
+    ),
+    ("websocket.mask", Reading::Number(u32::MAX as u64)),
+    ("websocket.flags", Reading::Own(websocket_flags)),
 ];
+
+/// `websocket.flags:fin,!comp` or a comparison of the upper four bits.
+fn websocket_flags(text: &str) -> Option<Vec<Compare>> {
+    if let Some(compare) = number::compare(text, 255) {
+        return Some(vec![compare]);
+    }
+    let (mut mask, mut value) = (0, 0);
+    for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
+        let bare = word.trim_start_matches('!');
+        let bit = match bare {
+            "fin" => 0x80,
+            "comp" => 0x40,
+            _ => return None,
+        };
+        if mask & bit != 0 {
+            return None;
+        }
+        mask |= bit;
+        value |= if bare.len() == word.len() { bit } else { 0 };
+    }
+    (mask != 0).then_some(vec![Compare::Mask {
+        mask,
+        value,
+        negated: false,
+    }])
+}
+
+/// RFC 9113 6.
+const HTTP2_FRAMES: &[(&str, u64)] = &[
+    ("DATA", 0),
+    ("HEADERS", 1),
+    ("PRIORITY", 2),
+    ("RSTSTREAM", 3),
+    ("SETTINGS", 4),
+    ("PUSHPROMISE", 5),
+    ("PING", 6),
+    ("GOAWAY", 7),
+    ("WINDOWUPDATE", 8),
+    ("CONTINUATION", 9),
+];
+
+/// RFC 9113 7; the rule language spells the eleventh as it does.
+const HTTP2_ERRORS: &[(&str, u64)] = &[
+    ("NO_ERROR", 0),
+    ("PROTOCOL_ERROR", 1),
+    ("INTERNAL_ERROR", 2),
+    ("FLOW_CONTROL_ERROR", 3),
+    ("SETTINGS_TIMEOUT", 4),
+    ("STREAM_CLOSED", 5),
+    ("FRAME_SIZE_ERROR", 6),
+    ("REFUSED_STREAM", 7),
+    ("CANCEL", 8),
+    ("COMPRESSION_ERROR", 9),
+    ("CONNECT_ERROR", 10),
+    ("ENHANCE_YOUR_CALM", 11),
+    ("INADEQUATE_SECURITY", 12),
+    ("HTTP_1_1_REQUIRED", 13),
+];
+
+/// RFC 9113 6.5.2, RFC 8441, RFC 9218.
+const HTTP2_SETTINGS: &[(&str, u64)] = &[
+    ("SETTINGS_HEADER_TABLE_SIZE", 1),
+    ("SETTINGS_ENABLE_PUSH", 2),
+    ("SETTINGS_MAX_CONCURRENT_STREAMS", 3),
+    ("SETTINGS_INITIAL_WINDOW_SIZE", 4),
+    ("SETTINGS_MAX_FRAME_SIZE", 5),
+    ("SETTINGS_MAX_HEADER_LIST_SIZE", 6),
+    ("SETTINGS_ENABLE_CONNECT_PROTOCOL", 8),
+    ("SETTINGS_NO_RFC7540_PRIORITIES", 9),
+];
+
+/// `http2.settings:NAME` or `NAME` and a comparison; app/http2.rs tells identifier and value as one
+/// number, the identifier above 32 bits of value.
+fn http2_settings(text: &str) -> Option<Vec<Compare>> {
+    let text = text.trim();
+    let end = text.find([' ', '<', '>', '=']).unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let (_, id) = HTTP2_SETTINGS
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+    let (from, to) = (id << 32, (id + 1) << 32);
+    if rest.is_empty() {
+        return Some(vec![Compare::Between(from - 1, to)]);
+    }
+    let compare = match number::compare(rest, u64::from(u32::MAX))? {
+        Compare::Equal(value) => Compare::Equal(from + value),
+        Compare::Less(value) => Compare::Between(from - 1, from + value),
+        Compare::LessEqual(value) => Compare::Between(from - 1, from + value + 1),
+        Compare::Greater(value) => Compare::Between(from + value, to),
+        Compare::GreaterEqual(value) => Compare::Between((from + value) - 1, to),
+        Compare::Between(low, high) => Compare::Between(from + low, from + high),
+        _ => return None,
+    };
+    Some(vec![compare])
+}
 
 /// Messages of a TLS handshake, as app/tls.rs tells them.
 const SSL_STATES: &[(&str, u64)] = &[

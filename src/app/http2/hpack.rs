@@ -309,7 +309,10 @@ fn header(
             None => return false,
         },
     }
-    let lengths = [middle - start - HEAD.min(middle - start), list.len() - middle];
+    let lengths = [
+        middle - start - HEAD.min(middle - start),
+        list.len() - middle,
+    ];
     for (place, length) in lengths.iter().enumerate() {
         let at = start + place * 4;
         if let Some(bytes) = list.get_mut(at..at + 4) {

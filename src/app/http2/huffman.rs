@@ -138,7 +138,10 @@ mod tests {
     #[test]
     fn wrong_ends_are_refused() {
         let mut out = Vec::new();
-        assert!(!decode(b"\xff\xff\xff\xff", &mut out, 100), "the end itself");
+        assert!(
+            !decode(b"\xff\xff\xff\xff", &mut out, 100),
+            "the end itself"
+        );
         assert!(!decode(b"\x00", &mut out, 100), "padding of zeros");
         assert!(!decode(b"\xf1\xe3", &mut out, 1), "no room");
         assert!(decode(b"", &mut out, 100));
