@@ -29,6 +29,7 @@ pub const DESCRIPTION: Description = Description {
         Field::DnsOpcode,
         Field::DnsRcode,
         Field::DnsRrtype,
+        Field::FrameDnsPdu,
     ],
     events: EVENTS,
 };
@@ -45,6 +46,9 @@ pub(super) const EVENTS: &[&str] = &[
     "too_many_labels",
     "invalid_additionals",
     "invalid_authorities",
+    // What older rules call the second and the third.
+    "not_a_request",
+    "not_a_response",
 ];
 
 /// Places in `EVENTS`.
@@ -61,6 +65,8 @@ enum Odd {
     TooManyLabels = 7,
     Additionals = 8,
     Authorities = 9,
+    NotARequest = 10,
+    NotAResponse = 11,
 }
 
 /// Bytes of the header (RFC 1035 section 4.1.1).
@@ -274,9 +280,14 @@ pub(super) fn read_message(
     };
     let answers = header.flags & RESPONSE != 0;
     if variant.protocol == AppProtocol::Dns && direction == Direction::ToServer && answers {
-        let event = AppEvent::of(variant.protocol, Odd::NotRequest as u8);
-        out.event(TxId::NONE, direction, event);
+        for odd in [Odd::NotRequest, Odd::NotARequest] {
+            let event = AppEvent::of(variant.protocol, odd as u8);
+            out.event(TxId::NONE, direction, event);
+        }
         return true;
+    }
+    if variant.protocol == AppProtocol::Dns {
+        out.frame(Field::FrameDnsPdu, direction, message);
     }
     let tx = out.open();
     let mut reader = Reader::new(variant, message, direction, header, out, tx);
@@ -368,6 +379,7 @@ impl<'r, 'o> Reader<'r, 'o> {
         let response = header.flags & RESPONSE != 0;
         if direction == Direction::ToClient && !response {
             self.event(Odd::NotResponse);
+            self.event(Odd::NotAResponse);
         }
         if header.flags & RESERVED != 0 {
             self.event(Odd::ZFlag);
@@ -681,8 +693,14 @@ mod tests {
         let with = |flags| [header(flags, [1, 0, 0, 0]), question.to_vec()].concat();
         assert_eq!(events(&with(0x0140), ToServer), ["z_flag_set"]);
         assert_eq!(events(&with(0x3900), ToServer), ["invalid_opcode"]);
-        assert_eq!(events(&with(0x8000), ToServer), ["not_request"]);
-        assert_eq!(events(&with(0x0000), ToClient), ["not_response"]);
+        assert_eq!(
+            events(&with(0x8000), ToServer),
+            ["not_request", "not_a_request"]
+        );
+        assert_eq!(
+            events(&with(0x0000), ToClient),
+            ["not_response", "not_a_response"]
+        );
         let mut lasso = header(0x8000, [1, 0, 0, 0]);
         lasso.extend(b"\xc0\x0c\0\x01\0\x01");
         assert_eq!(

@@ -10,18 +10,21 @@
 //! Invariants: nothing allocates after `Apps::new`; bytes from the wire never panic; every pool has
 //! a bound and a counter; the same bytes give the same transactions for any cut.
 
+mod ber;
 pub mod dns;
 pub mod field;
 pub mod flows;
 pub mod ftp;
 pub mod ftp_data;
 pub mod heap;
+pub mod ldap;
 mod lines;
 pub mod http2;
 pub mod llmnr;
 pub mod mdns;
 pub mod mime;
 pub mod http;
+pub mod mqtt;
 pub mod ntp;
 pub mod output;
 pub mod protocol;
@@ -32,6 +35,11 @@ pub mod registry;
 mod sdp;
 pub mod sip;
 pub mod smtp;
+pub mod rfb;
+mod sdp;
+pub mod sip;
+pub mod smtp;
+pub mod snmp;
 pub mod ssh;
 pub mod tls;
 pub mod transaction;

@@ -50,6 +50,13 @@ pub const DESCRIPTION: Description = Description {
         Field::SdpMediaMediaInfo,
         Field::SdpMediaConnectionData,
         Field::SdpMediaEncryptionKey,
+        Field::FrameSipPdu,
+        Field::FrameSipRequestLine,
+        Field::FrameSipRequestHeaders,
+        Field::FrameSipRequestBody,
+        Field::FrameSipResponseLine,
+        Field::FrameSipResponseHeaders,
+        Field::FrameSipResponseBody,
     ],
     events: &["incomplete_data", "invalid_data"],
 };
@@ -128,6 +135,7 @@ impl Parse for Sip {
             if tx.is_some() && body.is_empty() && head_end(bytes, 0).is_none() {
                 out.event(tx, direction, INCOMPLETE);
             }
+            show_frames(bytes, head.len(), direction, out);
             finish(tx, body, direction, out);
             return Ok(Taken::all(bytes.len()));
         }
@@ -182,6 +190,12 @@ impl Sip {
             if !tx.is_some() && out.open_count() == 0 {
                 return Err(Broken);
             }
+            show_frames(
+                rest.get(..end + looked_at).unwrap_or(rest),
+                end,
+                direction,
+                out,
+            );
             finish(tx, body, direction, out);
             at += end + looked_at;
             self.skip[way] = (length - looked_at) as u32;
@@ -292,6 +306,34 @@ fn read_head(head: &[u8], direction: Direction, out: &mut Output<'_>) -> TxId {
         out.event(tx, direction, INVALID);
     }
     tx
+}
+
+/// The parts of a message as frames; the empty line belongs to none of them.
+fn show_frames(message: &[u8], head: usize, direction: Direction, out: &mut Output<'_>) {
+    let [line, headers, body] = match direction {
+        ToServer => [
+            Field::FrameSipRequestLine,
+            Field::FrameSipRequestHeaders,
+            Field::FrameSipRequestBody,
+        ],
+        Direction::ToClient => [
+            Field::FrameSipResponseLine,
+            Field::FrameSipResponseHeaders,
+            Field::FrameSipResponseBody,
+        ],
+    };
+    let end = memchr(b'\n', message).map_or(message.len(), |end| end + 1);
+    out.frame(Field::FrameSipPdu, direction, message);
+    out.frame(line, direction, message.get(..end).unwrap_or(&[]));
+    let headers_end = head.saturating_sub(2).max(end);
+    out.frame(
+        headers,
+        direction,
+        message.get(end..headers_end).unwrap_or(&[]),
+    );
+    if head < message.len() {
+        out.frame(body, direction, message.get(head..).unwrap_or(&[]));
+    }
 }
 
 fn header_field(name: &[u8]) -> Option<Field> {

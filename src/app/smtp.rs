@@ -8,7 +8,7 @@ use super::field::{Field, Progress};
 use super::heap::{Heap, Text};
 use super::lines::{Discard, decimal, starts_with, take_line, without_end};
 use super::mime::{Mime, PIECE_MAX, odd};
-use super::output::{AppEvent, Output, TxId};
+use super::output::{AppEvent, Growing, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
@@ -36,6 +36,9 @@ pub const DESCRIPTION: Description = Description {
         Field::FileData,
         Field::FileName,
         Field::Filesize,
+        Field::FrameSmtpCommandLine,
+        Field::FrameSmtpResponseLine,
+        Field::FrameSmtpData,
     ],
     events: &[
         "invalid_reply",
@@ -229,6 +232,8 @@ pub struct Smtp {
     waiting: Waiting,
     helo: Text,
     mime: Option<Mime>,
+    /// The frame of the mail behind DATA, if some rule asks for it.
+    frame: Option<(TxId, Growing)>,
     greeted: bool,
     in_reply: bool,
     pipelining: bool,
@@ -298,6 +303,7 @@ impl Smtp {
                 let taken = line.len();
                 let truncated = !line.ends_with(b"\n");
                 self.begin_transaction(line, out);
+                out.frame(Field::FrameSmtpCommandLine, ToServer, without_end(line));
                 self.command_line(without_end(line), out);
                 if truncated {
                     self.discard.begin(ToServer.index());
@@ -354,6 +360,9 @@ impl Smtp {
             }
             self.has_data = true;
             self.mime = Some(Mime::new());
+            if out.wants(Field::FrameSmtpData) {
+                self.frame = Some(out.begin_frame(Field::FrameSmtpData, ToServer));
+            }
             if self.pipelining {
                 self.mode = Mode::Mail;
             }
@@ -448,6 +457,9 @@ impl Smtp {
         let in_headers = self.mime.as_ref().is_some_and(Mime::is_in_headers);
         let limit = if in_headers { LINE_MAX } else { PIECE_MAX };
         let line = take_line(bytes, limit)?;
+        if let Some((tx, frame)) = self.frame {
+            out.grow(tx, frame, line);
+        }
         if without_end(line) == b"." && line.len() > 1 {
             self.wait_for_reply(Command::Mail, out);
             self.mode = Mode::Commands;
@@ -483,6 +495,9 @@ impl Smtp {
     }
 
     fn end_transaction(&mut self, out: &mut Output<'_>) {
+        if let Some((tx, _)) = self.frame.take() {
+            out.complete(tx);
+        }
         if let Some(mut mime) = self.mime.take() {
             mime.free(out.heap());
         }
@@ -497,6 +512,7 @@ impl Smtp {
             return Some(passed);
         }
         let line = take_line(bytes, LINE_MAX)?;
+        out.frame(Field::FrameSmtpResponseLine, ToClient, line);
         if line != b"\n" {
             self.reply(without_end(line), out);
         }

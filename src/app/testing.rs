@@ -20,9 +20,9 @@ pub struct Place {
     pub server_port: u16,
 }
 
-/// A lane's parsers with every field wanted.
+/// A lane's parsers with every field wanted but frames, which are transactions of their own.
 pub fn apps() -> Apps {
-    let wanted = vec![true; Field::ALL.len()].into();
+    let wanted = Field::ALL.iter().map(|field| !field.is_frame()).collect();
     Apps::new(4, 8 << 20, wanted, Limits::default())
 }
 

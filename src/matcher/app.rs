@@ -20,7 +20,7 @@ use crate::app::{AppProtocol, Field, Heap, Piece, Transaction, Transport, record
 use crate::counters::Counter;
 use crate::event::{Emit, EventKind};
 use crate::packet::{Context, Direction, Kind, flag};
-use crate::rules::signature::{AppTest, Signature};
+use crate::rules::signature::{AppTest, Signature, Which};
 
 /// Rules that wait in one direction of a transaction at most.
 pub const WAITING_MAX: usize = 48;
@@ -559,8 +559,25 @@ impl<D: DetectionAccess> MatchStage<D> {
         let known = transaction.progress[direction.index()] >= test.field.known_at();
         let mut found = transaction
             .instances(&apps.shared.heap)
-            .filter(|i| i.field == test.field && i.direction == direction);
-        let holds = found.any(|i| test.any_of.iter().any(|compare| compare.test(i.number())));
+            .filter(|i| i.field == test.field && i.direction == direction)
+            .map(|i| test.any_of.iter().any(|compare| compare.test(i.number())));
+        let holds = match test.which {
+            Which::Any => found.any(|holds| holds),
+            Which::At(place @ 0..) => found.nth(place as usize) == Some(true),
+            // Which one is the last, and whether all do, is known at the end.
+            Which::All | Which::At(_) if !known => return Answer::Later,
+            Which::All => found.all(|holds| holds),
+            Which::At(back) => {
+                let count = found.by_ref().count();
+                let place = count.checked_sub(back.unsigned_abs() as usize);
+                let again = transaction
+                    .instances(&apps.shared.heap)
+                    .filter(|i| i.field == test.field && i.direction == direction);
+                place
+                    .and_then(|place| again.skip(place).next())
+                    .is_some_and(|i| test.any_of.iter().any(|compare| compare.test(i.number())))
+            }
+        };
         match (holds, test.negated) {
             (true, false) => Answer::Holds,
             (true, true) => Answer::Never,

@@ -7,13 +7,14 @@
 use crate::app::tls::state;
 use crate::app::tls::x509::days_before;
 use crate::app::{Field, registry};
+use crate::rules::app_words;
 use crate::rules::argument::Argument;
 use crate::rules::content;
 use crate::rules::diagnostic::{Code, Problem};
 use crate::rules::keyword_table;
 use crate::rules::number;
 use crate::rules::parse::Builder;
-use crate::rules::signature::{AppTest, Buffer, Compare, Content, Protocol, Test};
+use crate::rules::signature::{AppTest, Buffer, Compare, Content, Protocol, Test, Which};
 use crate::rules::support;
 
 /// How the value of a keyword reads.
@@ -27,6 +28,8 @@ enum Reading {
     AnyOf(char, &'static [(&'static str, u64)]),
     /// A function of its own.
     Own(fn(&str) -> Option<Vec<Compare>>),
+    /// One of these words or a comparison, and behind a comma which instance is meant.
+    Indexed(&'static [(&'static str, u64)]),
     /// No value: the number must not be 0.
     Flag,
 }
@@ -78,6 +81,40 @@ const ROWS: &[(&str, Reading)] = &[
     ),
     ("websocket.mask", Reading::Number(u32::MAX as u64)),
     ("websocket.flags", Reading::Own(websocket_flags)),
+    ("dns.opcode", Reading::Number(255)),
+    ("dns.rcode", Reading::Words(app_words::DNS_RCODES)),
+    ("dns.rrtype", Reading::Words(app_words::DNS_TYPES)),
+    ("ftpdata_command", Reading::Words(app_words::FTP_TRANSFERS)),
+    ("ftp.dynamic_port", Reading::Number(65_535)),
+    ("ftp.mode", Reading::Words(app_words::FTP_MODES)),
+    ("ftp.reply_received", Reading::Words(app_words::TRUTH)),
+    ("snmp.version", Reading::Number(u32::MAX as u64)),
+    ("snmp.pdu_type", Reading::Words(app_words::SNMP_PDUS)),
+    ("snmp.trap_type", Reading::Words(app_words::SNMP_TRAPS)),
+    ("mqtt.type", Reading::Words(app_words::MQTT_TYPES)),
+    ("mqtt.reason_code", Reading::Number(255)),
+    ("mqtt.connack.return_code", Reading::Number(255)),
+    (
+        "mqtt.connack.session_present",
+        Reading::Words(app_words::TRUTH),
+    ),
+    ("mqtt.qos", Reading::Number(2)),
+    ("mqtt.protocol_version", Reading::Number(255)),
+    ("rfb.sectype", Reading::Number(u32::MAX as u64)),
+    ("rfb.secresult", Reading::Words(app_words::RFB_RESULTS)),
+    (
+        "ldap.request.operation",
+        Reading::Words(app_words::LDAP_OPERATIONS),
+    ),
+    (
+        "ldap.responses.operation",
+        Reading::Indexed(app_words::LDAP_OPERATIONS),
+    ),
+    ("ldap.responses.count", Reading::Number(u32::MAX as u64)),
+    (
+        "ldap.responses.result_code",
+        Reading::Indexed(app_words::LDAP_RESULTS),
+    ),
 ];
 
 /// `websocket.flags:fin,!comp` or a comparison of the upper four bits.
@@ -313,21 +350,36 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         builder.executable(name, false);
         return Ok(());
     };
-    let Some(any_of) = read(*reading, argument.text) else {
-        return Err(argument.bad(format!("`{}` is no value of `{name}`", argument.text)));
+    let bad = || argument.bad(format!("`{}` is no value of `{name}`", argument.text));
+    let (text, which) = match (reading, argument.text.split_once(',')) {
+        (Reading::Indexed(_), Some((text, which))) => {
+            (text.trim(), which_of(which.trim()).ok_or_else(bad)?)
+        }
+        _ => (argument.text, Which::Any),
     };
+    let any_of = read(*reading, text).ok_or_else(bad)?;
     builder.signature.app.push(AppTest {
         field,
         any_of,
         negated: argument.negated,
+        which,
     });
     Ok(())
+}
+
+/// `any`, `all`, or a place.
+fn which_of(text: &str) -> Option<Which> {
+    match text {
+        "any" => Some(Which::Any),
+        "all" => Some(Which::All),
+        place => place.parse().ok().map(Which::At),
+    }
 }
 
 fn read(reading: Reading, text: &str) -> Option<Vec<Compare>> {
     match reading {
         Reading::Number(max) => Some(vec![number::compare(text, max)?]),
-        Reading::Words(words) => Some(vec![word(words, text)?]),
+        Reading::Words(words) | Reading::Indexed(words) => Some(vec![word(words, text)?]),
         Reading::AnyOf(separator, words) => text
             .split(separator)
             .map(|part| word(words, part.trim()))
@@ -359,6 +411,7 @@ fn event(builder: &mut Builder<'_, '_>, argument: Argument<'_>) -> Result<(), Pr
             field: Field::AppLayerEvent,
             any_of: vec![Compare::Equal(u64::from(event.0))],
             negated: false,
+            which: Which::Any,
         }),
         None => builder.executable("app-layer-event", false),
     }

@@ -28,6 +28,7 @@ pub mod threshold_file;
 pub mod variables;
 
 mod app_keywords;
+mod app_words;
 mod argument;
 mod bytes;
 mod content;

@@ -417,6 +417,20 @@ pub struct AppTest {
     pub any_of: Vec<Compare>,
     /// None of the field's instances may satisfy it.
     pub negated: bool,
+    /// Which of the field's instances are asked.
+    pub which: Which,
+}
+
+/// Which instances of a number are asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Which {
+    /// Any of them.
+    #[default]
+    Any,
+    /// All of them.
+    All,
+    /// The one at this place; negative ones count from the last.
+    At(i32),
 }
 
 /// Kind of threshold.
