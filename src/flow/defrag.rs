@@ -71,7 +71,7 @@ pub enum Fitted {
     Waiting,
     /// It is there already.
     Duplicate,
-    /// It was the last one missing; the tracker is named.
+    /// It was the last one missing, or is one of a datagram that was whole; the tracker is named.
     Whole(u32),
     /// It must not go on (in the path), or is left out (tap).
     Refused(Reason),
@@ -343,7 +343,12 @@ impl Defrag {
             return Some(Fitted::Refused(Reason::IpFragInvalid));
         }
         if is_duplicate {
-            return Some(Fitted::Duplicate);
+            // It may be the one that was dropped when it made the datagram whole: it would do so
+            // again at the receiver, so the datagram is looked at again.
+            return Some(match tracker.whole {
+                true => Fitted::Whole(index),
+                false => Fitted::Duplicate,
+            });
         }
         if compared.present == 0 && !tracker.whole {
             return None;
