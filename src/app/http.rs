@@ -77,6 +77,8 @@ pub const DESCRIPTION: Description = Description {
         Field::FileData,
         Field::FileName,
         Field::Filesize,
+        Field::FrameHttp1Request,
+        Field::FrameHttp1Response,
     ],
     events: event::NAMES,
 };

@@ -2,8 +2,9 @@
 //! (RFC 9112 section 9.3.2), and how the search for the end of a head goes on from one piece of the
 //! stream to the next. Parsing is request.rs's and response.rs's.
 
+use super::super::field::Field;
 use super::super::heap::{Heap, Text};
-use super::super::output::TxId;
+use super::super::output::{Growing, Output, TxId};
 use super::head::{Head, Outcome};
 use crate::packet::Direction;
 
@@ -101,9 +102,6 @@ pub(super) struct Exchange {
     queue: Text,
     /// Of the last request.
     pub connect: Connect,
-    /// The transaction whose request waits before it sends its body (`Expect: 100-continue`), and
-    /// which was refused.
-    pub refused: TxId,
 }
 
 impl Exchange {
@@ -133,6 +131,46 @@ impl Exchange {
     /// Gives everything back.
     pub(super) fn free(&mut self, heap: &mut Heap) {
         heap.clear(&mut self.queue);
+    }
+}
+
+/// Bytes of a frame that rules see.
+const FRAME_MAX: usize = 64 << 10;
+
+/// The message at hand as a frame, if rules ask for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Frame {
+    open: Option<(TxId, Growing)>,
+    size: usize,
+}
+
+impl Frame {
+    /// A message begins.
+    pub(super) fn begin(&mut self, out: &mut Output<'_>, field: Field, direction: Direction) {
+        self.complete(out);
+        if out.wants(field) {
+            self.open = Some(out.begin_frame(field, direction));
+        }
+    }
+
+    /// Its next bytes.
+    pub(super) fn grow(&mut self, out: &mut Output<'_>, bytes: &[u8]) {
+        if let Some((tx, growing)) = self.open {
+            let room = FRAME_MAX.saturating_sub(self.size).min(bytes.len());
+            self.size += room;
+            if room > 0 {
+                out.grow(tx, growing, bytes.get(..room).unwrap_or(&[]));
+            }
+        }
+    }
+
+    /// It ends.
+    pub(super) fn complete(&mut self, out: &mut Output<'_>) {
+        if let Some((tx, growing)) = self.open.take() {
+            out.end(tx, growing);
+            out.complete(tx);
+        }
+        self.size = 0;
     }
 }
 

@@ -247,6 +247,11 @@ impl Head {
         loop {
             self.resume = at;
             let end = reader.line_end(at);
+            if at == 0 && end == 1 && reader.starts(0, b"\r") && bytes.len() > 1 {
+                // The rest of a start line that ended with LF CR.
+                at = 1;
+                continue;
+            }
             if end > 0 {
                 // A CR that may still become CRLF waits for the next byte.
                 let may_grow = reader.starts(at, b"\r") && reader.byte(at + 1).is_none();
@@ -640,6 +645,8 @@ mod tests {
             ToServer,
         );
         assert_eq!(lines, ["=k1 v1, v2", "k\\r5=v\\r5", "k\\x006=x"]);
+        let (outcome, lines) = read(b"\ra: b\n\rc: d\r\n\r\nx", ToClient);
+        assert_eq!((outcome, lines.len()), (Outcome::End(16), 2), "LF CR");
         let (outcome, lines) = read(b"a: b\rc: d\r\re", ToClient);
         assert_eq!(
             (outcome, lines.len()),

@@ -7,12 +7,12 @@
 //!     └──────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
-use super::super::field::Progress;
+use super::super::field::{Field, Progress};
 use super::super::output::{Output, TxId};
 use super::super::protocol::Input;
 use super::body::{Body, Whose};
 use super::event::Event;
-use super::exchange::{Connect, Exchange, HEAD_MAX, Method, Search, Waiting};
+use super::exchange::{Connect, Exchange, Frame, HEAD_MAX, Method, Search, Waiting};
 use super::head::Outcome;
 use super::line::{
     ChunkLine, METHODS, RequestLine, Version, chunk_length, contains, content_length, is_space,
@@ -61,6 +61,7 @@ pub(super) struct Request {
     left: u64,
     length: u64,
     body: Body,
+    frame: Frame,
 }
 
 impl Request {
@@ -101,7 +102,10 @@ impl Request {
         for _ in 0..3 * input.bytes.len() + 16 {
             let rest = input.bytes.get(at..).unwrap_or(&[]);
             match self.step(tools, shared, out, rest, input.end) {
-                Next::Go(count) => at += count,
+                Next::Go(count) => {
+                    self.frame.grow(out, rest.get(..count).unwrap_or(&[]));
+                    at += count;
+                }
                 Next::Wait => break,
             }
         }
@@ -129,7 +133,7 @@ impl Request {
             State::ChunkData => self.chunk_data(tools, out, rest),
             State::ChunkEnd => self.chunk_end(rest),
             State::Trailer => self.trailer(tools, out, rest, end),
-            State::Finalize => self.finalize(tools, shared, out, rest, end),
+            State::Finalize => self.finalize(tools, out, rest, end),
             State::Ignore if rest.is_empty() => Next::Wait,
             State::Ignore => Next::Go(rest.len()),
         }
@@ -158,6 +162,7 @@ impl Request {
             ..Waiting::default()
         };
         shared.push(&mut out.shared.heap, waiting);
+        self.frame.begin(out, Field::FrameHttp1Request, ToServer);
         self.state = State::Line;
         self.search = Search::default();
         Next::Go(0)
@@ -441,13 +446,12 @@ impl Request {
     fn finalize(
         &mut self,
         tools: &mut Tools,
-        shared: &mut Exchange,
         out: &mut Output<'_>,
         rest: &[u8],
         end: bool,
     ) -> Next {
         if rest.is_empty() {
-            return self.complete(tools, shared, out);
+            return self.complete(tools, out);
         }
         let line = match memchr::memchr(b'\n', rest) {
             Some(at) => at + 1,
@@ -459,7 +463,7 @@ impl Request {
         let (_, word) = take(text, is_space);
         let (word, _) = take(word, |b| !is_space(b));
         if METHODS.contains(&word) {
-            return self.complete(tools, shared, out);
+            return self.complete(tools, out);
         }
         if !word.is_empty() {
             self.event(out, Event::RequestBodyUnexpected);
@@ -469,11 +473,11 @@ impl Request {
         Next::Go(line)
     }
 
-    fn complete(&mut self, tools: &mut Tools, shared: &mut Exchange, out: &mut Output<'_>) -> Next {
+    fn complete(&mut self, tools: &mut Tools, out: &mut Output<'_>) -> Next {
         let whose = self.whose();
         self.body.end(tools, out, whose);
+        self.frame.complete(out);
         out.progress(self.tx, ToServer, Progress::Complete);
-        shared.refused = TxId::NONE;
         self.state = if self.old {
             State::Ignore
         } else {
@@ -517,6 +521,7 @@ impl Request {
             State::Start | State::Finalize => self.lost = true,
             State::Line | State::Head | State::Trailer => {
                 self.event(out, Event::InvalidGap);
+                self.frame.complete(out);
                 self.body.end(tools, out, whose);
                 out.progress(self.tx, ToServer, Progress::Complete);
                 (self.state, self.lost) = (State::Start, true);
@@ -527,6 +532,7 @@ impl Request {
 
     /// No more bytes will come.
     fn finish(&mut self, tools: &mut Tools, out: &mut Output<'_>) {
+        self.frame.complete(out);
         if self.tx.is_some() {
             let whose = self.whose();
             self.body.end(tools, out, whose);

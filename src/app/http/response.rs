@@ -11,7 +11,7 @@ use super::super::output::{Output, TxId};
 use super::super::protocol::{AppProtocol, Input};
 use super::body::{Body, Whose};
 use super::event::Event;
-use super::exchange::{Connect, Exchange, HEAD_MAX, Method, Search, Waiting};
+use super::exchange::{Connect, Exchange, Frame, HEAD_MAX, Method, Search, Waiting};
 use super::head::Outcome;
 use super::line::{
     ChunkLine, StatusLine, Version, chomp, chunk_length, contains, content_length, is_status_line,
@@ -60,6 +60,7 @@ pub(super) struct Response {
     search: Search,
     left: u64,
     body: Body,
+    frame: Frame,
     /// What the connection speaks after this response.
     next: Option<AppProtocol>,
     tunnel: bool,
@@ -99,7 +100,10 @@ impl Response {
         for _ in 0..3 * input.bytes.len() + 16 {
             let rest = input.bytes.get(at..).unwrap_or(&[]);
             match self.step(beside, out, rest, input.end) {
-                Next::Go(count) => at += count,
+                Next::Go(count) => {
+                    self.frame.grow(out, rest.get(..count).unwrap_or(&[]));
+                    at += count;
+                }
                 Next::Wait => break,
             }
             if self.tunnel || self.next.is_some() {
@@ -557,6 +561,7 @@ impl Response {
     fn complete(&mut self, beside: &mut Beside<'_>, out: &mut Output<'_>) -> Next {
         let whose = self.whose();
         self.body.end(beside.tools, out, whose);
+        self.frame.complete(out);
         out.progress(whose.tx, ToClient, Progress::Complete);
         if self.of.method == Method::Connect && (200..300).contains(&self.code) {
             out.progress(whose.tx, ToServer, Progress::Complete);
@@ -594,6 +599,7 @@ impl Response {
             State::Start | State::Finalize => self.lost = true,
             State::Line | State::Head | State::Trailer => {
                 self.event(out, Event::InvalidGap);
+                self.frame.complete(out);
                 self.body.end(tools, out, whose);
                 out.progress(whose.tx, ToClient, Progress::Complete);
                 (self.state, self.lost) = (State::Start, true);
@@ -604,6 +610,7 @@ impl Response {
 
     /// No more bytes will come.
     fn finish(&mut self, tools: &mut Tools, out: &mut Output<'_>) {
+        self.frame.complete(out);
         if self.of.tx.is_some() {
             let whose = self.whose();
             self.body.end(tools, out, whose);
