@@ -34,12 +34,26 @@ const RESPONSE: &[(&[u8], Field)] = &[
     (b"server", Field::HttpServer),
 ];
 
+/// Longer values have memory of their own, so that no transaction runs out of room for the others.
+const LONG: usize = 4096;
+
+/// Adds a field.
+fn add(out: &mut Output<'_>, whose: Whose, field: Field, value: &[u8]) {
+    if value.len() <= LONG {
+        out.field(whose.tx, field, whose.direction, value);
+        return;
+    }
+    let growing = out.begin(whose.tx, field, whose.direction);
+    out.grow(whose.tx, growing, value);
+    out.end(whose.tx, growing);
+}
+
 /// Adds a field that is made of parts.
 fn build(out: &mut Output<'_>, whose: Whose, field: Field, make: impl FnOnce(&mut Vec<u8>)) {
     let mut scratch = std::mem::take(&mut out.shared.scratch);
     scratch.clear();
     make(&mut scratch);
-    out.field(whose.tx, field, whose.direction, &scratch);
+    add(out, whose, field, &scratch);
     out.shared.scratch = scratch;
 }
 
@@ -56,7 +70,7 @@ pub(super) fn headers(out: &mut Output<'_>, head: &Head, whose: Whose, line: &[u
         out.event(whose.tx, whose.direction, super::app_event(event));
     }
     if out.wants(Field::HttpHeaderRaw) && !raw.is_empty() {
-        out.field(whose.tx, Field::HttpHeaderRaw, whose.direction, raw);
+        add(out, whose, Field::HttpHeaderRaw, raw);
     }
     if out.wants(Field::HttpHeader) {
         let cookie: &[u8] = if request { b"cookie" } else { b"set-cookie" };
@@ -119,7 +133,7 @@ fn single_headers(out: &mut Output<'_>, head: &Head, whose: Whose, raw: &[u8]) {
             if done >> place & 1 == 0 && same(name, known) {
                 done |= 1 << place;
                 if out.wants(*field) {
-                    out.field(whose.tx, *field, whose.direction, value);
+                    add(out, whose, *field, value);
                 }
             }
         }
@@ -142,7 +156,7 @@ pub(super) fn request(
         if let Some(value) = value
             && out.wants(field)
         {
-            out.field(tx, field, ToServer, value);
+            add(out, whose, field, value);
         }
     };
     give(out, Field::HttpRequestLine, Some(line.line));
@@ -182,7 +196,7 @@ fn target(out: &mut Output<'_>, tools: &Tools, whose: Whose, uri: &Uri<'_>) {
         scratch.clear();
         let noted = push_normalised(&mut scratch, uri, rules);
         if !scratch.is_empty() {
-            out.field(whose.tx, Field::HttpUri, whose.direction, &scratch);
+            add(out, whose, Field::HttpUri, &scratch);
         }
         out.shared.scratch = scratch;
         if noted.double_encoded {
@@ -235,12 +249,12 @@ fn host(
         out.event(tx, ToServer, Event::MissingHostHeader.app());
     }
     if out.wants(Field::HttpHost) && (uri.host.is_some() || parts.is_some()) {
-        out.field(tx, Field::HttpHost, ToServer, &name);
+        add(out, whose, Field::HttpHost, &name);
     }
     if out.wants(Field::HttpHostRaw) {
         match (uri.host, header) {
-            (Some(_), _) => out.field(tx, Field::HttpHostRaw, ToServer, &name),
-            (None, Some(header)) => out.field(tx, Field::HttpHostRaw, ToServer, header),
+            (Some(_), _) => add(out, whose, Field::HttpHostRaw, &name),
+            (None, Some(header)) => add(out, whose, Field::HttpHostRaw, header),
             (None, None) => {}
         }
     }
@@ -284,7 +298,7 @@ pub(super) fn response(
         if let Some(value) = value
             && out.wants(field)
         {
-            out.field(tx, field, ToClient, value);
+            add(out, whose, field, value);
         }
     }
     headers(out, &tools.head, whose, line.line, raw);

@@ -646,7 +646,7 @@ mod tests {
         );
         assert_eq!(lines, ["=k1 v1, v2", "k\\r5=v\\r5", "k\\x006=x"]);
         let (outcome, lines) = read(b"\ra: b\n\rc: d\r\n\r\nx", ToClient);
-        assert_eq!((outcome, lines.len()), (Outcome::End(16), 2), "LF CR");
+        assert_eq!((outcome, lines.len()), (Outcome::End(15), 2), "LF CR");
         let (outcome, lines) = read(b"a: b\rc: d\r\re", ToClient);
         assert_eq!(
             (outcome, lines.len()),

@@ -15,7 +15,7 @@ use super::exchange::{Connect, Exchange, Frame, HEAD_MAX, Method, Search, Waitin
 use super::head::Outcome;
 use super::line::{
     ChunkLine, StatusLine, Version, chomp, chunk_length, contains, content_length, is_status_line,
-    may_be_chunk_length, status_line, take,
+    may_be_chunk_length, status_line,
 };
 use super::multipart::find_token;
 use super::request::Request;
@@ -628,10 +628,11 @@ impl Response {
 
 /// Bytes of the line at the start, with its end: LF, CRLF or CR. None: it has not ended.
 fn line_end(bytes: &[u8]) -> Option<usize> {
-    let (before, after) = take(bytes, |b| !matches!(b, b'\r' | b'\n'));
-    match after {
-        [b'\r', b'\n', ..] => Some(before.len() + 2),
-        [b'\n', ..] | [b'\r', _, ..] => Some(before.len() + 1),
-        _ => None,
+    let end = memchr::memchr2(b'\r', b'\n', bytes)?;
+    match (bytes.get(end), bytes.get(end + 1)) {
+        (Some(b'\n'), _) => Some(end + 1),
+        (_, Some(b'\n')) => Some(end + 2),
+        (_, Some(_)) => Some(end + 1),
+        (_, None) => None,
     }
 }
