@@ -21,8 +21,11 @@ use sluice::event::EventKind;
 use sluice::lane::Worker;
 use sluice::lane::build::Engine;
 use sluice::layout::Layout;
-use sluice::port::Transmitter;
-use sluice::port::capture::CaptureWriter;
+use sluice::memory::{Arena, Regions};
+use sluice::packet::Context;
+use sluice::port::capture::spread::Spread;
+use sluice::port::capture::{Capture, CaptureReader, CaptureWriter, link_number};
+use sluice::port::{Receive, Transmitter};
 
 /// Drops by rule, so that what goes out is not just everything; nothing is answered.
 const RULES: &str = r#"
@@ -111,6 +114,26 @@ fn run(mut engine: Engine) -> (Vec<Worker>, BTreeSet<u64>) {
     (workers, dropped)
 }
 
+/// The frames of a capture as its port gives them (cut where the file says that it cut them).
+fn frames_of(file: &Path) -> Vec<Vec<u8>> {
+    let capture = Capture::open(&[file]).unwrap();
+    let mut regions = Regions::default();
+    let mut reader = CaptureReader::new(capture, link_number, Spread::First, 0, 1);
+    reader.register(&mut regions);
+    let (contexts, mut free) = Arena::new(64, Context::default);
+    let (mut burst, mut frames) = (Vec::with_capacity(64), Vec::new());
+    loop {
+        let received = reader.receive(&contexts, &mut free, &mut burst, 64, 0);
+        for handle in burst.drain(..) {
+            frames.push(regions.bytes(contexts.get(&handle).span).to_vec());
+            free.push(handle);
+        }
+        if received.end {
+            return frames;
+        }
+    }
+}
+
 /// One capture through the path: what was dropped and what came out is what came in.
 fn forward(file: &Path, layout: Layout, lanes: usize, dir: &Path, rules: &Loaded) -> [usize; 2] {
     let what = format!("{} {layout} x{lanes}", file.display());
@@ -135,10 +158,7 @@ fn forward(file: &Path, layout: Layout, lanes: usize, dir: &Path, rules: &Loaded
             writer.finish().unwrap();
         }
     }
-    let came: Vec<Vec<u8>> = decode_rig::read_capture(file)
-        .into_iter()
-        .map(|frame| frame.bytes)
-        .collect();
+    let came = frames_of(file);
     let received = |w: &Worker| w.emit.counters.get(Counter::PacketsReceived);
     let received: u64 = workers.iter().map(received).sum();
     assert_eq!(came.len() as u64, received, "{what}: frames");
