@@ -295,6 +295,9 @@ pub struct Context {
     pub app: u8,
     /// Layers of tunnel around this packet (0 for a frame).
     pub depth: u8,
+    /// Time of the feed as of this packet, nanoseconds; never less than for the packet before, on
+    /// whichever lane. 0 where the arrival says it (live): read it with [`Context::clock`].
+    pub clock_ns: u64,
     // --- line 2: flow for match ---
     /// Values of the flow as of this packet.
     pub values: FlowValues,
@@ -339,6 +342,7 @@ impl Default for Context {
             vlans: [0; VLANS_MAX],
             app: 0,
             depth: 0,
+            clock_ns: 0,
             values: FlowValues::default(),
         }
     }
@@ -352,6 +356,16 @@ impl Context {
             buffer: std::mem::take(&mut self.buffer),
             ..Context::default()
         };
+    }
+
+    /// The time by which everything that ages is judged, nanoseconds: a function of the packet's
+    /// place in the feed alone, so that no result depends on lanes, layout or bursts.
+    pub fn clock(&self) -> u64 {
+        if self.clock_ns == 0 {
+            self.time_ns
+        } else {
+            self.clock_ns
+        }
     }
 
     /// Whether all of `bits` are set.

@@ -198,6 +198,12 @@ impl Decoder {
         }
     }
 
+    /// Views that a frame, or a datagram that was put together, may need: each takes a layer at
+    /// least, and the one that turns out to be no packet is given back.
+    pub fn views_max(&self) -> usize {
+        usize::from(self.layers_max)
+    }
+
     /// Decodes a frame. `context.link` says what its first byte starts; line 0 of the context,
     /// VLANs and anomalies are written from scratch.
     #[inline]

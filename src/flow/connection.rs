@@ -114,9 +114,11 @@ impl FlowStage {
         let Some(record) = self.records.get_mut(flow.slot as usize) else {
             return;
         };
-        let Some(tcp) = self.connections.get(record.tcp) else {
+        let Some(tcp) = self.connections.get_mut(record.tcp) else {
             return;
         };
+        tcp.last_order = context.order;
+        tcp.last_clock_ns = self.clock;
         record.phase = tcp.phase as u8;
         if tcp.phase.is_established() {
             record.flags |= FLOW_ESTABLISHED;

@@ -652,6 +652,7 @@ impl FlowStage {
         context.block = block.into_index();
         context.order = carrier.order;
         context.time_ns = carrier.time_ns;
+        context.clock_ns = carrier.clock_ns;
         context.port = carrier.port;
         context.depth = carrier.depth;
         context.vlans = carrier.vlans;

@@ -23,6 +23,9 @@ use crate::time::{TICKS_PER_SECOND, Tick, ticks};
 
 /// Ends that may wait for a view; beyond, nothing more is swept until some have gone.
 pub const ENDS_MAX: usize = 4 * EVICTED_MAX;
+/// Ends that one chain may bring: of each of its packets, the flow that it outlived and one whose
+/// state it takes, while no chain is longer than the layers of a frame.
+const ENDS_PER_CHAIN_MAX: usize = EVICTED_MAX;
 /// Seconds in which the sweep goes round the whole table.
 const ROUND_SECONDS: u32 = 10;
 /// Groups of thirty flows that one burst looks at, at most.
@@ -131,6 +134,7 @@ impl FlowStage {
     /// When nothing comes: sweeps, and gives the ends that are due.
     pub fn idle(&mut self, burst: &mut Burst, emit: &mut Emit) {
         self.clock = self.clock.max(emit.now_ns);
+        self.stamp = emit.now_ns;
         self.expire(burst, emit);
     }
 
@@ -157,6 +161,18 @@ impl FlowStage {
             self.ends.finished_groups = 0;
         }
         done
+    }
+
+    /// While packets wait: gives the ends that are due, but sweeps nothing, since the table has
+    /// answered for those packets already. Call only between chains.
+    pub(super) fn make_way(&mut self, burst: &mut Burst, emit: &mut Emit) {
+        self.collect_evicted();
+        self.give_ends(burst, emit);
+    }
+
+    /// Whether the ends that one chain may bring find room.
+    pub(super) fn has_room_for_ends(&self) -> bool {
+        self.ends.len() + ENDS_PER_CHAIN_MAX <= ENDS_MAX
     }
 
     fn has_room_for_group(&self) -> bool {
@@ -228,6 +244,7 @@ impl FlowStage {
             .get(flow.slot as usize)
             .copied()
             .unwrap_or_default();
+        let (order, clock) = self.last_moment(record.tcp);
         self.free_connection(flow.slot);
         let mut values = self.values_of(&record, None);
         values.end_reason = reason as u8;
@@ -237,7 +254,7 @@ impl FlowStage {
             .line(flow)
             .map(|line| line.tuple())
             .unwrap_or_default();
-        let (order, now) = (self.order, self.clock);
+        let now = self.stamp;
         let context = self.contexts.get_mut(&mut view);
         context.reset();
         context.kind = Kind::FlowEnd;
@@ -247,6 +264,7 @@ impl FlowStage {
         context.direction = Direction::ToServer;
         context.order = order;
         context.time_ns = now;
+        context.clock_ns = clock;
         context.values = values;
         context.set(if is_v6(&tuple) {
             flag::IPV6
@@ -257,6 +275,15 @@ impl FlowStage {
         view.set_length(0);
         view.set_more(false);
         burst.push(view);
+    }
+
+    /// Place and time in the feed of a connection's last packet, as of which its end is told; where
+    /// there is no connection, nothing hangs on it, and it is now.
+    pub(super) fn last_moment(&self, index: u32) -> (u64, u64) {
+        match self.connections.get(index) {
+            Some(tcp) => (tcp.last_order, tcp.last_clock_ns),
+            None => (self.order, self.clock),
+        }
     }
 
     /// Stream bytes that still waited: gaps before them are given up, the FlowEnd follows. False if

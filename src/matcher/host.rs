@@ -154,7 +154,7 @@ impl HostState {
             },
             who: who(option.track, context, false),
         };
-        let now = context.time_ns;
+        let now = context.clock();
         let mut shard = self.shard(&key);
         if let Some(kept) = shard.get_mut(&key)
             && let Entry::Tally(tally) = &mut kept.entry
@@ -219,7 +219,7 @@ impl HostState {
         let shard = self.shard(&key);
         shard
             .get(&key)
-            .is_some_and(|kept| kept.expires_ns >= context.time_ns)
+            .is_some_and(|kept| kept.expires_ns >= context.clock())
     }
 
     /// Sets a bit for `seconds` (0: 300) or takes it away.
@@ -244,7 +244,7 @@ impl HostState {
             return Ok(());
         }
         let seconds = if seconds == 0 { BIT_SECONDS } else { seconds };
-        let expires_ns = context.time_ns.saturating_add(u64::from(seconds) * NANOS);
+        let expires_ns = context.clock().saturating_add(u64::from(seconds) * NANOS);
         if let Some(kept) = shard.get_mut(&key) {
             kept.expires_ns = expires_ns;
             return Ok(());
@@ -253,7 +253,7 @@ impl HostState {
             entry: Entry::Bit,
             expires_ns,
         };
-        self.insert(&mut shard, key, kept, context.time_ns)
+        self.insert(&mut shard, key, kept, context.clock())
     }
 
     fn insert(&self, shard: &mut Shard, key: Key, kept: Kept, now: u64) -> Result<(), Lost> {

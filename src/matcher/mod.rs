@@ -27,6 +27,7 @@ pub mod address;
 pub mod app;
 pub mod app_program;
 pub mod arbiter;
+mod asn1;
 pub mod base64;
 pub mod detect;
 pub mod find;

@@ -85,7 +85,7 @@ pub fn without_state(option: &Threshold) -> Option<Counted> {
 /// The first match of a tally.
 pub fn first(option: &Threshold, context: &Context) -> (Tally, Counted) {
     let mut tally = Tally {
-        since_ns: context.time_ns,
+        since_ns: context.clock(),
         count: 1,
         next: option.count,
         distinct: [0; DISTINCT_MAX],
@@ -112,7 +112,7 @@ pub fn again(option: &Threshold, tally: &mut Tally, context: &Context) -> Counte
     let until = tally
         .since_ns
         .saturating_add(u64::from(option.seconds) * NANOS);
-    if context.time_ns > until {
+    if context.clock() > until {
         tally.restart(option, context);
         return match option.kind {
             ThresholdKind::Limit => Counted::Alert,
@@ -149,7 +149,7 @@ fn backoff(option: &Threshold, tally: &mut Tally) -> Counted {
 
 impl Tally {
     fn restart(&mut self, option: &Threshold, context: &Context) {
-        self.since_ns = context.time_ns;
+        self.since_ns = context.clock();
         self.count = 0;
         self.distinct_count = 0;
         self.add(option, context);

@@ -281,7 +281,6 @@ static LEGACY: &[(&str, &str)] = &[
 static APP_TESTS: &[(&str, &str)] = &[
     ("app-layer-event", ""),
     ("app-layer-state", ""),
-    ("asn1", ""),
     ("urilen", "http"),
     ("http2.frametype", "http2"),
     ("http2.errorcode", "http2"),
@@ -422,6 +421,7 @@ static VALUE: &[(&str, Family)] = &[
     ("byte_jump", Family::Payload),
     ("byte_extract", Family::Payload),
     ("byte_math", Family::Payload),
+    ("asn1", Family::Payload),
     ("entropy", Family::Other),
     ("stream-event", Family::Packet),
     ("decode-event", Family::Packet),

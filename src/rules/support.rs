@@ -59,6 +59,7 @@ pub const KEYWORDS: &[&str] = &[
     "byte_jump",
     "byte_extract",
     "byte_math",
+    "asn1",
     "base64_decode",
     "base64_data",
     "pkt_data",

@@ -211,6 +211,21 @@ pub struct IsDataAt {
     pub negated: bool,
 }
 
+/// `asn1`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asn1 {
+    /// `oversize_length`: an object longer than this.
+    pub oversize_length: Option<u32>,
+    /// `bitstring_overflow`: a bit string with more unused bits than it has.
+    pub bitstring_overflow: bool,
+    /// `double_overflow`: a number written longer than decoders' buffers.
+    pub double_overflow: bool,
+    /// `absolute_offset`: where the objects begin.
+    pub absolute_offset: Option<u32>,
+    /// `relative_offset`: the same, from the last match.
+    pub relative_offset: Option<i32>,
+}
+
 /// `base64_decode`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Base64Decode {
@@ -241,6 +256,8 @@ pub enum Test {
     ByteMath(ByteMath),
     /// `bsize`, `urilen`.
     Size(Compare),
+    /// `asn1`.
+    Asn1(Asn1),
     /// `base64_decode`; the tests after `base64_data` stand in `then`.
     Base64 {
         /// What to decode.
