@@ -641,7 +641,7 @@ fn block_of<'a>(frame: &Frame, body: &'a [u8]) -> Option<(Option<u8>, &'a [u8])>
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::super::testing::{Place, run, same_for_every_cut, shake};
     use super::*;
     use Direction::{ToClient, ToServer};
 
@@ -707,6 +707,7 @@ mod tests {
         ] {
             has(&lines, line);
         }
+        shake(PLACE, talk, 400);
     }
 
     #[test]
