@@ -262,6 +262,7 @@ fields! {
         FrameKrb5Pdu = "frame:krb5.pdu",
         FrameFtpCommandLine = "frame:ftp.command_line",
         FrameFtpResponseLine = "frame:ftp.response_line",
+    DohMessage = "-doh.message",
     }
     numbers {
     AppLayerEvent = "app-layer-event",

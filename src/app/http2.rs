@@ -1,8 +1,9 @@
 //! HTTP/2 (RFC 9113): frames, streams, header blocks over CONTINUATION, bodies as they come. A
 //! stream is a transaction, and so is every frame of the connection itself (stream 0). HPACK stands
 //! in http2/hpack.rs, what headers become in http2/fields.rs, the table of streams in
-//! http2/streams.rs.
+//! http2/streams.rs, DNS that rides on it in http2/doh.rs.
 
+mod doh;
 mod fields;
 mod hpack;
 mod huffman;
@@ -103,6 +104,8 @@ mod event {
     pub const AUTHORITY_MISMATCH: u8 = 13;
     pub const USERINFO: u8 = 14;
     pub const REASSEMBLY_LIMIT: u8 = 15;
+    pub const DNS_REQUEST_LONG: u8 = 16;
+    pub const DNS_RESPONSE_LONG: u8 = 17;
     pub const DATA_STREAM_ZERO: u8 = 18;
 }
 
@@ -362,15 +365,15 @@ impl Http2 {
         } else {
             1.min(frame.length)
         };
-        let stream = match self.find(frame.stream, frame.kind, direction, out) {
-            Some(stream) if frame.stream != 0 => stream,
-            other => {
-                let tx = other.map_or(TxId::NONE, |stream| stream.tx);
+        let found = self.find(frame.stream, frame.kind, direction, out);
+        let Some(stream) = found.filter(|stream| stream.id != 0) else {
+            let tx = found.map_or(TxId::NONE, |stream| stream.tx);
+            if frame.stream == 0 {
                 event(tx, direction, event::DATA_STREAM_ZERO, out);
-                out.complete(tx);
-                self.side(direction).skip = (frame.length - tail.min(1)) as u32;
-                return;
             }
+            out.complete(tx);
+            self.side(direction).skip = (frame.length - tail.min(1)) as u32;
+            return;
         };
         number(
             stream.tx,
@@ -390,7 +393,8 @@ impl Http2 {
         }
     }
 
-    /// The stream of a frame; a new one if need be, and always a new one for stream 0.
+    /// The stream of a frame; a new one if need be. One with number 0 is not kept: it is of the
+    /// connection itself, or of a stream that has ended.
     fn find(
         &mut self,
         id: u32,
@@ -405,8 +409,11 @@ impl Http2 {
             return Some(stream);
         }
         let tx = out.open();
-        if self.streams.is_past(id) && matches!(kind, kind::DATA | kind::HEADERS) {
-            event(tx, direction, event::STREAM_REUSE, out);
+        if self.streams.is_past(id) {
+            if matches!(kind, kind::DATA | kind::HEADERS) {
+                event(tx, direction, event::STREAM_REUSE, out);
+            }
+            return Some(Stream::new(0, tx));
         }
         let stream = Stream::new(id, tx);
         if !self.streams.add(&stream, out.heap()) {
@@ -467,7 +474,7 @@ impl Http2 {
             kind::SETTINGS => settings(tx, body, direction, out),
             _ => {}
         }
-        if id == 0 {
+        if stream.id == 0 {
             out.complete(tx);
         }
     }
@@ -569,7 +576,17 @@ impl Http2 {
         }
         let list = std::mem::take(&mut out.shared.scratch2);
         fields::tell(tx, direction, &list, out);
-        out.shared.scratch2 = list;
+        if doh::is_message(&list) {
+            self.streams.expect_dns(stream.id, direction, out);
+        }
+        if doh::question(direction, &list, &mut out.shared.scratch) {
+            // The list has served; its buffer is free for the names.
+            let message = std::mem::replace(&mut out.shared.scratch, list);
+            doh::read(tx, direction, &message, out);
+            out.shared.scratch2 = message;
+        } else {
+            out.shared.scratch2 = list;
+        }
         out.progress(tx, direction, Progress::Head);
         if flags & flag::END_STREAM != 0 {
             self.streams.close(stream.id, direction, out);

@@ -6,17 +6,20 @@ use super::super::heap::{Heap, Text};
 use super::super::output::{Growing, Output, TxId};
 use super::super::reader::Reader;
 use super::super::transaction::NONE;
+use super::doh;
 use crate::packet::Direction;
 
 /// Streams that are open at once.
 pub const STREAMS_MAX: usize = 512;
 /// Bytes of one in the list.
-const SIZE: usize = 32;
+const SIZE: usize = 40;
 
 /// Bits of [`Stream::flags`], shifted by the direction.
 mod state {
     pub const ENDED: u32 = 1;
     pub const BODY: u32 = 4;
+    /// The body is a DNS message.
+    pub const DNS: u32 = 16;
 }
 
 /// A stream.
@@ -29,6 +32,8 @@ pub struct Stream {
     flags: u32,
     /// Instances that grow: body and file of the request, then of the response.
     bodies: [[Growing; 2]; 2],
+    /// The same bytes, where they are a DNS message.
+    messages: [Growing; 2],
 }
 
 impl Stream {
@@ -39,6 +44,7 @@ impl Stream {
             tx,
             flags: 0,
             bodies: [[Growing(NONE); 2]; 2],
+            messages: [Growing(NONE); 2],
         }
     }
 
@@ -53,6 +59,8 @@ impl Stream {
             b.0,
             c.0,
             d.0,
+            self.messages[0].0,
+            self.messages[1].0,
         ];
         let mut out = [0; SIZE];
         for (place, word) in out.chunks_exact_mut(4).zip(words) {
@@ -75,6 +83,7 @@ impl Stream {
                 [Growing(word()?), Growing(word()?)],
                 [Growing(word()?), Growing(word()?)],
             ],
+            messages: [Growing(word()?), Growing(word()?)],
         })
     }
 }
@@ -161,6 +170,14 @@ impl Streams {
             }
             self.put(place, &stream, out.heap());
         }
+        if stream.flags & state::DNS << way != 0 {
+            let growing = stream.messages[way];
+            if out.grown(stream.tx, growing) + bytes.len() <= doh::MESSAGE_MAX {
+                out.grow(stream.tx, growing, bytes);
+            } else {
+                doh::too_long(stream.tx, direction, out);
+            }
+        }
         for (growing, field) in stream.bodies[way].iter().zip(fields) {
             if out.wants(field) {
                 let room = limit.saturating_sub(out.grown(stream.tx, *growing));
@@ -168,6 +185,21 @@ impl Streams {
                 if !part.is_empty() {
                     out.grow(stream.tx, *growing, part);
                 }
+            }
+        }
+    }
+
+    /// The body of a direction will be a DNS message.
+    pub fn expect_dns(&mut self, id: u32, direction: Direction, out: &mut Output<'_>) {
+        let Some(place) = self.place(id, out.heap()) else {
+            return;
+        };
+        if let Some(mut stream) = self.at(place, out.heap()) {
+            let way = direction.index();
+            if stream.flags & state::DNS << way == 0 {
+                stream.flags |= state::DNS << way;
+                stream.messages[way] = out.begin(stream.tx, Field::DohMessage, direction);
+                self.put(place, &stream, out.heap());
             }
         }
     }
@@ -180,6 +212,9 @@ impl Streams {
         let Some(mut stream) = self.at(place, out.heap()) else {
             return;
         };
+        if stream.flags & state::DNS << direction.index() != 0 {
+            doh::message(stream.tx, direction, out);
+        }
         stream.flags |= state::ENDED << direction.index();
         out.progress(stream.tx, direction, Progress::Complete);
         if stream.flags & 3 * state::ENDED == 3 * state::ENDED {
