@@ -387,7 +387,8 @@ impl Field {
             | Field::HttpResponseBody
             | Field::FileData
             | Field::FileName
-            | Field::Filesize => Progress::Complete,
+            | Field::Filesize
+            | Field::DohMessage => Progress::Complete,
             _ => Progress::Head,
         }
     }

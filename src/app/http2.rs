@@ -11,7 +11,7 @@ mod streams;
 
 use super::field::{Field, Progress};
 use super::heap::{Heap, Text};
-use super::output::{AppEvent, Output, TxId};
+use super::output::{AppEvent, Output, Shared, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
@@ -107,6 +107,7 @@ mod event {
     pub const DNS_REQUEST_LONG: u8 = 16;
     pub const DNS_RESPONSE_LONG: u8 = 17;
     pub const DATA_STREAM_ZERO: u8 = 18;
+    pub const COMPRESSION_BOMB: u8 = 20;
 }
 
 /// Types of frames (RFC 9113 6).
@@ -234,6 +235,11 @@ impl Parse for Http2 {
             side.table.free(heap);
             heap.clear(&mut side.block);
         }
+    }
+
+    fn release(&mut self, shared: &mut Shared) {
+        self.streams.release(shared);
+        self.free(&mut shared.heap);
     }
 }
 
@@ -576,6 +582,9 @@ impl Http2 {
         }
         let list = std::mem::take(&mut out.shared.scratch2);
         fields::tell(tx, direction, &list, out);
+        if let Some(encoding) = fields::first(&list, "content-encoding") {
+            self.streams.decode_as(stream.id, direction, encoding, out);
+        }
         if doh::is_message(&list) {
             self.streams.expect_dns(stream.id, direction, out);
         }
