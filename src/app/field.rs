@@ -262,6 +262,7 @@ fields! {
         FrameKrb5Pdu = "frame:krb5.pdu",
         FrameFtpCommandLine = "frame:ftp.command_line",
         FrameFtpResponseLine = "frame:ftp.response_line",
+    DohMessage = "-doh.message",
     }
     numbers {
     AppLayerEvent = "app-layer-event",
@@ -386,7 +387,8 @@ impl Field {
             | Field::HttpResponseBody
             | Field::FileData
             | Field::FileName
-            | Field::Filesize => Progress::Complete,
+            | Field::Filesize
+            | Field::DohMessage => Progress::Complete,
             _ => Progress::Head,
         }
     }

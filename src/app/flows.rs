@@ -96,6 +96,16 @@ impl Apps {
         self.flows.take(flow)
     }
 
+    /// A new flow that is known to speak a protocol (fuzzing, tests).
+    pub fn open_as(&mut self, piece: &Piece<'_>, protocol: AppProtocol) -> Option<u32> {
+        let index = self.open(piece)?;
+        if let Some(flow) = self.flows.get_mut(index) {
+            flow.state.protocol = protocol;
+            flow.parser = Parser::new(protocol);
+        }
+        Some(index)
+    }
+
     fn expected(&mut self, piece: &Piece<'_>) -> Option<Expected> {
         let mut hosts = [piece.client_addr, piece.server_addr];
         hosts.sort_unstable();

@@ -32,6 +32,7 @@ use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
 use crate::packet::Direction;
+pub(in crate::app) use coding::{Chain, Coding};
 use exchange::Exchange;
 use line::METHODS;
 use request::Request;

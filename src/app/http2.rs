@@ -1,8 +1,9 @@
 //! HTTP/2 (RFC 9113): frames, streams, header blocks over CONTINUATION, bodies as they come. A
 //! stream is a transaction, and so is every frame of the connection itself (stream 0). HPACK stands
 //! in http2/hpack.rs, what headers become in http2/fields.rs, the table of streams in
-//! http2/streams.rs.
+//! http2/streams.rs, DNS that rides on it in http2/doh.rs.
 
+mod doh;
 mod fields;
 mod hpack;
 mod huffman;
@@ -10,7 +11,7 @@ mod streams;
 
 use super::field::{Field, Progress};
 use super::heap::{Heap, Text};
-use super::output::{AppEvent, Output, TxId};
+use super::output::{AppEvent, Output, Shared, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
@@ -103,7 +104,10 @@ mod event {
     pub const AUTHORITY_MISMATCH: u8 = 13;
     pub const USERINFO: u8 = 14;
     pub const REASSEMBLY_LIMIT: u8 = 15;
+    pub const DNS_REQUEST_LONG: u8 = 16;
+    pub const DNS_RESPONSE_LONG: u8 = 17;
     pub const DATA_STREAM_ZERO: u8 = 18;
+    pub const COMPRESSION_BOMB: u8 = 20;
 }
 
 /// Types of frames (RFC 9113 6).
@@ -231,6 +235,11 @@ impl Parse for Http2 {
             side.table.free(heap);
             heap.clear(&mut side.block);
         }
+    }
+
+    fn release(&mut self, shared: &mut Shared) {
+        self.streams.release(shared);
+        self.free(&mut shared.heap);
     }
 }
 
@@ -362,15 +371,15 @@ impl Http2 {
         } else {
             1.min(frame.length)
         };
-        let stream = match self.find(frame.stream, frame.kind, direction, out) {
-            Some(stream) if frame.stream != 0 => stream,
-            other => {
-                let tx = other.map_or(TxId::NONE, |stream| stream.tx);
+        let found = self.find(frame.stream, frame.kind, direction, out);
+        let Some(stream) = found.filter(|stream| stream.id != 0) else {
+            let tx = found.map_or(TxId::NONE, |stream| stream.tx);
+            if frame.stream == 0 {
                 event(tx, direction, event::DATA_STREAM_ZERO, out);
-                out.complete(tx);
-                self.side(direction).skip = (frame.length - tail.min(1)) as u32;
-                return;
             }
+            out.complete(tx);
+            self.side(direction).skip = (frame.length - tail.min(1)) as u32;
+            return;
         };
         number(
             stream.tx,
@@ -390,7 +399,8 @@ impl Http2 {
         }
     }
 
-    /// The stream of a frame; a new one if need be, and always a new one for stream 0.
+    /// The stream of a frame; a new one if need be. One with number 0 is not kept: it is of the
+    /// connection itself, or of a stream that has ended.
     fn find(
         &mut self,
         id: u32,
@@ -405,8 +415,11 @@ impl Http2 {
             return Some(stream);
         }
         let tx = out.open();
-        if self.streams.is_past(id) && matches!(kind, kind::DATA | kind::HEADERS) {
-            event(tx, direction, event::STREAM_REUSE, out);
+        if self.streams.is_past(id) {
+            if matches!(kind, kind::DATA | kind::HEADERS) {
+                event(tx, direction, event::STREAM_REUSE, out);
+            }
+            return Some(Stream::new(0, tx));
         }
         let stream = Stream::new(id, tx);
         if !self.streams.add(&stream, out.heap()) {
@@ -467,7 +480,7 @@ impl Http2 {
             kind::SETTINGS => settings(tx, body, direction, out),
             _ => {}
         }
-        if id == 0 {
+        if stream.id == 0 {
             out.complete(tx);
         }
     }
@@ -569,7 +582,20 @@ impl Http2 {
         }
         let list = std::mem::take(&mut out.shared.scratch2);
         fields::tell(tx, direction, &list, out);
-        out.shared.scratch2 = list;
+        if let Some(encoding) = fields::first(&list, "content-encoding") {
+            self.streams.decode_as(stream.id, direction, encoding, out);
+        }
+        if doh::is_message(&list) {
+            self.streams.expect_dns(stream.id, direction, out);
+        }
+        if doh::question(direction, &list, &mut out.shared.scratch) {
+            // The list has served; its buffer is free for the names.
+            let message = std::mem::replace(&mut out.shared.scratch, list);
+            doh::read(tx, direction, &message, out);
+            out.shared.scratch2 = message;
+        } else {
+            out.shared.scratch2 = list;
+        }
         out.progress(tx, direction, Progress::Head);
         if flags & flag::END_STREAM != 0 {
             self.streams.close(stream.id, direction, out);
@@ -641,7 +667,7 @@ fn block_of<'a>(frame: &Frame, body: &'a [u8]) -> Option<(Option<u8>, &'a [u8])>
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::super::testing::{Place, run, same_for_every_cut, shake};
     use super::*;
     use Direction::{ToClient, ToServer};
 
@@ -707,6 +733,7 @@ mod tests {
         ] {
             has(&lines, line);
         }
+        shake(PLACE, talk, 400);
     }
 
     #[test]

@@ -267,6 +267,13 @@ impl Output<'_> {
         }
     }
 
+    /// A transaction, and with it the flow, turns out to be of a protocol that rides on the flow's
+    /// (DNS over HTTP/2). The parser stays.
+    pub fn rename(&mut self, tx: TxId, protocol: AppProtocol) {
+        self.with(tx, |tx, _| tx.protocol = protocol);
+        self.flow.protocol = protocol;
+    }
+
     /// Transactions of the flow that are open.
     pub fn open_count(&self) -> usize {
         self.flow.open as usize

@@ -509,7 +509,7 @@ fn is_tag(tag: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run};
+    use super::super::testing::{Place, run, shake};
     use super::super::tls::hello::tests::client_hello;
     use super::*;
     use Direction::{ToClient, ToServer};
@@ -586,6 +586,8 @@ mod tests {
                 .iter()
                 .any(|line| line.contains("ja4.hash \"q13d0206h2_"))
         );
+        let (one, two) = (packet(0, &one), packet(0, &two));
+        shake(PLACE, &[(ToServer, &one), (ToServer, &two)], 200);
     }
 
     #[test]

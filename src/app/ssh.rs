@@ -23,6 +23,9 @@ pub const DESCRIPTION: Description = Description {
         Field::SshHasshString,
         Field::SshHasshServer,
         Field::SshHasshServerString,
+        Field::FrameSshRecordHdr,
+        Field::FrameSshRecordData,
+        Field::FrameSshRecordPdu,
     ],
     events: &[
         "invalid_banner",
@@ -47,6 +50,12 @@ const BANNER_MAX: usize = 256;
 const HEAD: usize = 6;
 /// Longest list of algorithms that is put together.
 const KEX_MAX: usize = 65_535;
+/// Frames that rules can ask for.
+const FRAMES: [Field; 3] = [
+    Field::FrameSshRecordHdr,
+    Field::FrameSshRecordData,
+    Field::FrameSshRecordPdu,
+];
 const _: () = assert!(KEX_MAX + HEAD < TEXT_MAX && KEX_MAX < SCRATCH_SIZE);
 
 /// Types of messages (RFC 4253 12).
@@ -218,6 +227,15 @@ impl Ssh {
                 return Err(Broken);
             }
             let whole = (length as usize).saturating_add(4);
+            if FRAMES.iter().any(|field| out.wants(*field)) {
+                if rest.len() < whole && whole < KEX_MAX {
+                    return Ok(Taken::until(at, whole));
+                }
+                let end = whole.min(rest.len());
+                for (field, range) in FRAMES.iter().zip([0..HEAD, HEAD..end, 0..end]) {
+                    out.frame(*field, direction, rest.get(range).unwrap_or(&[]));
+                }
+            }
             if head[5] == message::KEXINIT {
                 if whole - HEAD >= KEX_MAX {
                     self.event(out, direction, event::LONG_KEX);
@@ -275,7 +293,7 @@ impl Ssh {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::super::testing::{Place, run, same_for_every_cut, shake};
     use super::*;
     use Direction::{ToClient, ToServer};
 
@@ -325,6 +343,7 @@ mod tests {
         for line in expected {
             assert!(lines.iter().any(|got| got == line), "{line}: {lines:#?}");
         }
+        shake(PLACE, talk, 200);
     }
 
     #[test]

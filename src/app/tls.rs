@@ -50,6 +50,13 @@ pub const DESCRIPTION: Description = Description {
         Field::TlsCertChainLen,
         Field::TlsCertExpired,
         Field::TlsCertValid,
+        Field::FrameTlsPdu,
+        Field::FrameTlsHdr,
+        Field::FrameTlsData,
+        Field::FrameTlsAlertPdu,
+        Field::FrameTlsHbPdu,
+        Field::FrameTlsSsl2Hdr,
+        Field::FrameTlsSsl2Pdu,
     ],
     events: &[
         "invalid_sslv2_header",
@@ -290,6 +297,9 @@ impl Tls {
             };
             let length = usize::from(head[3]) << 8 | usize::from(head[4]);
             self.check_head(head, length, direction, out)?;
+            if head[0] == record::DATA || rest.len() >= HEAD + length {
+                show_frames(rest, head[0], HEAD + length, direction, out);
+            }
             if head[0] == record::DATA {
                 self.data(direction, out);
                 let side = self.side(direction);
@@ -638,6 +648,26 @@ impl Tls {
     }
 }
 
+/// Shows a record as far as it is there.
+fn show_frames(bytes: &[u8], kind: u8, whole: usize, direction: Direction, out: &mut Output<'_>) {
+    let body = HEAD..bytes.len().min(whole);
+    for (field, range, shown) in [
+        (Field::FrameTlsHdr, 0..HEAD, true),
+        (Field::FrameTlsPdu, 0..body.end, true),
+        (Field::FrameTlsData, body.clone(), true),
+        (Field::FrameTlsAlertPdu, body.clone(), kind == record::ALERT),
+        (
+            Field::FrameTlsHbPdu,
+            body.clone(),
+            kind == record::HEARTBEAT,
+        ),
+    ] {
+        if shown && out.wants(field) {
+            out.frame(field, direction, bytes.get(range).unwrap_or(&[]));
+        }
+    }
+}
+
 /// Tells the fingerprints of a hello; QUIC uses it too.
 pub(super) fn fingerprints(
     tx: TxId,
@@ -663,7 +693,7 @@ pub(super) fn fingerprints(
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::super::testing::{Place, run, same_for_every_cut, shake};
     use super::hello::tests::client_hello;
     use super::x509::tests::certificate;
     use super::*;
@@ -773,6 +803,7 @@ mod tests {
         assert_eq!(with(&lines, "tls.version").len(), 2);
         assert_eq!(with(&lines, "ssl_state").len(), 4);
         assert_eq!(with(&lines, "app-layer-event").len(), 0);
+        shake(PLACE, talk, 400);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 
 use super::field::Field;
 use super::heap::{Heap, Text};
-use super::output::{AppEvent, Output, SCRATCH_SIZE};
+use super::http::{Chain, Coding};
+use super::output::{AppEvent, Output, SCRATCH_SIZE, Shared};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
@@ -36,6 +37,8 @@ const _: () = assert!(PAYLOAD_MAX < SCRATCH_SIZE);
 /// Bits of the first byte.
 mod flag {
     pub const FIN: u8 = 0x80;
+    /// The message is compressed (RFC 7692 6).
+    pub const COMPRESSED: u8 = 0x40;
     pub const ALL: u8 = 0xf0;
 }
 
@@ -44,8 +47,11 @@ mod flag {
 struct Side {
     /// Bytes of a payload that are passed over.
     skip: u64,
-    /// A message that has not ended.
+    /// A message that has not ended, and whether it is compressed.
     message: Text,
+    compressed: bool,
+    /// Decoder of compressed messages; what a message refers to may stand in those before it.
+    chain: Chain,
 }
 
 /// State of a connection.
@@ -138,6 +144,15 @@ impl Parse for Websocket {
             heap.clear(&mut side.message);
         }
     }
+
+    fn release(&mut self, shared: &mut Shared) {
+        for side in &mut self.sides {
+            if let Some(tools) = shared.http.as_mut() {
+                tools.codings.close(&mut side.chain);
+            }
+        }
+        self.free(&mut shared.heap);
+    }
 }
 
 impl Websocket {
@@ -166,7 +181,12 @@ impl Websocket {
         let last = head.flags & flag::FIN != 0;
         // Control frames may stand between those of a message (RFC 6455 5.4).
         let control = head.opcode >= 8;
+        let mut compressed = head.flags & flag::COMPRESSED != 0;
         if !control && !(last && side.message.is_empty()) {
+            if side.message.is_empty() {
+                side.compressed = compressed;
+            }
+            compressed = side.compressed;
             let heap = &mut out.shared.heap;
             let room = PAYLOAD_MAX.saturating_sub(side.message.len());
             let part = text.get(..room).unwrap_or(&text);
@@ -182,10 +202,43 @@ impl Websocket {
                 out.event(tx, direction, LIMIT);
             }
         }
-        out.field(tx, Field::WebsocketPayload, direction, &text);
+        if !(compressed && last && inflate(side, &mut text, out)) {
+            out.field(tx, Field::WebsocketPayload, direction, &text);
+        } else {
+            let whole = std::mem::take(&mut out.shared.scratch2);
+            out.field(tx, Field::WebsocketPayload, direction, &whole);
+            out.shared.scratch2 = whole;
+        }
         out.shared.scratch = text;
         out.complete(tx);
     }
+}
+
+/// Decodes a message into the second buffer of the lane (RFC 7692 7.2.2); false: nothing came out.
+fn inflate(side: &mut Side, text: &mut Vec<u8>, out: &mut Output<'_>) -> bool {
+    const TAIL: &[u8] = &[0, 0, 0xff, 0xff];
+    let Some(mut tools) = out.shared.http.take() else {
+        return false;
+    };
+    if side.chain.is_empty() {
+        match tools.codings.open(&[Coding::Deflate]) {
+            Some(chain) => side.chain = chain,
+            None => out.shared.lost += 1,
+        }
+    }
+    let whole = &mut out.shared.scratch2;
+    whole.clear();
+    if !side.chain.is_empty() {
+        text.extend_from_slice(TAIL);
+        let chain = side.chain;
+        tools.codings.decode(&chain, text, &mut |decoded| {
+            let room = PAYLOAD_MAX.saturating_sub(whole.len());
+            whole.extend_from_slice(decoded.get(..room).unwrap_or(decoded));
+            true
+        });
+    }
+    out.shared.http = Some(tools);
+    !out.shared.scratch2.is_empty()
 }
 
 #[cfg(test)]

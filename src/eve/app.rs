@@ -31,6 +31,11 @@ fn key(field: Field, direction: Direction) -> &'static str {
         Field::TlsCertSerial => "serial",
         Field::TlsCertFingerprint => "fingerprint",
         Field::TlsSni => "sni",
+        Field::TlsVersion if !to_server => "version",
+        Field::TlsCertNotbefore => "notbefore",
+        Field::TlsCertNotafter => "notafter",
+        Field::TlsAlpn if to_server => "client_alpns",
+        Field::TlsAlpn => "server_alpns",
         Field::Ja3Hash => "ja3",
         Field::Ja3sHash => "ja3s",
         Field::Ja4Hash => "ja4",
@@ -61,6 +66,12 @@ fn key(field: Field, direction: Direction) -> &'static str {
         | Field::TlsRandom
         | Field::TlsRandomTime
         | Field::TlsRandomBytes
+        | Field::TlsVersion
+        | Field::TlsCertExpired
+        | Field::TlsCertValid
+        | Field::TlsCertChainLen
+        | Field::SslState
+        | Field::SslVersion
         | Field::Ja3String
         | Field::Ja3sString
         | Field::DcerpcStubData
@@ -114,12 +125,40 @@ impl Serialize for Parts<'_> {
             };
             *place = key;
             count += 1;
+            if let Some(text) = fingerprint_text(part.field) {
+                map.serialize_entry(key, &Fingerprint(self.0, part, text))?;
+                continue;
+            }
             let same = |other: &Part<'_>| self::key(other.field, other.direction) == key;
-            if self.0.parts().filter(same).nth(1).is_some() {
+            let several = self.0.parts().filter(same).nth(1).is_some();
+            if several || matches!(part.field, Field::TlsAlpn | Field::TlsSubjectaltname) {
                 map.serialize_entry(key, &List(self.0, key))?;
             } else {
                 map.serialize_entry(key, &One(part))?;
             }
+        }
+        map.end()
+    }
+}
+
+/// The field that holds what a fingerprint was made of.
+fn fingerprint_text(field: Field) -> Option<Field> {
+    match field {
+        Field::Ja3Hash => Some(Field::Ja3String),
+        Field::Ja3sHash => Some(Field::Ja3sString),
+        _ => None,
+    }
+}
+
+/// A hash and the text that it is of.
+struct Fingerprint<'a>(Record<'a>, Part<'a>, Field);
+
+impl Serialize for Fingerprint<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("hash", &One(self.1))?;
+        if let Some(text) = self.0.parts().find(|part| part.field == self.2) {
+            map.serialize_entry("string", &One(text))?;
         }
         map.end()
     }
@@ -151,9 +190,51 @@ impl Serialize for One<'_> {
                     Err(_) => serializer.collect_str(&Bytes(bytes)),
                 }
             }
+            (Field::TlsVersion, Value::Number(number)) => {
+                Text(tls_version(number)).serialize(serializer)
+            }
+            (Field::TlsCertNotbefore | Field::TlsCertNotafter, Value::Number(number)) => {
+                serializer.collect_str(&Seconds(number))
+            }
             (_, Value::Number(number)) => serializer.serialize_u64(number),
             (_, Value::Bytes(bytes)) => serializer.collect_str(&Bytes(bytes)),
         }
+    }
+}
+
+/// Name of a version of TLS.
+fn tls_version(number: u64) -> &'static str {
+    match number {
+        0x0200 => "SSLv2",
+        0x0300 => "SSLv3",
+        0x0301 => "TLSv1",
+        0x0302 => "TLS 1.1",
+        0x0303 => "TLS 1.2",
+        0x0304 => "TLS 1.3",
+        0x7f00..=0x7fff | 0xfb00..=0xfbff => "TLS 1.3 draft",
+        _ => "UNDETERMINED",
+    }
+}
+
+/// Seconds since 1970 as `2015-06-30T12:00:00`.
+struct Seconds(u64);
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (days, of_day) = (self.0 / 86_400, self.0 % 86_400);
+        // Hinnant, "chrono-compatible low-level date algorithms": days to a date.
+        let shifted = days + 719_468;
+        let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+        let of_cycle = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * of_cycle + of_cycle / 4 - of_cycle / 100);
+        let place = (5 * of_year + 2) / 153;
+        let (day, month) = (of_year - (153 * place + 2) / 5 + 1, (place + 2) % 12 + 1);
+        let year = of_cycle + era * 400 + u64::from(month <= 2);
+        let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
+        )
     }
 }
 
@@ -162,5 +243,22 @@ pub fn app_proto(number: u8) -> Option<Text<&'static str>> {
     match AppProtocol::from_number(number) {
         AppProtocol::Unknown => None,
         protocol => Some(Text(protocol.name())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_dates() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00"),
+            (951_782_400, "2000-02-29T00:00:00"),
+            (1_735_787_045, "2025-01-02T03:04:05"),
+            (253_402_300_799, "9999-12-31T23:59:59"),
+        ] {
+            assert_eq!(Seconds(seconds).to_string(), text);
+        }
     }
 }

@@ -24,7 +24,7 @@ const RESTARTS_MAX: u8 = 3;
 
 /// A coding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Coding {
+pub(in crate::app) enum Coding {
     /// Deflate in a gzip frame.
     Gzip,
     /// Deflate alone.
@@ -35,15 +35,32 @@ pub(super) enum Coding {
 
 /// The decoders of one body: numbers in the pool, outermost coding first.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Chain {
+pub(in crate::app) struct Chain {
     decoders: [u16; LAYERS_MAX],
     count: u8,
 }
 
 impl Chain {
     /// Whether bytes go through unchanged.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::app) fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// The same as three words, for parsers that keep it in the heap.
+    pub(in crate::app) fn words(self) -> [u32; 3] {
+        let [a, b, c, d] = self.decoders.map(u32::from);
+        [a << 16 | b, c << 16 | d, u32::from(self.count)]
+    }
+
+    /// The chain of three words.
+    pub(in crate::app) fn of_words(words: [u32; 3]) -> Chain {
+        let [first, second, count] = words;
+        let half = |word: u32| [(word >> 16) as u16, word as u16];
+        let ([a, b], [c, d]) = (half(first), half(second));
+        Chain {
+            decoders: [a, b, c, d],
+            count: count as u8,
+        }
     }
 
     fn get(&self, layer: usize) -> Option<usize> {
@@ -228,10 +245,10 @@ impl Decoder {
 }
 
 /// What takes decoded bytes; false: it wants no more.
-pub(super) type Sink<'a> = dyn FnMut(&[u8]) -> bool + 'a;
+pub(in crate::app) type Sink<'a> = dyn FnMut(&[u8]) -> bool + 'a;
 
 /// The decoders of a lane.
-pub(super) struct Codings {
+pub(in crate::app) struct Codings {
     decoders: Vec<Decoder>,
     free: Vec<u16>,
     rooms: [Box<[u8]>; LAYERS_MAX],
@@ -256,7 +273,7 @@ impl Codings {
 
     /// A chain for codings in the order in which they were applied. None: too many, or no decoder
     /// is free.
-    pub(super) fn open(&mut self, codings: &[Coding]) -> Option<Chain> {
+    pub(in crate::app) fn open(&mut self, codings: &[Coding]) -> Option<Chain> {
         if codings.len() > LAYERS_MAX || codings.len() > self.free.len() {
             return None;
         }
@@ -272,7 +289,7 @@ impl Codings {
     }
 
     /// Gives the decoders back.
-    pub(super) fn close(&mut self, chain: &mut Chain) {
+    pub(in crate::app) fn close(&mut self, chain: &mut Chain) {
         for number in chain.decoders.iter().take(usize::from(chain.count)) {
             // There is always room: it was taken from here.
             if self.free.len() < self.decoders.len() {
@@ -288,7 +305,12 @@ impl Codings {
     }
 
     /// Decodes the next bytes of a body. True: it makes too much, and should be given up.
-    pub(super) fn decode(&mut self, chain: &Chain, input: &[u8], sink: &mut Sink<'_>) -> bool {
+    pub(in crate::app) fn decode(
+        &mut self,
+        chain: &Chain,
+        input: &[u8],
+        sink: &mut Sink<'_>,
+    ) -> bool {
         (self.work, self.bomb) = (0, false);
         self.write(chain, 0, input, sink);
         self.bomb

@@ -60,7 +60,7 @@ impl Settings {
 pub struct Tools {
     pub(super) settings: Settings,
     pub(super) head: Head,
-    pub(super) codings: Codings,
+    pub(in crate::app) codings: Codings,
     /// Room for the parts of a form.
     pub(super) room: Vec<u8>,
 }

@@ -68,7 +68,8 @@ pub fn tell(tx: TxId, direction: Direction, list: &[u8], out: &mut Output<'_>) {
     together(tx, direction, list, out);
 }
 
-fn first<'a>(list: &'a [u8], name: &str) -> Option<&'a [u8]> {
+/// The first value of a header.
+pub fn first<'a>(list: &'a [u8], name: &str) -> Option<&'a [u8]> {
     headers(list)
         .find(|(known, _)| *known == name.as_bytes())
         .map(|(_, value)| value)

@@ -2,21 +2,25 @@
 //! grown. They stand in the heap, newest last, where they are looked for first.
 
 use super::super::field::{Field, Progress};
-use super::super::heap::{Heap, Text};
-use super::super::output::{Growing, Output, TxId};
+use super::super::heap::{Heap, TEXT_MAX, Text};
+use super::super::http::{Chain, Coding};
+use super::super::output::{Growing, Output, Shared, TxId};
 use super::super::reader::Reader;
 use super::super::transaction::NONE;
+use super::{doh, event};
 use crate::packet::Direction;
 
 /// Streams that are open at once.
 pub const STREAMS_MAX: usize = 512;
 /// Bytes of one in the list.
-const SIZE: usize = 32;
+const SIZE: usize = 64;
 
 /// Bits of [`Stream::flags`], shifted by the direction.
 mod state {
     pub const ENDED: u32 = 1;
     pub const BODY: u32 = 4;
+    /// The body is a DNS message.
+    pub const DNS: u32 = 16;
 }
 
 /// A stream.
@@ -29,6 +33,10 @@ pub struct Stream {
     flags: u32,
     /// Instances that grow: body and file of the request, then of the response.
     bodies: [[Growing; 2]; 2],
+    /// The same bytes, where they are a DNS message.
+    messages: [Growing; 2],
+    /// Decoders of the bodies.
+    chains: [Chain; 2],
 }
 
 impl Stream {
@@ -39,21 +47,18 @@ impl Stream {
             tx,
             flags: 0,
             bodies: [[Growing(NONE); 2]; 2],
+            messages: [Growing(NONE); 2],
+            chains: [Chain::default(); 2],
         }
     }
 
     fn encode(&self) -> [u8; SIZE] {
         let [[a, b], [c, d]] = self.bodies;
-        let words = [
-            self.id,
-            self.tx.index,
-            self.tx.serial,
-            self.flags,
-            a.0,
-            b.0,
-            c.0,
-            d.0,
-        ];
+        let [e, f] = self.messages;
+        let head = [self.id, self.tx.index, self.tx.serial, self.flags];
+        let growing = [a, b, c, d, e, f].map(|growing| growing.0);
+        let [first, second] = self.chains.map(Chain::words);
+        let words = head.iter().chain(&growing).chain(&first).chain(&second);
         let mut out = [0; SIZE];
         for (place, word) in out.chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&word.to_be_bytes());
@@ -75,6 +80,11 @@ impl Stream {
                 [Growing(word()?), Growing(word()?)],
                 [Growing(word()?), Growing(word()?)],
             ],
+            messages: [Growing(word()?), Growing(word()?)],
+            chains: [
+                Chain::of_words([word()?, word()?, word()?]),
+                Chain::of_words([word()?, word()?, word()?]),
+            ],
         })
     }
 }
@@ -91,6 +101,18 @@ impl Streams {
     /// Gives the memory back.
     pub fn free(&mut self, heap: &mut Heap) {
         heap.clear(&mut self.list);
+    }
+
+    /// Gives the decoders back, which go with the flow.
+    pub fn release(&mut self, shared: &mut Shared) {
+        for place in 0..self.list.len() / SIZE {
+            if let Some(mut stream) = self.at(place, &shared.heap) {
+                for chain in &mut stream.chains {
+                    close_chain(chain, shared);
+                }
+                self.put(place, &stream, &mut shared.heap);
+            }
+        }
     }
 
     fn place(&self, id: u32, heap: &Heap) -> Option<usize> {
@@ -146,28 +168,78 @@ impl Streams {
             return;
         };
         let way = direction.index();
-        let (body, limit) = match direction {
-            Direction::ToServer => (Field::HttpRequestBody, out.shared.limits.request_body),
-            Direction::ToClient => (Field::HttpResponseBody, out.shared.limits.response_body),
-        };
-        let fields = [body, Field::FileData];
-        let begun = stream.flags & state::BODY << way != 0;
-        if !begun {
+        if stream.flags & state::BODY << way == 0 {
             stream.flags |= state::BODY << way;
-            for (growing, field) in stream.bodies[way].iter_mut().zip(fields) {
+            for (growing, field) in stream.bodies[way].iter_mut().zip(fields(direction)) {
                 if out.wants(field) {
                     *growing = out.begin(stream.tx, field, direction);
                 }
             }
             self.put(place, &stream, out.heap());
         }
-        for (growing, field) in stream.bodies[way].iter().zip(fields) {
-            if out.wants(field) {
-                let room = limit.saturating_sub(out.grown(stream.tx, *growing));
-                let part = bytes.get(..room).unwrap_or(bytes);
-                if !part.is_empty() {
-                    out.grow(stream.tx, *growing, part);
-                }
+        let chain = stream.chains[way];
+        let tools = if chain.is_empty() {
+            None
+        } else {
+            out.shared.http.take()
+        };
+        let Some(mut tools) = tools else {
+            append(&stream, direction, bytes, out);
+            return;
+        };
+        let bomb = tools.codings.decode(&chain, bytes, &mut |decoded| {
+            append(&stream, direction, decoded, out)
+        });
+        if bomb {
+            event(stream.tx, direction, event::COMPRESSION_BOMB, out);
+            tools.codings.close(&mut stream.chains[way]);
+            self.put(place, &stream, out.heap());
+        }
+        out.shared.http = Some(tools);
+    }
+
+    /// The body of a direction is encoded so.
+    pub fn decode_as(
+        &mut self,
+        id: u32,
+        direction: Direction,
+        encoding: &[u8],
+        out: &mut Output<'_>,
+    ) {
+        let coding = match encoding {
+            b"gzip" | b"x-gzip" => Coding::Gzip,
+            b"deflate" => Coding::Deflate,
+            _ => return,
+        };
+        let Some(place) = self.place(id, out.heap()) else {
+            return;
+        };
+        let Some(mut stream) = self.at(place, out.heap()) else {
+            return;
+        };
+        let chain = &mut stream.chains[direction.index()];
+        if !chain.is_empty() {
+            return;
+        }
+        let tools = out.shared.http.as_mut();
+        match tools.and_then(|tools| tools.codings.open(&[coding])) {
+            Some(opened) => *chain = opened,
+            None => out.shared.lost += 1,
+        }
+        self.put(place, &stream, out.heap());
+    }
+
+    /// The body of a direction will be a DNS message.
+    pub fn expect_dns(&mut self, id: u32, direction: Direction, out: &mut Output<'_>) {
+        let Some(place) = self.place(id, out.heap()) else {
+            return;
+        };
+        if let Some(mut stream) = self.at(place, out.heap()) {
+            let way = direction.index();
+            if stream.flags & state::DNS << way == 0 {
+                stream.flags |= state::DNS << way;
+                stream.messages[way] = out.begin(stream.tx, Field::DohMessage, direction);
+                self.put(place, &stream, out.heap());
             }
         }
     }
@@ -180,6 +252,10 @@ impl Streams {
         let Some(mut stream) = self.at(place, out.heap()) else {
             return;
         };
+        if stream.flags & state::DNS << direction.index() != 0 {
+            doh::message(stream.tx, direction, out);
+        }
+        close_chain(&mut stream.chains[direction.index()], out.shared);
         stream.flags |= state::ENDED << direction.index();
         out.progress(stream.tx, direction, Progress::Complete);
         if stream.flags & 3 * state::ENDED == 3 * state::ENDED {
@@ -192,7 +268,10 @@ impl Streams {
     /// A stream is given up.
     pub fn reset(&mut self, id: u32, out: &mut Output<'_>) {
         if let Some(place) = self.place(id, out.heap()) {
-            if let Some(stream) = self.at(place, out.heap()) {
+            if let Some(mut stream) = self.at(place, out.heap()) {
+                for chain in &mut stream.chains {
+                    close_chain(chain, out.shared);
+                }
                 out.complete(stream.tx);
             }
             self.remove(place, out.heap());
@@ -209,5 +288,52 @@ impl Streams {
                 }
             }
         }
+    }
+}
+
+/// Fields of a body.
+fn fields(direction: Direction) -> [Field; 2] {
+    match direction {
+        Direction::ToServer => [Field::HttpRequestBody, Field::FileData],
+        Direction::ToClient => [Field::HttpResponseBody, Field::FileData],
+    }
+}
+
+/// Adds decoded bytes to what grows; false: no more are wanted.
+fn append(stream: &Stream, direction: Direction, bytes: &[u8], out: &mut Output<'_>) -> bool {
+    let way = direction.index();
+    let limit = match direction {
+        Direction::ToServer => out.shared.limits.request_body,
+        Direction::ToClient => out.shared.limits.response_body,
+    };
+    // No limit is the heap's.
+    let limit = if limit == 0 { TEXT_MAX } else { limit };
+    let mut wanted = false;
+    if stream.flags & state::DNS << way != 0 {
+        let growing = stream.messages[way];
+        wanted = out.grown(stream.tx, growing) + bytes.len() <= doh::MESSAGE_MAX;
+        if wanted {
+            out.grow(stream.tx, growing, bytes);
+        } else {
+            doh::too_long(stream.tx, direction, out);
+        }
+    }
+    for (growing, field) in stream.bodies[way].iter().zip(fields(direction)) {
+        if out.wants(field) {
+            let room = limit.saturating_sub(out.grown(stream.tx, *growing));
+            let part = bytes.get(..room).unwrap_or(bytes);
+            if !part.is_empty() {
+                wanted |= out.grow(stream.tx, *growing, part);
+            }
+        }
+    }
+    wanted
+}
+
+fn close_chain(chain: &mut Chain, shared: &mut Shared) {
+    if !chain.is_empty()
+        && let Some(tools) = shared.http.as_mut()
+    {
+        tools.codings.close(chain);
     }
 }

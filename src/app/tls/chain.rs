@@ -84,16 +84,17 @@ impl Tls {
 fn tell_validity(tx: TxId, certificate: &Certificate<'_>, input: &Input<'_>, out: &mut Output<'_>) {
     const NANOSECONDS: u64 = 1_000_000_000;
     let direction = input.direction;
-    // Dates before 1970, and 1970 itself, count as none.
+    // The first second of 1970 counts as no date; what is before it is early, whatever a rule asks.
     for (field, date) in [
         (Field::TlsCertNotbefore, certificate.not_before),
         (Field::TlsCertNotafter, certificate.not_after),
     ] {
-        if let Ok(date @ 1..) = u64::try_from(date) {
+        if date != 0 {
+            let date = u64::try_from(date).unwrap_or(1);
             out.number(tx, field, direction, date);
         }
     }
-    if certificate.not_after > 0 {
+    if certificate.not_after != 0 {
         let now = (input.time_ns / NANOSECONDS) as i64;
         let expired = now > certificate.not_after;
         out.number(tx, Field::TlsCertExpired, direction, u64::from(expired));

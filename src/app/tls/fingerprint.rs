@@ -102,7 +102,8 @@ pub fn ja4(hello: &Hello<'_>, quic: bool) -> [u8; JA4] {
     let mut out = [b'_'; JA4];
     let mut place = out.iter_mut();
     let mut put = |bytes: &[u8]| {
-        for (to, from) in place.by_ref().zip(bytes) {
+        // In this order no place is lost when the bytes have ended.
+        for (from, to) in bytes.iter().zip(place.by_ref()) {
             *to = *from;
         }
     };

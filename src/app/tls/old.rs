@@ -78,6 +78,13 @@ impl Tls {
         let Some(body) = bytes.get(head..head + length) else {
             return Ok(Taken::until(0, head + length));
         };
+        let end = head + length;
+        for (field, range) in [
+            (Field::FrameTlsSsl2Hdr, 0..head + 1),
+            (Field::FrameTlsSsl2Pdu, 0..end),
+        ] {
+            out.frame(field, direction, bytes.get(range).unwrap_or(&[]));
+        }
         self.side(direction).version = SSL_2;
         if let Some((kind, body)) = body.split_first() {
             self.old_message(*kind, body, direction, out)?;
