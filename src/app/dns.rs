@@ -147,7 +147,11 @@ impl Header {
 }
 
 fn probe(probe: &Probe<'_>) -> Guess {
-    if probe.server_port != OF_DNS.port {
+    let carrier = match probe.transport {
+        Transport::Udp => "dns.udp",
+        Transport::Tcp => "dns.tcp",
+    };
+    if !probe.is_on(carrier, &[OF_DNS.port]) {
         return Guess::No;
     }
     if probe.transport == Transport::Udp {

@@ -173,7 +173,13 @@ impl Apps {
         if flow.state.protocol == AppProtocol::Unknown && flow.other_waits(piece.direction) {
             // What the other side said came first (a greeting).
             flow.hold(holds, way, piece.bytes);
-            if flow.identify(piece.direction, holds.get(&flow.held[way]), piece.end) {
+            let known = flow.identify(
+                &shared.limits,
+                piece.direction,
+                holds.get(&flow.held[way]),
+                piece.end,
+            );
+            if known {
                 flow.settle_other(holds, shared, piece.direction);
                 flow.continue_held(holds, shared, piece.direction, piece.end);
             }
@@ -307,7 +313,8 @@ impl AppFlow {
         let mut taken = 0;
         for _ in 0..CHANGES_MAX {
             let rest = bytes.get(taken..).unwrap_or(&[]);
-            if self.state.protocol == AppProtocol::Unknown && !self.identify(direction, rest, end) {
+            let unknown = self.state.protocol == AppProtocol::Unknown;
+            if unknown && !self.identify(&shared.limits, direction, rest, end) {
                 break;
             }
             if self.state.done || (rest.len() < self.need[way] as usize && !end) {
@@ -414,7 +421,7 @@ impl AppFlow {
     }
 
     /// Asks the probes; true once the protocol is known.
-    fn identify(&mut self, direction: Direction, bytes: &[u8], end: bool) -> bool {
+    fn identify(&mut self, limits: &Limits, direction: Direction, bytes: &[u8], end: bool) -> bool {
         let way = direction.index();
         if bytes.is_empty() || self.failed[way] {
             return false;
@@ -426,6 +433,7 @@ impl AppFlow {
             bytes,
             client_port: self.ports[0],
             server_port: self.ports[1],
+            limits,
         };
         let mut open = false;
         for (place, description) in DESCRIPTIONS.iter().enumerate() {

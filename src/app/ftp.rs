@@ -54,6 +54,8 @@ enum Odd {
 const LINE_MAX: usize = 4096;
 /// Commands that wait for their replies.
 const WAITING_MAX: usize = 24;
+/// Bytes of a line within which its command is looked for.
+const COMMAND_WITHIN: usize = 64;
 /// How long a data connection is waited for, nanoseconds.
 const EXPECT_NS: u64 = 30_000_000_000;
 const PORT: u16 = 21;
@@ -115,7 +117,7 @@ const COMMANDS: [&[u8]; 48] = [
 /// The command of a line: the known name that ends first in it, as clients write names in front
 /// and extensions wrap them (`XPWD`).
 fn command_of(line: &[u8]) -> Option<&'static [u8]> {
-    for end in 3..=line.len() {
+    for end in 3..=line.len().min(COMMAND_WITHIN) {
         let seen = line.get(..end)?;
         let found = COMMANDS.iter().find(|name| {
             let start = seen.len().checked_sub(name.len());
@@ -154,6 +156,8 @@ enum Kind {
 pub struct Ftp {
     waiting: [Waiting; WAITING_MAX],
     count: u8,
+    /// Commands that may wait, or 0: not looked up yet.
+    limit: u8,
     /// Port of the data connection to come, or 0, and whether the server opens it.
     port: u16,
     active: bool,
@@ -237,14 +241,22 @@ impl Ftp {
         if let Some(transfer) = ftp_data::Transfer::of(name) {
             self.transfer(tx, transfer, line, input, out);
         }
-        out.progress(tx, ToServer, Progress::Complete);
+        if kind == Kind::Other {
+            // The reply to the others says more about them.
+            out.progress(tx, ToServer, Progress::Complete);
+        }
         self.wait(tx, kind, out);
     }
 
     fn wait(&mut self, tx: TxId, kind: Kind, out: &mut Output<'_>) {
-        if usize::from(self.count) == WAITING_MAX {
+        if self.limit == 0 {
+            let set = out.shared.limits.setting("ftp.max-tx");
+            let set = set.and_then(|text| text.parse::<usize>().ok()?.checked_add(1));
+            self.limit = set.unwrap_or(WAITING_MAX).clamp(1, WAITING_MAX) as u8;
+        }
+        if self.count >= self.limit {
             let oldest = self.take_first();
-            event(oldest.tx, ToClient, Odd::TooMany, out);
+            event(oldest.tx, ToServer, Odd::TooMany, out);
             out.complete(oldest.tx);
         }
         if let Some(place) = self.waiting.get_mut(usize::from(self.count)) {
@@ -369,9 +381,10 @@ impl Ftp {
         }
         self.port = port;
         self.active = active;
-        let port = u64::from(port);
-        out.number(tx, Field::FtpDynamicPort, ToClient, port);
-        out.number(tx, Field::FtpMode, ToClient, u64::from(active));
+        for direction in [ToServer, ToClient] {
+            out.number(tx, Field::FtpDynamicPort, direction, u64::from(port));
+            out.number(tx, Field::FtpMode, direction, u64::from(active));
+        }
     }
 }
 

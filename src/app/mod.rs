@@ -11,6 +11,7 @@
 //! a bound and a counter; the same bytes give the same transactions for any cut.
 
 mod ber;
+pub mod bittorrent_dht;
 pub mod dns;
 pub mod field;
 pub mod flows;
@@ -19,6 +20,7 @@ pub mod ftp_data;
 pub mod heap;
 pub mod http;
 pub mod http2;
+pub mod imap;
 pub mod ldap;
 mod lines;
 pub mod llmnr;
@@ -27,6 +29,8 @@ pub mod mime;
 pub mod mqtt;
 pub mod ntp;
 pub mod output;
+pub mod pgsql;
+pub mod pop3;
 pub mod protocol;
 pub mod quic;
 pub mod reader;
@@ -38,6 +42,8 @@ pub mod sip;
 pub mod smtp;
 pub mod snmp;
 pub mod ssh;
+pub mod telnet;
+pub mod tftp;
 pub mod tls;
 pub mod transaction;
 pub mod websocket;

@@ -566,7 +566,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             Which::At(place @ 0..) => found.nth(place as usize) == Some(true),
             // Which one is the last, and whether all do, is known at the end.
             Which::All | Which::At(_) if !known => return Answer::Later,
-            Which::All => found.all(|holds| holds),
+            Which::All => found.next() == Some(true) && found.all(|holds| holds),
             Which::At(back) => {
                 let count = found.by_ref().count();
                 let place = count.checked_sub(back.unsigned_abs() as usize);

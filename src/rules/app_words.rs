@@ -161,7 +161,7 @@ pub const MQTT_TYPES: Words = &[
 ];
 
 /// Results of RFB's security handshake (RFC 6143 section 7.1.3).
-pub const RFB_RESULTS: Words = &[("ok", 0), ("fail", 1), ("toomany", 2)];
+pub const RFB_RESULTS: Words = &[("ok", 0), ("fail", 1), ("toomany", 2), ("unknown", 3)];
 
 /// LDAP's operations (RFC 4511 section 4), by their tags.
 pub const LDAP_OPERATIONS: Words = &[

@@ -1,0 +1,174 @@
+//! PostgreSQL's protocol, version 3: its beginning tells it, and simple queries are transactions
+//! (its documentation, chapter on message formats).
+
+use super::field::{Field, Progress};
+use super::output::{Output, TxId};
+use super::protocol::{
+    AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
+};
+use crate::packet::Direction::{self, ToClient, ToServer};
+
+/// See `Description`.
+pub const DESCRIPTION: Description = Description {
+    protocol: AppProtocol::Pgsql,
+    probe,
+    over: &[Transport::Tcp],
+    fields: &[
+        Field::PgsqlQuery,
+        Field::FramePgsqlRequest,
+        Field::FramePgsqlResponse,
+    ],
+    events: &[],
+};
+
+const PORT: u16 = 5432;
+/// Version 3.0, and the requests for TLS and for GSSAPI instead of a version.
+const VERSION_3: u32 = 196_608;
+const TLS_REQUEST: u32 = 80_877_103;
+const GSS_REQUEST: u32 = 80_877_104;
+/// Bytes of a message that is read.
+const MESSAGE_MAX: usize = 128 << 10;
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let word = bytes.get(at..at + 4)?;
+    Some(u32::from_be_bytes(word.try_into().ok()?))
+}
+
+fn probe(probe: &Probe<'_>) -> Guess {
+    if probe.server_port != PORT || probe.direction == ToClient {
+        return Guess::No;
+    }
+    match (word(probe.bytes, 0), word(probe.bytes, 4)) {
+        (Some(8), Some(TLS_REQUEST | GSS_REQUEST)) | (Some(8..=10_000), Some(VERSION_3)) => {
+            Guess::Yes
+        }
+        (_, None) => Guess::More,
+        _ => Guess::No,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Step {
+    /// Messages without a type are to come.
+    #[default]
+    Start,
+    /// The server answers a request for TLS with one byte.
+    TlsAsked,
+    Messages,
+}
+
+/// A parser of both sides.
+#[derive(Debug, Default)]
+pub struct Pgsql {
+    step: Step,
+    /// The query that is being answered.
+    tx: TxId,
+    /// Bytes of a message that is too long, by direction.
+    skip: [u32; 2],
+}
+
+impl Parse for Pgsql {
+    fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
+        if input.gap > 0 {
+            return Err(Broken);
+        }
+        let (bytes, direction) = (input.bytes, input.direction);
+        let way = direction.index();
+        let mut at = 0;
+        // Each round takes a byte at least, or leaves.
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let skip = (self.skip[way] as usize).min(rest.len());
+            if skip > 0 {
+                self.skip[way] -= skip as u32;
+                at += skip;
+                continue;
+            }
+            if self.step == Step::TlsAsked && direction == ToClient {
+                self.step = Step::Start;
+                at += 1;
+                if rest.first() == Some(&b'S') {
+                    out.change_protocol(AppProtocol::Tls);
+                    break;
+                }
+                continue;
+            }
+            // A type comes first once the start is over; the length counts itself.
+            let start = usize::from(self.step == Step::Messages || direction == ToClient);
+            let Some(length) = word(rest, start) else {
+                return Ok(Taken::until(at, start + 4));
+            };
+            if length < 4 {
+                return Err(Broken);
+            }
+            let end = start + length as usize;
+            if end > MESSAGE_MAX {
+                self.skip[way] = u32::try_from(end).unwrap_or(u32::MAX);
+                continue;
+            }
+            let Some(message) = rest.get(..end) else {
+                return Ok(Taken::until(at, end));
+            };
+            at += end;
+            self.message(message, direction, out);
+        }
+        Ok(Taken::all(at))
+    }
+}
+
+impl Pgsql {
+    fn message(&mut self, message: &[u8], direction: Direction, out: &mut Output<'_>) {
+        let frame = match direction {
+            ToServer => Field::FramePgsqlRequest,
+            ToClient => Field::FramePgsqlResponse,
+        };
+        out.frame(frame, direction, message);
+        if direction == ToServer && self.step != Step::Messages {
+            self.step = match word(message, 4) {
+                Some(TLS_REQUEST | GSS_REQUEST) => Step::TlsAsked,
+                _ => Step::Messages,
+            };
+            return;
+        }
+        match (direction, message.first()) {
+            (ToServer, Some(b'Q')) => {
+                out.complete(self.tx);
+                self.tx = out.open();
+                let query = message.get(5..).unwrap_or(&[]);
+                let query = query.strip_suffix(b"\0").unwrap_or(query);
+                out.field(self.tx, Field::PgsqlQuery, ToServer, query);
+                out.progress(self.tx, ToServer, Progress::Complete);
+            }
+            // ReadyForQuery: the answer is over.
+            (ToClient, Some(b'Z')) => {
+                out.complete(self.tx);
+                self.tx = TxId::NONE;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Place, same_for_every_cut};
+    use super::*;
+
+    #[test]
+    fn queries_are_transactions() {
+        let place = Place {
+            transport: Transport::Tcp,
+            server_port: PORT,
+        };
+        let talk: &[(Direction, &[u8])] = &[
+            (ToServer, b"\0\0\0\x08\x04\xd2\x16\x2f"),
+            (ToClient, b"N"),
+            (ToServer, b"\0\0\0\x10\0\x03\0\0user\0me\0"),
+            (ToClient, b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I"),
+            (ToServer, b"Q\0\0\0\x0dselect 1\0"),
+            (ToClient, b"Z\0\0\0\x05I"),
+        ];
+        let (protocol, lines) = same_for_every_cut(place, talk);
+        assert_eq!(protocol, AppProtocol::Pgsql);
+        assert_eq!(lines, ["tx 0 ToServer pgsql.query \"select 1\""]);
+    }
+}
