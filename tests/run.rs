@@ -650,6 +650,62 @@ fn frames_that_a_stack_left_to_its_nic_to_cut_are_dropped_with_a_reason() {
     );
 }
 
+/// A connection that the engine never saw begin: half a word in it, half a word after.
+#[test]
+fn connections_older_than_the_engine_are_dropped_or_picked_up_as_told() {
+    if !possible("connections_older_than_the_engine_are_dropped_or_picked_up_as_told") {
+        return;
+    }
+    let wire = Wire::new();
+    let scratch = Scratch::new("run-older");
+    let rules = scratch.file(
+        "r.rules",
+        "drop tcp any any -> any any (msg:\"d\"; content:\"forbidden\"; sid:1;)\n",
+    );
+    for (port, setting, passes) in [
+        (5000, "stream.midstream=no", false),
+        (5001, "stream.midstream=yes", true),
+    ] {
+        wire.appliance.inside(|| {
+            ip("link add br0 type bridge");
+            ip("link set a1 master br0");
+            ip("link set b1 master br0");
+            ip("link set br0 up");
+        });
+        let to = address(SERVER[0], port);
+        let listener = wire.server.inside(|| TcpListener::bind(to).unwrap());
+        let mut client = wire.client.inside(|| TcpStream::connect(to).unwrap());
+        let (mut server, _) = listener.accept().unwrap();
+        client.set_nodelay(true).unwrap();
+        wire.appliance.inside(|| ip("link del br0"));
+        let process = appliance(
+            &wire,
+            &["--inline", "a1", "b1", "-S", text(&rules), "--set", setting],
+        );
+        let mut heard = [0; 64];
+        client.write_all(b"hello ").unwrap();
+        server
+            .set_read_timeout(Some(Duration::from_millis(500)))
+            .unwrap();
+        let first = server.read(&mut heard);
+        assert_eq!(first.is_ok(), passes, "{setting}: {first:?}");
+        client.write_all(b"forbid").unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        client.write_all(b"den").unwrap();
+        let mut all = String::new();
+        while let Ok(count) = server.read(&mut heard) {
+            all.push_str(std::str::from_utf8(&heard[..count]).unwrap());
+        }
+        assert_eq!(all, if passes { "forbid" } else { "" }, "{setting}");
+        let summary = accounted(&process.stop());
+        let reason = if passes { "rule" } else { "tcp_midstream" };
+        assert!(
+            figure(&summary, &format!("dropped_by_reason.{reason}")) > 0,
+            "{summary}"
+        );
+    }
+}
+
 /// The binary of pcap-replay, beside ours; built if it is not there or not up to date.
 fn pcap_replay() -> PathBuf {
     let beside = Path::new(env!("CARGO_BIN_EXE_sluice")).parent().unwrap();
@@ -753,7 +809,9 @@ fn memory_ports_join_two_processes_and_give_the_verdicts_of_a_replay() {
         "{summary}"
     );
     let again = run(Command::new(env!("CARGO_BIN_EXE_sluice"))
-        .args(["replay", "--inline"])
+        // As `run --inline` has it by default.
+        .args(["replay", "--inline", "--set", "exception-policy=drop-flow"])
+        .args(["--set", "stream.reassembly.urgent.policy=drop"])
         .arg(&capture)
         .arg("-S")
         .arg(&rules)

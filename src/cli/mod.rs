@@ -106,7 +106,18 @@ impl EngineArgs {
     /// # Errors
     /// Unknown keys and values, exit code 3.
     pub fn config(&self, inline: bool) -> Result<crate::config::Config, Failure> {
-        let mut config = crate::config::Config::default();
+        self.config_over(crate::config::Config::default(), inline)
+    }
+
+    /// The settings that the arguments ask for, over others.
+    ///
+    /// # Errors
+    /// Unknown keys and values, exit code 3.
+    pub fn config_over(
+        &self,
+        mut config: crate::config::Config,
+        inline: bool,
+    ) -> Result<crate::config::Config, Failure> {
         if inline {
             config.mode = crate::config::Mode::Inline;
         }

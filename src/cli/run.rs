@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::control::{self, EngineHooks, Served};
 use super::rules::{self, Loaded};
 use super::{EngineArgs, Failure, exit};
-use crate::config::{Config, Mode};
+use crate::config::{Choice, Config, Mode, Urgent};
 use crate::eve::{Options as EveOptions, Target, Writer};
 use crate::lane::build::{Engine, Halves, Plan};
 use crate::port::open::{LanePorts, OpenOptions, Opened, open};
@@ -181,12 +181,26 @@ fn signals(stop: &Arc<AtomicBool>) -> Result<Signals, Failure> {
     })
 }
 
+/// What the wire is guarded with unless --set says otherwise: in the path nothing passes that was
+/// not inspected, so urgent data (which receivers read differently) and connections that began
+/// before the engine did are dropped (`stream.midstream=yes` picks those up).
+fn defaults(inline: bool) -> Config {
+    let mut config = Config::default();
+    if inline {
+        config.urgent = Urgent::Drop;
+        config.policies.master = Some(Choice::Auto);
+    }
+    config
+}
+
 /// Runs `sluice run` until a signal or the time given.
 ///
 /// # Errors
 /// Usage, settings, rules or devices that cannot be used; the exit code says which.
 pub fn run(args: &RunArgs) -> Result<u8, Failure> {
-    let config = args.engine.config(args.inline)?;
+    let config = args
+        .engine
+        .config_over(defaults(args.inline), args.inline)?;
     let inline = config.mode == Mode::Inline;
     if args.lanes == 0 {
         return Err(Failure::new(exit::USAGE, "--lanes 0\n [hint] at least one"));

@@ -219,9 +219,12 @@ impl Track<'_> {
     }
 
     /// A segment that no receiver takes before the handshake. Where the SYN took the ports of a
-    /// connection that we knew, the server may still have that one: nothing must reach it.
+    /// connection that we knew, the server may still have that one: nothing must reach it. Where
+    /// the answer went another way, bytes would pass that no stream holds.
     fn too_early(&self) -> Fate {
-        if self.rules.inline && self.tcp.has(TCP_REUSE) {
+        if self.rules.strict {
+            Fate::Invalid(Reason::TcpMidstream)
+        } else if self.rules.inline && self.tcp.has(TCP_REUSE) {
             Fate::Invalid(Reason::TcpHandshakeInvalid)
         } else {
             Fate::Untracked

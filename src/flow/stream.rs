@@ -289,7 +289,7 @@ impl Stream {
             self.keep(pool, offset, new, limits, &mut taken);
         } else {
             self.deliver(pool, new, limits, &mut taken);
-            taken.skip = old as u16;
+            taken.skip += old as u16;
         }
         taken
     }
@@ -364,8 +364,11 @@ impl Stream {
             let count = self.pages.insert(pool, self.delivered, new).unwrap_or(0);
             self.ahead = self.ahead.saturating_add(count);
         }
+        let before = self.delivered;
         self.step_over(pool, limits);
-        let piece = self.until_urgent(plain);
+        let stepped = self.delivered.wrapping_sub(before);
+        taken.skip = stepped as u16;
+        let piece = self.until_urgent(plain.saturating_sub(stepped));
         taken.taking = Taking::InOrder;
         (taken.offset, taken.start, taken.gap) = self.advance(piece);
         taken.length = piece as u16;

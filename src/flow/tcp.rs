@@ -34,6 +34,9 @@ pub struct Rules {
     pub midstream: bool,
     /// Accept connections of which one side is seen.
     pub async_oneside: bool,
+    /// In the path, and what no handshake covers must not pass (`stream.midstream-policy` or
+    /// `exception-policy` drops).
+    pub strict: bool,
 }
 
 impl Rules {
@@ -42,8 +45,11 @@ impl Rules {
         use crate::config::{Area, Mode, Policy};
         let policy = config.policy(Area::Midstream);
         let permissive = matches!(policy, Policy::Ignore | Policy::PassFlow);
+        let inline = config.mode == Mode::Inline;
+        let drops = [Policy::DropPacket, Policy::DropFlow, Policy::Reject].contains(&policy);
         Rules {
-            inline: config.mode == Mode::Inline,
+            inline,
+            strict: inline && drops,
             midstream: config.midstream && permissive,
             async_oneside: config.async_oneside && permissive,
         }

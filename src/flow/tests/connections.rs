@@ -691,6 +691,11 @@ fn urgent_data_follows_its_policy() {
     );
     bench.finish();
     bench.check_empty();
+    // The first byte of a segment, and a segment of nothing else.
+    let seen = bench.tcp(&client(14, b"Xmore").urgent(1));
+    assert_eq!((seen[0].text(), seen[0].offset), ("more", 12));
+    assert_eq!(bench.tcp(&client(19, b"X").urgent(1))[0].text(), "");
+    assert_eq!(bench.tcp(&client(20, b"last"))[0].text(), "last");
     let mut bench = Bench::new(settings(Urgent::Inline, Mode::Tap));
     bench.handshake();
     assert_eq!(
@@ -907,6 +912,24 @@ fn a_full_table_refuses_new_flows_by_policy() {
             None,
             "flows that are there go on"
         );
+        bench.finish();
+        bench.check_empty();
+    }
+}
+
+#[test]
+fn what_no_handshake_covers_passes_by_policy_only() {
+    let mut strict = config(Mode::Inline);
+    strict.policies.master = Some(Choice::Auto);
+    // The answer to the SYN went another way.
+    for (settings, dropped) in [
+        (config(Mode::Inline), None),
+        (strict, Some(Reason::TcpMidstream)),
+    ] {
+        let mut bench = Bench::new(settings);
+        bench.tcp(&Tcp::new(true, SYN, CLIENT_ISN, 0, b""));
+        let seen = bench.client(0, b"unseen by any stream");
+        assert_eq!(seen[0].dropped(), dropped);
         bench.finish();
         bench.check_empty();
     }
