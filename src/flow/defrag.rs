@@ -641,7 +641,13 @@ impl FlowStage {
         if !inline {
             self.defrag.close(&mut self.fragments, index);
         }
-        let (Some((block, length)), Some(mut view)) = (made, emit.view()) else {
+        let Some((block, length)) = made else {
+            emit.counters.inc(Counter::ViewsExhausted);
+            self.refuse(carrier, Reason::DecodeViewsExhausted);
+            return;
+        };
+        let Some(mut view) = emit.view() else {
+            self.views.give(block);
             self.refuse(carrier, Reason::DecodeViewsExhausted);
             return;
         };
