@@ -3,7 +3,7 @@
 //! stands before them; trackers are bounded in number, memory and age. In the path, exact duplicates
 //! pass and any other overlap condemns the datagram: whatever the receiver's policy is, what it puts
 //! together has been inspected or is missing a fragment. A tap prefers the first bytes. The view of
-//! a whole datagram is made by [`FlowStage::fragment`]; how fragments are read is decode's.
+//! a whole datagram is made by views.rs; how fragments are read is decode's.
 //!
 //! In the path a datagram is remembered after it was whole: the receiver may have lost a fragment,
 //! and would take another one with the same number in its place.
@@ -19,7 +19,7 @@ use crate::counters::{Counter, Counters};
 use crate::decode::{self, Fragment};
 use crate::event::Emit;
 use crate::memory::Handle;
-use crate::packet::{Burst, Context, FlowHandle, Kind, Tuple, flag};
+use crate::packet::{Burst, Context, FlowHandle, Tuple, flag};
 use crate::reason::Reason;
 
 /// Trackers at most.
@@ -177,7 +177,7 @@ impl Defrag {
     }
 
     /// Forgets a datagram.
-    fn close(&mut self, pool: &mut PagePool, index: u32) {
+    pub(super) fn close(&mut self, pool: &mut PagePool, index: u32) {
         let Some(tracker) = self.trackers.get_mut(index as usize) else {
             return;
         };
@@ -391,7 +391,13 @@ impl Defrag {
     }
 
     /// Writes a whole datagram, header first, to `out`. Gives its length.
-    fn write(&self, pool: &PagePool, index: u32, v6: bool, out: &mut [u8]) -> Option<usize> {
+    pub(super) fn write(
+        &self,
+        pool: &PagePool,
+        index: u32,
+        v6: bool,
+        out: &mut [u8],
+    ) -> Option<usize> {
         let tracker = self.get(index)?;
         let header_length = usize::from(tracker.header_length);
         let length = header_length + tracker.total as usize;
@@ -610,97 +616,6 @@ impl FlowStage {
         if let Some(index) = whole {
             emit.counters.inc(Counter::FragmentsCompleted);
             self.datagram(index, burst, emit, room);
-        }
-    }
-
-    /// Makes the view of a whole datagram behind the burst's last handle, and tracks what is in it.
-    fn datagram(&mut self, index: u32, burst: &mut Burst, emit: &mut Emit, room: usize) {
-        let contexts = std::sync::Arc::clone(&self.contexts);
-        let inline = self.config.mode == Mode::Inline;
-        let at = burst.len();
-        let Some(carrier) = burst.last_mut() else {
-            return;
-        };
-        let carrier = contexts.get_mut(carrier);
-        let v6 = carrier.has(flag::IPV6);
-        let block = if room == 0 || emit.views.is_empty() {
-            None
-        } else {
-            self.views.take()
-        };
-        let made = block.and_then(|mut block| {
-            let out = self.views.bytes_mut(&mut block);
-            match self.defrag.write(&self.fragments, index, v6, out) {
-                Some(length) => Some((block, length)),
-                None => {
-                    self.views.give(block);
-                    None
-                }
-            }
-        });
-        if !inline {
-            self.defrag.close(&mut self.fragments, index);
-        }
-        let (Some((block, length)), Some(mut view)) = (made, emit.view()) else {
-            self.refuse(carrier, Reason::DecodeViewsExhausted);
-            return;
-        };
-        let context = contexts.get_mut(&mut view);
-        context.reset();
-        context.kind = Kind::Datagram;
-        context.span = self.views.span(&block, 0, length);
-        context.block = block.into_index();
-        context.order = carrier.order;
-        context.time_ns = carrier.time_ns;
-        context.clock_ns = carrier.clock_ns;
-        context.port = carrier.port;
-        context.depth = carrier.depth;
-        context.vlans = carrier.vlans;
-        context.vlan_count = carrier.vlan_count;
-        FlowStage::fresh_view(&mut view, length as u32);
-        let regions = std::sync::Arc::clone(&self.regions);
-        let bytes = regions.bytes(context.span);
-        let inner = decode::datagram(&self.decoder, bytes, context, &emit.counters);
-        burst.push(view);
-        if let Some(inner) = inner {
-            let to = decode::Views {
-                decoder: &self.decoder,
-                contexts: &contexts,
-                regions: &regions,
-            };
-            to.follow(burst, inner, emit, room - 1);
-        }
-        self.take_in(at, burst, emit, room);
-    }
-
-    /// Tracks the views from `at` of the burst on as if they had come in with it.
-    fn take_in(&mut self, at: usize, burst: &mut Burst, emit: &mut Emit, room: usize) {
-        let contexts = std::sync::Arc::clone(&self.contexts);
-        let regions = std::sync::Arc::clone(&self.regions);
-        for place in at..burst.len() {
-            let Some(handle) = burst.get_mut(place) else {
-                return;
-            };
-            let context = self.contexts.get(handle);
-            let left = room.saturating_sub(place + 1 - at);
-            if context.has(flag::FRAGMENT) && !context.has(flag::DECIDED) {
-                // Only the innermost packet can be a fragment: it is the last.
-                if place + 1 == burst.len()
-                    && let Some(handle) = burst.pop()
-                {
-                    self.fragment(handle, burst, emit, left);
-                }
-                return;
-            }
-            let answer = self.ask_alone(place, burst);
-            let Some(handle) = burst.get_mut(place) else {
-                return;
-            };
-            let length = handle.length();
-            let context = contexts.get_mut(handle);
-            let bytes = regions.bytes(context.span);
-            let work = self.packet(context, bytes, length, answer, emit, left);
-            self.show(work, place, burst, emit, left);
         }
     }
 }

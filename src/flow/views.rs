@@ -1,16 +1,20 @@
 //! Views of bytes that no frame holds in one piece: stream data whose gap has filled, and datagrams
 //! put together from fragments. Each owns a block until it comes home (`FlowStage::recycle`).
 
+use std::sync::Arc;
+
 use super::VIEW_BLOCK_BYTES;
 use super::record::*;
 use super::stage::{FlowStage, TCP, Work};
 use super::stream::Ready;
+use crate::config::Mode;
 use crate::counters::Counter;
-use crate::decode::is_v6;
+use crate::decode::{self, is_v6};
 use crate::event::Emit;
 use crate::memory::slab::Slabs;
 use crate::memory::{Block, Handle};
 use crate::packet::{BURST_VIEWS_MAX, Burst, Direction, FlowHandle, Kind, flag};
+use crate::reason::Reason;
 
 /// Stream bytes of one view: a context counts them in 16 bits.
 pub const STREAM_VIEW_MAX: usize = 65_535;
@@ -229,6 +233,105 @@ impl FlowStage {
     pub(super) fn fresh_view(view: &mut Handle, length: u32) {
         view.set_length(length);
         view.set_more(false);
+    }
+
+    // --- datagrams ---
+
+    /// Makes the view of a whole datagram behind the burst's last handle, and tracks what is in it.
+    pub(super) fn datagram(&mut self, index: u32, burst: &mut Burst, emit: &mut Emit, room: usize) {
+        let contexts = Arc::clone(&self.contexts);
+        let inline = self.config.mode == Mode::Inline;
+        let at = burst.len();
+        let Some(carrier) = burst.last_mut() else {
+            return;
+        };
+        let carrier = contexts.get_mut(carrier);
+        let v6 = carrier.has(flag::IPV6);
+        let block = if room == 0 || emit.views.is_empty() {
+            None
+        } else {
+            self.views.take()
+        };
+        let made = block.and_then(|mut block| {
+            let out = self.views.bytes_mut(&mut block);
+            match self.defrag.write(&self.fragments, index, v6, out) {
+                Some(length) => Some((block, length)),
+                None => {
+                    self.views.give(block);
+                    None
+                }
+            }
+        });
+        if !inline {
+            self.defrag.close(&mut self.fragments, index);
+        }
+        let Some((block, length)) = made else {
+            emit.counters.inc(Counter::ViewsExhausted);
+            self.refuse(carrier, Reason::DecodeViewsExhausted);
+            return;
+        };
+        let Some(mut view) = emit.view() else {
+            self.views.give(block);
+            self.refuse(carrier, Reason::DecodeViewsExhausted);
+            return;
+        };
+        let context = contexts.get_mut(&mut view);
+        context.reset();
+        context.kind = Kind::Datagram;
+        context.span = self.views.span(&block, 0, length);
+        context.block = block.into_index();
+        context.order = carrier.order;
+        context.time_ns = carrier.time_ns;
+        context.clock_ns = carrier.clock_ns;
+        context.port = carrier.port;
+        context.depth = carrier.depth;
+        context.vlans = carrier.vlans;
+        context.vlan_count = carrier.vlan_count;
+        FlowStage::fresh_view(&mut view, length as u32);
+        let regions = Arc::clone(&self.regions);
+        let bytes = regions.bytes(context.span);
+        let inner = decode::datagram(&self.decoder, bytes, context, &emit.counters);
+        burst.push(view);
+        if let Some(inner) = inner {
+            let to = decode::Views {
+                decoder: &self.decoder,
+                contexts: &contexts,
+                regions: &regions,
+            };
+            to.follow(burst, inner, emit, room - 1);
+        }
+        self.take_in(at, burst, emit, room);
+    }
+
+    /// Tracks the views from `at` of the burst on as if they had come in with it.
+    fn take_in(&mut self, at: usize, burst: &mut Burst, emit: &mut Emit, room: usize) {
+        let contexts = Arc::clone(&self.contexts);
+        let regions = Arc::clone(&self.regions);
+        for place in at..burst.len() {
+            let Some(handle) = burst.get_mut(place) else {
+                return;
+            };
+            let context = self.contexts.get(handle);
+            let left = room.saturating_sub(place + 1 - at);
+            if context.has(flag::FRAGMENT) && !context.has(flag::DECIDED) {
+                // Only the innermost packet can be a fragment: it is the last.
+                if place + 1 == burst.len()
+                    && let Some(handle) = burst.pop()
+                {
+                    self.fragment(handle, burst, emit, left);
+                }
+                return;
+            }
+            let answer = self.ask_alone(place, burst);
+            let Some(handle) = burst.get_mut(place) else {
+                return;
+            };
+            let length = handle.length();
+            let context = contexts.get_mut(handle);
+            let bytes = regions.bytes(context.span);
+            let work = self.packet(context, bytes, length, answer, emit, left);
+            self.show(work, place, burst, emit, left);
+        }
     }
 }
 
