@@ -11,7 +11,9 @@
 //! a bound and a counter; the same bytes give the same transactions for any cut.
 
 mod ber;
+mod ber;
 pub mod bittorrent_dht;
+pub mod dcerpc;
 pub mod dns;
 pub mod field;
 pub mod flows;
@@ -39,9 +41,11 @@ pub mod registry;
 pub mod rfb;
 mod sdp;
 pub mod sip;
+pub mod smb;
 pub mod smtp;
 pub mod snmp;
 pub mod ssh;
+pub mod table;
 pub mod telnet;
 pub mod tftp;
 pub mod tls;

@@ -63,6 +63,8 @@ parsers! {
     Quic: quic::Quic,
     Http2: http2::Http2,
     Websocket: websocket::Websocket,
+    Smb: smb::Smb,
+    Dcerpc: dcerpc::Dcerpc,
     Dns: dns::Dns,
     Mdns: mdns::Mdns,
     Llmnr: llmnr::Llmnr,

@@ -601,6 +601,10 @@ impl<D: DetectionAccess> MatchStage<D> {
             return Answer::Never;
         };
         let heap = &apps.shared.heap;
+        if view.field == Field::DcerpcStubData {
+            let order = transaction.number_of(heap, Field::DcerpcLittleEndian, direction);
+            self.scratch.set_dce_little(order == Some(1));
+        }
         let mut best = Answer::Never;
         let mut any = false;
         for instance in transaction.instances(heap) {

@@ -14,7 +14,12 @@ use crate::rules::diagnostic::{Code, Problem};
 use crate::rules::keyword_table;
 use crate::rules::number;
 use crate::rules::parse::Builder;
+<<<<<<< HEAD
 use crate::rules::signature::{AppTest, Buffer, Compare, Content, Protocol, Test, Which};
+=======
+use crate::rules::rpc_keywords;
+use crate::rules::signature::{AppTest, Buffer, Compare, Content, Protocol, Test};
+>>>>>>> dd6c0bb (DCERPC over TCP and UDP, SMB 1 to 3: parsers, interface and operation keywords, byte order of dce)
 use crate::rules::support;
 
 /// How the value of a keyword reads.
@@ -339,6 +344,8 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
     match name {
         "app-layer-event" => return event(builder, argument),
         "urilen" => return urilen(builder, argument),
+        "dcerpc.iface" => return rpc_keywords::interface(builder, argument),
+        "dcerpc.opnum" => return rpc_keywords::operation(builder, argument),
         _ => {}
     }
     if let Some((buffer, shape)) = content_of(name) {
@@ -367,6 +374,7 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
     Ok(())
 }
 
+<<<<<<< HEAD
 /// `any`, `all`, or a place.
 fn which_of(text: &str) -> Option<Which> {
     match text {
@@ -374,6 +382,21 @@ fn which_of(text: &str) -> Option<Which> {
         "all" => Some(Which::All),
         place => place.parse().ok().map(Which::At),
     }
+=======
+/// Adds a comparison of a number, where the words of a keyword were read elsewhere.
+pub fn number_test(
+    builder: &mut Builder<'_, '_>,
+    argument: &Argument<'_>,
+    field: Field,
+    any_of: Vec<Compare>,
+) {
+    builder.executable(argument.keyword.name, registry::fills(field));
+    builder.signature.app.push(AppTest {
+        field,
+        any_of,
+        negated: argument.negated,
+    });
+>>>>>>> dd6c0bb (DCERPC over TCP and UDP, SMB 1 to 3: parsers, interface and operation keywords, byte order of dce)
 }
 
 fn read(reading: Reading, text: &str) -> Option<Vec<Compare>> {

@@ -20,6 +20,7 @@ pub mod number;
 pub mod parse;
 pub mod regex;
 mod report;
+pub mod rpc_keywords;
 pub mod ruleset;
 pub mod sets;
 pub mod signature;

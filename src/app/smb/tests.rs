@@ -1,0 +1,1 @@
+//! Conversations of SMB, written out.
