@@ -25,6 +25,9 @@ pub const DESCRIPTION: Description = Description {
         Field::DcerpcOpnum,
         Field::DcerpcStubData,
         Field::DcerpcLittleEndian,
+        Field::FrameDcerpcPdu,
+        Field::FrameDcerpcHdr,
+        Field::FrameDcerpcData,
     ],
     events: &[],
 };
@@ -384,6 +387,12 @@ impl Parse for Dcerpc {
             let Some(body) = rest.get(HEADER..length) else {
                 return Ok(Taken::until(taken, length));
             };
+            let whole = rest.get(..length).unwrap_or(rest);
+            out.frame(Field::FrameDcerpcPdu, input.direction, whole);
+            if let Some((head, data)) = whole.split_at_checked(HEADER) {
+                out.frame(Field::FrameDcerpcHdr, input.direction, head);
+                out.frame(Field::FrameDcerpcData, input.direction, data);
+            }
             self.fragment(&header, body, out);
             taken += length;
         }

@@ -106,7 +106,6 @@ fields! {
     SshHasshServerString = "ssh.hassh.server.string",
     SmbNamedPipe = "smb.named_pipe",
     SmbShare = "smb.share",
-        SmbTree = "-smb.tree",
     SmbNtlmsspUser = "smb.ntlmssp_user",
     SmbNtlmsspDomain = "smb.ntlmssp_domain",
     DcerpcIface = "dcerpc.iface",

@@ -14,12 +14,8 @@ use crate::rules::diagnostic::{Code, Problem};
 use crate::rules::keyword_table;
 use crate::rules::number;
 use crate::rules::parse::Builder;
-<<<<<<< HEAD
-use crate::rules::signature::{AppTest, Buffer, Compare, Content, Protocol, Test, Which};
-=======
 use crate::rules::rpc_keywords;
-use crate::rules::signature::{AppTest, Buffer, Compare, Content, Protocol, Test};
->>>>>>> dd6c0bb (DCERPC over TCP and UDP, SMB 1 to 3: parsers, interface and operation keywords, byte order of dce)
+use crate::rules::signature::{AppTest, Buffer, Compare, Content, Protocol, Test, Which};
 use crate::rules::support;
 
 /// How the value of a keyword reads.
@@ -374,7 +370,6 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
     Ok(())
 }
 
-<<<<<<< HEAD
 /// `any`, `all`, or a place.
 fn which_of(text: &str) -> Option<Which> {
     match text {
@@ -382,7 +377,8 @@ fn which_of(text: &str) -> Option<Which> {
         "all" => Some(Which::All),
         place => place.parse().ok().map(Which::At),
     }
-=======
+}
+
 /// Adds a comparison of a number, where the words of a keyword were read elsewhere.
 pub fn number_test(
     builder: &mut Builder<'_, '_>,
@@ -395,8 +391,8 @@ pub fn number_test(
         field,
         any_of,
         negated: argument.negated,
+        which: Which::Any,
     });
->>>>>>> dd6c0bb (DCERPC over TCP and UDP, SMB 1 to 3: parsers, interface and operation keywords, byte order of dce)
 }
 
 fn read(reading: Reading, text: &str) -> Option<Vec<Compare>> {

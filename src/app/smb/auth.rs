@@ -4,7 +4,7 @@
 use super::super::field::Field;
 use super::super::output::{Output, TxId};
 use super::super::reader::Reader;
-use super::{narrow, odd};
+use super::{narrow, odd, tell};
 use crate::packet::Direction;
 
 /// Name and type before the fields; offsets count from its start.
@@ -36,7 +36,7 @@ impl Part {
 }
 
 /// Tells user and domain of a blob, if it has them.
-pub(super) fn tell(out: &mut Output<'_>, tx: TxId, blob: &[u8]) {
+pub(super) fn tell_user(out: &mut Output<'_>, tx: TxId, blob: &[u8]) {
     let _ = read(out, tx, blob);
 }
 
@@ -63,7 +63,7 @@ fn read(out: &mut Output<'_>, tx: TxId, blob: &[u8]) -> Option<()> {
     }
     let mixed = user.at < domain.at + domain.length || host.at < user.at + user.length;
     if mixed {
-        out.event(tx, Direction::ToServer, odd::NTLMSSP_ORDER);
+        tell(out, tx, odd::NTLMSSP_ORDER);
     }
     Some(())
 }

@@ -6,11 +6,14 @@ use super::super::field::{Field, Progress};
 use super::super::heap::Heap;
 use super::super::output::{Output, TxId};
 use super::super::table::{Table, number, tx_of, tx_words, words};
-use super::{Key, Smb, odd};
+use super::{Key, Smb, odd, tell};
 use crate::packet::Direction;
 
 /// Exchanges of a flow that are open at once.
 const CALLS_MAX: usize = 128;
+
+/// The end of the path of all pipes.
+const PIPES: &[u8] = b"\\IPC$";
 
 /// What an exchange is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,10 +147,7 @@ impl Calls {
         let mut place = 0;
         while let Some(call) = self.get(out.heap(), place) {
             let before = self.len();
-            // What a tree connect asked for is told by its answer alone.
-            if direction == Direction::ToClient || call.kind != Kind::Tree {
-                self.step(out, place, call, direction, true);
-            }
+            self.step(out, place, call, direction, true);
             if self.len() == before {
                 place += 1;
             }
@@ -231,7 +231,7 @@ impl Smb {
     pub(super) fn push(&mut self, out: &mut Output<'_>, call: &Call) {
         if let Some(words) = self.calls.table.push(out.heap(), CALLS_MAX, &call.encode()) {
             let oldest = Call::decode(&words).tx;
-            out.event(oldest, Direction::ToServer, odd::TOO_MANY);
+            tell(out, oldest, odd::TOO_MANY);
             out.complete(oldest);
         }
     }
@@ -275,6 +275,19 @@ impl Smb {
         }
     }
 
+    /// A tree connect: the path in `shared.scratch` is a pipe if its name says so, until the
+    /// answer tells. Rules see it with the request, so that it can be stopped.
+    pub(super) fn name_tree(&mut self, out: &mut Output<'_>, tx: TxId) {
+        let path = out.shared.scratch.as_slice();
+        let end = path.get(path.len().saturating_sub(PIPES.len())..);
+        let pipe = end.is_some_and(|end| end.eq_ignore_ascii_case(PIPES));
+        out.field_of_scratch(tx, tree_field(pipe), Direction::ToServer);
+        if let Some((place, mut call)) = self.calls.find(&out.shared.heap, |call| call.tx == tx) {
+            call.rpc = u32::from(pipe);
+            self.calls.step(out, place, call, Direction::ToServer, true);
+        }
+    }
+
     /// The answer to a tree connect, which tells whether it is a pipe.
     pub(super) fn answer_tree(&mut self, out: &mut Output<'_>, key: Key, pipe: bool) -> bool {
         let wanted = |call: &Call| {
@@ -283,37 +296,23 @@ impl Smb {
         let Some((place, call)) = self.calls.find(&out.shared.heap, wanted) else {
             return false;
         };
-        name_tree(out, call.tx, pipe);
+        if (call.rpc == 1) != pipe {
+            let mut scratch = std::mem::take(&mut out.shared.scratch);
+            scratch.clear();
+            let path = out.value(call.tx, tree_field(!pipe), Direction::ToServer);
+            scratch.extend_from_slice(path.unwrap_or(&[]));
+            out.field(call.tx, tree_field(pipe), Direction::ToServer, &scratch);
+            out.shared.scratch = scratch;
+        }
         self.calls.finish(out, place);
         true
     }
-
-    /// Tree connects without an answer count as shares.
-    pub(super) fn abandon_trees(&mut self, out: &mut Output<'_>) {
-        for place in 0..self.calls.len() {
-            if let Some(call) = self.calls.get(out.heap(), place)
-                && call.kind == Kind::Tree
-                && !call.done[0]
-            {
-                name_tree(out, call.tx, false);
-                self.calls.step(out, place, call, Direction::ToServer, true);
-            }
-        }
-    }
 }
 
-/// The path that was asked for is a share or a pipe.
-fn name_tree(out: &mut Output<'_>, tx: TxId, pipe: bool) {
-    let mut scratch = std::mem::take(&mut out.shared.scratch);
-    scratch.clear();
-    if let Some(path) = out.value(tx, Field::SmbTree, Direction::ToServer) {
-        scratch.extend_from_slice(path);
-    }
-    let field = if pipe {
+fn tree_field(pipe: bool) -> Field {
+    if pipe {
         Field::SmbNamedPipe
     } else {
         Field::SmbShare
-    };
-    out.field(tx, field, Direction::ToServer, &scratch);
-    out.shared.scratch = scratch;
+    }
 }

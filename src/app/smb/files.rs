@@ -9,7 +9,7 @@ use super::super::output::{Output, TxId};
 use super::super::table::{
     Table, growing_of, growing_word, guid_bytes, guid_words, number, tx_of, tx_words, words,
 };
-use super::{Key, Smb, odd, pipe};
+use super::{Key, Smb, odd, pipe, tell};
 use crate::packet::Direction;
 
 /// Files of a flow that are followed at once; the oldest is closed.
@@ -348,7 +348,7 @@ impl Smb {
         known.at = transfer.offset;
         known.early = transfer.offset > known.tracked;
         if transfer.offset < known.tracked {
-            out.event(known.tx, direction, odd::FILE_OVERLAP);
+            tell(out, known.tx, odd::FILE_OVERLAP);
         }
         let waiting = Heap::of_parts(known.early_text);
         let chunks = count_early(out.heap().get(&waiting));
@@ -358,7 +358,7 @@ impl Smb {
                 Direction::ToServer => odd::WRITE_QUEUE,
                 Direction::ToClient => odd::READ_QUEUE,
             };
-            out.event(known.tx, direction, event);
+            tell(out, known.tx, event);
         }
         self.files.table.set(out.heap(), place, &known.encode());
     }

@@ -9,6 +9,7 @@
 mod auth;
 mod calls;
 mod files;
+mod frames;
 mod pipe;
 mod smb1;
 mod smb2;
@@ -42,6 +43,18 @@ pub const DESCRIPTION: Description = Description {
         Field::DcerpcLittleEndian,
         Field::FileData,
         Field::FileName,
+        Field::FrameNbssPdu,
+        Field::FrameNbssHdr,
+        Field::FrameNbssData,
+        Field::FrameSmb1Pdu,
+        Field::FrameSmb1Hdr,
+        Field::FrameSmb1Data,
+        Field::FrameSmb2Pdu,
+        Field::FrameSmb2Hdr,
+        Field::FrameSmb2Data,
+        Field::FrameSmb3Pdu,
+        Field::FrameSmb3Hdr,
+        Field::FrameSmb3Data,
     ],
     events: &[
         "internal_error",
@@ -183,6 +196,8 @@ struct Way {
     skip: u32,
     /// Bytes were lost: a record has to be found first.
     lost: bool,
+    /// Parts of the record, as rules may ask for them.
+    frames: frames::Frames,
 }
 
 /// What was taken of a record.
@@ -230,6 +245,7 @@ impl Parse for Smb {
             }
             let passed = self.pass(rest, direction, out);
             if passed > 0 {
+                self.frame(rest, passed, direction, out);
                 taken += passed;
                 continue;
             }
@@ -243,7 +259,10 @@ impl Parse for Smb {
                 continue;
             }
             match self.record(rest, direction, out) {
-                Step::Took(count) => taken += count,
+                Step::Took(count) => {
+                    self.frame(rest, count, direction, out);
+                    taken += count;
+                }
                 Step::Need(need) => {
                     if input.end {
                         break;
@@ -292,6 +311,11 @@ impl Smb {
         count
     }
 
+    fn frame(&mut self, bytes: &[u8], count: usize, direction: Direction, out: &mut Output<'_>) {
+        let frames = &mut self.ways[direction.index()].frames;
+        frames.take(out, direction, bytes.get(..count).unwrap_or(bytes));
+    }
+
     /// `gap` bytes will never be seen.
     fn lose(&mut self, gap: u32, direction: Direction, out: &mut Output<'_>) {
         let way = &mut self.ways[direction.index()];
@@ -300,6 +324,7 @@ impl Smb {
         let skipped = (gap - of_file).min(way.skip);
         way.skip -= skipped;
         way.lost |= of_file + skipped < gap;
+        way.frames.stop(out);
         let (file, lost) = (way.file, way.lost);
         if of_file > 0 {
             self.files.gap(out, &file, direction, of_file);
@@ -323,31 +348,38 @@ impl Smb {
         }
         let content = bytes.get(FRAME..whole.min(bytes.len())).unwrap_or(&[]);
         match content.first_chunk::<4>() {
-            Some(b"\xfeSMB" | b"\xffSMB") => {}
-            Some(b"\xfdSMB" | b"\xfcSMB") => {
+            Some(magic) if magic.get(1..) != Some(b"SMB") => return self.no_record(out, direction),
+            Some([0xfe | 0xff, ..]) => {}
+            Some([magic @ (0xfd | 0xfc), ..]) => {
                 // Encrypted or compressed: nothing to be seen.
-                self.ways[direction.index()].skip = length as u32;
+                let way = &mut self.ways[direction.index()];
+                way.skip = length as u32;
+                way.frames.begin(out, *magic, whole);
                 return Step::Took(FRAME);
             }
-            _ => {
-                self.odd(out, direction, odd::MALFORMED);
-                self.ways[direction.index()].lost = true;
-                return Step::Took(FRAME);
-            }
+            _ => return self.no_record(out, direction),
         }
-        if let Some(taken) = self.stream(content, length, direction, out) {
-            return Step::Took(FRAME + taken);
-        }
-        if content.len() == length {
+        let magic = content.first().copied().unwrap_or(0);
+        let step = if let Some(taken) = self.stream(content, length, direction, out) {
+            Step::Took(FRAME + taken)
+        } else if content.len() == length {
             self.whole(content, direction, out);
-            return Step::Took(whole);
-        }
-        if length > RECORD_MAX {
+            Step::Took(whole)
+        } else if length > RECORD_MAX {
             self.odd(out, direction, odd::RECORD_OVERFLOW);
             self.ways[direction.index()].skip = length as u32;
-            return Step::Took(FRAME);
-        }
-        Step::Need(whole)
+            Step::Took(FRAME)
+        } else {
+            return Step::Need(whole);
+        };
+        self.ways[direction.index()].frames.begin(out, magic, whole);
+        step
+    }
+
+    fn no_record(&mut self, out: &mut Output<'_>, direction: Direction) -> Step {
+        self.odd(out, direction, odd::MALFORMED);
+        self.ways[direction.index()].lost = true;
+        Step::Took(FRAME)
     }
 
     /// Begins a transfer of a file whose bytes need not be here yet; bytes of the record before
@@ -413,20 +445,23 @@ impl Smb {
 
     /// An event of the last transaction, or of the flow when that is gone.
     fn odd(&self, out: &mut Output<'_>, direction: Direction, event: AppEvent) {
-        let tx = if out.transaction(self.last).is_some() {
-            self.last
+        if out.transaction(self.last).is_some() {
+            tell(out, self.last, event);
         } else {
-            TxId::NONE
-        };
-        out.event(tx, direction, event);
+            out.event(TxId::NONE, direction, event);
+        }
     }
 
     /// A direction ends, or bytes of it were lost: what waits for it gets nothing any more.
     fn give_up(&mut self, direction: Direction, out: &mut Output<'_>) {
-        if direction == Direction::ToClient {
-            self.abandon_trees(out);
-        }
         self.calls.give_up(out, direction);
+    }
+}
+
+/// Tells an event of a transaction. It is one of both directions: rules may ask in either.
+fn tell(out: &mut Output<'_>, tx: TxId, event: AppEvent) {
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        out.event(tx, direction, event);
     }
 }
 

@@ -8,7 +8,7 @@ use super::super::output::Output;
 use super::super::reader::Reader;
 use super::super::table::{Table, guid_words, words};
 use super::calls::{Call, Kind};
-use super::{Key, RECORD_MAX, Smb, odd};
+use super::{Key, RECORD_MAX, Smb, odd, tell};
 use crate::packet::Direction;
 
 /// Bytes with which it is told whether they are a PDU.
@@ -171,17 +171,17 @@ impl Smb {
                     add_stub(out, tx, Direction::ToServer, &mut call.stub[0], at.rest());
                     done = header.last;
                 } else {
-                    out.event(tx, Direction::ToServer, odd::MALFORMED);
+                    tell(out, tx, odd::MALFORMED);
                 }
             }
             kind::BIND | kind::ALTER_CONTEXT => {
                 self.interfaces.clear(out.heap());
                 if self.interfaces.bind(out.heap(), header, body).is_none() {
-                    out.event(tx, Direction::ToServer, odd::MALFORMED);
+                    tell(out, tx, odd::MALFORMED);
                 }
             }
             0..=kind::LAST => {}
-            _ => out.event(tx, Direction::ToServer, odd::MALFORMED),
+            _ => tell(out, tx, odd::MALFORMED),
         }
         self.push(out, &call);
         let place = self.calls.len().saturating_sub(1);
@@ -300,7 +300,7 @@ impl Smb {
             add_stub(out, call.tx, Direction::ToClient, &mut call.stub[1], stub);
             done = header.last;
         } else if header.kind > kind::LAST {
-            out.event(call.tx, Direction::ToClient, odd::MALFORMED);
+            tell(out, call.tx, odd::MALFORMED);
         }
         self.calls.step(out, place, call, Direction::ToClient, done);
     }

@@ -1,12 +1,11 @@
 //! Records of SMB 1 (MS-CIFS 2.2, MS-SMB 2.2): requests and responses with their chained ("AndX")
 //! commands.
 
-use super::super::field::Field;
 use super::super::output::{Output, SCRATCH_SIZE};
 use super::super::reader::{Reader, until_zero};
 use super::calls::Kind;
 use super::files::Transfer;
-use super::{HANDLES_MAX, Key, Smb, auth, narrow, odd, pipe};
+use super::{HANDLES_MAX, Key, Smb, auth, narrow, odd, pipe, tell};
 use crate::packet::Direction;
 
 /// Bytes of the header, which offsets count.
@@ -310,7 +309,7 @@ impl Smb {
     fn smb1_negotiate(&mut self, record: &Record<'_>, out: &mut Output<'_>) -> Option<()> {
         let known = |call: &super::calls::Call| call.kind == Kind::Negotiate && call.version == 1;
         if let Some((_, call)) = self.calls.find(&out.shared.heap, known) {
-            out.event(call.tx, Direction::ToServer, odd::DUPLICATE_NEGOTIATE);
+            tell(out, call.tx, odd::DUPLICATE_NEGOTIATE);
             return Some(());
         }
         let command = (1, u16::from(NEGOTIATE));
@@ -323,7 +322,7 @@ impl Smb {
             rest = behind;
         }
         if odd_one {
-            out.event(tx, Direction::ToServer, odd::MALFORMED_DIALECTS);
+            tell(out, tx, odd::MALFORMED_DIALECTS);
         }
         Some(())
     }
@@ -345,7 +344,7 @@ impl Smb {
         if words == Some(12)
             && let Some(blob) = { blob }()
         {
-            auth::tell(out, tx, blob);
+            auth::tell_user(out, tx, blob);
         }
         self.request_is_known(out, tx);
     }
@@ -362,7 +361,7 @@ impl Smb {
         if out.shared.scratch.len() > 1 {
             out.shared.scratch.remove(0);
         }
-        out.field_of_scratch(tx, Field::SmbTree, Direction::ToServer);
+        self.name_tree(out, tx);
         Some(())
     }
 

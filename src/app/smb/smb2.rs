@@ -1,6 +1,5 @@
 //! Records of SMB 2 and 3 (MS-SMB2 2.2), requests and responses, alone or compounded.
 
-use super::super::field::Field;
 use super::super::output::Output;
 use super::super::reader::Reader;
 use super::calls::Kind;
@@ -192,7 +191,7 @@ impl Smb {
             NEGOTIATE => self.smb2_negotiate(record, out),
             SESSION_SETUP => {
                 let tx = self.call(out, Kind::Session, command, record.key, true);
-                auth::tell(out, tx, record.body.get(24..).unwrap_or(&[]));
+                auth::tell_user(out, tx, record.body.get(24..).unwrap_or(&[]));
                 self.request_is_known(out, tx);
                 Some(())
             }
@@ -266,7 +265,7 @@ impl Smb {
         let length = usize::from(at.le16()?);
         let path = bytes.get(offset..offset + length)?;
         narrow(out, path);
-        out.field_of_scratch(tx, Field::SmbTree, Direction::ToServer);
+        self.name_tree(out, tx);
         Some(())
     }
 
