@@ -13,8 +13,7 @@
 mod ber;
 mod ber;
 pub mod bittorrent_dht;
-mod ber;
-pub mod bittorrent_dht;
+mod chunks;
 pub mod dcerpc;
 mod der;
 pub mod dhcp;
@@ -35,6 +34,8 @@ pub mod llmnr;
 pub mod mdns;
 pub mod mime;
 pub mod mqtt;
+mod names;
+pub mod nfs;
 pub mod ntp;
 pub mod output;
 pub mod pgsql;

@@ -55,9 +55,8 @@ impl<'a> Reader<'a> {
 
     /// The next three bytes.
     pub fn u24(&mut self) -> Option<u32> {
-        let high = self.u8()?;
-        let low = self.u16()?;
-        Some(u32::from(high) << 16 | u32::from(low))
+        let [high, middle, low] = self.array()?;
+        Some(u32::from_be_bytes([0, high, middle, low]))
     }
 
     /// The next four bytes.

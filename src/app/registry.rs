@@ -65,6 +65,7 @@ parsers! {
     Websocket: websocket::Websocket,
     Smb: smb::Smb,
     Dcerpc: dcerpc::Dcerpc,
+    Nfs: nfs::Nfs,
     Krb5: krb5::Krb5,
     Dhcp: dhcp::Dhcp,
     Enip: enip::Enip,

@@ -7,6 +7,7 @@
 use crate::app::tls::state;
 use crate::app::tls::x509::days_before;
 use crate::app::{Field, registry};
+use crate::rules::app_readings;
 use crate::rules::app_words;
 use crate::rules::argument::Argument;
 use crate::rules::content;
@@ -53,7 +54,35 @@ const ROWS: &[(&str, Reading)] = &[
     ("ntp.stratum", Reading::Number(255)),
     ("filesize", Reading::Number(u64::MAX)),
     ("ftpbounce", Reading::Flag),
-    ("krb5_msg_type", Reading::AnyOf(',', &[])),
+    (
+        "krb5_msg_type",
+        Reading::AnyOf(',', app_readings::KRB5_MESSAGES),
+    ),
+    ("krb5_err_code", Reading::Number(u32::MAX as u64)),
+    (
+        "krb5.ticket_encryption",
+        Reading::Own(app_readings::ticket_encryption),
+    ),
+    ("dhcp.leasetime", Reading::Number(u64::MAX)),
+    ("dhcp.rebinding_time", Reading::Number(u64::MAX)),
+    ("dhcp.renewal_time", Reading::Number(u64::MAX)),
+    ("cip_service", Reading::Own(app_readings::cip_service)),
+    ("enip_command", Reading::Words(app_readings::ENIP_COMMANDS)),
+    ("enip.status", Reading::Words(app_readings::ENIP_STATUS)),
+    ("enip.revision", Reading::Own(app_readings::enip_revision)),
+    ("enip.capabilities", Reading::Number(u16::MAX as u64)),
+    ("enip.cip_attribute", Reading::Number(u32::MAX as u64)),
+    ("enip.cip_class", Reading::Number(u32::MAX as u64)),
+    ("enip.cip_extendedstatus", Reading::Number(u16::MAX as u64)),
+    ("enip.cip_instance", Reading::Number(u32::MAX as u64)),
+    ("enip.cip_status", Reading::Number(255)),
+    ("enip.device_type", Reading::Number(u16::MAX as u64)),
+    ("enip.identity_status", Reading::Number(u16::MAX as u64)),
+    ("enip.product_code", Reading::Number(u16::MAX as u64)),
+    ("enip.protocol_version", Reading::Number(u16::MAX as u64)),
+    ("enip.serial", Reading::Number(u32::MAX as u64)),
+    ("enip.state", Reading::Number(255)),
+    ("enip.vendor_id", Reading::Number(u16::MAX as u64)),
     ("smb.version", Reading::Own(smb_version)),
     ("ssl_state", Reading::AnyOf(',', SSL_STATES)),
     ("ssl_version", Reading::Own(ssl_version)),

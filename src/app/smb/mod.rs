@@ -16,9 +16,11 @@ mod smb2;
 #[cfg(test)]
 mod tests;
 
+use super::chunks::Files;
 use super::dcerpc::Interfaces;
 use super::field::Field;
-use super::heap::{Heap, Text};
+use super::heap::Heap;
+use super::names::Names;
 use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
@@ -119,8 +121,6 @@ const READS_MAX: usize = 128;
 const NAMES_MAX: usize = 256;
 const CREATES_MAX: usize = 64;
 const HANDLES_MAX: usize = 64;
-/// Bytes of a file name that are kept.
-const NAME_MAX: usize = 512;
 
 fn probe(probe: &Probe<'_>) -> Guess {
     let bytes = probe.bytes;
@@ -180,6 +180,12 @@ struct Key {
 }
 
 impl Key {
+    /// Session and message.
+    fn words(self) -> [u32; 4] {
+        let ([a, b], [c, d]) = (words(self.session), words(self.message));
+        [a, b, c, d]
+    }
+
     /// Without the tree: answers that come late do not name it.
     fn untreed(self) -> Key {
         Key { tree: 0, ..self }
@@ -214,14 +220,14 @@ pub struct Smb {
     trees: Table<4>,
     /// Reads that were asked for: `[session 2, message 2, file 4, offset 2]`.
     reads: Table<10>,
-    /// Names of open files: `[file 4, text 3]`.
-    names: Table<7>,
-    /// Names of files that are being opened: `[session 2, message 2, text 3]`.
-    creates: Table<7>,
+    /// Names of open files.
+    names: Names,
+    /// Names of files that are being opened, by session and message.
+    creates: Names,
     /// Pipes that SMB1 transactions speak to: `[session, message, handle]`.
     handles: Table<3>,
     calls: calls::Calls,
-    files: files::Files,
+    files: Files,
     pieces: pipe::Pieces,
     interfaces: Interfaces,
     max_read: u32,
@@ -278,12 +284,8 @@ impl Parse for Smb {
     }
 
     fn free(&mut self, heap: &mut Heap) {
-        for table in [&mut self.names, &mut self.creates] {
-            while let Some(entry) = table.pop(heap) {
-                heap.free(Heap::of_parts([entry[4], entry[5], entry[6]]));
-            }
-            table.clear(heap);
-        }
+        self.names.free(heap);
+        self.creates.free(heap);
         self.trees.clear(heap);
         self.reads.clear(heap);
         self.handles.clear(heap);
@@ -516,73 +518,21 @@ impl Smb {
         Some((file, number(entry[8], entry[9])))
     }
 
-    /// Remembers a name under four words.
-    fn put_name(table: &mut Table<7>, heap: &mut Heap, most: usize, key: [u32; 4], name: &[u8]) {
-        Self::drop_name(table, heap, key);
-        let mut text = Text::default();
-        let name = name.get(..NAME_MAX).unwrap_or(name);
-        if !heap.append(&mut text, name) {
-            return;
-        }
-        let [a, b, c] = text.into_parts();
-        let entry = [key[0], key[1], key[2], key[3], a, b, c];
-        if let Some(out) = table.push(heap, most, &entry) {
-            heap.free(Heap::of_parts([out[4], out[5], out[6]]));
-        }
-    }
-
-    fn drop_name(table: &mut Table<7>, heap: &mut Heap, key: [u32; 4]) {
-        let same = |n: &[u32; 7]| [n[0], n[1], n[2], n[3]] == key;
-        if let Some((place, _)) = table.find(heap, same)
-            && let Some(old) = table.remove(heap, place)
-        {
-            heap.free(Heap::of_parts([old[4], old[5], old[6]]));
-        }
-    }
-
     /// Copies the name of an open file into `shared.scratch`; whether there is one.
     fn name_of(&self, out: &mut Output<'_>, file: &[u8; 16]) -> bool {
-        Self::copy_name(&self.names, out, guid_words(*file))
-    }
-
-    fn copy_name(table: &Table<7>, out: &mut Output<'_>, key: [u32; 4]) -> bool {
-        let heap = &out.shared.heap;
-        let found = table.find(heap, |n| [n[0], n[1], n[2], n[3]] == key);
-        out.shared.scratch.clear();
-        let Some((_, entry)) = found else {
-            return false;
-        };
-        let name = out.shared.heap.slice_of(entry[4], entry[5]);
-        out.shared.scratch.extend_from_slice(name);
-        true
+        self.names.copy(out, guid_words(*file))
     }
 
     /// A file is being opened under a name, which stands in `shared.scratch`.
     fn put_create(&mut self, out: &mut Output<'_>, key: Key) {
-        let ([a, b], [c, d]) = (words(key.session), words(key.message));
-        let shared = &mut *out.shared;
-        Self::put_name(
-            &mut self.creates,
-            &mut shared.heap,
-            CREATES_MAX,
-            [a, b, c, d],
-            &shared.scratch,
-        );
+        self.creates.put(out, CREATES_MAX, key.words());
     }
 
     /// The file is open: its name is known from now on.
     fn created(&mut self, out: &mut Output<'_>, key: Key, file: [u8; 16]) {
-        let ([a, b], [c, d]) = (words(key.session), words(key.message));
-        if Self::copy_name(&self.creates, out, [a, b, c, d]) {
-            let shared = &mut *out.shared;
-            Self::drop_name(&mut self.creates, &mut shared.heap, [a, b, c, d]);
-            Self::put_name(
-                &mut self.names,
-                &mut shared.heap,
-                NAMES_MAX,
-                guid_words(file),
-                &shared.scratch,
-            );
+        if self.creates.copy(out, key.words()) {
+            self.creates.remove(out.heap(), key.words());
+            self.names.put(out, NAMES_MAX, guid_words(file));
         }
     }
 }

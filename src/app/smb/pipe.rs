@@ -44,6 +44,14 @@ impl Pieces {
         [a, b, key.tree, c, d, e, f]
     }
 
+    /// Whether some of an answer waits.
+    pub fn has(&self, heap: &Heap, key: Key, file: &[u8; 16]) -> bool {
+        let wanted = Self::key(key, file);
+        self.table
+            .find(heap, |words| words.starts_with(&wanted))
+            .is_some()
+    }
+
     fn take(&mut self, heap: &mut Heap, key: Key, file: &[u8; 16]) -> Text {
         let wanted = Self::key(key, file);
         let found = self.table.find(heap, |words| words.starts_with(&wanted));
