@@ -69,6 +69,8 @@ parsers! {
     Krb5: krb5::Krb5,
     Dhcp: dhcp::Dhcp,
     Enip: enip::Enip,
+    Ike: ike::Ike,
+    Dnp3: dnp3::Dnp3,
     Dns: dns::Dns,
     Mdns: mdns::Mdns,
     Llmnr: llmnr::Llmnr,

@@ -3,7 +3,9 @@
 
 use super::number;
 use super::signature::Compare;
+use crate::app::dnp3::object_value;
 use crate::app::enip::service_value;
+use crate::app::ike::attribute_value;
 use crate::app::krb5::STRONG;
 
 /// Kerberos messages (RFC 4120 5.10).
@@ -144,6 +146,133 @@ pub fn enip_revision(text: &str) -> Option<Vec<Compare>> {
     Some(vec![number::compare(text, u64::from(u16::MAX))?])
 }
 
+/// Attributes of a security association (RFC 2409 appendix A).
+const SA_ATTRIBUTES: &[(&str, u16)] = &[
+    ("alg_enc", 1),
+    ("alg_hash", 2),
+    ("alg_auth", 3),
+    ("alg_dh", 4),
+    ("sa_group_type", 5),
+    ("sa_life_type", 11),
+    ("sa_life_duration", 12),
+    ("alg_prf", 13),
+    ("sa_key_length", 14),
+    ("sa_field_size", 15),
+];
+
+/// `ike.chosen_sa_attribute:NAME` and a comparison of its value.
+pub fn sa_attribute(text: &str) -> Option<Vec<Compare>> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_alphabetic() && c != '_')?;
+    let (name, rest) = text.split_at_checked(end)?;
+    let (_, attribute) = SA_ATTRIBUTES.iter().find(|(known, _)| *known == name)?;
+    let at = |value: u64| attribute_value(*attribute, value as u32);
+    let (before, after) = (at(0).saturating_sub(1), at(u64::from(u32::MAX)) + 1);
+    Some(match number::compare(rest, u64::from(u32::MAX))? {
+        Compare::Equal(value) => vec![Compare::Equal(at(value))],
+        Compare::NotEqual(value) => vec![
+            Compare::Between(before, at(value)),
+            Compare::Between(at(value), after),
+        ],
+        Compare::Less(value) => vec![Compare::Between(before, at(value))],
+        Compare::LessEqual(value) => vec![Compare::Between(before, at(value) + 1)],
+        Compare::Greater(value) => vec![Compare::Between(at(value), after)],
+        Compare::GreaterEqual(value) => vec![Compare::Between(at(value) - 1, after)],
+        Compare::Between(from, to) => vec![Compare::Between(at(from), at(to))],
+        Compare::NotBetween(..) | Compare::Mask { .. } => return None,
+    })
+}
+
+/// Functions of DNP3 by Suricata's names, as far as rules use them.
+pub const DNP3_FUNCTIONS: &[(&str, u64)] = &[
+    ("confirm", 0),
+    ("read", 1),
+    ("write", 2),
+    ("select", 3),
+    ("operate", 4),
+    ("direct_operate", 5),
+    ("direct_operate_nr", 6),
+    ("immed_freeze", 7),
+    ("immed_freeze_nr", 8),
+    ("freeze_clear", 9),
+    ("freeze_clear_nr", 10),
+    ("freeze_at_time", 11),
+    ("freeze_at_time_nr", 12),
+    ("cold_restart", 13),
+    ("warm_restart", 14),
+    ("initialize_data", 15),
+    ("initialize_appl", 16),
+    ("start_appl", 17),
+    ("stop_appl", 18),
+    ("save_config", 19),
+    ("enable_unsolicited", 20),
+    ("disable_unsolicited", 21),
+    ("assign_class", 22),
+    ("delay_measure", 23),
+    ("record_current_time", 24),
+    ("open_file", 25),
+    ("close_file", 26),
+    ("delete_file", 27),
+    ("get_file_info", 28),
+    ("authenticate_file", 29),
+    ("abort_file", 30),
+    ("activate_config", 31),
+    ("authenticate_req", 32),
+    ("authenticate_err", 33),
+    ("response", 129),
+    ("unsolicited_response", 130),
+    ("authenticate_resp", 131),
+];
+
+/// Internal indications of DNP3.
+const DNP3_INDICATIONS: &[(&str, u64)] = &[
+    ("all_stations", 0x0100),
+    ("class_1_events", 0x0200),
+    ("class_2_events", 0x0400),
+    ("class_3_events", 0x0800),
+    ("need_time", 0x1000),
+    ("local_control", 0x2000),
+    ("device_trouble", 0x4000),
+    ("device_restart", 0x8000),
+    ("no_func_code_support", 0x0001),
+    ("object_unknown", 0x0002),
+    ("parameter_error", 0x0004),
+    ("event_buffer_overflow", 0x0008),
+    ("already_executing", 0x0010),
+    ("config_corrupt", 0x0020),
+    ("reserved_2", 0x0040),
+    ("reserved_1", 0x0080),
+];
+
+/// `dnp3_ind:WORD[,WORD]`, or a number: one of the bits must be set.
+pub fn dnp3_indications(text: &str) -> Option<Vec<Compare>> {
+    let bit = |mask| Compare::Mask {
+        mask,
+        value: 0,
+        negated: true,
+    };
+    if let Some(mask) = number::compare(text, u64::from(u16::MAX)) {
+        return match mask {
+            Compare::Equal(mask) => Some(vec![bit(mask)]),
+            _ => None,
+        };
+    }
+    text.split(',')
+        .map(|word| {
+            let word = word.trim();
+            let known = DNP3_INDICATIONS.iter().find(|(known, _)| *known == word)?;
+            Some(bit(known.1))
+        })
+        .collect()
+}
+
+/// `dnp3_obj:GROUP,VARIATION`.
+pub fn dnp3_object(text: &str) -> Option<Vec<Compare>> {
+    let (group, variation) = text.split_once(',')?;
+    let (group, variation) = (group.trim().parse().ok()?, variation.trim().parse().ok()?);
+    Some(vec![Compare::Equal(object_value(group, variation))])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +292,20 @@ mod tests {
         let list = ticket_encryption("rc4-hmac, -131,17").unwrap();
         assert!(holds(&list, 23) && holds(&list, 17) && holds(&list, u64::from(-131i32 as u32)));
         assert!(ticket_encryption("nonsense").is_none());
+    }
+
+    #[test]
+    fn attributes_keep_to_their_own_values() {
+        let value = |text| sa_attribute(text).unwrap();
+        assert!(holds(&value("alg_enc=7"), attribute_value(1, 7)));
+        assert!(!holds(&value("alg_enc>3"), attribute_value(2, 7)));
+        assert!(holds(&value("sa_key_length<129"), attribute_value(14, 128)));
+        assert!(holds(&value("alg_hash!2"), attribute_value(2, 4)));
+        assert!(!holds(&value("alg_hash!2"), attribute_value(2, 2)));
+        assert!(sa_attribute("nothing=1").is_none());
+        let set = dnp3_indications("device_restart,need_time").unwrap();
+        assert!(holds(&set, 0x9000) && holds(&set, 0x1000) && !holds(&set, 0x0200));
+        assert!(holds(&dnp3_object("60, 2").unwrap(), object_value(60, 2)));
     }
 
     #[test]
