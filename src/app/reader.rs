@@ -1,5 +1,5 @@
 //! A cursor over bytes of the wire that cannot read past their end: every call says `None` instead.
-//! Integers are big-endian, as network protocols have them.
+//! Integers are big-endian, as network protocols have them, unless a name says otherwise.
 
 /// See the file's head.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +11,11 @@ impl<'a> Reader<'a> {
     /// A cursor at the start of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader { rest: bytes }
+    }
+
+    /// A cursor at a place of `bytes`; behind their end there is nothing to read.
+    pub fn at(bytes: &'a [u8], place: usize) -> Reader<'a> {
+        Reader::new(bytes.get(place..).unwrap_or(&[]))
     }
 
     /// Bytes that are still to come.
@@ -50,15 +55,56 @@ impl<'a> Reader<'a> {
 
     /// The next three bytes.
     pub fn u24(&mut self) -> Option<u32> {
-        let high = self.u8()?;
-        let low = self.u16()?;
-        Some(u32::from(high) << 16 | u32::from(low))
+        let [high, middle, low] = self.array()?;
+        Some(u32::from_be_bytes([0, high, middle, low]))
     }
 
     /// The next four bytes.
     pub fn u32(&mut self) -> Option<u32> {
         let bytes = self.take(4)?.try_into().ok()?;
         Some(u32::from_be_bytes(bytes))
+    }
+
+    /// Passes over `count` bytes.
+    pub fn skip(&mut self, count: usize) -> Option<()> {
+        self.take(count).map(|_| ())
+    }
+
+    /// The next `N` bytes by value.
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk::<N>()?;
+        self.rest = rest;
+        Some(*taken)
+    }
+
+    /// The next eight bytes.
+    pub fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    /// The next two bytes, the low one first.
+    pub fn le16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    /// The next four bytes, the lowest first.
+    pub fn le32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// The next eight bytes, the lowest first.
+    pub fn le64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// The next two bytes, in the order that the sender announced.
+    pub fn u16_of(&mut self, little: bool) -> Option<u16> {
+        if little { self.le16() } else { self.u16() }
+    }
+
+    /// The next four bytes, in the order that the sender announced.
+    pub fn u32_of(&mut self, little: bool) -> Option<u32> {
+        if little { self.le32() } else { self.u32() }
     }
 
     /// What follows a length of one byte.
@@ -72,6 +118,12 @@ impl<'a> Reader<'a> {
         let length = self.u16()?;
         self.take(usize::from(length))
     }
+}
+
+/// The bytes before the first zero, and what stands behind it; `None` without a zero.
+pub fn until_zero(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr::memchr(0, bytes)?;
+    Some((bytes.get(..end)?, bytes.get(end + 1..)?))
 }
 
 /// The numbers of two bytes that a list holds; an odd byte at the end is none.
@@ -133,6 +185,17 @@ mod tests {
         assert_eq!(reader.u24(), None);
         assert_eq!(reader.u16(), Some(9));
         assert!(reader.is_empty());
+    }
+
+    #[test]
+    fn little_endian_numbers_and_places() {
+        let bytes = [1, 2, 3, 4, 5, 6, 7];
+        let mut reader = Reader::at(&bytes, 1);
+        assert_eq!(reader.u16_of(true), Some(0x302));
+        assert_eq!(reader.u32_of(false), Some(0x0405_0607));
+        assert_eq!(Reader::at(&bytes, 9).u8(), None);
+        assert_eq!(until_zero(b"ab\0cd"), Some((&b"ab"[..], &b"cd"[..])));
+        assert_eq!(until_zero(b"ab"), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::program::{Program, Rule};
 use super::verify::{Outcome, View};
 use super::{DetectionAccess, FlowMark, FlowVerdict, Hit, MatchStage, state};
 use crate::app::transaction::NONE;
-use crate::app::{AppProtocol, Field, Heap, Piece, Transaction, Transport, record};
+use crate::app::{AppProtocol, Field, Heap, Piece, Progress, Transaction, Transport, record};
 use crate::counters::Counter;
 use crate::event::{Emit, EventKind};
 use crate::packet::{Context, Direction, Kind, flag};
@@ -544,7 +544,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             answer = answer.and(self.view_answer(index, direction, view));
         }
         if answer != Answer::Never && !rule.payload.is_empty() {
-            answer = answer.and(self.payload_answer(direction, rule, packet, mark));
+            answer = answer.and(self.payload_answer(index, direction, rule, packet, mark));
         }
         answer
     }
@@ -601,6 +601,10 @@ impl<D: DetectionAccess> MatchStage<D> {
             return Answer::Never;
         };
         let heap = &apps.shared.heap;
+        if view.field == Field::DcerpcStubData {
+            let order = transaction.number_of(heap, Field::DcerpcLittleEndian, direction);
+            self.scratch.set_dce_little(order == Some(1));
+        }
         let mut best = Answer::Never;
         let mut any = false;
         for instance in transaction.instances(heap) {
@@ -646,6 +650,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     /// Contents outside of application buffers: in the stream at hand, or in the datagram.
     fn payload_answer(
         &mut self,
+        index: u32,
         direction: Direction,
         rule: &Rule,
         packet: &Packet,
@@ -656,11 +661,17 @@ impl<D: DetectionAccess> MatchStage<D> {
         } else {
             self.slabs.windows(mark.slab)[direction.index()]
         };
+        // Where a message ends, so do the bytes that a rule on it looks at.
+        let complete = self.apps.as_ref().is_some_and(|apps| {
+            apps.transaction(index).is_some_and(|transaction| {
+                transaction.progress[direction.index()] == Progress::Complete
+            })
+        });
         let view = if window != state::NONE {
             View {
                 data: self.windows.data(window),
                 base: self.windows.base(window),
-                end: packet.context.kind == Kind::FlowEnd,
+                end: complete || packet.context.kind == Kind::FlowEnd,
             }
         } else {
             View::whole(packet.payload())

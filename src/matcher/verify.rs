@@ -220,6 +220,8 @@ pub struct Scratch {
     cut: Cut,
     regex: RegexCache,
     decoded: Option<Box<[u8; DECODED_MAX]>>,
+    /// Byte order that tests with `dce` read in.
+    dce_little: bool,
 }
 
 impl Scratch {
@@ -239,6 +241,7 @@ impl Scratch {
             steps_max,
             cut: Cut::default(),
             decoded: Some(Box::new([0; DECODED_MAX])),
+            dce_little: false,
         }
     }
 
@@ -251,6 +254,11 @@ impl Scratch {
     pub fn begin(&mut self) -> Cut {
         self.steps = self.steps_max;
         std::mem::take(&mut self.cut)
+    }
+
+    /// Sets the byte order of what is verified next, for tests with `dce`.
+    pub fn set_dce_little(&mut self, little: bool) {
+        self.dce_little = little;
     }
 
     /// Whether the tests hold on the buffer.
@@ -540,7 +548,15 @@ impl Scratch {
     }
 
     fn fetch(&self, format: &ByteFormat, view: &View, at: i64) -> Option<(u64, usize)> {
-        number::read(format, self.number(format.count), view.data, at)
+        let format = ByteFormat {
+            little: if format.dce {
+                self.dce_little
+            } else {
+                format.little
+            },
+            ..*format
+        };
+        number::read(&format, self.number(format.count), view.data, at)
     }
 
     fn byte_test(&mut self, test: &ByteTest, view: &View, offset: usize) -> bool {

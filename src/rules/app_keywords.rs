@@ -7,6 +7,7 @@
 use crate::app::tls::state;
 use crate::app::tls::x509::days_before;
 use crate::app::{Field, registry};
+use crate::rules::app_readings;
 use crate::rules::app_words;
 use crate::rules::argument::Argument;
 use crate::rules::content;
@@ -14,6 +15,7 @@ use crate::rules::diagnostic::{Code, Problem};
 use crate::rules::keyword_table;
 use crate::rules::number;
 use crate::rules::parse::Builder;
+use crate::rules::rpc_keywords;
 use crate::rules::signature::{AppTest, Buffer, Compare, Content, Protocol, Test, Which};
 use crate::rules::support;
 
@@ -52,7 +54,50 @@ const ROWS: &[(&str, Reading)] = &[
     ("ntp.stratum", Reading::Number(255)),
     ("filesize", Reading::Number(u64::MAX)),
     ("ftpbounce", Reading::Flag),
-    ("krb5_msg_type", Reading::AnyOf(',', &[])),
+    (
+        "krb5_msg_type",
+        Reading::AnyOf(',', app_readings::KRB5_MESSAGES),
+    ),
+    ("krb5_err_code", Reading::Number(u32::MAX as u64)),
+    (
+        "krb5.ticket_encryption",
+        Reading::Own(app_readings::ticket_encryption),
+    ),
+    (
+        "ike.chosen_sa_attribute",
+        Reading::Own(app_readings::sa_attribute),
+    ),
+    ("ike.exchtype", Reading::Number(255)),
+    (
+        "ike.key_exchange_payload_length",
+        Reading::Number(u32::MAX as u64),
+    ),
+    ("ike.nonce_payload_length", Reading::Number(u32::MAX as u64)),
+    ("dnp3_func", Reading::Words(app_readings::DNP3_FUNCTIONS)),
+    ("dnp3_ind", Reading::Own(app_readings::dnp3_indications)),
+    ("dnp3_obj", Reading::Own(app_readings::dnp3_object)),
+    ("nfs_procedure", Reading::Number(u32::MAX as u64)),
+    ("nfs.version", Reading::Number(u32::MAX as u64)),
+    ("dhcp.leasetime", Reading::Number(u64::MAX)),
+    ("dhcp.rebinding_time", Reading::Number(u64::MAX)),
+    ("dhcp.renewal_time", Reading::Number(u64::MAX)),
+    ("cip_service", Reading::Own(app_readings::cip_service)),
+    ("enip_command", Reading::Words(app_readings::ENIP_COMMANDS)),
+    ("enip.status", Reading::Words(app_readings::ENIP_STATUS)),
+    ("enip.revision", Reading::Own(app_readings::enip_revision)),
+    ("enip.capabilities", Reading::Number(u16::MAX as u64)),
+    ("enip.cip_attribute", Reading::Number(u32::MAX as u64)),
+    ("enip.cip_class", Reading::Number(u32::MAX as u64)),
+    ("enip.cip_extendedstatus", Reading::Number(u16::MAX as u64)),
+    ("enip.cip_instance", Reading::Number(u32::MAX as u64)),
+    ("enip.cip_status", Reading::Number(255)),
+    ("enip.device_type", Reading::Number(u16::MAX as u64)),
+    ("enip.identity_status", Reading::Number(u16::MAX as u64)),
+    ("enip.product_code", Reading::Number(u16::MAX as u64)),
+    ("enip.protocol_version", Reading::Number(u16::MAX as u64)),
+    ("enip.serial", Reading::Number(u32::MAX as u64)),
+    ("enip.state", Reading::Number(255)),
+    ("enip.vendor_id", Reading::Number(u16::MAX as u64)),
     ("smb.version", Reading::Own(smb_version)),
     ("ssl_state", Reading::AnyOf(',', SSL_STATES)),
     ("ssl_version", Reading::Own(ssl_version)),
@@ -339,6 +384,8 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
     match name {
         "app-layer-event" => return event(builder, argument),
         "urilen" => return urilen(builder, argument),
+        "dcerpc.iface" => return rpc_keywords::interface(builder, argument),
+        "dcerpc.opnum" => return rpc_keywords::operation(builder, argument),
         _ => {}
     }
     if let Some((buffer, shape)) = content_of(name) {
@@ -374,6 +421,22 @@ fn which_of(text: &str) -> Option<Which> {
         "all" => Some(Which::All),
         place => place.parse().ok().map(Which::At),
     }
+}
+
+/// Adds a comparison of a number, where the words of a keyword were read elsewhere.
+pub fn number_test(
+    builder: &mut Builder<'_, '_>,
+    argument: &Argument<'_>,
+    field: Field,
+    any_of: Vec<Compare>,
+) {
+    builder.executable(argument.keyword.name, registry::fills(field));
+    builder.signature.app.push(AppTest {
+        field,
+        any_of,
+        negated: argument.negated,
+        which: Which::Any,
+    });
 }
 
 fn read(reading: Reading, text: &str) -> Option<Vec<Compare>> {

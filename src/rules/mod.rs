@@ -20,6 +20,7 @@ pub mod number;
 pub mod parse;
 pub mod regex;
 mod report;
+pub mod rpc_keywords;
 pub mod ruleset;
 pub mod sets;
 pub mod signature;
@@ -28,6 +29,7 @@ pub mod threshold_file;
 pub mod variables;
 
 mod app_keywords;
+mod app_readings;
 mod app_words;
 mod argument;
 mod bytes;

@@ -1,0 +1,319 @@
+//! DNP3 (IEEE 1815) over TCP and UDP: link frames without their checksums, transport segments put
+//! together, and each application fragment a transaction of its direction.
+
+use super::field::Field;
+use super::heap::{Heap, Text};
+use super::output::{AppEvent, Output, TxId};
+use super::protocol::{
+    AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
+};
+use super::reader::Reader;
+use crate::packet::Direction;
+
+/// See `Description`.
+pub const DESCRIPTION: Description = Description {
+    protocol: AppProtocol::Dnp3,
+    probe,
+    over: &[Transport::Tcp, Transport::Udp],
+    fields: &[
+        Field::Dnp3Data,
+        Field::Dnp3Func,
+        Field::Dnp3Ind,
+        Field::Dnp3Obj,
+    ],
+    events: &[
+        "flooded",
+        "len_too_small",
+        "bad_link_crc",
+        "bad_transport_crc",
+        "malformed",
+        "unknown_object",
+        "too_many_points",
+        "too_many_objects",
+    ],
+};
+
+const LENGTH: AppEvent = AppEvent::of(AppProtocol::Dnp3, 1);
+const LINK_CRC: AppEvent = AppEvent::of(AppProtocol::Dnp3, 2);
+const DATA_CRC: AppEvent = AppEvent::of(AppProtocol::Dnp3, 3);
+const MALFORMED: AppEvent = AppEvent::of(AppProtocol::Dnp3, 4);
+
+/// The port of servers.
+const PORT: u16 = 20_000;
+/// First bytes of a link frame.
+const START: [u8; 2] = [0x05, 0x64];
+/// Bytes of the link header with its checksum, and of a block of data without.
+const HEADER: usize = 10;
+const BLOCK: usize = 16;
+/// Least length that a frame says of itself: control and addresses.
+const LENGTH_MIN: u8 = 5;
+/// Bytes of an application fragment that are put together; a longer one is given up.
+const FRAGMENT_MAX: usize = 16 << 10;
+/// Object headers of a fragment that are told.
+const OBJECTS_MAX: usize = 64;
+
+/// A value of `dnp3_obj`.
+pub fn object_value(group: u8, variation: u8) -> u64 {
+    u64::from(group) << 8 | u64::from(variation)
+}
+
+fn probe(probe: &Probe<'_>) -> Guess {
+    let begins = START.starts_with(probe.bytes.get(..2).unwrap_or(probe.bytes));
+    match probe.bytes.get(..HEADER) {
+        _ if !begins => Guess::No,
+        None if probe.transport == Transport::Tcp => Guess::More,
+        Some(header) => {
+            let whole = crc(header.get(..8).unwrap_or(&[])).to_le_bytes() == header[8..10];
+            let port = probe.server_port == PORT || probe.client_port == PORT;
+            if header[2] >= LENGTH_MIN && (whole || port) {
+                Guess::Yes
+            } else {
+                Guess::No
+            }
+        }
+        None => Guess::No,
+    }
+}
+
+/// The checksum of a block (polynomial 0x3d65, reflected).
+fn crc(bytes: &[u8]) -> u16 {
+    let mut value = 0u16;
+    for byte in bytes {
+        value ^= u16::from(*byte);
+        for _ in 0..8 {
+            value = if value & 1 != 0 {
+                value >> 1 ^ 0xa6bc
+            } else {
+                value >> 1
+            };
+        }
+    }
+    !value
+}
+
+/// The fragment of a direction that is being put together.
+#[derive(Debug, Default)]
+struct Way {
+    fragment: Text,
+    begun: bool,
+    lost: bool,
+}
+
+/// The parser of a flow.
+#[derive(Debug, Default)]
+pub struct Dnp3 {
+    ways: [Way; 2],
+}
+
+impl Parse for Dnp3 {
+    fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
+        let bytes = input.bytes;
+        let way = input.direction.index();
+        if input.gap > 0 {
+            self.ways[way].lost = true;
+            self.give_up(out, way);
+        }
+        let mut taken = 0;
+        // Every round takes bytes.
+        loop {
+            let rest = bytes.get(taken..).unwrap_or(&[]);
+            if self.ways[way].lost || (rest.len() >= 2 && !rest.starts_with(&START)) {
+                // Frames begin with two certain bytes.
+                match memchr::memmem::find(rest, &START) {
+                    Some(found) => {
+                        taken += found;
+                        self.ways[way].lost = false;
+                        continue;
+                    }
+                    None => {
+                        let kept = usize::from(rest.last() == Some(&START[0]));
+                        self.ways[way].lost = true;
+                        return Ok(Taken::all(bytes.len() - kept));
+                    }
+                }
+            }
+            let Some(header) = rest.first_chunk::<HEADER>() else {
+                return Ok(Taken::until(taken, HEADER));
+            };
+            let Some(data) = header[2].checked_sub(LENGTH_MIN).map(usize::from) else {
+                out.event(TxId::NONE, input.direction, LENGTH);
+                taken += 2;
+                self.ways[way].lost = true;
+                continue;
+            };
+            let length = HEADER + data + 2 * data.div_ceil(BLOCK);
+            let Some(blocks) = rest.get(HEADER..length) else {
+                return Ok(Taken::until(taken, length));
+            };
+            if crc(header.get(..8).unwrap_or(&[])).to_le_bytes() != header[8..10] {
+                out.event(TxId::NONE, input.direction, LINK_CRC);
+            }
+            self.frame(out, input.direction, blocks);
+            taken += length;
+        }
+    }
+
+    fn free(&mut self, heap: &mut Heap) {
+        for way in &mut self.ways {
+            heap.clear(&mut way.fragment);
+        }
+    }
+}
+
+impl Dnp3 {
+    fn give_up(&mut self, out: &mut Output<'_>, way: usize) {
+        out.heap().clear(&mut self.ways[way].fragment);
+        self.ways[way].begun = false;
+    }
+
+    /// The data of a link frame: blocks with a checksum each, a transport segment in all.
+    fn frame(&mut self, out: &mut Output<'_>, direction: Direction, blocks: &[u8]) {
+        let index = direction.index();
+        let mut transport = None;
+        for block in blocks.chunks(BLOCK + 2) {
+            let Some((mut data, check)) = block.split_last_chunk::<2>() else {
+                break;
+            };
+            if crc(data).to_le_bytes() != *check {
+                out.event(TxId::NONE, direction, DATA_CRC);
+                return self.give_up(out, index);
+            }
+            if transport.is_none()
+                && let Some((first, rest)) = data.split_first()
+            {
+                transport = Some(*first);
+                data = rest;
+                // The first segment of a fragment forgets what was there.
+                if first & 0x40 != 0 {
+                    self.give_up(out, index);
+                    self.ways[index].begun = true;
+                }
+            }
+            if !self.ways[index].begun {
+                return;
+            }
+            let fragment = &mut self.ways[index].fragment;
+            let fits = fragment.len() + data.len() <= FRAGMENT_MAX;
+            if !fits || !out.shared.heap.append(fragment, data) {
+                return self.give_up(out, index);
+            }
+        }
+        // The last segment.
+        if transport.is_some_and(|byte| byte & 0x80 != 0) {
+            self.fragment(out, direction);
+            self.give_up(out, index);
+        }
+    }
+
+    fn fragment(&mut self, out: &mut Output<'_>, direction: Direction) {
+        let mut scratch = std::mem::take(&mut out.shared.scratch);
+        scratch.clear();
+        let fragment = &self.ways[direction.index()].fragment;
+        scratch.extend_from_slice(out.shared.heap.get(fragment));
+        if !scratch.is_empty() {
+            let tx = out.open();
+            if tell(out, tx, direction, &scratch).is_none() {
+                out.event(tx, direction, MALFORMED);
+            }
+            out.complete(tx);
+        }
+        out.shared.scratch = scratch;
+    }
+}
+
+/// Tells an application fragment; `None` if it is cut short.
+fn tell(out: &mut Output<'_>, tx: TxId, direction: Direction, bytes: &[u8]) -> Option<()> {
+    let mut at = Reader::new(bytes);
+    at.skip(1)?;
+    let function = at.u8()?;
+    out.number(tx, Field::Dnp3Func, direction, u64::from(function));
+    // Responses have indications before the objects.
+    if function >= 0x81 {
+        let indications = u64::from(at.u16()?);
+        out.number(tx, Field::Dnp3Ind, direction, indications);
+    }
+    out.field(tx, Field::Dnp3Data, direction, at.rest());
+    for _ in 0..OBJECTS_MAX {
+        let Some([group, variation, qualifier]) = at.array() else {
+            break;
+        };
+        let value = object_value(group, variation);
+        out.number(tx, Field::Dnp3Obj, direction, value);
+        // Ranges without points: requests. Sizes of points are not known here.
+        let range = match qualifier & 0x0f {
+            0 => 2,
+            1 => 4,
+            2 => 8,
+            6 => 0,
+            7 => 1,
+            8 => 2,
+            9 => 4,
+            _ => return None,
+        };
+        at.skip(range)?;
+        if !matches!(function, 1 | 7..=10 | 22) {
+            break;
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Place, same_for_every_cut};
+    use super::*;
+    use crate::packet::Direction::ToServer;
+
+    const PLACE: Place = Place {
+        transport: Transport::Tcp,
+        server_port: PORT,
+    };
+
+    /// A link frame around a transport segment.
+    fn frame(segment: &[u8]) -> Vec<u8> {
+        let mut out = vec![0x05, 0x64, 5 + segment.len() as u8, 0xc4, 1, 0, 2, 0];
+        out.extend(crc(&out).to_le_bytes());
+        for block in segment.chunks(BLOCK) {
+            out.extend(block);
+            out.extend(crc(block).to_le_bytes());
+        }
+        out
+    }
+
+    #[test]
+    fn the_checksum_is_the_one_of_the_standard() {
+        // The check value of CRC-16/DNP.
+        assert_eq!(crc(b"123456789"), 0xea82);
+    }
+
+    #[test]
+    fn segments_are_put_together_without_checksums() {
+        // First and last segments of a read request of class objects 60.2, 60.3.
+        let one = frame(&[0x40, 0xc0, 1, 60, 2]);
+        let two = frame(&[0x81, 6, 60, 3, 6]);
+        let (protocol, lines) = same_for_every_cut(PLACE, &[(ToServer, &[one, two].concat())]);
+        assert_eq!(protocol, AppProtocol::Dnp3);
+        assert_eq!(
+            lines,
+            [
+                "tx 0 ToServer dnp3_func 1",
+                "tx 0 ToServer dnp3.data \"<\\x02\\x06<\\x03\\x06\"",
+                "tx 0 ToServer dnp3_obj 15362",
+                "tx 0 ToServer dnp3_obj 15363",
+            ]
+        );
+    }
+
+    #[test]
+    fn after_noise_the_next_frame_is_found() {
+        let good = frame(&[0xc0, 0xc0, 13]);
+        let mut bytes = good.clone();
+        bytes.extend(b"noise \x05 and more");
+        bytes.extend(&good);
+        let (_, lines) = same_for_every_cut(PLACE, &[(ToServer, &bytes)]);
+        assert_eq!(
+            lines.iter().filter(|l| l.contains("dnp3_func 13")).count(),
+            2
+        );
+    }
+}

@@ -1,0 +1,369 @@
+//! IKE 1 and 2 (RFC 2408, 2409, 7296) on their own port: each datagram is a transaction of its
+//! direction. Payloads that are encrypted are not opened.
+
+use super::field::Field;
+use super::output::{AppEvent, Output, TxId};
+use super::protocol::{
+    AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
+};
+use super::reader::{HEX, Reader, hex};
+use crate::packet::Direction;
+
+/// See `Description`.
+pub const DESCRIPTION: Description = Description {
+    protocol: AppProtocol::Ike,
+    probe,
+    over: &[Transport::Udp],
+    fields: &[
+        Field::IkeInitSpi,
+        Field::IkeRespSpi,
+        Field::IkeKeyExchangePayload,
+        Field::IkeNoncePayload,
+        Field::IkeVendor,
+        Field::IkeChosenSaAttribute,
+        Field::IkeExchtype,
+        Field::IkeKeyExchangePayloadLength,
+        Field::IkeNoncePayloadLength,
+    ],
+    events: &[
+        "malformed_data",
+        "no_encryption",
+        "weak_crypto_enc",
+        "weak_crypto_prf",
+        "weak_crypto_dh",
+        "weak_crypto_auth",
+        "weak_crypto_no_dh",
+        "weak_crypto_no_auth",
+        "invalid_proposal",
+        "unknown_proposal",
+        "payload_extra_data",
+        "multiple_server_proposal",
+    ],
+};
+
+const MALFORMED: AppEvent = AppEvent::of(AppProtocol::Ike, 0);
+const WEAK_ENCRYPTION: AppEvent = AppEvent::of(AppProtocol::Ike, 2);
+const WEAK_PRF: AppEvent = AppEvent::of(AppProtocol::Ike, 3);
+const WEAK_DH: AppEvent = AppEvent::of(AppProtocol::Ike, 4);
+const WEAK_AUTH: AppEvent = AppEvent::of(AppProtocol::Ike, 5);
+const NO_DH: AppEvent = AppEvent::of(AppProtocol::Ike, 6);
+const INVALID: AppEvent = AppEvent::of(AppProtocol::Ike, 8);
+const EXTRA: AppEvent = AppEvent::of(AppProtocol::Ike, 10);
+
+const PORT: u16 = 500;
+/// Bytes of the header.
+const HEADER: usize = 28;
+/// Payloads of a message, transforms of a proposal and attributes of a transform that are read.
+const PAYLOADS_MAX: usize = 64;
+const TRANSFORMS_MAX: usize = 64;
+const ATTRIBUTES_MAX: usize = 32;
+/// Bytes of a vendor id that are told, in hexadecimal.
+const VENDOR_MAX: usize = 1024;
+
+/// Attributes of a security association (RFC 2409 appendix A), which `ike.chosen_sa_attribute`
+/// names; those of IKE 2 are told under the same.
+const ENCRYPTION: u16 = 1;
+const AUTHENTICATION: u16 = 3;
+const GROUP: u16 = 4;
+const PRF: u16 = 13;
+
+/// A value of `ike.chosen_sa_attribute`.
+pub fn attribute_value(attribute: u16, value: u32) -> u64 {
+    u64::from(attribute) << 32 | u64::from(value)
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    spi: [[u8; 8]; 2],
+    next: u8,
+    version: (u8, u8),
+    exchange: u8,
+    flags: u8,
+    length: u32,
+}
+
+impl Header {
+    fn read(bytes: &[u8]) -> Option<Header> {
+        let mut at = Reader::new(bytes);
+        let spi = [at.array()?, at.array()?];
+        let [next, version, exchange, flags] = at.array()?;
+        at.skip(4)?;
+        Some(Header {
+            spi,
+            next,
+            version: (version >> 4, version & 15),
+            exchange,
+            flags,
+            length: at.u32()?,
+        })
+    }
+}
+
+fn probe(probe: &Probe<'_>) -> Guess {
+    if probe.server_port != PORT && probe.client_port != PORT {
+        return Guess::No;
+    }
+    match Header::read(probe.bytes) {
+        Some(header) if header.version.0 == 1 => Guess::Yes,
+        Some(header)
+            if header.version == (2, 0)
+                && (34..=37).contains(&header.exchange)
+                && header.length as usize == probe.bytes.len() =>
+        {
+            Guess::Yes
+        }
+        _ => Guess::No,
+    }
+}
+
+/// Keeps nothing from one datagram to the next.
+#[derive(Debug, Default)]
+pub struct Ike;
+
+impl Parse for Ike {
+    fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
+        let (bytes, direction) = (input.bytes, input.direction);
+        let taken = Ok(Taken::all(bytes.len()));
+        if bytes.is_empty() {
+            return taken;
+        }
+        let Some(header) = Header::read(bytes).filter(|h| matches!(h.version.0, 1 | 2)) else {
+            out.event(TxId::NONE, direction, MALFORMED);
+            return taken;
+        };
+        let tx = out.open();
+        let fields = [Field::IkeInitSpi, Field::IkeRespSpi];
+        for (field, spi) in fields.into_iter().zip(header.spi) {
+            tell_hex(out, tx, field, direction, &spi);
+        }
+        let exchange = u64::from(header.exchange);
+        out.number(tx, Field::IkeExchtype, direction, exchange);
+        let payloads = bytes.get(HEADER..).unwrap_or(&[]);
+        let sealed = header.version.0 == 1 && header.flags & 1 != 0;
+        if !sealed && payloads_of(out, tx, direction, &header, payloads).is_none() {
+            out.event(tx, direction, MALFORMED);
+        }
+        out.complete(tx);
+        taken
+    }
+}
+
+/// Tells bytes as hexadecimal digits.
+fn tell_hex(out: &mut Output<'_>, tx: TxId, field: Field, direction: Direction, bytes: &[u8]) {
+    let scratch = &mut out.shared.scratch;
+    scratch.clear();
+    for byte in bytes.get(..VENDOR_MAX).unwrap_or(bytes) {
+        scratch.extend_from_slice(&hex(*byte, HEX));
+    }
+    out.field_of_scratch(tx, field, direction);
+}
+
+/// A chain of payloads; `None` if one is cut short.
+fn payloads_of(
+    out: &mut Output<'_>,
+    tx: TxId,
+    direction: Direction,
+    header: &Header,
+    bytes: &[u8],
+) -> Option<()> {
+    let mut kind = header.next;
+    let mut at = Reader::new(bytes);
+    for _ in 0..PAYLOADS_MAX {
+        if kind == 0 || at.is_empty() {
+            break;
+        }
+        let [next, _] = at.array()?;
+        let length = usize::from(at.u16()?).checked_sub(4)?;
+        let content = at.take(length)?;
+        if header.version.0 == 1 {
+            payload1(out, tx, direction, kind, content);
+        } else if kind == 33 {
+            proposals2(out, tx, direction, content);
+        } else if kind == 46 {
+            // What follows is encrypted.
+            return Some(());
+        }
+        kind = next;
+    }
+    if header.version.0 == 1 && !at.is_empty() {
+        out.event(tx, direction, EXTRA);
+    }
+    Some(())
+}
+
+/// A payload of IKE 1.
+fn payload1(out: &mut Output<'_>, tx: TxId, direction: Direction, kind: u8, content: &[u8]) {
+    let (field, length) = match kind {
+        1 => {
+            let _ = association1(out, tx, direction, content);
+            return;
+        }
+        4 => (
+            Field::IkeKeyExchangePayload,
+            Field::IkeKeyExchangePayloadLength,
+        ),
+        10 => (Field::IkeNoncePayload, Field::IkeNoncePayloadLength),
+        13 => return tell_hex(out, tx, Field::IkeVendor, direction, content),
+        _ => return,
+    };
+    if !content.is_empty() {
+        out.field(tx, field, direction, content);
+        out.number(tx, length, direction, content.len() as u64);
+    }
+}
+
+/// The first transform of a security association: what a responder has chosen.
+fn association1(
+    out: &mut Output<'_>,
+    tx: TxId,
+    direction: Direction,
+    content: &[u8],
+) -> Option<()> {
+    let mut at = Reader::new(content);
+    // Domain of interpretation: IPsec.
+    if at.u32()? != 1 {
+        return None;
+    }
+    at.skip(4)?;
+    // The proposal: header, number, protocol, size of the SPI, transforms.
+    at.skip(4)?;
+    let [_, _, spi, _] = at.array()?;
+    at.skip(usize::from(spi))?;
+    // The transform: header, number, kind.
+    at.skip(2)?;
+    let length = usize::from(at.u16()?).checked_sub(8)?;
+    at.skip(4)?;
+    let mut attributes = Reader::new(at.take(length)?);
+    for _ in 0..ATTRIBUTES_MAX {
+        let kind = attributes.u16()?;
+        let value = if kind & 0x8000 != 0 {
+            u32::from(attributes.u16()?)
+        } else {
+            let value = attributes.counted_u16()?;
+            match *value {
+                [a, b, c, d] => u32::from_be_bytes([a, b, c, d]),
+                [a, b] => u32::from(u16::from_be_bytes([a, b])),
+                _ => continue,
+            }
+        };
+        chosen(out, tx, direction, kind & 0x7fff, value);
+    }
+    Some(())
+}
+
+fn chosen(out: &mut Output<'_>, tx: TxId, direction: Direction, attribute: u16, value: u32) {
+    let value = attribute_value(attribute, value);
+    out.number(tx, Field::IkeChosenSaAttribute, direction, value);
+}
+
+/// The transforms of IKE 2's proposals (RFC 7296 3.3).
+fn proposals2(out: &mut Output<'_>, tx: TxId, direction: Direction, content: &[u8]) -> Option<()> {
+    let mut at = Reader::new(content);
+    for _ in 0..TRANSFORMS_MAX {
+        at.skip(2)?;
+        let length = usize::from(at.u16()?).checked_sub(4)?;
+        let mut proposal = Reader::new(at.take(length)?);
+        let [_, _, spi, count] = proposal.array()?;
+        proposal.skip(usize::from(spi))?;
+        let mut has_group = false;
+        for _ in 0..usize::from(count).min(TRANSFORMS_MAX) {
+            proposal.skip(2)?;
+            let length = usize::from(proposal.u16()?).checked_sub(4)?;
+            let mut transform = Reader::new(proposal.take(length)?);
+            let [kind, _] = transform.array()?;
+            let id = transform.u16()?;
+            has_group |= kind == 4;
+            transform2(out, tx, direction, kind, id);
+        }
+        if !has_group {
+            out.event(tx, direction, NO_DH);
+        }
+        if at.is_empty() {
+            break;
+        }
+    }
+    Some(())
+}
+
+fn transform2(out: &mut Output<'_>, tx: TxId, direction: Direction, kind: u8, id: u16) {
+    let (attribute, event) = match (kind, id) {
+        (1, 1..=9 | 11) => (ENCRYPTION, Some(WEAK_ENCRYPTION)),
+        (1, _) => (ENCRYPTION, None),
+        (2, 0) => (PRF, Some(INVALID)),
+        (2, 1 | 2) => (PRF, Some(WEAK_PRF)),
+        (2, _) => (PRF, None),
+        (3, 1..=7) => (AUTHENTICATION, Some(WEAK_AUTH)),
+        (3, _) => (AUTHENTICATION, None),
+        (4, 0) => (GROUP, Some(INVALID)),
+        (4, 1 | 2 | 5 | 22) => (GROUP, Some(WEAK_DH)),
+        (4, _) => (GROUP, None),
+        _ => return,
+    };
+    if let Some(event) = event {
+        out.event(tx, direction, event);
+    }
+    if direction == Direction::ToClient {
+        chosen(out, tx, direction, attribute, u32::from(id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Place, run};
+    use super::*;
+    use crate::packet::Direction::ToServer;
+
+    const PLACE: Place = Place {
+        transport: Transport::Udp,
+        server_port: PORT,
+    };
+
+    fn message(next: u8, version: u8, exchange: u8, payloads: &[u8]) -> Vec<u8> {
+        let mut out = vec![0xab; 8];
+        out.extend([0; 8]);
+        out.extend([next, version, exchange, 0, 0, 0, 0, 0]);
+        out.extend(((HEADER + payloads.len()) as u32).to_be_bytes());
+        out.extend(payloads);
+        out
+    }
+
+    #[test]
+    fn payloads_of_version_1() {
+        let mut payloads = vec![10, 0, 0, 7, 1, 2, 3];
+        payloads.extend([13, 0, 0, 6, 8, 9]);
+        payloads.extend([0, 0, 0, 6, 0xca, 0xfe]);
+        let bytes = message(4, 0x10, 2, &payloads);
+        let (protocol, lines) = run(PLACE, &[(ToServer, &bytes)]);
+        assert_eq!(protocol, AppProtocol::Ike);
+        assert_eq!(
+            lines,
+            [
+                "tx 0 ToServer ike.init_spi \"abababababababab\"",
+                "tx 0 ToServer ike.resp_spi \"0000000000000000\"",
+                "tx 0 ToServer ike.exchtype 2",
+                "tx 0 ToServer ike.key_exchange_payload \"\\x01\\x02\\x03\"",
+                "tx 0 ToServer ike.key_exchange_payload_length 3",
+                "tx 0 ToServer ike.nonce_payload \"\\x08\\t\"",
+                "tx 0 ToServer ike.nonce_payload_length 2",
+                "tx 0 ToServer ike.vendor \"cafe\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn weak_transforms_of_version_2_are_events() {
+        // One proposal: 3DES (weak), group 14.
+        let transforms = [3, 0, 0, 8, 1, 0, 0, 3, 0, 0, 0, 8, 4, 0, 0, 14];
+        let mut proposal = vec![0, 0, 0, 24, 1, 1, 0, 2];
+        proposal.extend(transforms);
+        let mut payload = vec![0, 0, 0, 28];
+        payload.extend(proposal);
+        let bytes = message(33, 0x20, 34, &payload);
+        let (_, lines) = run(PLACE, &[(ToServer, &bytes)]);
+        assert!(
+            lines.iter().any(|l| l.contains("weak_crypto_enc")),
+            "{lines:?}"
+        );
+        assert!(!lines.iter().any(|l| l.contains("no_dh")), "{lines:?}");
+    }
+}

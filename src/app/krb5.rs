@@ -1,0 +1,296 @@
+//! Kerberos 5 (RFC 4120), over UDP (a message each) and TCP (a length before each, 7.2.2): every
+//! message is a transaction of its direction. Of a message the names, the ticket's encryption and
+//! the error are told; nothing is decrypted.
+
+use super::der::{self, APPLICATION, element, field, inner, integer};
+use super::field::Field;
+use super::output::{AppEvent, Output, TxId};
+use super::protocol::{
+    AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
+};
+use super::reader::Reader;
+use crate::packet::Direction;
+
+/// See `Description`.
+pub const DESCRIPTION: Description = Description {
+    protocol: AppProtocol::Krb5,
+    probe,
+    over: &[Transport::Tcp, Transport::Udp],
+    fields: &[
+        Field::Krb5Cname,
+        Field::Krb5Sname,
+        Field::Krb5MsgType,
+        Field::Krb5ErrCode,
+        Field::Krb5TicketEncryption,
+    ],
+    events: &["malformed_data", "weak_encryption"],
+};
+
+const MALFORMED: AppEvent = AppEvent::of(AppProtocol::Krb5, 0);
+const WEAK: AppEvent = AppEvent::of(AppProtocol::Krb5, 1);
+
+/// Messages (RFC 4120 5.10).
+const AS_REQ: u32 = 10;
+const AS_REP: u32 = 11;
+const TGS_REQ: u32 = 12;
+const TGS_REP: u32 = 13;
+const ERROR: u32 = 30;
+
+/// Longest message over TCP with which a flow is taken for Kerberos.
+const PROBE_LENGTH_MAX: u32 = 16 << 10;
+/// Longest message over TCP that is kept; the parser gives up on longer ones.
+const LENGTH_MAX: usize = 128 << 10;
+/// Parts of a name that are told.
+const NAME_PARTS_MAX: usize = 64;
+/// Encryption types that are not weak: AES and Camellia.
+pub const STRONG: [u64; 6] = [17, 18, 19, 20, 25, 26];
+
+fn probe(probe: &Probe<'_>) -> Guess {
+    let bytes = match probe.transport {
+        Transport::Udp => probe.bytes,
+        Transport::Tcp => {
+            let mut at = Reader::new(probe.bytes);
+            match at.u32() {
+                None => return Guess::More,
+                Some(length) if length > PROBE_LENGTH_MAX => return Guess::No,
+                Some(_) => at.rest(),
+            }
+        }
+    };
+    match is_message(bytes) {
+        None if probe.transport == Transport::Tcp && bytes.len() < 32 => Guess::More,
+        Some(true) => Guess::Yes,
+        _ => Guess::No,
+    }
+}
+
+/// Whether a message begins: an application tag of ours, a sequence, and the version 5 in it.
+fn is_message(bytes: &[u8]) -> Option<bool> {
+    let mut at = Reader::new(bytes);
+    let tag = at.u8()?;
+    if tag & 0xe0 != 0x60 || u32::from(tag & 0x1f) > ERROR {
+        return Some(false);
+    }
+    skip_length(&mut at)?;
+    if at.u8()? != 0x30 {
+        return Some(false);
+    }
+    skip_length(&mut at)?;
+    at.skip(2)?;
+    Some(at.array()? == [2, 1, 5])
+}
+
+fn skip_length(at: &mut Reader<'_>) -> Option<()> {
+    match at.u8()? {
+        long @ 0x81..=0x84 => at.skip(usize::from(long & 0x7f)),
+        _ => Some(()),
+    }
+}
+
+/// Keeps nothing from one message to the next.
+#[derive(Debug, Default)]
+pub struct Krb5;
+
+impl Parse for Krb5 {
+    fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
+        let bytes = input.bytes;
+        if input.transport == Transport::Udp {
+            if !bytes.is_empty() && message(out, input.direction, bytes).is_none() {
+                out.event(TxId::NONE, input.direction, MALFORMED);
+            }
+            return Ok(Taken::all(bytes.len()));
+        }
+        if input.gap > 0 {
+            // Without the lengths there is no way back to where a message begins.
+            return Err(Broken);
+        }
+        let mut taken = 0;
+        // Every round takes a length at least.
+        loop {
+            let rest = bytes.get(taken..).unwrap_or(&[]);
+            let Some(length) = Reader::new(rest).u32() else {
+                return Ok(Taken::until(taken, 4));
+            };
+            let length = length as usize;
+            if length > LENGTH_MAX {
+                return Err(Broken);
+            }
+            let Some(content) = rest.get(4..4 + length) else {
+                return Ok(Taken::until(taken, 4 + length));
+            };
+            if length > 0 && message(out, input.direction, content).is_none() {
+                out.event(TxId::NONE, input.direction, MALFORMED);
+            }
+            taken += 4 + length;
+        }
+    }
+}
+
+/// Tells a message; `None` if it is none.
+fn message(out: &mut Output<'_>, direction: Direction, bytes: &[u8]) -> Option<()> {
+    let (outer, _) = element(bytes)?;
+    if outer.class != APPLICATION {
+        return Some(());
+    }
+    let parts = inner(outer.content)?;
+    let names = match outer.tag {
+        AS_REQ | TGS_REQ => {
+            let body = inner(field(parts, 4)?)?;
+            [field(body, 1), field(body, 3)]
+        }
+        AS_REP | TGS_REP => [field(parts, 4), ticket(parts, 2)],
+        ERROR => [field(parts, 8), field(parts, 10)],
+        _ => return Some(()),
+    };
+    let tx = out.open();
+    out.number(tx, Field::Krb5MsgType, direction, u64::from(outer.tag));
+    for (what, name) in [Field::Krb5Cname, Field::Krb5Sname].into_iter().zip(names) {
+        if let Some(name) = name {
+            tell_name(out, tx, what, direction, name);
+        }
+    }
+    let encryption = ticket(parts, 3).and_then(inner);
+    let encryption = encryption.and_then(|part| field(part, 0)).and_then(integer);
+    let is_reply = matches!(outer.tag, AS_REP | TGS_REP);
+    if let Some(kind) = encryption.filter(|_| is_reply) {
+        let kind = u64::from(kind as u32);
+        out.number(tx, Field::Krb5TicketEncryption, direction, kind);
+    }
+    if outer.tag == ERROR
+        && let Some(code) = field(parts, 6).and_then(integer)
+    {
+        let code = u64::from(code as u32);
+        out.number(tx, Field::Krb5ErrCode, direction, code);
+    }
+    let sealed = field(parts, 6).and_then(inner).filter(|_| is_reply);
+    let weak = sealed.and_then(|part| field(part, 0)).and_then(integer);
+    if weak.is_some_and(|kind| !STRONG.contains(&u64::from(kind as u32))) {
+        out.event(tx, direction, WEAK);
+    }
+    out.complete(tx);
+    Some(())
+}
+
+/// A part of a reply's ticket.
+fn ticket(parts: &[u8], tag: u32) -> Option<&[u8]> {
+    let (ticket, _) = element(field(parts, 5)?)?;
+    field(inner(ticket.content)?, tag)
+}
+
+/// The parts of a principal's name, each an instance (RFC 4120 5.2.2).
+fn tell_name(out: &mut Output<'_>, tx: TxId, what: Field, direction: Direction, name: &[u8]) {
+    let parts = inner(name).and_then(|name| field(name, 1)).and_then(inner);
+    for part in der::elements(parts.unwrap_or(&[])).take(NAME_PARTS_MAX) {
+        out.field(tx, what, direction, part.content);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::*;
+    use crate::packet::Direction::{ToClient, ToServer};
+
+    fn wrap(tag: u8, content: &[u8]) -> Vec<u8> {
+        let mut out = vec![tag, content.len() as u8];
+        out.extend(content);
+        out
+    }
+
+    fn name(parts: &[&str]) -> Vec<u8> {
+        let list: Vec<u8> = parts
+            .iter()
+            .flat_map(|p| wrap(0x1b, p.as_bytes()))
+            .collect();
+        let name = [wrap(0xa0, &wrap(2, &[1])), wrap(0xa1, &wrap(0x30, &list))].concat();
+        wrap(0x30, &name)
+    }
+
+    fn as_req() -> Vec<u8> {
+        let body = [
+            wrap(0xa0, &wrap(3, &[0, 0x40, 0, 0, 0])),
+            wrap(0xa1, &name(&["bob"])),
+            wrap(0xa2, &wrap(0x1b, b"REALM")),
+            wrap(0xa3, &name(&["krbtgt", "REALM"])),
+        ]
+        .concat();
+        let parts = [
+            wrap(0xa1, &wrap(2, &[5])),
+            wrap(0xa2, &wrap(2, &[10])),
+            wrap(0xa4, &wrap(0x30, &body)),
+        ]
+        .concat();
+        wrap(0x6a, &wrap(0x30, &parts))
+    }
+
+    fn as_rep(kind: u8) -> Vec<u8> {
+        let sealed = wrap(
+            0x30,
+            &[wrap(0xa0, &wrap(2, &[kind])), wrap(0xa2, &wrap(4, b"xx"))].concat(),
+        );
+        let ticket = [
+            wrap(0xa0, &wrap(2, &[5])),
+            wrap(0xa1, &wrap(0x1b, b"REALM")),
+            wrap(0xa2, &name(&["krbtgt"])),
+            wrap(0xa3, &sealed),
+        ]
+        .concat();
+        let parts = [
+            wrap(0xa0, &wrap(2, &[5])),
+            wrap(0xa1, &wrap(2, &[11])),
+            wrap(0xa3, &wrap(0x1b, b"REALM")),
+            wrap(0xa4, &name(&["bob"])),
+            wrap(0xa5, &wrap(0x61, &wrap(0x30, &ticket))),
+            wrap(0xa6, &sealed),
+        ]
+        .concat();
+        wrap(0x6b, &[wrap(0x30, &parts)].concat())
+    }
+
+    fn framed(message: &[u8]) -> Vec<u8> {
+        [&(message.len() as u32).to_be_bytes()[..], message].concat()
+    }
+
+    #[test]
+    fn requests_and_replies_over_tcp() {
+        let place = Place {
+            transport: Transport::Tcp,
+            server_port: 88,
+        };
+        let talk = [
+            (ToServer, framed(&as_req())),
+            (ToClient, framed(&as_rep(23))),
+        ];
+        let talk: Vec<_> = talk.iter().map(|(way, b)| (*way, b.as_slice())).collect();
+        let (protocol, lines) = same_for_every_cut(place, &talk);
+        assert_eq!(protocol, AppProtocol::Krb5);
+        assert_eq!(
+            lines,
+            [
+                "tx 0 ToServer krb5_msg_type 10",
+                "tx 0 ToServer krb5.cname \"bob\"",
+                "tx 0 ToServer krb5.sname \"krbtgt\"",
+                "tx 0 ToServer krb5.sname \"REALM\"",
+                "tx 1 ToClient krb5_msg_type 11",
+                "tx 1 ToClient krb5.cname \"bob\"",
+                "tx 1 ToClient krb5.sname \"krbtgt\"",
+                "tx 1 ToClient krb5.ticket_encryption 23",
+                "tx 1 ToClient app-layer-event Some((\"krb5\", \"weak_encryption\"))",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_datagram_is_a_message() {
+        let place = Place {
+            transport: Transport::Udp,
+            server_port: 88,
+        };
+        let strong = as_rep(18);
+        let (protocol, lines) = run(place, &[(ToServer, &as_req()), (ToClient, &strong)]);
+        assert_eq!(protocol, AppProtocol::Krb5);
+        assert_eq!(lines.len(), 8, "no event: {lines:?}");
+        let (_, lines) = run(place, &[(ToServer, &as_req()), (ToClient, b"\x6b\x05\x30")]);
+        assert!(lines[0].contains("malformed_data"), "{lines:?}");
+    }
+}

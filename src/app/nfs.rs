@@ -1,0 +1,680 @@
+//! NFS 2, 3 and 4 (RFC 1094, 1813, 7530) on ONC RPC (RFC 5531), over TCP and UDP. A call and its
+//! reply are a transaction; the reads and writes of a file handle are one more, with the file's
+//! bytes in order. Of NFS 4 compounds the operations up to the first whose arguments are not known
+//! here are told, and their reads and writes.
+//!
+//! Reads and writes are taken as they come; other records wait until they are whole, up to
+//! [`RECORD_MAX`] bytes.
+
+use super::chunks::Files;
+use super::field::{Field, Progress};
+use super::heap::Heap;
+use super::names::Names;
+use super::output::{Output, TxId};
+use super::protocol::{
+    AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
+};
+use super::reader::Reader;
+use super::table::{Table, guid_bytes, guid_words, number, tx_of, tx_words, words};
+use crate::packet::Direction;
+
+/// See `Description`.
+pub const DESCRIPTION: Description = Description {
+    protocol: AppProtocol::Nfs,
+    probe,
+    over: &[Transport::Tcp, Transport::Udp],
+    fields: &[
+        Field::NfsProcedure,
+        Field::NfsVersion,
+        Field::FileName,
+        Field::FileData,
+    ],
+    events: &[
+        "malformed_data",
+        "non_existing_version",
+        "unsupported_version",
+    ],
+};
+
+/// RPC program of NFS.
+const PROGRAM: u32 = 100_003;
+const CALL: u32 = 0;
+const REPLY: u32 = 1;
+/// Bytes of a record that is no file's and is still kept until it is whole.
+const RECORD_MAX: usize = 64 << 10;
+/// Bytes of a record with which it is decided whether it streams.
+const DECIDE: usize = 1024;
+/// Most bytes of credentials and verifiers (RFC 5531 8.2).
+const AUTH_MAX: u32 = 400;
+/// Most bytes of a file handle.
+const HANDLE_MAX: usize = 128;
+/// Calls that wait for their reply; the oldest is completed.
+const CALLS_MAX: usize = 128;
+/// Names of handles and of calls that are remembered.
+const NAMES_MAX: usize = 256;
+const LOOKUPS_MAX: usize = 32;
+/// Operations of a compound that are looked at.
+const OPERATIONS_MAX: usize = 32;
+
+fn probe(probe: &Probe<'_>) -> Guess {
+    let head: &[u8] = match probe.transport {
+        Transport::Udp => probe.bytes,
+        Transport::Tcp => match probe.bytes.get(4..) {
+            Some(head) => head,
+            None => return Guess::More,
+        },
+    };
+    if probe.transport == Transport::Tcp && probe.bytes.first().is_some_and(|b| b & 0x80 == 0) {
+        return Guess::No;
+    }
+    let mut at = Reader::new(head);
+    let read = (at.u32(), at.u32(), at.u32(), at.u32(), at.u32());
+    match read {
+        (_, Some(CALL), Some(2), Some(PROGRAM), Some(2..=4)) => Guess::Yes,
+        (_, Some(CALL) | None, Some(2) | None, Some(PROGRAM) | None, None)
+            if probe.transport == Transport::Tcp =>
+        {
+            Guess::More
+        }
+        _ => Guess::No,
+    }
+}
+
+/// A read or write whose bytes follow.
+#[derive(Clone, Copy, Debug)]
+struct Transfer {
+    file: [u8; 16],
+    offset: u64,
+    size: u32,
+    /// Where they begin in the record.
+    at: usize,
+    version: u32,
+    procedure: u32,
+}
+
+/// A call that waits for its reply.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    xid: u32,
+    version: u32,
+    procedure: u32,
+    tx: TxId,
+    file: [u8; 16],
+    offset: u64,
+}
+
+impl Call {
+    fn encode(&self) -> [u32; 10] {
+        let [tx, serial] = tx_words(self.tx);
+        let [a, b, c, d] = guid_words(self.file);
+        let [low, high] = words(self.offset);
+        let what = self.procedure & 0xffff | self.version << 16;
+        [self.xid, what, tx, serial, a, b, c, d, low, high]
+    }
+
+    fn decode(w: &[u32; 10]) -> Call {
+        Call {
+            xid: w[0],
+            procedure: w[1] & 0xffff,
+            version: w[1] >> 16,
+            tx: tx_of(w[2], w[3]),
+            file: guid_bytes([w[4], w[5], w[6], w[7]]),
+            offset: number(w[8], w[9]),
+        }
+    }
+}
+
+/// One direction's stream.
+#[derive(Clone, Copy, Debug, Default)]
+struct Way {
+    left: u32,
+    file: [u8; 16],
+    skip: u32,
+    lost: bool,
+}
+
+/// The parser of a flow.
+#[derive(Debug, Default)]
+pub struct Nfs {
+    ways: [Way; 2],
+    calls: Table<10>,
+    files: Files,
+    /// Names of handles.
+    names: Names,
+    /// Names that calls ask for, by their number.
+    asked: Names,
+}
+
+impl Parse for Nfs {
+    fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
+        let (direction, bytes) = (input.direction, input.bytes);
+        if input.transport == Transport::Udp {
+            self.record(out, direction, bytes, bytes.len());
+            self.files_of_datagram(out, direction, bytes);
+            return Ok(Taken::all(bytes.len()));
+        }
+        if input.gap > 0 {
+            self.lose(input.gap, direction, out);
+        }
+        let mut taken = 0;
+        // Every round takes bytes.
+        loop {
+            let rest = bytes.get(taken..).unwrap_or(&[]);
+            if rest.is_empty() {
+                return Ok(Taken::all(taken));
+            }
+            let passed = self.pass(rest, direction, out);
+            if passed > 0 {
+                taken += passed;
+                continue;
+            }
+            if self.ways[direction.index()].lost {
+                if !begins(rest) {
+                    // The next piece may begin with a record.
+                    return Ok(Taken::all(bytes.len()));
+                }
+                self.ways[direction.index()].lost = false;
+            }
+            let Some(mark) = Reader::new(rest).u32() else {
+                return Ok(Taken::until(taken, 4));
+            };
+            let length = (mark & 0x7fff_ffff) as usize;
+            let decide = 4 + length.min(DECIDE);
+            let Some(head) = rest.get(4..decide) else {
+                return Ok(Taken::until(taken, decide));
+            };
+            let content = rest.get(4..4 + length);
+            if content.is_none() && length <= RECORD_MAX && transfer_ahead(head).is_none_or(|t| !t)
+            {
+                // Only the reply tells a read from other answers: its call is known.
+                if direction == Direction::ToServer || self.reads(out, head).is_none() {
+                    return Ok(Taken::until(taken, 4 + length));
+                }
+            }
+            let used = self.record(out, direction, content.unwrap_or(head), length);
+            let way = &mut self.ways[direction.index()];
+            way.skip = (length - used) as u32 - way.left;
+            taken += 4 + used;
+        }
+    }
+
+    fn free(&mut self, heap: &mut Heap) {
+        self.calls.clear(heap);
+        self.files.free(heap);
+        self.names.free(heap);
+        self.asked.free(heap);
+    }
+}
+
+/// Whether a record seems to begin: a whole fragment of some size, a call or a reply.
+fn begins(bytes: &[u8]) -> bool {
+    let mut at = Reader::new(bytes);
+    let (mark, _, kind) = (at.u32(), at.u32(), at.u32());
+    let length = mark.map(|mark| mark & 0x7fff_ffff);
+    matches!(mark, Some(0x8000_0000..)) && matches!(length, Some(24..=0x20_0000)) && {
+        let next = at.u32();
+        (kind == Some(CALL) && next == Some(2)) || (kind == Some(REPLY) && next == Some(0))
+    }
+}
+
+/// The head of a call, up to its arguments: version, procedure, number.
+fn call_head<'a>(at: &mut Reader<'a>) -> Option<(u32, u32, u32)> {
+    let xid = at.u32()?;
+    if at.u32()? != CALL {
+        return None;
+    }
+    let (rpc, program) = (at.u32()?, at.u32()?);
+    if rpc != 2 || program != PROGRAM {
+        return None;
+    }
+    let (version, procedure) = (at.u32()?, at.u32()?);
+    // Credentials and verifier.
+    auth(at)?;
+    auth(at)?;
+    Some((version, procedure, xid))
+}
+
+fn auth(at: &mut Reader<'_>) -> Option<()> {
+    at.skip(4)?;
+    let length = at.u32().filter(|length| *length <= AUTH_MAX)?;
+    at.skip(padded(length))
+}
+
+/// Bytes that an opaque value takes (RFC 4506 4.10).
+fn padded(length: u32) -> usize {
+    (length as usize).div_ceil(4) * 4
+}
+
+/// Whether a call is one whose data streams.
+fn transfer_ahead(head: &[u8]) -> Option<bool> {
+    let mut at = Reader::new(head);
+    let (version, procedure, _) = call_head(&mut at)?;
+    Some(matches!((version, procedure), (2, 8) | (3, 7)))
+}
+
+/// A file handle: what it is known by. NFS 2 has handles of 32 bytes, the others say how long.
+fn handle(at: &mut Reader<'_>, version: u32) -> Option<[u8; 16]> {
+    let bytes = if version == 2 {
+        at.take(32)?
+    } else {
+        opaque(at).filter(|bytes| bytes.len() <= HANDLE_MAX)?
+    };
+    Some(digest(bytes))
+}
+
+fn opaque<'a>(at: &mut Reader<'a>) -> Option<&'a [u8]> {
+    let length = at.u32()?;
+    let bytes = at.take(padded(length))?;
+    bytes.get(..length as usize)
+}
+
+/// Sixteen bytes of a handle: two FNV-1a hashes, forwards and backwards. Handles are the server's.
+fn digest(bytes: &[u8]) -> [u8; 16] {
+    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    let forwards = bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold);
+    let backwards = bytes.iter().rev().fold(0x6c62_272e_07bb_0142, fold);
+    let mut out = [0; 16];
+    out[..8].copy_from_slice(&forwards.to_le_bytes());
+    out[8..].copy_from_slice(&backwards.to_le_bytes());
+    out
+}
+
+impl Nfs {
+    fn pass(&mut self, bytes: &[u8], direction: Direction, out: &mut Output<'_>) -> usize {
+        let way = &mut self.ways[direction.index()];
+        if way.left > 0 {
+            let count = bytes.len().min(way.left as usize);
+            way.left -= count as u32;
+            let file = way.file;
+            let data = bytes.get(..count).unwrap_or(&[]);
+            self.files.data(out, &file, direction, data);
+            return count;
+        }
+        let count = bytes.len().min(way.skip as usize);
+        way.skip -= count as u32;
+        count
+    }
+
+    fn lose(&mut self, gap: u32, direction: Direction, out: &mut Output<'_>) {
+        let way = &mut self.ways[direction.index()];
+        let of_file = gap.min(way.left);
+        way.left -= of_file;
+        let skipped = (gap - of_file).min(way.skip);
+        way.skip -= skipped;
+        way.lost |= of_file + skipped < gap;
+        let file = way.file;
+        if of_file > 0 {
+            self.files.gap(out, &file, direction, of_file);
+        }
+    }
+
+    /// The bytes of a transfer that came with its datagram.
+    fn files_of_datagram(&mut self, out: &mut Output<'_>, direction: Direction, bytes: &[u8]) {
+        let way = &mut self.ways[direction.index()];
+        let (left, file) = (std::mem::take(&mut way.left) as usize, way.file);
+        let from = std::mem::take(&mut way.skip) as usize;
+        if left > 0 {
+            let data = bytes.get(from..).unwrap_or(&[]);
+            let data = data.get(..left).unwrap_or(data);
+            self.files.data(out, &file, direction, data);
+        }
+    }
+
+    /// A record, or the head of one whose data streams; the bytes of it that were used. After a
+    /// transfer these end where its data begins.
+    fn record(
+        &mut self,
+        out: &mut Output<'_>,
+        direction: Direction,
+        content: &[u8],
+        length: usize,
+    ) -> usize {
+        let transfer = match direction {
+            Direction::ToServer => self.call(out, content),
+            Direction::ToClient => self.reply(out, content),
+        };
+        let Some(transfer) = transfer else {
+            return content.len();
+        };
+        let size = (transfer.size as usize).min(length.saturating_sub(transfer.at));
+        let transfer = Transfer {
+            size: size as u32,
+            ..transfer
+        };
+        self.begin_chunk(out, &transfer, direction);
+        let way = &mut self.ways[direction.index()];
+        way.left = size as u32;
+        way.file = transfer.file;
+        way.skip = transfer.at as u32;
+        transfer.at
+    }
+
+    fn begin_chunk(&mut self, out: &mut Output<'_>, transfer: &Transfer, direction: Direction) {
+        let names = &self.names;
+        let (file, chunk) = (&transfer.file, (transfer.offset, transfer.size));
+        self.files.begin(out, file, direction, chunk, |out| {
+            let tx = open(out, transfer.version, transfer.procedure);
+            names.copy(out, guid_words(*file));
+            out.field_of_scratch(tx, Field::FileName, direction);
+            tx
+        });
+    }
+
+    fn call(&mut self, out: &mut Output<'_>, content: &[u8]) -> Option<Transfer> {
+        let mut at = Reader::new(content);
+        let (version, procedure, xid) = call_head(&mut at)?;
+        let mut call = Call {
+            xid,
+            version,
+            procedure,
+            tx: TxId::NONE,
+            file: [0; 16],
+            offset: 0,
+        };
+        match (version, procedure) {
+            (2, 8) | (3, 7) => {
+                let file = handle(&mut at, version)?;
+                let offset = if version == 2 {
+                    at.skip(4)?;
+                    let offset = u64::from(at.u32()?);
+                    at.skip(4)?;
+                    offset
+                } else {
+                    let offset = at.u64()?;
+                    at.skip(8)?;
+                    offset
+                };
+                let size = at.u32()?;
+                return Some(Transfer {
+                    file,
+                    offset,
+                    size,
+                    at: content.len() - at.rest().len(),
+                    version,
+                    procedure,
+                });
+            }
+            (2 | 3, 6) => {
+                call.file = handle(&mut at, version)?;
+                call.offset = if version == 2 {
+                    u64::from(at.u32()?)
+                } else {
+                    at.u64()?
+                };
+                self.wait(out, &call);
+                return None;
+            }
+            // Lookups, creations: the reply has the handle of the name.
+            (2, 4 | 9) | (3, 3 | 8) => {
+                call.tx = open(out, version, procedure);
+                handle(&mut at, version)?;
+                out.shared.scratch.clear();
+                out.shared.scratch.extend_from_slice(opaque(&mut at)?);
+                self.asked.put(out, LOOKUPS_MAX, [xid, 0, 0, 0]);
+            }
+            (3, 21) => {
+                // What was written is committed: the file is complete.
+                let file = handle(&mut at, version)?;
+                self.files.close(out, &file, Direction::ToServer);
+                return None;
+            }
+            (4, 1) => {
+                call.tx = open(out, version, procedure);
+                compound(out, call.tx, &mut at);
+            }
+            _ => call.tx = open(out, version, procedure),
+        }
+        out.progress(call.tx, Direction::ToServer, Progress::Complete);
+        self.wait(out, &call);
+        None
+    }
+
+    fn wait(&mut self, out: &mut Output<'_>, call: &Call) {
+        if let Some(oldest) = self.calls.push(out.heap(), CALLS_MAX, &call.encode()) {
+            out.complete(Call::decode(&oldest).tx);
+        }
+    }
+
+    fn find(&self, heap: &Heap, xid: u32) -> Option<(usize, Call)> {
+        let (place, words) = self.calls.find(heap, |words| words[0] == xid)?;
+        Some((place, Call::decode(&words)))
+    }
+
+    /// The call of a reply, if it asked for a part of a file.
+    fn reads(&self, out: &Output<'_>, head: &[u8]) -> Option<()> {
+        let xid = Reader::new(head).u32()?;
+        let (_, call) = self.find(&out.shared.heap, xid)?;
+        matches!((call.version, call.procedure), (2 | 3, 6)).then_some(())
+    }
+
+    fn reply(&mut self, out: &mut Output<'_>, content: &[u8]) -> Option<Transfer> {
+        let mut at = Reader::new(content);
+        let xid = at.u32()?;
+        if at.u32()? != REPLY {
+            return None;
+        }
+        let (place, call) = self.find(&out.shared.heap, xid)?;
+        let _ = self.calls.remove(out.heap(), place);
+        out.complete(call.tx);
+        let accepted = at.u32()? == 0;
+        auth(&mut at)?;
+        let done = at.u32()? == 0;
+        if !accepted || !done || at.u32()? != 0 {
+            return None;
+        }
+        let version = call.version;
+        match (version, call.procedure) {
+            (2, 6) => {
+                at.skip(68)?;
+            }
+            (3, 6) => {
+                attributes(&mut at)?;
+                // Count and end of file.
+                at.skip(8)?;
+            }
+            (2, 4 | 9) | (3, 3 | 8) => {
+                // A creation need not give the handle back.
+                if (version, call.procedure) == (3, 8) && at.u32()? == 0 {
+                    return None;
+                }
+                let file = handle(&mut at, version)?;
+                if self.asked.copy(out, [xid, 0, 0, 0]) {
+                    self.asked.remove(out.heap(), [xid, 0, 0, 0]);
+                    self.names.put(out, NAMES_MAX, guid_words(file));
+                }
+                return None;
+            }
+            _ => return None,
+        }
+        let size = at.u32()?;
+        Some(Transfer {
+            file: call.file,
+            offset: call.offset,
+            size,
+            at: content.len() - at.rest().len(),
+            version,
+            procedure: call.procedure,
+        })
+    }
+}
+
+/// Attributes that may follow (RFC 1813 2.6, `post_op_attr`).
+fn attributes(at: &mut Reader<'_>) -> Option<()> {
+    if at.u32()? != 0 {
+        at.skip(84)?;
+    }
+    Some(())
+}
+
+fn open(out: &mut Output<'_>, version: u32, procedure: u32) -> TxId {
+    let tx = out.open();
+    let way = Direction::ToServer;
+    out.number(tx, Field::NfsVersion, way, u64::from(version));
+    out.number(tx, Field::NfsProcedure, way, u64::from(procedure));
+    tx
+}
+
+/// Tells the operations of a compound, up to the first whose arguments are not known here.
+fn compound(out: &mut Output<'_>, tx: TxId, at: &mut Reader<'_>) -> Option<()> {
+    opaque(at)?;
+    at.skip(4)?;
+    let count = (at.u32()? as usize).min(OPERATIONS_MAX);
+    for _ in 0..count {
+        let operation = at.u32()?;
+        let number = u64::from(operation);
+        out.number(tx, Field::NfsProcedure, Direction::ToServer, number);
+        match operation {
+            // GETFH, LOOKUPP, PUTPUBFH, PUTROOTFH, READLINK, RESTOREFH, SAVEFH.
+            10 | 16 | 23 | 24 | 27 | 31 | 32 => {}
+            // ACCESS.
+            3 => at.skip(4)?,
+            // CLOSE: sequence number and state.
+            4 => at.skip(20)?,
+            // COMMIT.
+            5 => at.skip(12)?,
+            // GETATTR: a bitmap.
+            9 => {
+                let words = at.u32().filter(|words| *words <= 8)?;
+                at.skip(4 * words as usize)?;
+            }
+            // LOOKUP, REMOVE, SECINFO, PUTFH: a name or a handle.
+            15 | 22 | 28 | 33 => {
+                opaque(at)?;
+            }
+            // READ: state, offset, count.
+            25 => at.skip(28)?,
+            // READDIR: cookie, verifier, two counts, a bitmap.
+            26 => {
+                at.skip(24)?;
+                let words = at.u32().filter(|words| *words <= 8)?;
+                at.skip(4 * words as usize)?;
+            }
+            // RENEW.
+            30 => at.skip(8)?,
+            // RENAME: two names.
+            29 => {
+                opaque(at)?;
+                opaque(at)?;
+            }
+            // WRITE: state, offset, how stable, data.
+            38 => {
+                at.skip(28)?;
+                opaque(at)?;
+            }
+            // SEQUENCE.
+            53 => at.skip(32)?,
+            _ => return None,
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::*;
+    use crate::packet::Direction::{ToClient, ToServer};
+
+    const PLACE: Place = Place {
+        transport: Transport::Tcp,
+        server_port: 2049,
+    };
+
+    fn numbers(list: &[u32]) -> Vec<u8> {
+        list.iter()
+            .flat_map(|number| number.to_be_bytes())
+            .collect()
+    }
+
+    fn opaque_of(bytes: &[u8]) -> Vec<u8> {
+        let mut out = numbers(&[bytes.len() as u32]);
+        out.extend(bytes);
+        out.resize(out.len().div_ceil(4) * 4, 0);
+        out
+    }
+
+    fn framed(parts: &[Vec<u8>]) -> Vec<u8> {
+        let content = parts.concat();
+        let mut out = numbers(&[0x8000_0000 | content.len() as u32]);
+        out.extend(content);
+        out
+    }
+
+    fn call(xid: u32, procedure: u32) -> Vec<u8> {
+        numbers(&[xid, CALL, 2, PROGRAM, 3, procedure, 0, 0, 0, 0])
+    }
+
+    #[test]
+    fn a_file_that_is_looked_up_and_read_has_its_name() {
+        let ask = framed(&[call(1, 3), opaque_of(b"dir."), opaque_of(b"evil.exe")]);
+        let found = framed(&[numbers(&[1, REPLY, 0, 0, 0, 0, 0]), opaque_of(b"hand")]);
+        let read = framed(&[call(2, 6), opaque_of(b"hand"), numbers(&[0, 0, 9])]);
+        let first = framed(&[
+            numbers(&[2, REPLY, 0, 0, 0, 0, 0, 0, 5, 0]),
+            opaque_of(b"MZabc"),
+        ]);
+        let (protocol, lines) = same_for_every_cut(
+            PLACE,
+            &[
+                (ToServer, &ask),
+                (ToClient, &found),
+                (ToServer, &read),
+                (ToClient, &first),
+            ],
+        );
+        assert_eq!(protocol, AppProtocol::Nfs);
+        assert_eq!(
+            lines,
+            [
+                "tx 0 ToServer nfs.version 3",
+                "tx 0 ToServer nfs_procedure 3",
+                "tx 1 ToServer nfs.version 3",
+                "tx 1 ToServer nfs_procedure 6",
+                "tx 1 ToClient file.name \"evil.exe\"",
+                "tx 1 ToClient file.data \"MZabc\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn writes_are_put_in_order() {
+        let write = |offset: u32, data: &[u8]| {
+            framed(&[
+                call(9, 7),
+                opaque_of(b"hand"),
+                numbers(&[0, offset, data.len() as u32, 0]),
+                opaque_of(data),
+            ])
+        };
+        let (one, two) = (write(0, b"first"), write(5, b"second"));
+        let (_, lines) = same_for_every_cut(PLACE, &[(ToServer, &one), (ToServer, &two)]);
+        assert!(lines.contains(&"tx 0 ToServer file.data \"firstsecond\"".to_string()));
+        let early = [write(0, b"a"), write(3, b"d"), write(1, b"bc")];
+        let talk: Vec<_> = early.iter().map(|b| (ToServer, b.as_slice())).collect();
+        let (_, lines) = same_for_every_cut(PLACE, &talk);
+        assert!(
+            lines.contains(&"tx 0 ToServer file.data \"abcd\"".to_string()),
+            "{lines:?}"
+        );
+    }
+
+    #[test]
+    fn a_datagram_is_a_call() {
+        let place = Place {
+            transport: Transport::Udp,
+            server_port: 2049,
+        };
+        let bytes = [
+            call(1, 7),
+            opaque_of(b"h"),
+            numbers(&[0, 0, 4, 0]),
+            opaque_of(b"data"),
+        ];
+        let (protocol, lines) = run(place, &[(ToServer, &bytes.concat())]);
+        assert_eq!(protocol, AppProtocol::Nfs);
+        assert!(
+            lines.contains(&"tx 0 ToServer file.data \"data\"".to_string()),
+            "{lines:?}"
+        );
+    }
+}
