@@ -101,6 +101,14 @@ impl<T> Slabs<T> {
         self.used
     }
 
+    /// Asks for a record ahead of its use.
+    #[inline]
+    pub fn prefetch(&self, index: u32) {
+        if let Some(record) = self.records.get(index as usize) {
+            super::table::prefetch(record);
+        }
+    }
+
     /// How often all were in use when one was wanted.
     pub fn exhausted(&self) -> u64 {
         self.exhausted

@@ -4,7 +4,8 @@
 //! *entries*, two cache lines at a fixed place, so no flow ever moves and a slot number is a name.
 //! A search touches the tag line and line 0 of the entry; it stops at the first group that no flow
 //! passed over. A table is made as *sides*: per lane one [`FlowSide`] (finds, creates, closes, line
-//! 0) and one [`DetectionSide`] (line 1), which two workers may use at the same moment.
+//! 0) and one [`DetectionSide`] (line 1), which two workers may use at the same moment. An owner's
+//! flow stage has the rest of line 1 besides, by [`RecordSide`].
 //!
 //! Two modes: [`TableMode::Owner`] gives every lane a shard that it alone writes, with plain stores;
 //! [`TableMode::Shared`] lets every lane write the one table by CAS (the protocol is in
@@ -29,6 +30,7 @@ pub use self::line::{DetectionLine, FlowLine, FlowState, GROUP_SLOTS};
 pub use self::probe::Instructions;
 
 use self::core::{Core, View};
+use super::record::Record;
 use crate::memory::{MemoryError, PageKind, PageWish};
 use crate::packet::{FlowHandle, Tuple};
 use crate::time::Tick;
@@ -45,6 +47,8 @@ pub const EVICTED_MAX: usize = 256;
 const LOAD_PERCENT: usize = 75;
 /// Fewest groups of a table: a path must not meet itself.
 const GROUPS_MIN: usize = 11;
+/// Lines of one thing that are asked for ahead; more would push out what was asked for before.
+const AHEAD_LINES_MAX: usize = 4;
 /// Number of expiry classes.
 pub const EXPIRY_CLASSES: usize = 16;
 
@@ -324,6 +328,8 @@ pub struct FlowSide {
     counters: TableCounters,
     /// Capacity [`EVICTED_MAX`], never more.
     evicted: Vec<FlowHandle>,
+    /// Until taken; None in a shared table.
+    records: Option<RecordSide>,
 }
 
 impl FlowSide {
@@ -332,7 +338,11 @@ impl FlowSide {
         let first = share * side as u64;
         let end = (first + share).min(core.group_count());
         let instructions = config.instructions.or_scalar();
+        let records = (config.mode == TableMode::Owner).then(|| RecordSide {
+            core: Arc::clone(&core),
+        });
         FlowSide {
+            records,
             core,
             mode: config.mode,
             policy: config.policy,
@@ -478,6 +488,11 @@ impl FlowSide {
         evict::sweep(self, groups_max, now, timeouts, expired);
     }
 
+    /// The records of this side's table: once, and only where it is the only owner.
+    pub fn take_records(&mut self) -> Option<RecordSide> {
+        self.records.take()
+    }
+
     /// Cache lines that the search for a tuple touches: tag lines, and entries whose tag agrees. For
     /// the bench and `doctor`; not for the path of a packet.
     pub fn lines_touched(&self, tuple: &Tuple) -> u32 {
@@ -588,6 +603,58 @@ fn change_state<R>(line: &FlowLine, change: impl FnOnce(&mut FlowState) -> R) ->
     result
 }
 
+/// The flow stage's records, in the second lines of an owner's table. There is one per table, so
+/// whoever has it is alone with them.
+pub struct RecordSide {
+    core: Arc<Core>,
+}
+
+impl RecordSide {
+    /// The record of a slot; None if there is no such slot.
+    #[inline(always)]
+    pub fn get(&self, slot: u32) -> Option<&Record> {
+        let cell = self.cell(slot)?;
+        // SAFETY: only this value reaches the records of its table (`FlowSide::take_records` gives it
+        // once, and an owner's table has one side), and it is borrowed for as long as the record.
+        Some(unsafe { &*cell })
+    }
+
+    /// As [`RecordSide::get`], to change.
+    #[inline(always)]
+    pub fn get_mut(&mut self, slot: u32) -> Option<&mut Record> {
+        let cell = self.cell(slot)?;
+        // SAFETY: as above, and the borrow is exclusive.
+        Some(unsafe { &mut *cell })
+    }
+
+    /// Asks for a record (and the match stage's part of its line) ahead of its use.
+    #[inline(always)]
+    pub fn prefetch(&self, slot: u32) {
+        if let Some(cell) = self.cell(slot) {
+            probe::prefetch_write(cell);
+        }
+    }
+
+    #[inline(always)]
+    fn cell(&self, slot: u32) -> Option<*mut Record> {
+        let known = self.core.holds(FlowHandle {
+            slot,
+            ..FlowHandle::NONE
+        });
+        known.then(|| self.core.entry(slot).record.get())
+    }
+}
+
+/// Asks for something that will be read and written soon: its first lines, [`AHEAD_LINES_MAX`] of
+/// them at most.
+#[inline(always)]
+pub(super) fn prefetch<T>(target: &T) {
+    let start = std::ptr::from_ref(target).cast::<u8>();
+    for offset in (0..size_of::<T>()).step_by(64).take(AHEAD_LINES_MAX) {
+        probe::prefetch_write(start.wrapping_add(offset));
+    }
+}
+
 /// The match stage's half: line 1. Its thread need not be the flow stage's.
 pub struct DetectionSide {
     core: Arc<Core>,
@@ -685,6 +752,14 @@ impl TableReader {
     pub fn prefetch_line(&self, index: u64) {
         if let Some(word) = self.core.line_word(index) {
             probe::prefetch_read(word);
+        }
+    }
+
+    /// As [`TableReader::prefetch_line`], but no nearer than the second-level cache.
+    #[inline(always)]
+    pub fn prefetch_line_second(&self, index: u64) {
+        if let Some(word) = self.core.line_word(index) {
+            probe::prefetch_second(word);
         }
     }
 

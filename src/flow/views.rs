@@ -169,11 +169,7 @@ impl FlowStage {
         carrier: Carrier,
     ) -> Handle {
         let context = self.contexts.get_mut(&mut view);
-        let record = self
-            .records
-            .get(flow.slot as usize)
-            .copied()
-            .unwrap_or_default();
+        let record = self.records.get(flow.slot).copied().unwrap_or_default();
         let tuple = self
             .flows
             .line(flow)

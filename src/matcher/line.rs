@@ -16,6 +16,11 @@ fn slab_from(stored: u32) -> u32 {
 }
 
 impl DetectionAccess for DetectionSide {
+    #[inline]
+    fn prefetch(&self, flow: FlowHandle) {
+        DetectionSide::prefetch(self, flow);
+    }
+
     fn load(&mut self, flow: FlowHandle) -> Option<FlowMark> {
         let line = self.line(flow)?;
         Some(FlowMark {
