@@ -372,10 +372,7 @@ impl FlowSide {
 
     /// One packet's question alone.
     pub fn find_or_create(&mut self, tuple: &Tuple, admit: Admit, now: Tick) -> Answer {
-        let mut answer = [Answer::Missing];
-        self.burst(&[Request { tuple, admit }], now, &mut answer);
-        let [answer] = answer;
-        answer
+        burst::one(self, &Request { tuple, admit }, now)
     }
 
     /// Line 0 of a flow, alive or in quarantine; None if the handle is stale. In owner mode reads
