@@ -1,7 +1,11 @@
 //! Settings of the engine, with Suricata's key names where the setting is the same.
 //!
 //! Everything has a default; no configuration is needed to start. `set` takes the text of
-//! `--set KEY=VALUE`. Knows no other room.
+//! `--set KEY=VALUE`; exception policies are policy.rs's. Knows no other room.
+
+mod policy;
+
+pub use policy::{Area, Choice, Policies, Policy};
 
 /// Whether packets are ours to stop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -11,26 +15,6 @@ pub enum Mode {
     Tap,
     /// In the path: a dropped packet is not forwarded.
     Inline,
-}
-
-/// What to do where the engine cannot decide by inspection (Suricata's exception policies).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Policy {
-    /// Go on as if nothing had happened.
-    #[default]
-    Ignore,
-    /// Forward this packet without inspection.
-    PassPacket,
-    /// Forward the flow's packets without inspection, still tracking them.
-    PassFlow,
-    /// No more inspection of the flow; table hit and forward only.
-    Bypass,
-    /// Drop this packet.
-    DropPacket,
-    /// Drop this packet and the rest of its flow.
-    DropFlow,
-    /// Reject: drop the flow and tell the sender.
-    Reject,
 }
 
 /// Seconds without a packet after which a flow ends, by state.
@@ -79,8 +63,6 @@ pub struct Config {
     pub stream_hole_bytes_max: u32,
     /// Pick up flows whose handshake was not seen (`stream.midstream`).
     pub midstream: bool,
-    /// What to do with such flows (`stream.midstream-policy`).
-    pub midstream_policy: Policy,
     /// Accept flows of which one side is seen only (`stream.async-oneside`).
     pub async_oneside: bool,
     /// Inline: invalid stream packets are dropped (`stream.drop-invalid`).
@@ -99,10 +81,24 @@ pub struct Config {
     pub recursion_limit: u32,
     /// Budget of verification steps per packet.
     pub verify_steps_max: u32,
-    /// `exception-policy` master switch, where it was given.
-    pub exception_policy: Option<Policy>,
-    /// `app-layer.error-policy`.
-    pub app_error_policy: Policy,
+    /// Bytes for parsers of the application layer, all lanes together.
+    pub app_memory: u64,
+    /// Follow the application layer even where no rule asks for it (for events).
+    pub app_records: bool,
+    /// Exception policies that were given; ask with [`Config::policy`].
+    pub policies: Policies,
+    /// Ranks of the actions pass, drop, reject and alert: smaller is evaluated first
+    /// (`action-order`).
+    pub action_order: [u8; 4],
+    /// A threshold file of Suricata's form (`threshold-file`).
+    pub threshold_file: Option<String>,
+    /// Drop events: `start` (true) tells of a dropped flow once per direction, `all` of each packet
+    /// (`outputs.eve-log.drop.flows`).
+    pub drop_events_start: bool,
+    /// ERSPAN type III is decoded (`decoder.erspan.typeIII.enabled`, ours).
+    pub erspan_third: bool,
+    /// Settings of parsers (`app-layer.protocols.*`, `libhtp.*`), as given.
+    pub app_settings: Vec<(String, String)>,
     /// Lanes.
     pub lanes: u8,
     /// Contexts per lane.
@@ -144,7 +140,6 @@ impl Default for Config {
             stream_depth: 1 << 20,
             stream_hole_bytes_max: 256 << 10,
             midstream: false,
-            midstream_policy: Policy::Ignore,
             async_oneside: false,
             drop_invalid: true,
             urgent: Urgent::OutOfBand,
@@ -170,8 +165,14 @@ impl Default for Config {
             },
             recursion_limit: 3000,
             verify_steps_max: 1 << 20,
-            exception_policy: None,
-            app_error_policy: Policy::Ignore,
+            app_memory: 128 << 20,
+            app_records: true,
+            app_settings: Vec::new(),
+            policies: Policies::default(),
+            action_order: [0, 1, 2, 3],
+            threshold_file: None,
+            drop_events_start: false,
+            erspan_third: false,
             lanes: 1,
             contexts_per_lane: 8192,
             ignored: Vec::new(),
@@ -259,22 +260,34 @@ fn ports(key: &str, value: &str) -> Result<Vec<u16>, SettingError> {
         .collect()
 }
 
-fn policy(key: &str, value: &str) -> Result<Policy, SettingError> {
-    Ok(match value {
-        "ignore" | "none" => Policy::Ignore,
-        "pass-packet" => Policy::PassPacket,
-        "pass-flow" => Policy::PassFlow,
-        "bypass" => Policy::Bypass,
-        "drop-packet" => Policy::DropPacket,
-        "drop-flow" => Policy::DropFlow,
-        "reject" | "rejectboth" => Policy::Reject,
-        _ => {
-            return Err(error(
-                format!("{key}: `{value}` is no policy"),
-                "one of ignore, pass-packet, pass-flow, bypass, drop-packet, drop-flow, reject",
-            ));
-        }
-    })
+/// Ranks of pass, drop, reject and alert from a list such as `drop, pass, reject, alert`; what the
+/// list leaves out comes behind, in the default order.
+fn action_order(key: &str, value: &str) -> Result<[u8; 4], SettingError> {
+    const ACTIONS: [&str; 4] = ["pass", "drop", "reject", "alert"];
+    let hint = "name each of pass, drop, reject and alert once, e.g. drop,pass,reject,alert";
+    let mut ranks = [u8::MAX; 4];
+    let list = value.trim().trim_matches(|c| c == '[' || c == ']');
+    let words = list.split([',', ' ']).map(|word| word.trim_matches('"'));
+    let mut next = 0;
+    for word in words.filter(|word| !word.is_empty()) {
+        let place = ACTIONS
+            .iter()
+            .position(|action| *action == word)
+            .filter(|place| ranks[*place] == u8::MAX)
+            .ok_or_else(|| error(format!("{key}: `{word}` is out of place"), hint))?;
+        ranks[place] = next;
+        next += 1;
+    }
+    for rank in ranks.iter_mut().filter(|rank| **rank == u8::MAX) {
+        *rank = next;
+        next += 1;
+    }
+    Ok(ranks)
+}
+
+/// Whether a key of an output list (`outputs.1.eve-log.types.3.drop.flows`) ends in `tail`.
+fn is_output(key: &str, tail: &str) -> bool {
+    key.starts_with("outputs.") && key.ends_with(tail)
 }
 
 impl Config {
@@ -286,6 +299,7 @@ impl Config {
         if self.set_decoder(key, value)?
             || self.set_stream(key, value)?
             || self.set_flow(key, value)?
+            || self.set_policy(key, value)?
         {
             return Ok(());
         }
@@ -298,13 +312,22 @@ impl Config {
                 };
             }
             "detect.inspection-recursion-limit" => self.recursion_limit = number(key, value)?,
-            "app-layer.error-policy" => self.app_error_policy = policy(key, value)?,
-            "exception-policy" => {
-                // `auto` is drop-flow inline and ignore in a tap (exception-policies.rst).
-                self.exception_policy = if value == "auto" {
-                    (self.mode == Mode::Inline).then_some(Policy::DropFlow)
-                } else {
-                    Some(policy(key, value)?)
+            "detect.budget" => self.verify_steps_max = number(key, value)?,
+            "action-order" => self.action_order = action_order(key, value)?,
+            _ if key.starts_with("app-layer.protocols.") || key.contains("libhtp.") => {
+                self.app_settings.push((key.to_string(), value.to_string()));
+            }
+            "threshold-file" => self.threshold_file = Some(value.to_string()),
+            _ if is_output(key, "drop.flows") => {
+                self.drop_events_start = match value {
+                    "start" => true,
+                    "all" => false,
+                    _ => {
+                        return Err(error(
+                            format!("{key}: `{value}` is neither start nor all"),
+                            "write start (once per flow and direction) or all",
+                        ));
+                    }
                 };
             }
             _ if IGNORED.iter().any(|prefix| key.starts_with(prefix)) => {
@@ -330,6 +353,7 @@ impl Config {
             "decoder.geneve.enabled" if !boolean(key, value)? => self.geneve_ports.clear(),
             "decoder.geneve.enabled" => {}
             "decoder.geneve.ports" => self.geneve_ports = ports(key, value)?,
+            "decoder.erspan.typeIII.enabled" => self.erspan_third = boolean(key, value)?,
             "decoder.teredo.enabled" => self.teredo_enabled = boolean(key, value)?,
             "decoder.teredo.ports" => self.teredo_ports = ports(key, value)?,
             "decoder.max-layers" => self.layers_max = number(key, value)?.clamp(1, 255) as u8,
@@ -341,7 +365,6 @@ impl Config {
     fn set_stream(&mut self, key: &str, value: &str) -> Result<bool, SettingError> {
         match key {
             "stream.midstream" => self.midstream = boolean(key, value)?,
-            "stream.midstream-policy" => self.midstream_policy = policy(key, value)?,
             "stream.async-oneside" => self.async_oneside = boolean(key, value)?,
             "stream.drop-invalid" => self.drop_invalid = boolean(key, value)?,
             "stream.checksum-validation" => self.checksum_validation = boolean(key, value)?,
@@ -406,7 +429,6 @@ impl Config {
 const IGNORED: &[&str] = &[
     "stats.",
     "pcap-file.",
-    "stream.bypass",
     "unix-command.",
     "vars.",
     "mpm-algo",

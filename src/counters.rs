@@ -101,6 +101,22 @@ counters! {
     StreamGaps = "sluice_stream_gaps_total";
     /// Streams that reached their inspection depth.
     StreamDepthReached = "sluice_stream_depth_reached_total";
+    /// Exception policies applied, by what went wrong.
+    ExceptionsMidstream = "sluice_exceptions_total", "area" = "midstream";
+    /// Exception policies applied, by what went wrong.
+    ExceptionsConnectionMemory = "sluice_exceptions_total", "area" = "connection_memory";
+    /// Exception policies applied, by what went wrong.
+    ExceptionsStreamMemory = "sluice_exceptions_total", "area" = "stream_memory";
+    /// Exception policies applied, by what went wrong.
+    ExceptionsFlowTable = "sluice_exceptions_total", "area" = "flow_table";
+    /// Exception policies applied, by what went wrong.
+    ExceptionsFragments = "sluice_exceptions_total", "area" = "fragments";
+    /// Exception policies applied, by what went wrong.
+    ExceptionsAppError = "sluice_exceptions_total", "area" = "app_error";
+    /// Exception policies applied, by what went wrong.
+    ExceptionsMatchBudget = "sluice_exceptions_total", "area" = "match_budget";
+    /// Exception policies applied, by what went wrong.
+    ExceptionsStreamDepth = "sluice_exceptions_total", "area" = "stream_depth";
     /// IP fragments seen.
     Fragments = "sluice_fragments_total", "result" = "received";
     /// IP fragments whose datagram became whole.
@@ -120,6 +136,8 @@ counters! {
     /// Alerts withheld, by cause.
     AlertsThreshold = "sluice_alerts_suppressed_total", "why" = "threshold";
     /// Alerts withheld, by cause.
+    AlertsSuppressed = "sluice_alerts_suppressed_total", "why" = "suppress";
+    /// Alerts withheld, by cause.
     AlertsQueueFull = "sluice_alerts_suppressed_total", "why" = "queue_full";
     /// Verifications cut short by the recursion or step limit.
     VerifyBudget = "sluice_verify_budget_exhausted_total";
@@ -135,6 +153,8 @@ counters! {
     EventsCappedDrop = "sluice_events_capped_total", "type" = "drop";
     /// Events withheld because their kind reached its cap per second.
     EventsCappedAnomaly = "sluice_events_capped_total", "type" = "anomaly";
+    /// Events withheld because their kind reached its cap per second.
+    EventsCappedPacket = "sluice_events_capped_total", "type" = "packet";
 }
 
 /// Slots for anomaly counters (`decode::Anomaly` has fewer values).

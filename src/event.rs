@@ -17,6 +17,8 @@ use crate::reason::Reason;
 pub const EVENT_PAYLOAD_MAX: usize = 4096;
 /// Packet bytes that an event can carry.
 pub const EVENT_PACKET_MAX: usize = 2048;
+/// Bytes of an application record that an event can carry.
+pub const EVENT_RECORD_MAX: usize = 4096;
 /// Bytes of a frame that a stage can build (RST, ICMP error with the quoted header).
 pub const BUILT_MAX: usize = 1514;
 /// Built frames that wait for the port in one burst.
@@ -35,6 +37,10 @@ pub enum EventKind {
     Flow,
     /// Something malformed was seen.
     Anomaly,
+    /// A transaction of the application layer is complete (`record`).
+    App,
+    /// A packet that a `tag` asked for.
+    Packet,
 }
 
 /// What the alert says about the packet's fate, as EVE's `alert.action`.
@@ -45,6 +51,19 @@ pub enum AlertAction {
     Allowed,
     /// It was dropped (or would have been, in a tap: `would_drop`).
     Blocked,
+}
+
+/// The packet that carried the one at hand in a tunnel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outer {
+    /// Its tuple, canonical.
+    pub tuple: Tuple,
+    /// Its packet flags.
+    pub flags: u32,
+    /// Its IP protocol.
+    pub protocol: u8,
+    /// What its context stood for.
+    pub view: Kind,
 }
 
 /// One event. Everything that the writer needs is copied in, since frames move on.
@@ -74,6 +93,10 @@ pub struct Event {
     pub vlans: [u16; VLANS_MAX],
     /// Valid VLAN ids.
     pub vlan_count: u8,
+    /// Layers of tunnel around the packet.
+    pub depth: u8,
+    /// Alert: the packet around it.
+    pub outer: Option<Outer>,
     /// Lane that emitted it.
     pub lane: u8,
     /// Generation of the rule set that `signature` belongs to.
@@ -92,6 +115,10 @@ pub struct Event {
     pub anomaly: u8,
     /// Flow: whether an alert was raised in it.
     pub alerted: bool,
+    /// What the flow speaks (number of app's `AppProtocol`).
+    pub app: u8,
+    /// The transaction, as app/record.rs writes it; empty if none. Room of [`EVENT_RECORD_MAX`].
+    pub record: Vec<u8>,
     /// Flow values as of this packet, or at the end.
     pub values: FlowValues,
     /// Payload or stream bytes, at most [`EVENT_PAYLOAD_MAX`].
@@ -112,6 +139,7 @@ impl Event {
         Event {
             payload: Vec::with_capacity(EVENT_PAYLOAD_MAX),
             packet: Vec::with_capacity(EVENT_PACKET_MAX),
+            record: Vec::with_capacity(EVENT_RECORD_MAX),
             signature: u32::MAX,
             ..Event::default()
         }
@@ -119,12 +147,14 @@ impl Event {
 
     /// Takes over what a context says and the start of its bytes. Byte fields keep their room.
     pub fn fill(&mut self, kind: EventKind, context: &Context, bytes: &[u8]) {
-        let (mut payload, mut packet) = (
+        let (mut payload, mut packet, mut record) = (
             std::mem::take(&mut self.payload),
             std::mem::take(&mut self.packet),
+            std::mem::take(&mut self.record),
         );
         payload.clear();
         packet.clear();
+        record.clear();
         let kept = bytes.len().min(EVENT_PACKET_MAX);
         packet.extend_from_slice(bytes.get(..kept).unwrap_or(&[]));
         *self = Event {
@@ -140,13 +170,16 @@ impl Event {
             view: context.kind,
             vlans: context.vlans,
             vlan_count: context.vlan_count,
+            depth: context.depth,
             signature: u32::MAX,
             values: context.values,
             l3: context.l3,
             l4: context.l4,
             link: context.link,
+            app: context.app,
             payload,
             packet,
+            record,
             ..Event::default()
         };
     }

@@ -9,8 +9,16 @@
 //! ```
 //!
 //! Nothing here waits for a burst to fill, and nothing queues beyond the rings: what the next ring
-//! does not take stays in `held`, and the worker takes nothing new until it is gone. Building and
-//! joining workers is build.rs's, crossing lanes is mesh.rs's.
+//! does not take stays in `held`, and the worker takes nothing new until it is gone. Decode and flow
+//! keep packets for whose views contexts are still away; nothing new is received until those have
+//! gone on. Building and joining workers is build.rs's, crossing lanes is mesh.rs's.
+//!
+//! Why no lane stands still for ever, in a feed with orders: take the smallest order that has not
+//! been decided. If it was not received, all that its decode worker received before has come home,
+//! so there are contexts. If it waits in decode, only views of decided frames can be away, and flow
+//! leaves decode's share alone; if it waits in flow, only views that went on from there can be, and
+//! decode leaves flow's share alone. If it waits in match for its turn, it has it. The mesh has its
+//! own proof (mesh.rs). Without orders nobody waits for anybody but the next worker's ring.
 
 pub mod build;
 pub mod mesh;
@@ -37,8 +45,6 @@ use turn::LaneTurn;
 
 /// One burst in this many is timed (METRICS.md: sampled, `sluice_stage_sample_ratio`).
 pub const SAMPLE_EVERY: u32 = 64;
-/// Contexts for views that a frame may need (`decoder.max-layers`).
-const VIEWS_PER_FRAME: usize = 16;
 /// Empty turns before an idle worker gives its core away.
 const SPINS_MAX: u32 = 64;
 
@@ -205,14 +211,19 @@ impl Worker {
         }
         let mut burst = std::mem::take(&mut self.state.burst);
         self.sample();
-        self.take(&mut burst);
-        if !burst.is_empty() {
+        // Without a mesh what is taken goes straight to flow, which must have gone on first.
+        let flow_waits = self.flow.as_ref().is_some_and(|f| f.stage.is_waiting());
+        if !flow_waits || self.flow.as_ref().is_some_and(|f| f.mesh.is_some()) {
+            self.take(&mut burst);
+        }
+        let taken = !burst.is_empty();
+        self.flow(&mut burst);
+        // What crossed to another lane left an empty burst; what came from there filled one.
+        if taken || !burst.is_empty() {
             moved = true;
             self.emit.counters.inc(Counter::Bursts);
         }
-        self.flow(&mut burst);
         if !burst.is_empty() {
-            moved = true;
             self.matched(&mut burst);
             self.decide(&mut burst);
         }
@@ -240,7 +251,7 @@ impl Worker {
         if self.live {
             self.emit.now_ns = crate::time::wall_nanos();
         } else if let Some(last) = burst.last() {
-            self.emit.now_ns = self.emit.now_ns.max(self.contexts.get(last).time_ns);
+            self.emit.now_ns = self.emit.now_ns.max(self.contexts.get(last).clock());
         }
     }
 
@@ -260,7 +271,9 @@ impl Worker {
                 .as_ref()
                 .and_then(|f| f.mesh.as_ref())
                 .is_none_or(MeshIn::has_local_room);
-        if room && !self.state.received_end {
+        if room && decode.is_waiting() {
+            decode.run(burst, &mut self.emit);
+        } else if room && !self.state.received_end {
             let stop = self.stop.load(Ordering::Relaxed);
             let now = if self.live {
                 crate::time::wall_nanos()
@@ -269,10 +282,7 @@ impl Worker {
             };
             let (mut end, mut next) = (true, u64::MAX);
             for receiver in receivers.iter_mut().filter(|_| !stop) {
-                // A frame may become as many views as it has layers: what there is no context for
-                // stays in the port's ring; one frame at a time goes on, with the policy of decode.
-                let views = (self.emit.views.len() / VIEWS_PER_FRAME).max(1);
-                let limit = self.burst_max.min(views).saturating_sub(burst.len());
+                let limit = self.burst_max.saturating_sub(burst.len());
                 let got = receiver.receive(&self.contexts, &mut self.frames, burst, limit, now);
                 counters.add(
                     Counter::PacketsReceived,
@@ -293,10 +303,11 @@ impl Worker {
         if let Some(mesh) = mesh {
             let crossed = mesh.dispatch(burst, &self.contexts);
             self.emit.counters.add(Counter::MeshCrossed, crossed);
-            mesh.flush(self.state.next, &self.contexts);
+            let waiting = decode.first_waiting().unwrap_or(u64::MAX);
+            mesh.flush(self.state.next.min(waiting), &self.contexts);
             // Owners learn of the end from here, not from the end of this worker: two workers that
             // are each other's source would otherwise wait for one another.
-            if self.state.received_end && mesh.is_clear() {
+            if self.state.received_end && !decode.is_waiting() && mesh.is_clear() {
                 mesh.close();
             }
         }
@@ -306,6 +317,7 @@ impl Worker {
 
     /// Flow: own packets out of the mesh, then the stage; what ages when nothing comes.
     fn flow(&mut self, burst: &mut Burst) {
+        let decoded_all = self.decoded_all();
         let Some(part) = &mut self.flow else { return };
         if let Some(mesh_in) = &mut part.mesh {
             let mut limit = u64::MAX;
@@ -314,18 +326,20 @@ impl Worker {
                 ..
             } = &mut self.input
             {
-                mesh_in.take_local(mesh_out, self.state.received_end);
+                mesh_in.take_local(mesh_out, decoded_all);
                 limit = mesh_out.first_unpushed(&self.contexts);
             }
-            mesh_in.fill(burst, &self.contexts, limit);
+            if !part.stage.is_waiting() {
+                mesh_in.fill(burst, &self.contexts, limit);
+            }
             if !self.live {
                 let newest = burst
                     .last()
-                    .map_or(0, |last| self.contexts.get(last).time_ns);
+                    .map_or(0, |last| self.contexts.get(last).clock());
                 self.emit.now_ns = self.emit.now_ns.max(newest);
             }
         }
-        if !burst.is_empty() {
+        if !burst.is_empty() || part.stage.is_waiting() {
             part.stage.run(burst, &mut self.emit);
         } else if self.input_ended() {
             let Some(part) = &mut self.flow else { return };
@@ -455,7 +469,8 @@ impl Worker {
     fn progress(&mut self) {
         if let Some(part) = &self.flow {
             // Published by `push` once what lies below has been pushed.
-            self.state.low = part.mesh.as_ref().map_or(self.state.next, MeshIn::low);
+            let taken = part.mesh.as_ref().map_or(self.state.next, MeshIn::low);
+            self.state.low = taken.min(part.stage.first_waiting().unwrap_or(u64::MAX));
             if self.output.is_none() || self.state.held.is_empty() {
                 self.low.store(self.state.low, Ordering::Release);
             }
@@ -474,14 +489,26 @@ impl Worker {
         }
     }
 
+    /// Whether all that the ports will ever bring has been decoded.
+    fn decoded_all(&self) -> bool {
+        match &self.input {
+            Input::Ports { decode, .. } => self.state.received_end && !decode.is_waiting(),
+            Input::Ring(_) | Input::Mesh => true,
+        }
+    }
+
     /// Whether nothing more will come in.
     fn input_ended(&mut self) -> bool {
-        let from_ports = match &self.input {
-            Input::Ports { .. } => self.state.received_end,
+        let from_worker = match &self.input {
             Input::Ring(ring) => ring.is_closed(),
-            Input::Mesh => true,
+            Input::Ports { .. } | Input::Mesh => true,
         };
-        from_ports
+        from_worker
+            && self.decoded_all()
+            && self
+                .flow
+                .as_ref()
+                .is_none_or(|part| !part.stage.is_waiting())
             && self
                 .flow
                 .as_mut()

@@ -36,6 +36,8 @@ pub mod reason;
 pub mod time;
 
 // --- the packet's way ---
+/// Application protocols: transactions and their parts.
+pub mod app;
 /// Bytes to offsets, tuple, checksums, anomalies.
 pub mod decode;
 /// Events on their way out, and `Emit`, a stage's way out of the burst.

@@ -7,6 +7,7 @@
 //! (queue.rs) are its only way between threads. Invariant: nothing here allocates after start.
 
 mod buffer;
+pub mod slab;
 
 use std::cell::UnsafeCell;
 use std::ptr::{self, NonNull};
@@ -355,6 +356,11 @@ pub const HUGE_PAGE_SIZE: usize = 2 << 20;
 /// Size of one ordinary page, bytes.
 pub const SMALL_PAGE_SIZE: usize = 4 << 10;
 
+/// Mappings up to this size, bytes, stand on ordinary pages whatever the wish: a second-level TLB
+/// covers them anyhow, and to ask the kernel which pages it gave (smaps) takes longer than to map
+/// them, which thousands of small sessions in a test feel.
+pub const HUGE_WORTH_SIZE: usize = 4 * HUGE_PAGE_SIZE;
+
 /// The pages a mapping really stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageKind {
@@ -506,6 +512,11 @@ impl HugePages {
             .max(1)
             .div_ceil(HUGE_PAGE_SIZE)
             .saturating_mul(HUGE_PAGE_SIZE);
+        let wish = if planned <= HUGE_WORTH_SIZE {
+            PageWish::Small
+        } else {
+            wish
+        };
         if wish == PageWish::Best
             && let Some(start) = map_reserved(planned)
         {
@@ -746,11 +757,11 @@ mod tests {
     #[test]
     fn a_mapping_is_zeroed_aligned_and_says_its_pages() {
         for wish in [PageWish::Best, PageWish::Transparent, PageWish::Small] {
-            let pages = HugePages::map("test", 5 << 20, wish).expect("5 MiB");
-            assert_eq!(pages.len(), 6 << 20);
+            let pages = HugePages::map("test", 9 << 20, wish).expect("9 MiB");
+            assert_eq!(pages.len(), 10 << 20);
             assert_eq!(pages.as_ptr().as_ptr() as usize % HUGE_PAGE_SIZE, 0);
-            // SAFETY: the mapping is ours and 6 MiB long.
-            let bytes = unsafe { std::slice::from_raw_parts(pages.as_ptr().as_ptr(), 6 << 20) };
+            // SAFETY: the mapping is ours and 10 MiB long.
+            let bytes = unsafe { std::slice::from_raw_parts(pages.as_ptr().as_ptr(), 10 << 20) };
             assert!(bytes.iter().all(|&byte| byte == 0));
             if wish == PageWish::Small {
                 assert_eq!(pages.kind(), PageKind::Small);

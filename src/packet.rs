@@ -165,6 +165,12 @@ flags! {
     HAS_INNER = 9;
     /// Reassembled datagram was made from fragments (also set on views inside it).
     REBUILT = 10;
+    /// The drop of this packet needs no event: that of its flow was told in this direction.
+    DROP_TOLD = 11;
+    /// A rule tagged the packet's flow or host: it is told of.
+    TAGGED = 12;
+    /// The whole flow is passed: a rule or a policy said so.
+    PASS_FLOW = 13;
     /// `stream_*` fields are valid: the payload's piece belongs to the stream, in order.
     STREAM = 16;
     /// Payload was not given to the stream (no handshake, invalid, not TCP): inspect as a packet.
@@ -187,7 +193,7 @@ flags! {
     DECIDED = 25;
     /// First packet of its direction in this flow.
     FIRST_OF_DIRECTION = 26;
-    /// Match marked the whole flow for drop with this packet.
+    /// The whole flow is dropped, with this packet or before it.
     DROP_FLOW = 27;
     /// A tap or shadow mode would have dropped (verdict stays Forward; reason says why).
     WOULD_DROP = 28;
@@ -285,8 +291,13 @@ pub struct Context {
     pub anomalies: [u8; ANOMALIES_MAX],
     /// VLAN ids, outermost first.
     pub vlans: [u16; VLANS_MAX],
+    /// What the flow speaks (number of app's `AppProtocol`), as match knows it.
+    pub app: u8,
     /// Layers of tunnel around this packet (0 for a frame).
     pub depth: u8,
+    /// Time of the feed as of this packet, nanoseconds; never less than for the packet before, on
+    /// whichever lane. 0 where the arrival says it (live): read it with [`Context::clock`].
+    pub clock_ns: u64,
     // --- line 2: flow for match ---
     /// Values of the flow as of this packet.
     pub values: FlowValues,
@@ -329,7 +340,9 @@ impl Default for Context {
             would: None,
             anomalies: [0; ANOMALIES_MAX],
             vlans: [0; VLANS_MAX],
+            app: 0,
             depth: 0,
+            clock_ns: 0,
             values: FlowValues::default(),
         }
     }
@@ -343,6 +356,16 @@ impl Context {
             buffer: std::mem::take(&mut self.buffer),
             ..Context::default()
         };
+    }
+
+    /// The time by which everything that ages is judged, nanoseconds: a function of the packet's
+    /// place in the feed alone, so that no result depends on lanes, layout or bursts.
+    pub fn clock(&self) -> u64 {
+        if self.clock_ns == 0 {
+            self.time_ns
+        } else {
+            self.clock_ns
+        }
     }
 
     /// Whether all of `bits` are set.

@@ -104,9 +104,6 @@ reasons! {
     MatchBudget = "match_budget",
     /// The application layer could not be parsed and policy says drop.
     AppError = "app_error",
-    // engine
-    /// Thrown away because the engine stopped with the packet in flight.
-    EngineStop = "engine_stop",
 }
 
 /// Slots in a per-reason counter array.

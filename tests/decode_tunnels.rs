@@ -173,7 +173,7 @@ fn odd_gre_is_noted_and_refused_inline() {
 }
 
 #[test]
-fn erspan_of_three_types_is_followed() {
+fn erspan_of_two_types_is_followed_and_of_the_third_on_request() {
     let mirrored = ethernet(0x0800, &inner_v4());
     let one = [&[0, 0, 0x88, 0xbe][..], &mirrored].concat();
     assert_eq!(tap(&frame_v4(47, &one))[1].0.l3, 14);
@@ -185,8 +185,14 @@ fn erspan_of_three_types_is_followed() {
     let head = [
         0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 101, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1,
     ];
-    let three = tap(&frame_v4(47, &[&head[..], &[0; 8], &mirrored].concat()));
-    assert_eq!(three[1].0.vlans[0], 101);
+    let three = frame_v4(47, &[&head[..], &[0; 8], &mirrored].concat());
+    assert_eq!(tap(&three).len(), 1);
+    let config = Config {
+        erspan_third: true,
+        ..Config::default()
+    };
+    let followed = Rig::new(config, 64).one(1, &three);
+    assert_eq!(followed[1].0.vlans[0], 101);
     let version = [0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x30, 100, 0, 5, 0, 0, 0, 0];
     let odd = tap(&frame_v4(47, &version));
     assert_eq!(names(&odd[0].0), ["erspan.unsupported_version"]);

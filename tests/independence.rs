@@ -1,14 +1,25 @@
-//! I10: alerts, verdicts and drops do not depend on layout, lanes, burst size or on how packets
-//! were spread over lanes; and I1, I5, I8 hold in all of them, on every capture there is.
+//! I10: alerts, verdicts, drops, anomalies and flows do not depend on layout, lanes, burst size or on
+//! how packets were spread over lanes; and I1, I5, I6, I8 hold in all of them, on every capture there
+//! is, each by itself and all in one session.
+//!
+//! Deliberately absent: tables under pressure. Each lane has its part of the tables, so what gives
+//! way when they are full depends on the number of lanes; a capture for which they turn out to be
+//! too small is run again with larger ones.
 
 mod common;
+mod decode_rig;
 
 use sluice::cli::rules::Loaded;
+use sluice::packet::Tuple;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
 
-use common::{Fact, captures, facts, rules, shared, small};
-use sluice::config::Mode;
+use common::{Fact, captures, facts, pressed, rules, shared, tables};
+use sluice::config::{Config, Mode};
 use sluice::layout::Layout;
 use sluice::port::capture::spread::Spread;
 use sluice::replay::Options;
@@ -36,100 +47,175 @@ alert tcp any any -> any any (msg:"anomaly"; stream-event:pkt_invalid_timestamp;
 alert ip any any -> any any (msg:"decode"; decode-event:ipv4.frag_overlap; sid:18;)
 "#;
 
-/// Captures compared without SLUICE_LONG.
-const CAPTURES_SHORT: usize = 120;
+/// Sizes of tables that are tried, smallest first.
+const SCALES: u32 = 3;
+/// Captures at most that may be excused from several lanes; see [`crossing`].
+const CROSSING_MAX: usize = 8;
+/// How long a run with tiny pools may take before it counts as one that never ends.
+const ENDLESS: Duration = Duration::from_secs(60);
 
 fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/demo.pcap")
 }
 
-fn options(mode: Mode, layout: Layout, lanes: usize, burst_max: usize, spread: Spread) -> Options {
+/// A way to run: layout, lanes, burst, spread.
+type Way = (Layout, usize, usize, Spread);
+
+/// The plain way, that all others are compared with.
+const PLAIN: Way = (Layout::FUSED, 1, 64, Spread::First);
+
+fn options(mode: Mode, bytes: u64, scale: u32, way: Way) -> Options {
+    let (layout, lanes, burst_max, spread) = way;
     Options {
-        config: small(mode),
+        config: tables(mode, bytes, lanes, scale),
         layout,
         lanes,
         burst_max,
         spread,
+        // Of the capture, so that a failure comes again.
+        key: bytes | 1,
         ..Options::default()
     }
 }
 
-/// Captures whose results may depend on the number of lanes, and why. Ownership of a frame goes by
-/// the outermost pair of addresses, so a flow inside tunnels between several pairs of hosts (Teredo
-/// relays) is seen by several lanes. With one lane they must agree like all others.
-const SEVERAL_OUTER_PAIRS: &[&str] = &["6635f27b4b994f6b"];
+fn size(files: &[PathBuf]) -> u64 {
+    files.iter().map(|f| f.metadata().unwrap().len()).sum()
+}
 
 fn difference(expected: &[Fact], got: &[Fact]) -> Option<String> {
     if expected == got {
         return None;
     }
-    let missing: Vec<&Fact> = expected
-        .iter()
-        .filter(|f| !got.contains(f))
-        .take(3)
-        .collect();
-    let extra: Vec<&Fact> = got
-        .iter()
-        .filter(|f| !expected.contains(f))
-        .take(3)
-        .collect();
-    Some(format!("missing {missing:?}, extra {extra:?}"))
+    let without = |these: &[Fact], others: &[Fact]| {
+        let lacks = |fact: &&Fact| others.binary_search(fact).is_err();
+        let found: Vec<Fact> = these.iter().filter(lacks).cloned().collect();
+        let few = found.iter().take(3).collect::<Vec<_>>();
+        format!("{} {few:?}", found.len())
+    };
+    let missing = without(expected, got);
+    Some(format!(
+        "missing {missing}, extra {}",
+        without(got, expected)
+    ))
 }
 
-/// All ways to run one capture against the plain one. Gives the facts seen, and what differed.
-fn check(path: &Path, mode: Mode, rules: &Loaded, ways: &[Way]) -> (usize, Vec<String>) {
-    let captures = [path.to_path_buf()];
-    let plain = options(mode, Layout::FUSED, 1, 64, Spread::First);
-    let (expected, _) = facts(&captures, plain, rules);
-    let several = SEVERAL_OUTER_PAIRS
-        .iter()
-        .any(|name| path.to_string_lossy().contains(name));
+/// All `ways` to run captures in one session against the plain one. Gives the facts seen, and what
+/// differed.
+fn check(files: &[PathBuf], mode: Mode, rules: &Loaded, ways: &[Way]) -> (usize, Vec<String>) {
+    let bytes = size(files);
+    let (mut scale, mut expected) = (0, Vec::new());
+    for tried in 0..SCALES {
+        let (facts, outcome) = facts(files, options(mode, bytes, tried, PLAIN), rules);
+        (scale, expected) = (tried, facts);
+        if !pressed(&outcome) {
+            break;
+        }
+        assert!(tried + 1 < SCALES, "{files:?}: tables are too small");
+    }
     let mut differences = Vec::new();
-    for (layout, lanes, burst, spread) in ways.iter().filter(|way| way.1 == 1 || !several) {
-        let way = options(mode, *layout, *lanes, *burst, *spread);
-        let (got, _) = facts(&captures, way, rules);
-        if let Some(what) = difference(&expected, &got) {
-            let way = format!("{mode:?} {layout} x{lanes} burst {burst} {spread:?}");
-            differences.push(format!("{} {way}: {what}", path.display()));
+    for way in ways {
+        let (got, outcome) = facts(files, options(mode, bytes, scale, *way), rules);
+        let (layout, lanes, burst, spread) = way;
+        let file = files[0].display();
+        let way = format!("{mode:?} {layout} x{lanes} burst {burst} {spread:?}: {file}");
+        if pressed(&outcome) {
+            differences.push(format!("{way}: tables are too small"));
+        } else if let Some(what) = difference(&expected, &got) {
+            differences.push(format!("{way}: {what}"));
         }
     }
     (expected.len(), differences)
 }
 
-/// A way to run: layout, lanes, burst, spread.
-type Way = (Layout, usize, usize, Spread);
+/// All eight layouts; lanes, bursts and spreads turn with `turn`, so that different captures go
+/// through different ones.
+fn eight_ways(turn: usize) -> Vec<Way> {
+    let spreads = [Spread::RoundRobin, Spread::First, Spread::Directional];
+    Layout::all()
+        .enumerate()
+        .map(|(i, layout)| {
+            let at = i + turn;
+            (
+                layout,
+                1 + at % 3,
+                [64, 1, 13, 32][at % 4],
+                spreads[at / 3 % 3],
+            )
+        })
+        .collect()
+}
 
-/// Runs `check` over files on two threads, inline and (`both`) as a tap; returns the facts seen.
-fn check_all(files: &[PathBuf], ways: &[Way], both: bool) -> usize {
+/// Captures with a flow that travels inside several pairs of hosts, as Teredo relays make them.
+///
+/// A frame's owner goes by its outermost pair of addresses, so that a tunnel's own flow, all flows
+/// inside it and its fragments are of one lane; the innermost pair would tear the tunnel's own flow
+/// apart, and is not to be had from fragments. The price: lanes share such a flow, and what they say
+/// of it depends on their number. On one lane these captures must agree like all others.
+fn crossing(files: &[PathBuf]) -> BTreeSet<usize> {
+    let mut rig = decode_rig::Rig::new(Config::default(), 64);
+    let mut pairs: HashMap<Tuple, BTreeSet<[[u8; 16]; 2]>> = HashMap::new();
+    let mut seen_in: HashMap<Tuple, BTreeSet<usize>> = HashMap::new();
+    for (at, file) in files.iter().enumerate() {
+        let mut frames = decode_rig::read_capture(file);
+        frames.retain(|frame| frame.bytes.len() < 1 << 17);
+        for frame in frames {
+            let packets = rig.one(frame.link, &frame.bytes);
+            let outer = packets[0].0.tuple;
+            for (context, _) in packets.iter().skip(1) {
+                let pair = [outer.a_addr, outer.b_addr];
+                pairs.entry(context.tuple).or_default().insert(pair);
+                seen_in.entry(context.tuple).or_default().insert(at);
+            }
+        }
+    }
+    pairs.retain(|_, pairs| pairs.len() > 1);
+    let crossing = pairs.keys().flat_map(|tuple| &seen_in[tuple]);
+    crossing.copied().collect()
+}
+
+/// Runs `check` over files one by one, on two threads; returns the facts seen.
+fn check_each(files: &[PathBuf], modes: &[Mode], ways: impl Fn(usize) -> Vec<Way> + Sync) -> usize {
     let (next, seen) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let crossed = AtomicUsize::new(0);
     let rules = rules(RULES);
     let failed = std::sync::Mutex::new(Vec::new());
+    let one = |at: usize, file: &PathBuf| {
+        let mut ways = ways(at);
+        if !crossing(std::slice::from_ref(file)).is_empty() {
+            crossed.fetch_add(1, Ordering::Relaxed);
+            ways.iter_mut().for_each(|way| way.1 = 1);
+        }
+        for mode in modes {
+            let (count, differences) = check(std::slice::from_ref(file), *mode, &rules, &ways);
+            seen.fetch_add(count, Ordering::Relaxed);
+            failed.lock().unwrap().extend(differences);
+        }
+    };
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let modes: &[Mode] = if both {
-                        &[Mode::Inline, Mode::Tap]
-                    } else {
-                        &[Mode::Inline]
-                    };
-                    for mode in modes {
-                        let (count, differences) = check(path, *mode, &rules, ways);
-                        seen.fetch_add(count, Ordering::Relaxed);
-                        failed.lock().unwrap().extend(differences);
-                    }
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(file) = files.get(at) else { return };
+                    one(at, file);
                 }
             });
         }
     });
-    let failed = failed.into_inner().unwrap();
+    told(&failed.into_inner().unwrap());
+    let crossed = crossed.into_inner();
     assert!(
-        failed.is_empty(),
-        "{} differ:\n{}",
-        failed.len(),
-        failed.join("\n")
+        crossed <= CROSSING_MAX * modes.len(),
+        "{crossed} on one lane only"
     );
     seen.into_inner()
+}
+
+/// Fails with the differences, if there are any.
+fn told(failed: &[String]) {
+    let shown = failed.iter().take(40).map(String::as_str);
+    let shown = shown.collect::<Vec<_>>().join("\n");
+    assert!(failed.is_empty(), "{} differ:\n{shown}", failed.len());
 }
 
 #[test]
@@ -146,39 +232,105 @@ fn the_demo_capture_gives_the_same_in_every_layout_lane_count_burst_and_spread()
             ways.push((layout, lanes, burst, spread));
         }
     }
-    let seen = check_all(&[demo()], &ways, true);
+    let seen = check_each(&[demo()], &[Mode::Inline, Mode::Tap], |_| ways.clone());
     assert!(
         seen > 500,
         "only {seen} facts: the comparison would pass on nothing"
     );
 }
 
+/// Every capture, in every layout, in the path and (every other one, or all with SLUICE_LONG) as a
+/// tap.
 #[test]
-fn shared_captures_go_through_every_layout_with_the_same_results() {
+fn every_shared_capture_gives_the_same_in_every_layout() {
     let Some(shared) = shared("every_shared_capture") else {
+        return;
+    };
+    let files = captures(&shared.join("captures"));
+    assert!(files.len() > 1000);
+    let mut seen = check_each(&files, &[Mode::Inline], eight_ways);
+    let long = std::env::var_os("SLUICE_LONG").is_some();
+    let taps: Vec<PathBuf> = files
+        .iter()
+        .step_by(if long { 1 } else { 2 })
+        .cloned()
+        .collect();
+    seen += check_each(&taps, &[Mode::Tap], |at| eight_ways(at + 5));
+    if long {
+        for turn in 1..12 {
+            seen += check_each(&files, &[Mode::Inline], |at| eight_ways(at + turn));
+        }
+    }
+    assert!(seen > 100_000, "only {seen} facts");
+}
+
+/// All captures in one session: time jumps from file to file, back and forth by years, and comes
+/// from the feed's order alone.
+#[test]
+fn all_shared_captures_in_one_session_give_the_same_in_every_layout() {
+    let Some(shared) = shared("all_shared_captures_in_one_session") else {
         return;
     };
     let mut files = captures(&shared.join("captures"));
     assert!(files.len() > 1000);
-    // All of them take many minutes on two cores: SLUICE_LONG=1 runs them, CI a fixed part.
-    let long = std::env::var_os("SLUICE_LONG").is_some();
-    if !long {
-        files.truncate(CAPTURES_SHORT);
-    }
-    let all: Vec<_> = Layout::all()
-        .enumerate()
-        .map(|(i, layout)| {
-            let spread = if i % 2 == 0 {
-                Spread::RoundRobin
-            } else {
-                Spread::First
-            };
-            (layout, 1 + i % 3, [64, 1, 13, 32][i % 4], spread)
-        })
-        .collect();
-    let seen = check_all(&files, &all, false);
+    let crossing = crossing(&files);
     assert!(
-        seen > if long { 50_000 } else { 1_000 },
-        "only {seen} facts"
+        crossing.len() <= CROSSING_MAX,
+        "{} crossing",
+        crossing.len()
     );
+    let mut at = 0..;
+    files.retain(|_| !crossing.contains(&at.next().unwrap()));
+    let rules = rules(RULES);
+    for mode in [Mode::Inline, Mode::Tap] {
+        let (seen, differences) = check(&files, mode, &rules, &eight_ways(1));
+        told(&differences);
+        assert!(seen > 50_000, "only {seen} facts");
+    }
+}
+
+/// Runs a session on a thread of its own; panics if it does not end.
+fn ends(file: &Path, mode: Mode, contexts: u32, way: Way, rules: &Arc<Loaded>) {
+    let mut options = options(mode, size(&[file.to_path_buf()]), 0, way);
+    options.config.contexts_per_lane = contexts;
+    let (layout, lanes, burst, _) = way;
+    let what = format!("{mode:?} {layout} x{lanes} burst {burst}, {contexts} contexts: {file:?}");
+    let (done, waiting) = mpsc::channel();
+    let (file, rules) = (file.to_path_buf(), Arc::clone(rules));
+    let run = std::thread::spawn(move || {
+        // Accounting is exact however few contexts there are; `facts` asserts it.
+        let (facts, _) = facts(&[file], options, &rules);
+        let _ = done.send(facts.len());
+    });
+    match waiting.recv_timeout(ENDLESS) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what}: did not end"),
+        _ => run.join().unwrap_or_else(|_| panic!("{what}")),
+    }
+}
+
+/// Contexts so few that every stage and every lane waits for every other: each run ends, and
+/// accounts for all.
+#[test]
+fn the_smallest_pools_never_stand_still() {
+    let mut files = vec![demo()];
+    if let Some(shared) = shared("the_smallest_pools") {
+        let all = captures(&shared.join("captures"));
+        let crossing = |file: &&PathBuf| !crossing(std::slice::from_ref(*file)).is_empty();
+        files.extend(all.iter().filter(crossing).cloned());
+        files.extend(all.iter().step_by(60).cloned());
+    }
+    let rules = Arc::new(rules(RULES));
+    for (at, file) in files.iter().enumerate() {
+        for (contexts, mode) in [
+            (1, Mode::Inline),
+            (8, Mode::Tap),
+            (24, Mode::Inline),
+            (100, Mode::Tap),
+            (128, Mode::Inline),
+        ] {
+            for way in eight_ways(at + contexts as usize) {
+                ends(file, mode, contexts, way, &rules);
+            }
+        }
+    }
 }

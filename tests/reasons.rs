@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use common::{Fact, engine, facts, rules, small};
-use sluice::config::{Config, Mode, Policy, Urgent};
+use sluice::config::{Area, Choice, Config, Mode, Policy, Urgent};
 use sluice::counters::{Counter, Counters};
 use sluice::decode::LinkType;
 use sluice::layout::Layout;
@@ -38,25 +38,7 @@ type Frames = Vec<Vec<u8>>;
 
 /// Reasons that nothing in this build sets, and why. A reason that gets a user must leave this
 /// list (checked below) and needs a case.
-const NOT_SET: &[(Reason, &str)] = &[
-    (
-        Reason::FlowCondemned,
-        "later packets of a flow that a policy dropped carry its reason",
-    ),
-    (
-        Reason::StreamDepth,
-        "no setting asks for a drop at the depth",
-    ),
-    (
-        Reason::MatchBudget,
-        "an exhausted budget is counted and the packet goes on",
-    ),
-    (Reason::AppError, "there is no application parser yet"),
-    (
-        Reason::EngineStop,
-        "a stopped engine drains its rings before it ends",
-    ),
-];
+const NOT_SET: &[(Reason, &str)] = &[(Reason::AppError, "there is no application parser yet")];
 
 /// One way to a reason. The first of `drops` is the reason that the case is for.
 struct Case {
@@ -74,6 +56,10 @@ const PLAIN: Case = Case {
     rules: "alert ip any any -> any any (sid:1;)",
     frames: Vec::new,
 };
+
+fn policy(config: &mut Config, area: Area, policy: Policy) {
+    config.policies.set(area, Choice::Is(policy));
+}
 
 fn client_side() -> Envelope {
     Envelope {
@@ -288,8 +274,48 @@ fn tcp_cases() -> Vec<Case> {
     vec![
         Case {
             drops: &[(TcpMidstream, 2)],
-            set: |config| config.midstream_policy = Policy::DropFlow,
+            set: |config| policy(config, Area::Midstream, Policy::DropPacket),
             frames: || vec![client(9, 9, ACK, b"mid"), client(12, 9, ACK, b"stream")],
+            ..PLAIN
+        },
+        // The policy dropped the flow with its first packet.
+        Case {
+            drops: &[(FlowCondemned, 2), (TcpMidstream, 1)],
+            set: |config| policy(config, Area::Midstream, Policy::DropFlow),
+            frames: || {
+                vec![
+                    client(9, 9, ACK, b"mid"),
+                    client(12, 9, ACK, b"stream"),
+                    server(9, 12, ACK, b"and back"),
+                ]
+            },
+            ..PLAIN
+        },
+        // Four bytes are looked at; the second segment crosses them, the third lies beyond.
+        Case {
+            drops: &[(StreamDepth, 2)],
+            set: |config| {
+                config.stream_depth = 4;
+                policy(config, Area::StreamDepth, Policy::DropPacket);
+            },
+            frames: || {
+                after_handshake(vec![
+                    client(CLIENT, SERVER, ACK, b"123"),
+                    client(CLIENT + 3, SERVER, ACK, b"456"),
+                    client(CLIENT + 6, SERVER, ACK, b"789"),
+                ])
+            },
+            ..PLAIN
+        },
+        // Twenty beginnings to try, and ten steps to try them with.
+        Case {
+            drops: &[(MatchBudget, 1)],
+            set: |config| {
+                config.verify_steps_max = 10;
+                policy(config, Area::MatchBudget, Policy::DropPacket);
+            },
+            rules: "alert udp any any -> any any (content:\"a\"; content:\"b\"; within:1; sid:1;)",
+            frames: || vec![datagram(5000, &[b'a'; 20]), datagram(5000, b"ab")],
             ..PLAIN
         },
         Case {

@@ -52,7 +52,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "eve",
         &[
-            "time", "counters", "reason", "packet", "event", "decode", "rules",
+            "time", "counters", "reason", "packet", "event", "decode", "app", "rules",
         ],
     ),
     (

@@ -95,6 +95,7 @@ pub fn wanted(args: &EngineArgs) -> Result<Wanted, Failure> {
         files: args.rules.clone(),
         variables,
         skip_bad: args.skip_bad_rules,
+        ..Wanted::default()
     })
 }
 
@@ -124,7 +125,7 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
         eprintln!("note: setting {ignored} means nothing here and was passed over");
     }
     let shown = config.clone();
-    let loaded = rules::load(&wanted(&args.engine)?)?;
+    let loaded = rules::load(&wanted(&args.engine)?.with(&config))?;
     loaded.report();
     let options = Options {
         config,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Failure, exit};
+use crate::config::Config;
 use crate::decode::Anomaly;
 use crate::eve::{AlertInfo, SignatureInfo};
 use crate::matcher::Program;
@@ -20,6 +21,31 @@ pub struct Wanted {
     pub variables: Vec<(String, String)>,
     /// Go on without the rules that have errors.
     pub skip_bad: bool,
+    /// Ranks of the actions pass, drop, reject, alert (`action-order`).
+    pub action_order: [u8; 4],
+    /// A threshold file; `threshold.config` beside a rule file is read all the same.
+    pub thresholds: Option<PathBuf>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Wanted {
+            files: Vec::new(),
+            variables: Vec::new(),
+            skip_bad: false,
+            action_order: rules::load::ACTION_RANKS,
+            thresholds: None,
+        }
+    }
+}
+
+impl Wanted {
+    /// Takes what the settings say about rules.
+    pub fn with(mut self, config: &Config) -> Wanted {
+        self.action_order = config.action_order;
+        self.thresholds = config.threshold_file.as_ref().map(PathBuf::from);
+        self
+    }
 }
 
 /// What was loaded.
@@ -34,6 +60,8 @@ pub struct Loaded {
     pub counts: Counts,
     /// Errors and warnings.
     pub diagnostics: Vec<Diagnostic>,
+    /// What is wrong with threshold files, a line each.
+    pub threshold_remarks: Vec<String>,
     /// Hash of the rule texts, for metrics.
     pub hash: String,
     classification: Arc<Classification>,
@@ -88,7 +116,55 @@ pub fn anomaly(name: &str) -> Option<u8> {
 /// Unreadable files (6); rules with errors (4) unless they are to be skipped.
 pub fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
     let (texts, classification) = read(&wanted.files)?;
-    compile(&texts, classification, &wanted.variables, wanted.skip_bad)
+    let thresholds = thresholds(wanted)?;
+    compile(&texts, classification, wanted, &thresholds)
+}
+
+/// The threshold files: those beside the rule files, then the one that was named.
+fn thresholds(wanted: &Wanted) -> Result<Vec<(PathBuf, String)>, Failure> {
+    let mut found: Vec<(PathBuf, String)> = Vec::new();
+    let mut folders: Vec<&Path> = wanted
+        .files
+        .iter()
+        .map(|file| file.parent().unwrap_or(Path::new(".")))
+        .collect();
+    folders.dedup();
+    for folder in folders {
+        let path = folder.join("threshold.config");
+        if let Ok(text) = std::fs::read_to_string(&path) {
+            found.push((path, text));
+        }
+    }
+    if let Some(path) = &wanted.thresholds {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let hint = "threshold-file names a file of threshold, rate_filter and suppress lines";
+            Failure::new(
+                exit::INPUT,
+                format!("{}: {error}\n [hint] {hint}", path.display()),
+            )
+        })?;
+        found.retain(|(known, _)| known != path);
+        found.push((path.clone(), text));
+    }
+    Ok(found)
+}
+
+/// Applies threshold files to the rules. Remarks are for the operator.
+fn apply_thresholds(
+    files: &[(PathBuf, String)],
+    variables: &Variables,
+    signatures: &mut [rules::signature::Signature],
+) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for (path, text) in files {
+        let (statements, mut wrong) = rules::threshold_file::read(text, variables);
+        wrong.extend(rules::threshold_file::apply(&statements, signatures));
+        let told = |remark: &rules::threshold_file::Remark| {
+            format!("{}:{}: {}", path.display(), remark.line, remark.what)
+        };
+        remarks.extend(wrong.iter().map(told));
+    }
+    remarks
 }
 
 /// Loads rules from a text, for tests and benches.
@@ -97,14 +173,18 @@ pub fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
 /// As [`load`].
 pub fn load_text(name: &str, text: &str, given: &[(String, String)]) -> Result<Loaded, Failure> {
     let texts = [(name.to_string(), text.as_bytes().to_vec())];
-    compile(&texts, Classification::default(), given, false)
+    let wanted = Wanted {
+        variables: given.to_vec(),
+        ..Wanted::default()
+    };
+    compile(&texts, Classification::default(), &wanted, &[])
 }
 
 fn compile(
     texts: &[(String, Vec<u8>)],
     classification: Classification,
-    given: &[(String, String)],
-    skip_bad: bool,
+    wanted: &Wanted,
+    thresholds: &[(PathBuf, String)],
 ) -> Result<Loaded, Failure> {
     let files: Vec<File<'_>> = texts
         .iter()
@@ -114,13 +194,15 @@ fn compile(
         anomaly: &anomaly,
         ..Options::default()
     };
-    let loaded = rules::load(&files, &variables(given), &classification, &options);
+    let variables = variables(&wanted.variables);
+    let mut loaded = rules::load(&files, &variables, &classification, &options);
+    let remarks = apply_thresholds(thresholds, &variables, &mut loaded.signatures);
     let bad = loaded
         .diagnostics
         .iter()
         .filter(|d| d.code.severity() == Severity::Error);
     let bad: Vec<&Diagnostic> = bad.collect();
-    if !bad.is_empty() && !skip_bad {
+    if !bad.is_empty() && !wanted.skip_bad {
         let lines: Vec<String> = bad.iter().take(10).map(|d| shown(d)).collect();
         return Err(Failure::new(
             exit::RULES,
@@ -132,7 +214,12 @@ fn compile(
             ),
         ));
     }
-    let ruleset = Arc::new(RuleSet::build(loaded.signatures, loaded.names, 1));
+    let ruleset = Arc::new(RuleSet::build_in_order(
+        loaded.signatures,
+        loaded.names,
+        1,
+        wanted.action_order,
+    ));
     let program =
         Program::compile(Arc::clone(&ruleset)).map_err(|error| Failure::new(exit::RULES, error))?;
     let missing = ruleset
@@ -151,6 +238,7 @@ fn compile(
         unsupported,
         counts: loaded.counts,
         diagnostics: loaded.diagnostics,
+        threshold_remarks: remarks,
         hash: hash(texts),
         classification: Arc::new(classification),
     })
@@ -176,6 +264,9 @@ impl Loaded {
             counts.skipped,
             counts.unsupported
         );
+        for remark in &self.threshold_remarks {
+            eprintln!("note: {remark}");
+        }
         if counts.unsupported > 0 {
             eprintln!(" [hint] `sluice check --coverage` lists the keywords that are missing");
         }

@@ -14,11 +14,11 @@ use super::{EngineArgs, Failure, exit};
 use crate::config::{Config, Mode};
 use crate::eve::{Options as EveOptions, Target, Writer};
 use crate::flow::FlowPlan;
-use crate::lane::build::{Engine, Plan};
+use crate::lane::build::{Engine, Halves, Plan};
 use crate::memory::available_bytes;
 use crate::port::open::{LanePorts, OpenOptions, Opened, open};
 use crate::port::spec::PortSpec;
-use crate::port::{Discard, Transmitter};
+use crate::port::{Discard, PortCounter, PortCounters, Transmitter};
 use crate::replay::{cores, random_key};
 
 /// Events between a worker and the writer: what a second of heavy alerting may bring.
@@ -26,6 +26,8 @@ const EVENTS_PER_WORKER: usize = 4096;
 
 /// Frames in flight per lane and port.
 const FRAMES: u32 = 4096;
+/// Time between two looks at signals and counters.
+const TURN: Duration = Duration::from_millis(20);
 /// How long to wait for the process that serves a memory port.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -122,6 +124,46 @@ fn writer(args: &RunArgs, engine: &Engine, loaded: &Loaded) -> Result<Option<Wri
     writer.map(Some).map_err(fail)
 }
 
+/// What is looked at from time to time while the lanes work.
+struct Watch {
+    limit: Option<Duration>,
+    started: Instant,
+    /// Ports that have not brought a frame too long for their ring yet.
+    ports: Vec<(String, Halves)>,
+}
+
+impl Watch {
+    fn new(args: &RunArgs, ports: Vec<(String, Halves)>) -> Watch {
+        Watch {
+            limit: args.seconds.map(Duration::from_secs),
+            started: Instant::now(),
+            ports,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.limit
+            .is_some_and(|limit| self.started.elapsed() >= limit)
+    }
+
+    /// Tells once for each port that frames are lost because somebody merges segments.
+    fn look(&mut self) {
+        self.ports.retain(|(name, halves)| {
+            let long = |half: &Arc<PortCounters>| half.get(PortCounter::TooLong);
+            let count: u64 = halves.receive.iter().map(long).sum();
+            if count > 0 {
+                eprintln!(
+                    "note: {name} brings frames longer than its MTU, and they are dropped \
+                     (port_frame_too_long): a NIC merges segments, or a stack on the same host \
+                     leaves cutting them to its NIC\n [hint] ethtool -K {name} gro off lro off \
+                     tso off gso off; for a veth port the same at its other end"
+                );
+            }
+            count == 0
+        });
+    }
+}
+
 /// Flags that signals set.
 struct Signals {
     stop: Arc<AtomicBool>,
@@ -151,7 +193,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     if args.lanes == 0 {
         return Err(Failure::new(exit::USAGE, "--lanes 0\n [hint] at least one"));
     }
-    let loaded = rules::load(&super::replay::wanted(&args.engine)?)?;
+    let loaded = rules::load(&super::replay::wanted(&args.engine)?.with(&config))?;
     loaded.report();
     let mut ports = open_ports(args, inline)?;
     let lanes = std::mem::take(&mut ports.lanes);
@@ -162,13 +204,11 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let signals = signals(&engine.stop)?;
     let writer = writer(args, &engine, &loaded)?;
     let named = args.ports.iter().enumerate();
-    let halves = named.map(|(index, name)| (name.clone(), engine.halves(index)));
-    let hooks = EngineHooks::new(
-        &config,
-        &loaded,
-        halves.collect(),
-        Arc::clone(&signals.stop),
-    );
+    let halves: Vec<(String, Halves)> = named
+        .map(|(index, name)| (name.clone(), engine.halves(index)))
+        .collect();
+    let stop = Arc::clone(&signals.stop);
+    let hooks = EngineHooks::new(&config, &loaded, halves.clone(), stop);
     let served = Served {
         metrics: args.engine.metrics,
         socket: args.socket.clone(),
@@ -186,12 +226,10 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         if inline { "inline" } else { "tap" },
         args.ports.join(" ")
     );
+    let mut watch = Watch::new(args, halves);
     while !signals.stop.load(Ordering::Relaxed) {
-        let over = args
-            .seconds
-            .is_some_and(|limit| started.elapsed().as_secs() >= limit);
         let gone = ports.clients.iter().any(|client| !client.is_served());
-        if over || gone || threads.iter().any(|thread| thread.is_finished()) {
+        if watch.is_over() || gone || threads.iter().any(|thread| thread.is_finished()) {
             signals.stop.store(true, Ordering::Relaxed);
         }
         if signals.hangup.swap(false, Ordering::Relaxed)
@@ -199,7 +237,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         {
             writer.handle().reopen();
         }
-        std::thread::sleep(Duration::from_millis(20));
+        watch.look();
+        std::thread::sleep(TURN);
     }
     let workers: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
     let panicked = workers.iter().any(Result::is_err);

@@ -20,9 +20,11 @@ use serde::{Deserialize, Serialize};
 
 use super::rules::{self, Wanted};
 use super::{Failure, exit};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::event::EventKind;
 use crate::replay::{Options, Session};
+use crate::rules::ruleset::RuleSet;
+use crate::rules::signature::{Action, Signature};
 
 /// Arguments of `sluice test`.
 #[derive(Args)]
@@ -166,6 +168,8 @@ fn flatten<'a>(
 struct Got {
     alerts: BTreeMap<u32, u64>,
     drops: u64,
+    /// The case expects an alert of a rule that drops, inline.
+    expects_drops: bool,
 }
 
 /// A case that did not come to a result.
@@ -185,6 +189,7 @@ fn execute(folder: &Path, case: &CaseFile, args: &TestArgs) -> Result<Got, Stopp
         flows_max: 1 << 15,
         inspected_flows_max: 1 << 12,
         stream_memory: 24 << 20,
+        app_memory: 8 << 20,
         defrag_memory: 8 << 20,
         ..Config::default()
     };
@@ -201,13 +206,15 @@ fn execute(folder: &Path, case: &CaseFile, args: &TestArgs) -> Result<Got, Stopp
     let wanted = Wanted {
         files: vec![rules_path],
         variables,
-        skip_bad: false,
-    };
+        ..Wanted::default()
+    }
+    .with(&config);
     let loaded = rules::load(&wanted).map_err(|failure| Stopped::error(failure.text))?;
     if !loaded.unsupported.is_empty() {
         return Err(Stopped(Status::Unsupported, loaded.unsupported));
     }
     let ruleset = loaded.ruleset;
+    let inline = config.mode == Mode::Inline;
     let options = Options {
         config,
         layout: args.layout.parse().map_err(Stopped::error)?,
@@ -218,6 +225,7 @@ fn execute(folder: &Path, case: &CaseFile, args: &TestArgs) -> Result<Got, Stopp
     let mut got = Got {
         alerts: BTreeMap::new(),
         drops: 0,
+        expects_drops: inline && expects_drops(case, &ruleset),
     };
     let outcome = session.run(
         |event| match event.kind {
@@ -243,6 +251,15 @@ fn execute(folder: &Path, case: &CaseFile, args: &TestArgs) -> Result<Got, Stopp
     Ok(got)
 }
 
+/// Whether the case expects an alert of a rule that drops. Inline, Suricata drops the packet of
+/// such an alert without exception, so a case that has the alert and 0 drops was recorded with the
+/// log of drops switched off: its 0 says nothing and is not compared.
+fn expects_drops(case: &CaseFile, ruleset: &RuleSet) -> bool {
+    let drops = |s: &&Signature| matches!(s.action, Action::Drop | Action::Reject(_));
+    let mut dropping = ruleset.signatures().iter().filter(drops);
+    dropping.any(|s| case.alerts.get(&s.sid.to_string()).is_some_and(|n| *n > 0))
+}
+
 fn compare(case: &CaseFile, got: &Got) -> Vec<String> {
     let mut details = Vec::new();
     let expected: BTreeMap<u32, u64> = case
@@ -262,6 +279,7 @@ fn compare(case: &CaseFile, got: &Got) -> Vec<String> {
     }
     if let Some(drops) = case.drops
         && drops != got.drops
+        && !(drops == 0 && got.expects_drops)
     {
         details.push(format!("drops: expected {drops}, got {}", got.drops));
     }

@@ -174,6 +174,8 @@ pub struct Decoder {
     checksums: bool,
     vlan_tracking: bool,
     teredo: bool,
+    /// ERSPAN type III is followed.
+    erspan_third: bool,
     layers_max: u8,
     vxlan_ports: Ports,
     geneve_ports: Ports,
@@ -188,11 +190,18 @@ impl Decoder {
             checksums: config.checksum_validation,
             vlan_tracking: config.vlan_tracking,
             teredo: config.teredo_enabled,
+            erspan_third: config.erspan_third,
             layers_max: config.layers_max,
             vxlan_ports: Ports::new(&config.vxlan_ports),
             geneve_ports: Ports::new(&config.geneve_ports),
             teredo_ports: Ports::new(&config.teredo_ports),
         }
+    }
+
+    /// Views that a frame, or a datagram that was put together, may need: each takes a layer at
+    /// least, and the one that turns out to be no packet is given back.
+    pub fn views_max(&self) -> usize {
+        usize::from(self.layers_max)
     }
 
     /// Decodes a frame. `context.link` says what its first byte starts; line 0 of the context,

@@ -5,6 +5,8 @@
 //!  out:  F1        F2 ─more─► I1 ─more─► I2   F3
 //! ```
 //! The frame after the one at work is asked for while it is decoded, and the context after that.
+//! A frame for whose views there are no contexts, or no room in the burst, waits here with all that
+//! came after it: contexts come home, so what a frame shows never depends on how many are away.
 
 use std::sync::Arc;
 
@@ -21,8 +23,12 @@ pub struct DecodeStage {
     decoder: Decoder,
     regions: Arc<Regions>,
     contexts: Arc<Arena<Context>>,
-    /// The burst that came in, while the one that goes out is filled.
+    /// Frames that came in and are not decoded yet, the next one last.
     taken: Burst,
+    /// Contexts that a frame waits for; 0: it takes what there is.
+    views_least: usize,
+    /// Contexts that are left to flow, where it runs on the same worker.
+    reserve: usize,
 }
 
 impl DecodeStage {
@@ -37,7 +43,33 @@ impl DecodeStage {
             regions,
             contexts,
             taken: Vec::with_capacity(BURST_VIEWS_MAX),
+            views_least: 0,
+            reserve: 0,
         }
+    }
+
+    /// Makes frames wait until there are contexts for all views that one may have, and `reserve`
+    /// more. `total`: the contexts for views that the worker has when all are home. Where those
+    /// are too few for a frame, it waits for all, and the rest is policy.
+    pub fn wait_for_views(&mut self, total: usize, reserve: usize) {
+        self.reserve = reserve;
+        self.views_least = self
+            .decoder
+            .views_max()
+            .min(total.saturating_sub(reserve))
+            .max(1);
+    }
+
+    /// Whether frames wait to be decoded: the next call goes on with them, in an empty burst.
+    pub fn is_waiting(&self) -> bool {
+        !self.taken.is_empty()
+    }
+
+    /// Order of the first frame that waits.
+    pub fn first_waiting(&self) -> Option<u64> {
+        self.taken
+            .last()
+            .map(|frame| self.contexts.get(frame).order)
     }
 
     /// The decoder, for who puts datagrams together.
@@ -45,12 +77,14 @@ impl DecodeStage {
         &self.decoder
     }
 
-    /// Decodes every frame of the burst; inner packets follow their carriers.
+    /// Decodes the frames of the burst; inner packets follow their carriers.
     pub fn run(&mut self, burst: &mut Burst, emit: &mut Emit) {
-        std::mem::swap(burst, &mut self.taken);
-        let mut frames = self.taken.drain(..);
-        while let Some(mut frame) = frames.next() {
-            if let [next, after, ..] = frames.as_slice() {
+        if self.taken.is_empty() {
+            std::mem::swap(burst, &mut self.taken);
+            self.taken.reverse();
+        }
+        while let Some(mut frame) = self.next_frame(burst, emit) {
+            if let [.., after, next] = self.taken.as_slice() {
                 prefetch(self.contexts.get(after));
                 prefetch(self.regions.bytes(self.contexts.get(next).span));
             }
@@ -61,7 +95,11 @@ impl DecodeStage {
             frame.set_more(false);
             burst.push(frame);
             if let Some(inner) = inner.filter(|_| !decided) {
-                let room = BURST_VIEWS_MAX.saturating_sub(burst.len() + frames.len());
+                let room = if self.views_least == 0 {
+                    BURST_VIEWS_MAX.saturating_sub(burst.len() + self.taken.len())
+                } else {
+                    self.views_least
+                };
                 let to = Views {
                     decoder: &self.decoder,
                     contexts: &self.contexts,
@@ -70,6 +108,15 @@ impl DecodeStage {
                 to.follow(burst, inner, emit, room);
             }
         }
+    }
+
+    /// The next frame, if its views have contexts and room.
+    fn next_frame(&mut self, burst: &Burst, emit: &Emit) -> Option<Handle> {
+        let least = self.views_least;
+        let waits = least != 0
+            && (emit.views.len() < least + self.reserve
+                || burst.len() + 1 + least > BURST_VIEWS_MAX);
+        if waits { None } else { self.taken.pop() }
     }
 }
 
@@ -133,6 +180,7 @@ impl Views<'_> {
         context.span = within(outer.span, inner);
         context.order = outer.order;
         context.time_ns = outer.time_ns;
+        context.clock_ns = outer.clock_ns;
         context.port = outer.port;
         context.depth = outer.depth.saturating_add(1);
         context.flags = outer.flags & flag::REBUILT;

@@ -84,6 +84,8 @@ pub(super) fn decode_gre(walk: &mut Walk, at: usize, end: usize) -> Option<(u16,
         kind::PPP => LinkType::Ppp,
         // Type I has no header and no sequence number; type II has both.
         kind::ERSPAN if flags & 0x10 == 0 => LinkType::Ethernet,
+        // Type III is followed on request: Suricata does not, and mirrors are seen at both ends.
+        kind::ERSPAN_3 if !walk.decoder.erspan_third => return None,
         kind::ERSPAN | kind::ERSPAN_3 => {
             erspan(walk, start, end, carried == kind::ERSPAN_3);
             return None;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::text::Address;
 use crate::event::{Event, EventKind};
-use crate::packet::{Direction, Kind, flag};
+use crate::packet::{Direction, Kind, Tuple, flag};
 
 /// IP protocol numbers that EVE treats apart.
 pub(super) mod protocol {
@@ -175,6 +175,25 @@ pub(super) fn icmp_types_of_flow(event: &Event, ends: Ends) -> (Option<u8>, Opti
         return (None, None);
     };
     (kind(request), kind(answer).filter(|_| answered > 0))
+}
+
+/// Source and destination of a packet that is known by its tuple alone.
+pub(super) fn ends_of(tuple: &Tuple, flags: u32, protocol: u8) -> Ends {
+    let (v4, v6) = (flags & flag::IPV4 != 0, flags & flag::IPV6 != 0);
+    let has_ports = matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP);
+    let a = (Address::of(&tuple.a_addr, v4), tuple.a_port);
+    let b = (Address::of(&tuple.b_addr, v4), tuple.b_port);
+    let (src, dst) = if flags & flag::REVERSED != 0 {
+        (b, a)
+    } else {
+        (a, b)
+    };
+    let ports = (src.1, dst.1);
+    Ends {
+        addrs: (v4 || v6).then_some((src.0, dst.0)),
+        ports: (has_ports && flags & flag::TRANSPORT != 0).then_some(ports),
+        tuple_ports: None,
+    }
 }
 
 /// Source and destination. Addresses come from the packet's own header where it is at hand, since

@@ -21,6 +21,7 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::event::{Event, EventKind, EventQueue};
 
+mod app;
 mod headers;
 mod names;
 mod record;
@@ -129,11 +130,13 @@ impl Options {
 }
 
 /// Kinds of events, for their counters.
-pub const EVENT_KINDS: [EventKind; 4] = [
+pub const EVENT_KINDS: [EventKind; 6] = [
     EventKind::Alert,
     EventKind::Drop,
     EventKind::Flow,
     EventKind::Anomaly,
+    EventKind::App,
+    EventKind::Packet,
 ];
 
 /// What the writer did. `taken` over all kinds plus `submitted` is lines written plus lines lost.

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::headers::{self, Drop, Ends, protocol};
 use super::names::{self, Names};
 use super::text::{Address, Base64, Capped, Hex, Printable, Text, Timestamp};
-use super::{AlertInfo, Options};
+use super::{AlertInfo, Options, app};
 use crate::event::{AlertAction, Event, EventKind};
 use crate::packet::{Direction, FlowHandle, Kind, flag};
 
@@ -52,7 +52,15 @@ pub struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pkt_src: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    tx_id: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tunnel: Option<Tunnel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     alert: Option<Alert<'a>>,
+    #[serde(flatten)]
+    app: Option<app::AppObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto: Option<Text<&'static str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     direction: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,6 +130,20 @@ struct Alert<'a> {
     references: Option<References<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata<'a>>,
+}
+
+/// The packet around the one that an alert is about.
+#[derive(Serialize)]
+struct Tunnel {
+    src_ip: Text<Address>,
+    src_port: u16,
+    dest_ip: Text<Address>,
+    dest_port: u16,
+    proto: Protocol,
+    depth: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pcap_cnt: Option<u64>,
+    pkt_src: &'static str,
 }
 
 #[derive(Serialize)]
@@ -226,6 +248,8 @@ struct FlowEnd {
     bypass: Option<&'static str>,
     reason: &'static str,
     alerted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'static str>,
 }
 
 /// TCP of a flow: flags seen, in all and per direction, and the last state.
@@ -305,7 +329,10 @@ pub fn record<'a>(
         EventKind::Drop => drop_parts(&mut record, event, info, ends),
         EventKind::Flow => flow_parts(&mut record, event, &options.names),
         EventKind::Anomaly => record.anomaly = Some(anomaly(event, &options.names)),
+        EventKind::App => {}
+        EventKind::Packet => packet_parts(&mut record, event, options),
     }
+    app_parts(&mut record, event);
     record
 }
 
@@ -316,7 +343,23 @@ pub fn event_type(kind: EventKind) -> &'static str {
         EventKind::Drop => "drop",
         EventKind::Flow => "flow",
         EventKind::Anomaly => "anomaly",
+        // The event is named after its protocol; this is what counters say.
+        EventKind::App => "app",
+        EventKind::Packet => "packet",
     }
+}
+
+/// The transaction: nested in an alert, or the event itself.
+fn app_parts<'a>(record: &mut Record<'a>, event: &'a Event) {
+    record.app_proto = app::app_proto(event.app);
+    let Some(transaction) = crate::app::record::Record::new(&event.record) else {
+        return;
+    };
+    record.tx_id = Some(transaction.number());
+    if event.kind == EventKind::App {
+        record.event_type = app::object_name(transaction.protocol());
+    }
+    record.app = Some(app::AppObject(transaction));
 }
 
 fn alert_parts<'a>(
@@ -326,6 +369,7 @@ fn alert_parts<'a>(
     ends: Ends,
     options: &'a Options,
 ) {
+    record.tunnel = tunnel(event);
     record.alert = Some(alert(event, info, ends, options.references));
     if event.flow.is_some() {
         record.direction = Some(direction(event.direction));
@@ -342,23 +386,48 @@ fn alert_parts<'a>(
         }
         record.stream = Some(u8::from(event.stream));
     }
-    if options.packet && !event.packet.is_empty() {
-        // A view that starts at its IP header has no link layer (DLT_RAW).
-        let bare = event.l3 == 0 && event.view != Kind::Frame;
-        let linktype = if bare {
-            12
-        } else {
-            (options.names.link)(event.link)
-        };
-        record.packet = Some(Text(Base64(&event.packet)));
-        record.packet_info = Some(PacketInfo {
-            linktype,
-            linktype_name: names::link_name(linktype),
-        });
+    if options.packet {
+        packet_parts(record, event, options);
     }
     if let (true, Some(reason)) = (event.would_drop, event.reason) {
         record.sluice.reason = Some(reason.name());
     }
+}
+
+fn tunnel(event: &Event) -> Option<Tunnel> {
+    let outer = event.outer?;
+    let ends = headers::ends_of(&outer.tuple, outer.flags, outer.protocol);
+    let (src, dst) = ends.addrs?;
+    let (src_port, dst_port) = ends.ports.unwrap_or((0, 0));
+    Some(Tunnel {
+        src_ip: Text(src),
+        src_port,
+        dest_ip: Text(dst),
+        dest_port: dst_port,
+        proto: numbered(outer.protocol),
+        depth: event.depth,
+        pcap_cnt: (event.order != 0).then_some(event.order),
+        pkt_src: names::packet_source(outer.view),
+    })
+}
+
+/// The bytes of the packet.
+fn packet_parts<'a>(record: &mut Record<'a>, event: &'a Event, options: &Options) {
+    if event.packet.is_empty() {
+        return;
+    }
+    // A view that starts at its IP header has no link layer (DLT_RAW).
+    let bare = event.l3 == 0 && event.view != Kind::Frame;
+    let linktype = if bare {
+        12
+    } else {
+        (options.names.link)(event.link)
+    };
+    record.packet = Some(Text(Base64(&event.packet)));
+    record.packet_info = Some(PacketInfo {
+        linktype,
+        linktype_name: names::link_name(linktype),
+    });
 }
 
 fn alert<'a>(
@@ -448,6 +517,11 @@ fn flow_parts(record: &mut Record<'_>, event: &Event, names: &Names) {
             bypass: bypassed.then_some("local"),
             reason: names::eve_end_reason(end_reason),
             alerted: event.alerted,
+            action: if event.flags & flag::DROP_FLOW != 0 {
+                Some("drop")
+            } else {
+                (event.flags & flag::PASS_FLOW != 0).then_some("pass")
+            },
         }),
     ));
     if event.protocol == protocol::TCP {
@@ -521,10 +595,14 @@ fn proto(event: &Event) -> Option<Protocol> {
         return Some(Protocol::Name("ARP"));
     }
     headers::ip_version(event)?;
-    Some(match names::protocol(event.protocol) {
+    Some(numbered(event.protocol))
+}
+
+fn numbered(protocol: u8) -> Protocol {
+    match names::protocol(protocol) {
         Some(name) => Protocol::Name(name),
-        None => Protocol::Number(event.protocol),
-    })
+        None => Protocol::Number(protocol),
+    }
 }
 
 /// A number for a flow: the same for all of its events, another for the next flow in its slot and

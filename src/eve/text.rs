@@ -151,6 +151,21 @@ impl Display for Printable<'_> {
     }
 }
 
+/// Bytes of a protocol as text: UTF-8 as it is, each byte that is none as `\xNN`.
+pub struct Bytes<'a>(pub &'a [u8]);
+
+impl Display for Bytes<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            f.write_str(chunk.valid())?;
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 fn ascii(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or("")
 }

@@ -10,24 +10,16 @@ use super::stage::FlowStage;
 use super::stream::{Stream, Taken, Taking};
 use super::tcp::{Fate, Rules, Track, is_reuse};
 use super::{KEPT_PAGES_MAX, VIEW_BLOCK_BYTES};
-use crate::config::{Config, Policy, Urgent};
-use crate::counters::Counter;
+use crate::config::{Area, Policy, Urgent};
+use crate::counters::{Counter, Counters};
 use crate::event::Emit;
-use crate::packet::{Context, Direction, FlowHandle, RejectTo, Verdict, flag};
+use crate::packet::{Context, Direction, FlowHandle, flag};
 use crate::reason::Reason;
 
 /// Connections looked at to find one whose state may be taken for another.
 const RECLAIM_MAX: u32 = 64;
 /// Pages that an unacknowledged direction keeps when nobody acknowledges (one side is seen).
 const ONE_SIDED_PAGES_MAX: u32 = KEPT_PAGES_MAX / 128;
-
-/// The policy for connections whose handshake was not seen.
-pub fn midstream_policy(config: &Config) -> Policy {
-    match (config.midstream_policy, config.exception_policy) {
-        (Policy::Ignore, Some(master)) if !config.midstream => master,
-        (policy, _) => policy,
-    }
-}
 
 impl FlowStage {
     /// Whether a SYN takes the ports of a connection that is over.
@@ -122,9 +114,11 @@ impl FlowStage {
         let Some(record) = self.records.get_mut(flow.slot) else {
             return;
         };
-        let Some(tcp) = self.connections.get(record.tcp) else {
+        let Some(tcp) = self.connections.get_mut(record.tcp) else {
             return;
         };
+        tcp.last_order = context.order;
+        tcp.last_clock_ns = self.clock;
         record.phase = tcp.phase as u8;
         if tcp.phase.is_established() {
             record.flags |= FLOW_ESTABLISHED;
@@ -149,11 +143,7 @@ impl FlowStage {
         let Some(record) = self.records.get(flow.slot).copied() else {
             return Fate::Untracked;
         };
-        if record.flags & FLOW_DROP != 0 {
-            self.refuse(context, Reason::TcpMidstream);
-            return Fate::Passed;
-        }
-        if record.flags & FLOW_BYPASS != 0 {
+        if record.flags & (FLOW_DROP | FLOW_BYPASS) != 0 {
             return Fate::Passed;
         }
         let seconds = (context.time_ns / 1_000_000_000) as u32;
@@ -184,12 +174,9 @@ impl FlowStage {
     ) -> Fate {
         let seconds = (context.time_ns / 1_000_000_000) as u32;
         if !segment.is_syn() && !segment.has(RST) {
-            self.apply_midstream_policy(context, flow);
-            let bypassed = self
-                .records
-                .get(flow.slot)
-                .map_or(0, |r| r.flags & FLOW_BYPASS);
-            if bypassed != 0 || context.flags & (flag::BYPASS | flag::DECIDED) != 0 {
+            let (area, reason) = (Area::Midstream, Reason::TcpMidstream);
+            self.except(context, flow, area, reason, &emit.counters);
+            if context.flags & (flag::BYPASS | flag::DECIDED) != 0 {
                 return Fate::Passed;
             }
         }
@@ -211,10 +198,13 @@ impl FlowStage {
         };
         let Some(index) = self.take_connection(fresh) else {
             emit.counters.inc(Counter::SegmentsLimit);
-            if self.closes_on_limit() {
-                return Fate::Invalid(Reason::StreamMemory);
-            }
-            return Fate::Untracked;
+            let (area, reason) = (Area::ConnectionMemory, Reason::StreamMemory);
+            let policy = self.except(context, flow, area, reason, &emit.counters);
+            return if policy == Policy::Ignore {
+                Fate::Untracked
+            } else {
+                Fate::Passed
+            };
         };
         let Some(mut tcp) = self.connections.get_mut(index).map(std::mem::take) else {
             return Fate::Untracked;
@@ -268,28 +258,6 @@ impl FlowStage {
         record.bytes.swap(0, 1);
         record.tcp_flags.swap(0, 1);
         context.direction = context.direction.opposite();
-    }
-
-    fn apply_midstream_policy(&mut self, context: &mut Context, flow: FlowHandle) {
-        let policy = midstream_policy(&self.config);
-        let mut flags = 0;
-        match policy {
-            Policy::Ignore => return,
-            Policy::PassPacket => context.set(flag::BYPASS),
-            Policy::PassFlow | Policy::Bypass => flags = FLOW_BYPASS,
-            Policy::DropPacket => self.refuse(context, Reason::TcpMidstream),
-            Policy::DropFlow | Policy::Reject => {
-                flags = FLOW_DROP;
-                self.refuse(context, Reason::TcpMidstream);
-            }
-        }
-        if policy == Policy::Reject && self.rules.inline {
-            context.verdict = Verdict::Reject(Reason::TcpMidstream);
-            context.reject_to = RejectTo::Source;
-        }
-        if let Some(record) = self.records.get_mut(flow.slot) {
-            record.flags |= flags;
-        }
     }
 
     // --- what the tracker's word means for the packet ---
@@ -389,13 +357,14 @@ impl FlowStage {
         if is_late && taken.taking == Taking::Retransmit {
             notices.note(Notice::Retransmission);
         }
-        self.mark_taken(context, &taken, notices, emit)
+        self.mark_taken(context, flow, &taken, notices, emit)
     }
 
     /// Turns what the stream took into flags and counters. False if the packet is refused.
     fn mark_taken(
         &mut self,
         context: &mut Context,
+        flow: FlowHandle,
         taken: &Taken,
         notices: &mut Notices,
         emit: &mut Emit,
@@ -406,6 +375,9 @@ impl FlowStage {
         }
         if taken.depth_reached || taken.taking == Taking::BeyondDepth {
             notices.note(Notice::DepthReached);
+            if self.passes_depth(context, flow, taken, counters) {
+                return false;
+            }
         }
         if taken.gap {
             counters.inc(Counter::StreamGaps);
@@ -453,13 +425,31 @@ impl FlowStage {
                     Notice::InsertLimit
                 });
                 context.set(flag::STREAM_NONE);
-                if self.closes_on_limit() {
-                    self.refuse(context, Reason::StreamMemory);
-                    return false;
-                }
+                let (area, reason) = (Area::StreamMemory, Reason::StreamMemory);
+                let policy = self.except(context, flow, area, reason, counters);
+                return policy.forwards();
             }
         }
         true
+    }
+
+    /// Bytes beyond the depth: nobody will look at them. True if the packet is refused for it. The
+    /// packet that crosses the depth still has bytes to look at, so none but a drop concerns it.
+    fn passes_depth(
+        &mut self,
+        context: &mut Context,
+        flow: FlowHandle,
+        taken: &Taken,
+        counters: &Counters,
+    ) -> bool {
+        let forwards = self.config.policy(Area::StreamDepth).forwards();
+        if forwards && taken.taking != Taking::BeyondDepth {
+            return false;
+        }
+        let (area, reason) = (Area::StreamDepth, Reason::StreamDepth);
+        !self
+            .except(context, flow, area, reason, counters)
+            .forwards()
     }
 
     /// Marks the end of the sender's stream: FIN in order, or an accepted reset.
@@ -610,7 +600,7 @@ fn opens(segment: &Segment, rules: Rules) -> bool {
 }
 
 fn stream_of(
-    connections: &mut super::slab::Slabs<Tcp>,
+    connections: &mut crate::memory::slab::Slabs<Tcp>,
     index: u32,
     direction: Direction,
 ) -> Option<&mut Stream> {

@@ -14,12 +14,12 @@ use super::notice::{Notice, Notices};
 use super::pages::{PagePool, Pages};
 use super::record::NONE;
 use super::stage::FlowStage;
-use crate::config::{Config, Mode};
+use crate::config::{Area, Config, Mode};
 use crate::counters::{Counter, Counters};
 use crate::decode::{self, Fragment};
 use crate::event::Emit;
 use crate::memory::Handle;
-use crate::packet::{Burst, Context, Kind, Tuple, flag};
+use crate::packet::{Burst, Context, FlowHandle, Kind, Tuple, flag};
 use crate::reason::Reason;
 
 /// Trackers at most.
@@ -71,7 +71,7 @@ pub enum Fitted {
     Waiting,
     /// It is there already.
     Duplicate,
-    /// It was the last one missing; the tracker is named.
+    /// It was the last one missing, or is one of a datagram that was whole; the tracker is named.
     Whole(u32),
     /// It must not go on (in the path), or is left out (tap).
     Refused(Reason),
@@ -343,7 +343,12 @@ impl Defrag {
             return Some(Fitted::Refused(Reason::IpFragInvalid));
         }
         if is_duplicate {
-            return Some(Fitted::Duplicate);
+            // It may be the one that was dropped when it made the datagram whole: it would do so
+            // again at the receiver, so the datagram is looked at again.
+            return Some(match tracker.whole {
+                true => Fitted::Whole(index),
+                false => Fitted::Duplicate,
+            });
         }
         if compared.present == 0 && !tracker.whole {
             return None;
@@ -592,7 +597,10 @@ impl FlowStage {
                 Fitted::Whole(index) => whole = Some(index),
                 Fitted::Refused(reason) => {
                     emit.counters.inc(Counter::FragmentsRefused);
-                    if reason != Reason::IpFragMemory || self.closes_on_limit() {
+                    if reason == Reason::IpFragMemory {
+                        let none = FlowHandle::NONE;
+                        self.except(context, none, Area::Fragments, reason, &emit.counters);
+                    } else {
                         self.refuse(context, reason);
                     }
                 }
@@ -644,6 +652,7 @@ impl FlowStage {
         context.block = block.into_index();
         context.order = carrier.order;
         context.time_ns = carrier.time_ns;
+        context.clock_ns = carrier.clock_ns;
         context.port = carrier.port;
         context.depth = carrier.depth;
         context.vlans = carrier.vlans;

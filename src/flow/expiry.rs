@@ -8,7 +8,9 @@
 
 use std::collections::VecDeque;
 
-use super::record::{EndReason, FLOW_CLIENT_IS_B, FLOW_ESTABLISHED, NONE, Record};
+use super::record::{
+    EndReason, FLOW_BYPASS, FLOW_CLIENT_IS_B, FLOW_DROP, FLOW_ESTABLISHED, NONE, Record,
+};
 use super::stage::FlowStage;
 use super::table::{EVICTED_MAX, EXPIRY_CLASSES, GROUP_SLOTS, Timeouts};
 use crate::config::{Config, Mode};
@@ -21,6 +23,9 @@ use crate::time::{TICKS_PER_SECOND, Tick, ticks};
 
 /// Ends that may wait for a view; beyond, nothing more is swept until some have gone.
 pub const ENDS_MAX: usize = 4 * EVICTED_MAX;
+/// Ends that one chain may bring: of each of its packets, the flow that it outlived and one whose
+/// state it takes, while no chain is longer than the layers of a frame.
+const ENDS_PER_CHAIN_MAX: usize = EVICTED_MAX;
 /// Seconds in which the sweep goes round the whole table.
 const ROUND_SECONDS: u32 = 10;
 /// Groups of thirty flows that one burst looks at, at most.
@@ -129,6 +134,7 @@ impl FlowStage {
     /// When nothing comes: sweeps, and gives the ends that are due.
     pub fn idle(&mut self, burst: &mut Burst, emit: &mut Emit) {
         self.clock = self.clock.max(emit.now_ns);
+        self.stamp = emit.now_ns;
         self.expire(burst, emit);
     }
 
@@ -155,6 +161,18 @@ impl FlowStage {
             self.ends.finished_groups = 0;
         }
         done
+    }
+
+    /// While packets wait: gives the ends that are due, but sweeps nothing, since the table has
+    /// answered for those packets already. Call only between chains.
+    pub(super) fn make_way(&mut self, burst: &mut Burst, emit: &mut Emit) {
+        self.collect_evicted();
+        self.give_ends(burst, emit);
+    }
+
+    /// Whether the ends that one chain may bring find room.
+    pub(super) fn has_room_for_ends(&self) -> bool {
+        self.ends.len() + ENDS_PER_CHAIN_MAX <= ENDS_MAX
     }
 
     fn has_room_for_group(&self) -> bool {
@@ -222,6 +240,7 @@ impl FlowStage {
     ) {
         self.count_end(reason, emit);
         let record = self.records.get(flow.slot).copied().unwrap_or_default();
+        let (order, clock) = self.last_moment(record.tcp);
         self.free_connection(flow.slot);
         let mut values = self.values_of(&record, None);
         values.end_reason = reason as u8;
@@ -231,7 +250,7 @@ impl FlowStage {
             .line(flow)
             .map(|line| line.tuple())
             .unwrap_or_default();
-        let (order, now) = (self.order, self.clock);
+        let now = self.stamp;
         let context = self.contexts.get_mut(&mut view);
         context.reset();
         context.kind = Kind::FlowEnd;
@@ -241,6 +260,7 @@ impl FlowStage {
         context.direction = Direction::ToServer;
         context.order = order;
         context.time_ns = now;
+        context.clock_ns = clock;
         context.values = values;
         context.set(if is_v6(&tuple) {
             flag::IPV6
@@ -251,6 +271,15 @@ impl FlowStage {
         view.set_length(0);
         view.set_more(false);
         burst.push(view);
+    }
+
+    /// Place and time in the feed of a connection's last packet, as of which its end is told; where
+    /// there is no connection, nothing hangs on it, and it is now.
+    pub(super) fn last_moment(&self, index: u32) -> (u64, u64) {
+        match self.connections.get(index) {
+            Some(tcp) => (tcp.last_order, tcp.last_clock_ns),
+            None => (self.order, self.clock),
+        }
     }
 
     /// Stream bytes that still waited: gaps before them are given up, the FlowEnd follows. False if
@@ -315,6 +344,12 @@ fn flags_of(record: &Record) -> u32 {
     }
     if record.flags & FLOW_ESTABLISHED != 0 {
         flags |= flag::ESTABLISHED;
+    }
+    if record.flags & FLOW_DROP != 0 {
+        flags |= flag::DROP_FLOW;
+    }
+    if record.flags & FLOW_BYPASS != 0 {
+        flags |= flag::BYPASS;
     }
     flags
 }

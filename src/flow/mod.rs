@@ -33,9 +33,9 @@ pub mod expiry;
 pub mod handshake;
 pub mod notice;
 pub mod pages;
+pub mod policy;
 pub mod record;
 pub mod segment;
-pub mod slab;
 pub mod stage;
 pub mod stream;
 pub mod table;
@@ -46,13 +46,13 @@ pub use record::{EndReason, TcpPhase};
 pub use stage::FlowStage;
 
 use crate::config::{Config, Urgent};
+use crate::memory::slab::Slabs;
 use crate::memory::{BlockPool, MemoryError, PageKind, Regions, available_bytes, reserved_bytes};
 use crate::packet::FRAME_LENGTH_MAX;
 use std::fmt;
 
 use pages::{PAGE_BYTES, PagePool};
 use record::Tcp;
-use slab::Slabs;
 use stream::Limits;
 use table::{
     DetectionSide, FlowHash, FlowSide, FlowTable, RecordSide, TableConfig, TableMode, TablePlan,

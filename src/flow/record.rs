@@ -294,6 +294,11 @@ pub struct Tcp {
     pub slot: u32,
     /// Generation of that slot.
     pub generation: u32,
+    /// Place in the feed of the last packet: what is decided at the flow's end is told as of it,
+    /// because when a flow's end is noticed depends on what else the lane has to do.
+    pub last_order: u64,
+    /// Time of the feed then, nanoseconds.
+    pub last_clock_ns: u64,
 }
 
 impl Tcp {

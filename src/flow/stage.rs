@@ -8,25 +8,31 @@
 //!             ─► ends of flows (expiry.rs)
 //! ```
 //! TCP is connection.rs's, views are views.rs's.
+//!
+//! A chain for whose views there may be no contexts, blocks or room waits here with all that came
+//! after it. Contexts and blocks come home from stages that never wait for this one, so it goes on
+//! in the end, and what a packet sets free is always shown, whatever is under way elsewhere.
 
 use std::sync::Arc;
 
 use super::defrag::Defrag;
 use super::expiry::{self, Ends, Stage, class_of};
 use super::notice::{Notice, Notices};
-use super::pages::PagePool;
+use super::pages::{PAGE_BYTES, PagePool};
 use super::record::*;
-use super::slab::Slabs;
-use super::stream::Limits;
+use super::segment::{Segment, URG};
+use super::stream::{Limits, URGENT_MAX};
 use super::table::{
     Admit, Answer, Class, DetectionSide, FlowSide, RecordSide, Request, Timeouts, Visit, Visitor,
 };
 use super::tcp::Rules;
-use super::{FlowParts, limits};
-use crate::config::{Config, Mode, Policy};
+use super::views::STREAM_VIEW_MAX;
+use super::{FlowParts, limits, table};
+use crate::config::{Area, Config, Mode};
 use crate::counters::{Counter, Counters};
 use crate::decode::{Anomaly, Decoder};
 use crate::event::Emit;
+use crate::memory::slab::Slabs;
 use crate::memory::{Arena, BlockPool, Handle, Regions};
 use crate::packet::{
     BURST_VIEWS_MAX, Burst, Context, Direction, FlowHandle, FlowValues, Tuple, Verdict, flag,
@@ -59,6 +65,32 @@ impl Visitor for Asked<'_> {
     }
 }
 
+/// What must be there before a chain is tracked.
+#[derive(Clone, Copy, Default)]
+struct Least {
+    /// Whether chains wait at all.
+    waits: bool,
+    /// Contexts for views.
+    views: usize,
+    /// Blocks for their bytes.
+    blocks: usize,
+}
+
+impl Least {
+    /// What one packet may need at most: the bytes that wait in both directions of a connection,
+    /// cut where a view is full and at urgent bytes; before that, the datagram that a fragment
+    /// completes, and what it carries.
+    fn of(stage: &FlowStage) -> Least {
+        let waiting = stage.limits.ahead_pages_max as usize * PAGE_BYTES as usize;
+        let streams = 2 * (waiting.div_ceil(STREAM_VIEW_MAX) + URGENT_MAX + 1);
+        Least {
+            waits: true,
+            views: streams + 1 + stage.decoder.views_max(),
+            blocks: streams + 1,
+        }
+    }
+}
+
 /// The second stage of a lane.
 pub struct FlowStage {
     pub(super) config: Arc<Config>,
@@ -78,11 +110,18 @@ pub struct FlowStage {
     pub(super) timeouts: Timeouts,
     /// Anomaly numbers by notice.
     pub(super) codes: [u8; Notice::ALL.len()],
-    /// The burst that came in, while the one that goes out is filled.
+    /// What came in and is not tracked yet, the next handle last.
     taken: Burst,
+    /// The table's answers to what came in, in its order.
     answers: Vec<Answer>,
-    /// Newest arrival so far, nanoseconds: time never goes back here.
+    /// Answers used up.
+    answered: usize,
+    /// What a chain waits for.
+    least: Least,
+    /// Time of the feed, nanoseconds: it never goes back.
     pub(super) clock: u64,
+    /// Time stamp of the newest packet, nanoseconds: what events tell.
+    pub(super) stamp: u64,
     /// Order of the newest packet.
     pub(super) order: u64,
     /// Where the search for TCP state to reclaim goes on.
@@ -117,28 +156,36 @@ impl FlowStage {
             codes: anomaly_codes(),
             taken: Vec::with_capacity(BURST_VIEWS_MAX),
             answers: Vec::with_capacity(BURST_VIEWS_MAX),
+            answered: 0,
+            least: Least::default(),
             clock: 0,
+            stamp: 0,
             order: 0,
             hand: 0,
         };
         (stage, parts.detection)
     }
 
-    /// Annotates the burst in order and inserts views.
+    /// Annotates the burst in order and inserts views. What waits ([`FlowStage::is_waiting`]) goes
+    /// on with the next call, which then must come with an empty burst.
     pub fn run(&mut self, burst: &mut Burst, emit: &mut Emit) {
-        std::mem::swap(burst, &mut self.taken);
-        let mut taken = std::mem::take(&mut self.taken);
-        self.ask(&taken);
+        if self.taken.is_empty() {
+            std::mem::swap(burst, &mut self.taken);
+            self.ask();
+            self.taken.reverse();
+        }
         // Once a burst: the stage is borrowed while it looks at a context and its bytes.
         let (contexts, regions) = (Arc::clone(&self.contexts), Arc::clone(&self.regions));
-        let mut left = taken.len();
-        for (index, mut handle) in taken.drain(..).enumerate() {
-            left -= 1;
-            self.ask_ahead(index + AHEAD);
-            let answer = self.answers.get(index).copied().unwrap_or(Answer::Missing);
-            // Room for what follows must stay.
-            let room = BURST_VIEWS_MAX.saturating_sub(burst.len() + left + 1);
+        let mut chained = false;
+        while chained || self.may_go_on(burst, emit) {
+            let Some(mut handle) = self.taken.pop() else {
+                break;
+            };
+            self.ask_ahead();
+            let answer = self.next_answer();
+            let room = self.room_behind(burst);
             let more = handle.more();
+            chained = more;
             self.turn_clock(&handle);
             let at = burst.len();
             let length = handle.length();
@@ -153,25 +200,113 @@ impl FlowStage {
             }
             link(burst, at, more);
         }
-        self.taken = taken;
-        self.expire(burst, emit);
+        if self.is_waiting() {
+            self.make_way(burst, emit);
+        } else {
+            self.expire(burst, emit);
+        }
+    }
+
+    /// Whether packets wait here for contexts, blocks or room.
+    pub fn is_waiting(&self) -> bool {
+        !self.taken.is_empty()
+    }
+
+    /// Order of the first packet that waits.
+    pub fn first_waiting(&self) -> Option<u64> {
+        self.taken.last().map(|next| self.contexts.get(next).order)
+    }
+
+    /// Views that one packet may need here at most.
+    pub fn views_max(&self) -> usize {
+        Least::of(self).views
+    }
+
+    /// Makes chains wait until there is what they may need. `total`: contexts for views that are
+    /// flow's alone when all are home. Where those, or all blocks, are too few for a packet, it
+    /// waits for all of them, and the rest is policy.
+    pub fn wait_for_views(&mut self, total: usize) {
+        let all = Least::of(self);
+        self.least = Least {
+            waits: true,
+            views: all.views.min(total),
+            blocks: all.blocks.min(self.views.available()),
+        };
+    }
+
+    /// Whether the next chain, if there is one, finds what it may need.
+    fn may_go_on(&self, burst: &Burst, emit: &Emit) -> bool {
+        if !self.least.waits {
+            return true;
+        }
+        let length = 1 + self.taken.iter().rev().take_while(|h| h.more()).count();
+        let behind = self.least.views.min(BURST_VIEWS_MAX.saturating_sub(length));
+        if burst.len() + length + behind > BURST_VIEWS_MAX || !self.has_room_for_ends() {
+            return false;
+        }
+        let plenty =
+            emit.views.len() >= self.least.views && self.views.available() >= self.least.blocks;
+        plenty || !self.may_set_free(length)
+    }
+
+    /// Whether one of the next `length` handles may have bytes to show behind it: a fragment, or a
+    /// segment of a connection where bytes wait.
+    #[cold]
+    fn may_set_free(&self, length: usize) -> bool {
+        let next = self.taken.iter().rev().take(length);
+        let answers = self.answers.iter().skip(self.answered);
+        next.zip(answers).any(|(handle, answer)| {
+            let context = self.contexts.get(handle);
+            if context.has(flag::FRAGMENT) {
+                return true;
+            }
+            if context.protocol != TCP || !has_flow(context) {
+                return false;
+            }
+            let is_urgent = Segment::read(context, self.regions.bytes(context.span))
+                .is_some_and(|segment| segment.has(URG));
+            let Answer::Found(flow) = answer else {
+                return is_urgent;
+            };
+            let tcp = self.connections.get(self.connection_of(*flow));
+            is_urgent || tcp.is_some_and(|tcp| tcp.sides.iter().any(|s| s.stream.may_set_free()))
+        })
+    }
+
+    /// Views that the packet just taken may have behind it.
+    fn room_behind(&self, burst: &Burst) -> usize {
+        let all = BURST_VIEWS_MAX.saturating_sub(burst.len() + 1);
+        if self.least.waits {
+            let chain = self.taken.iter().rev().take_while(|h| h.more()).count();
+            self.least.views.min(all.saturating_sub(chain))
+        } else {
+            all.saturating_sub(self.taken.len())
+        }
+    }
+
+    fn next_answer(&mut self) -> Answer {
+        let answer = self.answers.get(self.answered).copied();
+        self.answered += 1;
+        answer.unwrap_or(Answer::Missing)
     }
 
     fn turn_clock(&mut self, handle: &Handle) {
         let context = self.contexts.get(handle);
-        self.clock = self.clock.max(context.time_ns);
+        self.clock = self.clock.max(context.clock());
+        self.stamp = context.time_ns;
         self.order = self.order.max(context.order);
     }
 
     /// Asks the table for the flows of all contexts that have one, in parts of [`ASK_MAX`].
-    fn ask(&mut self, taken: &Burst) {
+    fn ask(&mut self) {
         self.answers.clear();
+        self.answered = 0;
         let blank = Tuple::default();
         let mut asked = Asked {
             answers: &mut self.answers,
             records: &self.records,
         };
-        for part in taken.chunks(ASK_MAX) {
+        for part in self.taken.chunks(ASK_MAX) {
             let mut requests = [Request {
                 tuple: &blank,
                 admit: Admit::Never,
@@ -180,7 +315,7 @@ impl FlowStage {
             let mut count = 0;
             for (request, handle) in requests.iter_mut().zip(part) {
                 let context = self.contexts.get(handle);
-                newest = newest.max(context.time_ns);
+                newest = newest.max(context.clock());
                 if has_flow(context) {
                     *request = Request {
                         tuple: &context.tuple,
@@ -199,11 +334,12 @@ impl FlowStage {
     }
 
     /// Asks for the TCP state of a packet further on, whose record has come by now.
-    fn ask_ahead(&self, index: usize) {
-        if let Some(Answer::Found(flow)) = self.answers.get(index)
+    fn ask_ahead(&self) {
+        if let Some(Answer::Found(flow)) = self.answers.get(self.answered + AHEAD)
             && let Some(record) = self.records.get(flow.slot)
+            && let Some(tcp) = self.connections.get(record.tcp)
         {
-            self.connections.prefetch(record.tcp);
+            table::prefetch(tcp);
         }
     }
 
@@ -237,6 +373,7 @@ impl FlowStage {
         let (flow, created) = self.admit(context, bytes, answer, emit)?;
         context.flow = flow;
         self.count_packet(context, flow, created, length);
+        self.condemn(context, flow);
         let work = if context.protocol == TCP && context.has(flag::TRANSPORT) {
             self.tcp(context, bytes, flow, emit, room)
         } else {
@@ -258,17 +395,30 @@ impl FlowStage {
         let now = Tick::from_nanos(self.clock);
         let mut answer = match answer {
             // An earlier packet of this burst may have ended the flow.
-            Answer::Found(flow) | Answer::Created(flow) if self.flows.class(flow).is_none() => self
-                .flows
-                .find_or_create(&context.tuple, admit(context), now),
+            Answer::Found(flow) | Answer::Created(flow) if self.flows.class(flow).is_none() => {
+                if matches!(answer, Answer::Created(_)) {
+                    // It was evicted before its first packet had its turn; its end is told.
+                    emit.counters.inc(Counter::FlowsCreated);
+                }
+                self.flows
+                    .find_or_create(&context.tuple, admit(context), now)
+            }
             answer => answer,
         };
+        if context.has(flag::ICMP_ERROR)
+            && let Answer::Found(flow) = answer
+            && self.is_timed_out(flow, now)
+        {
+            // Errors end no flow, but one that the sweep might have ended is not there for them.
+            return None;
+        }
         let mut reused = false;
         if let Answer::Found(flow) = answer
             && let Some(reason) = self.outlived(context, bytes, flow, now)
             && self.end(flow, reason)
         {
-            reused = true;
+            // One that timed out is not there any more, whether the sweep has come by or not.
+            reused = reason == EndReason::Closed;
             answer = self
                 .flows
                 .find_or_create(&context.tuple, admit(context), now);
@@ -295,9 +445,9 @@ impl FlowStage {
             Answer::Full(_) => {
                 emit.counters.inc(Counter::FlowsRefused);
                 context.set(flag::STREAM_NONE);
-                if self.closes_on_limit() {
-                    self.refuse(context, Reason::FlowTableFull);
-                }
+                let none = FlowHandle::NONE;
+                let (area, reason) = (Area::FlowTable, Reason::FlowTableFull);
+                self.except(context, none, area, reason, &emit.counters);
                 None
             }
         }
@@ -314,16 +464,22 @@ impl FlowStage {
         if context.has(flag::ICMP_ERROR) {
             return None;
         }
-        let line = self.flows.line(flow)?;
-        let class = usize::from(line.state().expiry);
-        let limit = self.timeouts.ticks.get(class).copied().unwrap_or(u32::MAX);
-        if now.since(line.last_seen()) > limit {
+        if self.is_timed_out(flow, now) {
             return Some(EndReason::Timeout);
         }
         if context.protocol == TCP && self.is_port_reuse(context, bytes, flow) {
             return Some(EndReason::Closed);
         }
         None
+    }
+
+    /// Whether a flow has rested for longer than its state allows.
+    fn is_timed_out(&self, flow: FlowHandle, now: Tick) -> bool {
+        self.flows.line(flow).is_some_and(|line| {
+            let class = usize::from(line.state().expiry);
+            let limit = self.timeouts.ticks.get(class).copied().unwrap_or(u32::MAX);
+            now.since(line.last_seen()) > limit
+        })
     }
 
     /// The packet's direction in its flow, and the flow's counters.
@@ -443,15 +599,6 @@ impl FlowStage {
     }
 
     // --- verdicts ---
-
-    /// Whether a limit of ours stops packets rather than letting them by unseen.
-    pub(super) fn closes_on_limit(&self) -> bool {
-        let passes = matches!(
-            self.config.exception_policy,
-            Some(Policy::Ignore | Policy::PassPacket | Policy::PassFlow | Policy::Bypass)
-        );
-        self.config.mode == Mode::Inline && !passes
-    }
 
     /// Drops the packet for `reason`; a tap notes that it would.
     pub(super) fn refuse(&self, context: &mut Context, reason: Reason) {

@@ -156,6 +156,11 @@ impl Stream {
         self.ahead
     }
 
+    /// Whether the next segment may set bytes free that are not its own, or be shown in pieces.
+    pub fn may_set_free(&self) -> bool {
+        self.ahead != 0 || self.urgent_count != 0
+    }
+
     /// Whether anything was delivered.
     pub fn is_started(&self) -> bool {
         self.flags & STARTED != 0

@@ -39,8 +39,9 @@ pub struct Rules {
 impl Rules {
     /// The rules of a configuration.
     pub fn of(config: &Config) -> Rules {
-        use crate::config::{Mode, Policy};
-        let permissive = matches!(config.midstream_policy, Policy::Ignore | Policy::PassFlow);
+        use crate::config::{Area, Mode, Policy};
+        let policy = config.policy(Area::Midstream);
+        let permissive = matches!(policy, Policy::Ignore | Policy::PassFlow);
         Rules {
             inline: config.mode == Mode::Inline,
             midstream: config.midstream && permissive,
@@ -377,18 +378,20 @@ impl Track<'_> {
         !is_old || (is_stale && segment.seq == sender.next)
     }
 
-    /// Remembers the timestamp of a segment that is next in order.
+    /// Remembers the timestamp of a segment that lies where the receiver's last acknowledgement
+    /// does (RFC 7323 section 4.3): a segment behind a gap says nothing about the one that fills
+    /// it, which may have been sent before and is honest.
     pub fn take_timestamp(&mut self) {
         let (segment, seconds) = (*self.segment, self.seconds);
         let Some((value, _)) = segment.timestamp else {
             return;
         };
         let (sender, _) = self.sides();
-        if !segment.seq.after(sender.next) && segment.end().since(sender.acked) >= 0 {
-            let is_newer = (value.wrapping_sub(sender.ts_recent) as i32) >= 0;
-            if segment.seq == sender.next || (sender.ts_recent != 0 && is_newer) {
-                sender.ts_recent = value;
-            }
+        let at_ack = !segment.seq.after(sender.acked) && segment.end().since(sender.acked) >= 0;
+        let is_newer = (value.wrapping_sub(sender.ts_recent) as i32) >= 0;
+        let is_stale = seconds.wrapping_sub(sender.ts_seconds) as i32 > PAWS_SECONDS_MAX as i32;
+        if at_ack && (is_newer || is_stale || sender.ts_recent == 0) {
+            sender.ts_recent = value;
             sender.ts_seconds = seconds;
         }
     }

@@ -3,12 +3,12 @@
 
 use super::VIEW_BLOCK_BYTES;
 use super::record::*;
-use super::slab::Slabs;
 use super::stage::{FlowStage, TCP, Work};
 use super::stream::Ready;
 use crate::counters::Counter;
 use crate::decode::is_v6;
 use crate::event::Emit;
+use crate::memory::slab::Slabs;
 use crate::memory::{Block, Handle};
 use crate::packet::{BURST_VIEWS_MAX, Burst, Direction, FlowHandle, Kind, flag};
 
@@ -22,6 +22,7 @@ const _: () = assert!(STREAM_VIEW_MAX <= VIEW_BLOCK_BYTES);
 struct Carrier {
     order: u64,
     time_ns: u64,
+    clock_ns: u64,
     port: u8,
     depth: u8,
     vlans: ([u16; crate::packet::VLANS_MAX], u8),
@@ -47,6 +48,7 @@ impl FlowStage {
             Carrier {
                 order: context.order,
                 time_ns: context.time_ns,
+                clock_ns: context.clock(),
                 port: context.port,
                 depth: context.depth,
                 vlans: (context.vlans, context.vlan_count),
@@ -71,9 +73,12 @@ impl FlowStage {
         burst: &mut Burst,
         emit: &mut Emit,
     ) {
+        let (order, clock_ns) = self.last_moment(index);
+        let last_ns = self.records.get(flow.slot).map(|r| r.last_ns);
         let carrier = Carrier {
-            order: self.order,
-            time_ns: self.clock,
+            order,
+            time_ns: last_ns.unwrap_or(self.stamp),
+            clock_ns,
             port: 0,
             depth: 0,
             vlans: Default::default(),
@@ -183,6 +188,7 @@ impl FlowStage {
         context.direction = direction;
         context.order = carrier.order;
         context.time_ns = carrier.time_ns;
+        context.clock_ns = carrier.clock_ns;
         context.depth = carrier.depth;
         (context.vlans, context.vlan_count) = carrier.vlans;
         context.port = if direction == carrier.direction {

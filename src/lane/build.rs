@@ -29,6 +29,9 @@ use crate::verdict::{EventPolicy, VerdictStage};
 /// Handles in a ring between two workers (2 x 1024 handles of 8 bytes and their cells lie in L2).
 pub const RING_HANDLES: usize = 1024;
 
+/// Contexts of a worker at least: three for frames and one for views.
+const CONTEXTS_MIN: usize = 4;
+
 /// What an engine is made of.
 pub struct Plan {
     /// Settings.
@@ -250,7 +253,7 @@ impl Engine {
         let table_pages = parts
             .first()
             .map_or(PageKind::Small, |part| part.table_pages);
-        let per_worker = plan.config.contexts_per_lane as usize;
+        let per_worker = (plan.config.contexts_per_lane as usize).max(CONTEXTS_MIN);
         let (contexts, mut handles) = Arena::new(total * per_worker, Context::default);
         let shared = Shared {
             lanes,
@@ -387,11 +390,16 @@ impl Shared {
         // A worker that both receives and makes views keeps a quarter of its contexts for views.
         let views_at = if runs(0) { mine.len() * 3 / 4 } else { 0 };
         let views = mine.split_off(views_at);
-        let flow = if runs(1) {
+        let mut flow = if runs(1) {
             self.flow_part(lane, stages, wiring)
         } else {
             None
         };
+        let mut input = self.input(lane, place, stages, wiring);
+        let reserve = self.flow_reserve(&mut flow, views.len(), runs(0));
+        if let Input::Ports { decode, .. } = &mut input {
+            decode.wait_for_views(views.len(), reserve);
+        }
         let matcher = if runs(2) { stages.matcher.take() } else { None };
         let verdict = if runs(3) {
             stages.transmitters.take().map(|transmitters| VerdictPart {
@@ -410,7 +418,7 @@ impl Shared {
             lane,
             name: format!("lane{lane}-{}", names.join("+")),
             core: self.cores.get(index).copied(),
-            input: self.input(lane, place, stages, wiring),
+            input,
             flow,
             matcher,
             verdict,
@@ -433,6 +441,19 @@ impl Shared {
             cpu: std::time::Duration::ZERO,
             state: State::default(),
         }
+    }
+
+    /// Tells flow how many of the worker's `views` are its own whatever decode does, and gives that
+    /// number: neither stage may wait for contexts that the other one holds.
+    fn flow_reserve(&self, flow: &mut Option<FlowPart>, views: usize, decodes: bool) -> usize {
+        let Some(part) = flow else { return 0 };
+        let reserve = if decodes {
+            part.stage.views_max().min(views / 2)
+        } else {
+            views
+        };
+        part.stage.wait_for_views(reserve);
+        reserve
     }
 
     fn verdict_stage(&self) -> Box<VerdictStage> {

@@ -6,12 +6,12 @@
 
 use super::detect::turned;
 use super::threshold::Counted;
-use super::{DetectionAccess, FlowMark, FlowVerdict, Hit, MatchStage, state};
+use super::{DetectionAccess, FlowMark, FlowVerdict, Hit, MatchStage, host, state};
 use crate::counters::Counter;
 use crate::event::{AlertAction, Emit, Event, EventKind};
 use crate::packet::{Context, Kind, Verdict, flag};
 use crate::reason::Reason;
-use crate::rules::signature::{Action, Class, Signature, Threshold};
+use crate::rules::signature::{Action, Class, Signature, TagScope, Threshold, Track};
 
 /// Alerts of one packet at most (`packet-alert-max`); actions of further hits still count.
 pub const ALERTS_MAX: usize = 15;
@@ -32,7 +32,8 @@ impl<D: DetectionAccess> MatchStage<D> {
         emit.counters
             .add(Counter::SignatureHits, self.hits.len() as u64);
         let program = std::sync::Arc::clone(&self.program);
-        let mut dropped = false;
+        // A pass does not undo a drop, whoever dropped.
+        let mut dropped = !matches!(context.verdict, Verdict::Forward);
         let mut alerts = 0;
         for at in 0..self.hits.len() {
             let Some(hit) = self.hits.get(at).copied() else {
@@ -41,24 +42,24 @@ impl<D: DetectionAccess> MatchStage<D> {
             let Some((signature, _)) = program.rule(hit.signature) else {
                 continue;
             };
-            let counted = self.counted(signature, &hit, context);
+            let counted = self.counted(signature, &hit, context, emit);
             if counted == Counted::Nothing {
-                emit.counters.inc(Counter::AlertsThreshold);
                 continue;
             }
-            let pass = signature.action == Action::Pass;
+            let action = self.action_of(signature, &hit, counted, context);
+            let pass = action == Action::Pass;
             if !(pass && dropped) {
-                dropped |= self.apply(&hit, signature, context, mark);
+                dropped |= self.apply(&hit, signature, action, context, mark);
             }
             if counted == Counted::Silent {
-                emit.counters.inc(Counter::AlertsThreshold);
                 continue;
             }
+            self.set_tags(signature, &hit, context, mark);
             if !signature.noalert && (!pass || signature.alert) {
                 if alerts < ALERTS_MAX {
                     alerts += 1;
                     mark.alerted = true;
-                    self.alert(&hit, signature, context, bytes, emit);
+                    self.alert(&hit, action, context, bytes, emit);
                 } else {
                     emit.counters.inc(Counter::AlertsQueueFull);
                 }
@@ -70,9 +71,26 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// What thresholds leave of a hit.
-    fn counted(&mut self, signature: &Signature, hit: &Hit, context: &Context) -> Counted {
+    fn counted(
+        &mut self,
+        signature: &Signature,
+        hit: &Hit,
+        context: &Context,
+        emit: &Emit,
+    ) -> Counted {
         let is_ip = context.flags & (flag::IPV4 | flag::IPV6) != 0;
         let options = [&signature.detection_filter, &signature.threshold];
+        let suppress = &signature.limits.suppress;
+        if is_ip && !suppress.is_empty() {
+            let (mut src, mut dst) = (context.src_addr(), context.dst_addr());
+            if hit.direction != context.direction {
+                std::mem::swap(&mut src, &mut dst);
+            }
+            if suppress.iter().any(|one| one.silences(src, dst)) {
+                emit.counters.inc(Counter::AlertsSuppressed);
+                return Counted::Silent;
+            }
+        }
         if !is_ip || options.iter().all(|option| option.is_none()) {
             return Counted::Alert;
         }
@@ -90,10 +108,90 @@ impl<D: DetectionAccess> MatchStage<D> {
                 }
             };
             if answer != Counted::Alert {
+                emit.counters.inc(Counter::AlertsThreshold);
                 return answer;
             }
         }
         Counted::Alert
+    }
+
+    /// The action of a hit: the rule's, or that of its rate filter while that is exceeded.
+    fn action_of(
+        &mut self,
+        signature: &Signature,
+        hit: &Hit,
+        counted: Counted,
+        context: &Context,
+    ) -> Action {
+        let is_ip = context.flags & (flag::IPV4 | flag::IPV6) != 0;
+        let filter = signature.limits.rate.as_ref();
+        let Some(filter) = filter.filter(|_| is_ip && counted == Counted::Alert) else {
+            return signature.action;
+        };
+        self.wait(context);
+        let track = turned(filter.track, hit.direction != context.direction);
+        match self.shared.exceeds(signature, filter, track, context) {
+            Ok(true) => filter.new_action.unwrap_or(signature.action),
+            Ok(false) => signature.action,
+            Err(_) => {
+                self.lost += 1;
+                signature.action
+            }
+        }
+    }
+
+    /// Sets the tags of a rule that alerted.
+    fn set_tags(
+        &mut self,
+        signature: &Signature,
+        hit: &Hit,
+        context: &Context,
+        mark: &mut FlowMark,
+    ) {
+        if signature.tags.is_empty() || context.kind == Kind::FlowEnd {
+            return;
+        }
+        self.wait(context);
+        let opposite = hit.direction != context.direction;
+        for tag in &signature.tags {
+            let track = match tag.scope {
+                TagScope::Flow if !context.flow.is_some() => continue,
+                TagScope::Flow => Track::Flow,
+                TagScope::Source => turned(Track::Source, opposite),
+                TagScope::Destination => turned(Track::Destination, opposite),
+            };
+            let rule = (signature.gid, signature.sid);
+            let who = host::who(track, context, false);
+            let set = self.shared.tags.set(who, rule, tag.until, context.time_ns);
+            self.lost += u64::from(set.is_err());
+            mark.tagged |= tag.scope == TagScope::Flow && set.is_ok();
+        }
+    }
+
+    /// Counts the packet for tags of its flow and hosts, and marks it if one takes it.
+    pub(super) fn follow_tags(&mut self, context: &mut Context, mark: &mut FlowMark) {
+        let hosts = self.program.tags_hosts && context.flags & (flag::IPV4 | flag::IPV6) != 0;
+        if !(mark.tagged || hosts) || context.kind == Kind::Stream {
+            return;
+        }
+        let (now, length) = (context.time_ns, context.span.length);
+        let mut told = false;
+        if mark.tagged {
+            let who = host::who(Track::Flow, context, false);
+            (told, mark.tagged) = self.shared.tags.count(&who, now, length);
+        }
+        if hosts {
+            self.wait(context);
+            for track in [Track::Source, Track::Destination] {
+                let who = host::who(track, context, false);
+                if self.shared.tags.may_have(&who) {
+                    told |= self.shared.tags.count(&who, now, length).0;
+                }
+            }
+        }
+        if told {
+            context.set(flag::TAGGED);
+        }
     }
 
     /// Applies the action to packet and flow; true if the packet is dropped by it.
@@ -101,13 +199,14 @@ impl<D: DetectionAccess> MatchStage<D> {
         &self,
         hit: &Hit,
         signature: &Signature,
+        action: Action,
         context: &mut Context,
         mark: &mut FlowMark,
     ) -> bool {
         if signature.bypass && mark.verdict == FlowVerdict::Inspect {
             mark.verdict = FlowVerdict::Bypass;
         }
-        let verdict = match signature.action {
+        let verdict = match action {
             Action::Alert => return false,
             Action::Pass => {
                 if hits_flow(signature, hit) && mark.verdict != FlowVerdict::Drop {
@@ -125,7 +224,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             mark.verdict = FlowVerdict::Drop;
         }
         if context.kind != Kind::FlowEnd {
-            self.decide(verdict, hit, signature, context, on_flow);
+            self.decide(verdict, hit, action, context, on_flow);
         }
         true
     }
@@ -134,7 +233,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         &self,
         verdict: Verdict,
         hit: &Hit,
-        signature: &Signature,
+        action: Action,
         context: &mut Context,
         on_flow: bool,
     ) {
@@ -142,7 +241,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             let before = context.verdict;
             context.worsen(verdict, hit.signature);
             if context.verdict != before
-                && let Action::Reject(to) = signature.action
+                && let Action::Reject(to) = action
             {
                 context.reject_to = to;
             }
@@ -161,17 +260,15 @@ impl<D: DetectionAccess> MatchStage<D> {
         context.set(flag::WOULD_DROP);
     }
 
-    fn alert(
-        &self,
-        hit: &Hit,
-        signature: &Signature,
-        context: &Context,
-        bytes: &[u8],
-        emit: &mut Emit,
-    ) {
+    fn alert(&self, hit: &Hit, action: Action, context: &Context, bytes: &[u8], emit: &mut Emit) {
         emit.counters.inc(Counter::Alerts);
         let generation = self.program.ruleset().generation();
         let inline = self.inline;
+        let transaction = self.apps.as_ref().and_then(|apps| {
+            let transaction = apps.transaction(hit.transaction)?;
+            Some((transaction, &apps.shared.heap))
+        });
+        let outer = self.outer.filter(|_| context.kind == Kind::Inner);
         let window = (hit.window != state::NONE).then(|| self.windows.data(hit.window));
         emit.event(|event: &mut Event| {
             let of_stream = context.kind == Kind::Stream;
@@ -192,14 +289,18 @@ impl<D: DetectionAccess> MatchStage<D> {
                 None => context.payload_of(bytes),
             };
             event.set_payload(payload);
+            if let Some((transaction, heap)) = transaction {
+                crate::app::record::encode(transaction, heap, &mut event.record);
+            }
             event.signature = hit.signature;
             event.generation = generation;
             event.stream = hit.stream;
+            event.outer = outer;
             event.alerted = true;
-            let drops = matches!(signature.action, Action::Drop | Action::Reject(_));
+            let drops = matches!(action, Action::Drop | Action::Reject(_));
             event.would_drop = drops && !inline;
             // As Suricata says it: a reject is always called blocked, a drop only in the path.
-            event.action = match signature.action {
+            event.action = match action {
                 Action::Reject(_) => AlertAction::Blocked,
                 Action::Drop if inline => AlertAction::Blocked,
                 _ => AlertAction::Allowed,

@@ -31,6 +31,36 @@ pub fn decode(input: &[u8], out: &mut [u8; DECODED_MAX]) -> usize {
     written
 }
 
+/// Decodes as the `from_base64` transform does. Mode 0 wants nothing but base64, 1 stops at the first
+/// byte that is not of it, 2 skips such bytes (RFC 2045 section 6.8). `None`: nothing was decoded.
+pub fn transform(input: &[u8], mode: u8, out: &mut Vec<u8>) -> Option<()> {
+    let mut bits = 0u32;
+    let mut held = 0u32;
+    for (at, &byte) in input.iter().enumerate() {
+        let Some(value) = value_of(byte) else {
+            match (mode, byte) {
+                (2, b'=') | (1, _) => break,
+                (2, _) => continue,
+                _ => {
+                    let padding = input.get(at..).unwrap_or(&[]);
+                    if padding.iter().all(|byte| *byte == b'=') && input.len().is_multiple_of(4) {
+                        break;
+                    }
+                    return None;
+                }
+            }
+        };
+        held = held << 6 | u32::from(value);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            out.push((held >> bits) as u8);
+            held &= (1 << bits) - 1;
+        }
+    }
+    (!out.is_empty()).then_some(())
+}
+
 fn value_of(byte: u8) -> Option<u8> {
     Some(match byte {
         b'A'..=b'Z' => byte - b'A',

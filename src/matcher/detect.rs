@@ -7,10 +7,11 @@ use super::program::{FACT_ESTABLISHED, FACT_FLOW, FACT_PAYLOAD, Group, Program, 
 use super::state::{self, int_holds};
 use super::verify::{Outcome, View};
 use super::{CANDIDATES_MAX, DetectionAccess, FlowMark, HITS_MAX, Hit, MatchStage};
+use crate::app::AppProtocol;
 use crate::counters::Counter;
 use crate::event::Emit;
 use crate::packet::{Context, Direction, Kind, flag};
-use crate::rules::signature::{BitCommand, Signature, StateTest};
+use crate::rules::signature::{BitCommand, Class, Signature, StateTest};
 
 /// Bit of a candidate that is to be looked for in the packet (else in the stream).
 pub(super) const IN_PACKET: u64 = 1;
@@ -31,15 +32,21 @@ pub(super) fn facts(context: &Context, payload: bool) -> u8 {
 }
 
 impl<D: DetectionAccess> MatchStage<D> {
-    /// Finds all hits of a packet; `hits` holds them afterwards.
+    /// Finds all hits of a packet; `hits` holds them afterwards. Gives the flow among the parsers'
+    /// flows, if the packet brought bytes for its parser.
     pub(super) fn inspect(
         &mut self,
         context: &Context,
         bytes: &[u8],
         mark: &mut FlowMark,
         emit: &Emit,
-    ) {
+    ) -> Option<u32> {
         let program = std::sync::Arc::clone(&self.program);
+        let fed = if context.has(flag::DECIDED) {
+            None
+        } else {
+            self.feed(context, bytes, mark)
+        };
         for code in context.noted() {
             for signature in program.for_anomaly(*code) {
                 self.propose(*signature, IN_PACKET);
@@ -47,18 +54,23 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
         // A packet that decode or flow dropped is told by its anomalies only.
         if context.has(flag::DECIDED) {
-            return self.evaluate(&program, context, bytes, mark, None, emit);
+            self.evaluate(&program, context, bytes, mark, None, emit);
+            return None;
         }
         let group = program.group(context);
         if let Some(group) = group.filter(|_| context.kind != Kind::Stream) {
             self.propose_packet(&program, group, context, bytes, emit);
         }
-        let streams = group.is_some_and(Group::wants_stream)
+        let streams = (group.is_some_and(Group::wants_stream) || program.app.wants_streams())
             && (context.has(flag::STREAM) || context.kind == Kind::Stream);
         match group {
             Some(group) if streams => self.stream(&program, group, context, bytes, mark, emit),
             _ => self.evaluate(&program, context, bytes, mark, None, emit),
         }
+        if let Some(app) = fed {
+            self.inspect_transactions(&program, app, context, bytes, mark, emit);
+        }
+        fed
     }
 
     pub(super) fn propose(&mut self, signature: u32, view: u64) {
@@ -127,7 +139,16 @@ impl<D: DetectionAccess> MatchStage<D> {
         self.candidates.dedup();
         emit.counters
             .add(Counter::Candidates, self.candidates.len() as u64);
-        let packet = Packet { context, bytes };
+        let app = self.app_protocol(mark);
+        let packet = Packet {
+            context,
+            bytes,
+            app,
+            app_new: match app {
+                AppProtocol::Unknown => header::AppNew::No,
+                _ => self.slabs.first_known(mark.slab, context.direction),
+            },
+        };
         for at in 0..self.candidates.len() {
             let candidate = self.candidates.get(at).copied().unwrap_or(0);
             let index = (candidate >> 1) as u32;
@@ -138,6 +159,8 @@ impl<D: DetectionAccess> MatchStage<D> {
                 || (rule.stream_alone
                     && candidate & IN_PACKET != 0
                     && context.has(flag::RETRANSMIT))
+                || (signature.class == Class::ProtocolDetection
+                    && !is_due(signature, packet.app_new))
                 || self.has_hit(index, candidate & IN_PACKET == 0)
             {
                 continue;
@@ -161,6 +184,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                     signature: index,
                     stream: in_stream,
                     window: if in_stream { window } else { state::NONE },
+                    transaction: state::NONE,
                     direction: context.direction,
                 };
                 self.hit(hit, signature, context, mark);
@@ -199,7 +223,12 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// Whether the state that a signature reads is as it wants.
-    fn state_holds(&mut self, signature: &Signature, context: &Context, mark: &FlowMark) -> bool {
+    pub(super) fn state_holds(
+        &mut self,
+        signature: &Signature,
+        context: &Context,
+        mark: &FlowMark,
+    ) -> bool {
         signature.state.iter().all(|test| match test {
             StateTest::Flowbit { command, bits } => {
                 let any = bits.iter().any(|bit| self.slabs.bit(mark.slab, *bit));
@@ -308,6 +337,18 @@ impl<D: DetectionAccess> MatchStage<D> {
             }
             _ => {}
         }
+    }
+}
+
+/// Whether a rule about the detection of a protocol is due: once a flow, or once in its direction.
+fn is_due(signature: &Signature, app_new: header::AppNew) -> bool {
+    let one_way = signature
+        .flow
+        .is_some_and(|flow| flow.to_server != flow.to_client);
+    match app_new {
+        header::AppNew::No => false,
+        header::AppNew::InDirection => one_way,
+        header::AppNew::InFlow => true,
     }
 }
 

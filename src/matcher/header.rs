@@ -2,6 +2,7 @@
 //! header keywords. Fields are read from the frame by the offsets that decode found; a field that
 //! is not there never matches. Nothing here looks at payload.
 
+use crate::app::AppProtocol;
 use crate::decode::ethernet_header;
 use crate::decode::sctp::{Sctp, chunk};
 use crate::packet::{Context, Direction, Kind, flag};
@@ -9,6 +10,7 @@ use crate::rules::signature::{
     Buffer, Compare, FlowKeyword, Header, PacketTest, Protocol, Signature, VLAN_ALL,
 };
 
+const PROTOCOL_IGMP: u8 = 2;
 const PROTOCOL_ICMP: u8 = 1;
 const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_UDP: u8 = 17;
@@ -25,6 +27,21 @@ pub struct Packet<'a> {
     pub context: &'a Context,
     /// The bytes that its offsets refer to.
     pub bytes: &'a [u8],
+    /// What its flow speaks.
+    pub app: AppProtocol,
+    /// Whether that is known since this packet.
+    pub app_new: AppNew,
+}
+
+/// Whether a flow's protocol is known since this packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AppNew {
+    /// It was known before in this direction, or is not known.
+    No,
+    /// It was known before, but this is the direction's first packet since.
+    InDirection,
+    /// This is the flow's first packet since.
+    InFlow,
 }
 
 impl<'a> Packet<'a> {
@@ -109,23 +126,30 @@ fn long(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 /// Whether the header of the rule and its flow keyword fit the packet.
+#[inline]
 pub fn fits(signature: &Signature, packet: &Packet) -> bool {
+    fits_towards(signature, packet, packet.context.direction)
+}
+
+/// The same, for bytes of the packet's flow that went in `direction`.
+pub fn fits_towards(signature: &Signature, packet: &Packet, direction: Direction) -> bool {
     let flow_fits = match &signature.flow {
-        Some(flow) => flow_fits(flow, packet.context),
+        Some(flow) => flow_fits(flow, packet.context, direction),
         None => true,
     };
+    let turned = direction != packet.context.direction;
     flow_fits && protocol_fits(&signature.header.protocol, packet) && {
         let header = &signature.header;
-        ports_fit(header, packet) && addresses_fit(header, packet)
+        ports_fit(header, packet, turned) && addresses_fit(header, packet, turned)
     }
 }
 
-fn flow_fits(flow: &FlowKeyword, context: &Context) -> bool {
+fn flow_fits(flow: &FlowKeyword, context: &Context, direction: Direction) -> bool {
     let established = context.has(flag::ESTABLISHED);
     let rebuilt = context.has(flag::REBUILT);
     context.flow.is_some()
-        && (!flow.to_server || context.direction == Direction::ToServer)
-        && (!flow.to_client || context.direction == Direction::ToClient)
+        && (!flow.to_server || direction == Direction::ToServer)
+        && (!flow.to_client || direction == Direction::ToClient)
         && (!flow.established || established)
         && (!flow.not_established || !established)
         && (!flow.only_frag || rebuilt)
@@ -149,26 +173,35 @@ fn protocol_fits(protocol: &Protocol, packet: &Packet) -> bool {
         Protocol::Arp => context.has(flag::ARP),
         Protocol::Ether => packet.ethernet().is_some(),
         Protocol::PacketHeader => true,
-        Protocol::App(_) => false,
+        Protocol::App(word) => packet.app.is(word),
     }
 }
 
-fn ports_fit(header: &Header, packet: &Packet) -> bool {
+fn ports_fit(header: &Header, packet: &Packet, turned: bool) -> bool {
     if header.src_port.any && header.dst_port.any {
         return true;
     }
     packet.ports().is_some_and(|(src_port, dst_port)| {
+        let (src_port, dst_port) = if turned {
+            (dst_port, src_port)
+        } else {
+            (src_port, dst_port)
+        };
         header.src_port.contains(src_port) && header.dst_port.contains(dst_port)
     })
 }
 
-fn addresses_fit(header: &Header, packet: &Packet) -> bool {
+fn addresses_fit(header: &Header, packet: &Packet, turned: bool) -> bool {
     if header.src_addr.any && header.dst_addr.any {
         return true;
     }
-    packet.is_ip()
-        && header.src_addr.contains(packet.context.src_addr())
-        && header.dst_addr.contains(packet.context.dst_addr())
+    let (source, destination) = (packet.context.src_addr(), packet.context.dst_addr());
+    let (source, destination) = if turned {
+        (destination, source)
+    } else {
+        (source, destination)
+    };
+    packet.is_ip() && header.src_addr.contains(source) && header.dst_addr.contains(destination)
 }
 
 /// Whether all header keywords hold.
@@ -213,7 +246,13 @@ fn holds(test: &PacketTest, packet: &Packet) -> bool {
             let [to_server, to_client] = context.values.bytes;
             context.flow.is_some() && ways_hold(*side, compare, to_server, to_client)
         }
-        PacketTest::AppProtocol { .. } => false,
+        PacketTest::AppProtocol { name, negated, .. } => {
+            let known = packet.app != AppProtocol::Unknown;
+            match &**name {
+                "unknown" => known == *negated,
+                name => known && packet.app.is(name) != *negated,
+            }
+        }
         _ => ip_holds(test, packet) || transport_holds(test, packet),
     }
 }
@@ -378,6 +417,7 @@ fn icmp_holds(test: &PacketTest, packet: &Packet) -> bool {
     let either = if v4.is_empty() { v6 } else { v4 };
     match test {
         PacketTest::IcmpType(compare) => with(compare, byte(either, 0)),
+        PacketTest::IgmpType(compare) => with(compare, byte(packet.l4(PROTOCOL_IGMP), 0)),
         PacketTest::IcmpCode(compare) => with(compare, byte(either, 1)),
         PacketTest::IcmpId(compare) if is_query(v4, v6) => with(compare, word(either, 4)),
         PacketTest::IcmpSeq(compare) if is_query(v4, v6) => with(compare, word(either, 6)),
@@ -432,6 +472,7 @@ fn checksum_holds(which: &str, valid: bool, packet: &Packet) -> bool {
         "udpv6" => (PROTOCOL_UDP, flag::IPV6),
         "icmpv4" => (PROTOCOL_ICMP, flag::IPV4),
         "icmpv6" => (PROTOCOL_ICMPV6, flag::IPV6),
+        "igmp" => (PROTOCOL_IGMP, flag::IPV4),
         _ => return false,
     };
     let l4 = packet.l4(protocol);
@@ -451,7 +492,7 @@ fn checksum_holds(which: &str, valid: bool, packet: &Packet) -> bool {
 }
 
 fn pseudo_sum(which: &str, context: &Context, length: usize) -> u32 {
-    if which == "icmpv4" {
+    if matches!(which, "icmpv4" | "igmp") {
         return 0;
     }
     let (src, dst) = (context.src_addr(), context.dst_addr());
@@ -503,6 +544,7 @@ fn single<'a>(buffer: &Buffer, packet: &Packet<'a>) -> Option<&'a [u8]> {
         Buffer::UdpHeader => transport(PROTOCOL_UDP),
         Buffer::Icmpv4Header => transport(PROTOCOL_ICMP),
         Buffer::Icmpv6Header => packet.l4(PROTOCOL_ICMPV6).get(..ICMPV6_HEADER),
+        Buffer::IgmpHeader => transport(PROTOCOL_IGMP),
         Buffer::SctpHeader => Some(packet.sctp()?.whole()),
         Buffer::EtherHeader => packet.ethernet(),
         Buffer::ArpHeader if context.has(flag::ARP) => Some(packet.l3()),

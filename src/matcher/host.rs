@@ -11,9 +11,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 
-use super::threshold::{self, Counted, Tally};
+use super::tag::{TAGGED_DEFAULT, Tags};
+use super::threshold::{self, Counted, Rate, Tally};
 use crate::packet::{Context, FlowHandle};
-use crate::rules::signature::{Signature, Threshold, Track};
+use crate::rules::signature::{RateFilter, Signature, Threshold, ThresholdKind, Track};
 
 /// Shards of the state, a power of two.
 const SHARDS: usize = 64;
@@ -43,7 +44,7 @@ enum Key {
     Threshold {
         gid: u32,
         sid: u32,
-        filter: bool,
+        kind: Kind,
         who: Who,
     },
     Bit {
@@ -52,9 +53,17 @@ enum Key {
     },
 }
 
+/// Which of a rule's counts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Kind {
+    Threshold,
+    Filter,
+    Rate,
+}
+
 /// What state hangs on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Who {
+pub(super) enum Who {
     One([u8; 16]),
     Pair([u8; 16], [u8; 16]),
     Flow(FlowHandle),
@@ -64,6 +73,7 @@ enum Who {
 #[derive(Debug)]
 enum Entry {
     Tally(Tally),
+    Rate(Rate),
     Bit,
 }
 
@@ -80,6 +90,8 @@ pub struct HostState {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     shard_max: usize,
+    /// Tagged flows and hosts.
+    pub(super) tags: Tags,
 }
 
 /// State could not be kept; the caller counts it.
@@ -104,6 +116,7 @@ impl HostState {
             shards,
             hasher,
             shard_max,
+            tags: Tags::new(TAGGED_DEFAULT),
         }
     }
 
@@ -134,10 +147,14 @@ impl HostState {
         let key = Key::Threshold {
             gid: signature.gid,
             sid: signature.sid,
-            filter: option.kind == crate::rules::signature::ThresholdKind::DetectionFilter,
+            kind: if option.kind == ThresholdKind::DetectionFilter {
+                Kind::Filter
+            } else {
+                Kind::Threshold
+            },
             who: who(option.track, context, false),
         };
-        let now = context.time_ns;
+        let now = context.clock();
         let mut shard = self.shard(&key);
         if let Some(kept) = shard.get_mut(&key)
             && let Entry::Tally(tally) = &mut kept.entry
@@ -156,6 +173,43 @@ impl HostState {
         }
     }
 
+    /// Counts a match of `signature` under its rate filter: whether the other action is in force.
+    ///
+    /// # Errors
+    /// `Lost` when the count could not be kept.
+    pub fn exceeds(
+        &self,
+        signature: &Signature,
+        filter: &RateFilter,
+        track: Track,
+        context: &Context,
+    ) -> Result<bool, Lost> {
+        if track == Track::Flow && !context.flow.is_some() {
+            return Ok(false);
+        }
+        let key = Key::Threshold {
+            gid: signature.gid,
+            sid: signature.sid,
+            kind: Kind::Rate,
+            who: who(track, context, false),
+        };
+        let now = context.time_ns;
+        let seconds = u64::from(filter.seconds.max(filter.timeout)) + 1;
+        let expires_ns = now.saturating_add(seconds * NANOS);
+        let mut shard = self.shard(&key);
+        if let Some(kept) = shard.get_mut(&key)
+            && let Entry::Rate(rate) = &mut kept.entry
+        {
+            kept.expires_ns = expires_ns;
+            return Ok(rate.exceeds(filter, now));
+        }
+        let kept = Kept {
+            entry: Entry::Rate(Rate::new(now)),
+            expires_ns,
+        };
+        self.insert(&mut shard, key, kept, now).map(|()| false)
+    }
+
     /// Whether a bit is set for what `track` names, as of this packet.
     pub fn bit(&self, bit: u32, track: Track, context: &Context) -> bool {
         let key = Key::Bit {
@@ -165,7 +219,7 @@ impl HostState {
         let shard = self.shard(&key);
         shard
             .get(&key)
-            .is_some_and(|kept| kept.expires_ns >= context.time_ns)
+            .is_some_and(|kept| kept.expires_ns >= context.clock())
     }
 
     /// Sets a bit for `seconds` (0: 300) or takes it away.
@@ -190,7 +244,7 @@ impl HostState {
             return Ok(());
         }
         let seconds = if seconds == 0 { BIT_SECONDS } else { seconds };
-        let expires_ns = context.time_ns.saturating_add(u64::from(seconds) * NANOS);
+        let expires_ns = context.clock().saturating_add(u64::from(seconds) * NANOS);
         if let Some(kept) = shard.get_mut(&key) {
             kept.expires_ns = expires_ns;
             return Ok(());
@@ -199,7 +253,7 @@ impl HostState {
             entry: Entry::Bit,
             expires_ns,
         };
-        self.insert(&mut shard, key, kept, context.time_ns)
+        self.insert(&mut shard, key, kept, context.clock())
     }
 
     fn insert(&self, shard: &mut Shard, key: Key, kept: Kept, now: u64) -> Result<(), Lost> {
@@ -223,7 +277,7 @@ fn lifetime(option: &Threshold) -> u64 {
     }
 }
 
-fn who(track: Track, context: &Context, bits: bool) -> Who {
+pub(super) fn who(track: Track, context: &Context, bits: bool) -> Who {
     let (src, dst) = (*context.src_addr(), *context.dst_addr());
     match track {
         Track::Source => Who::One(src),

@@ -9,6 +9,10 @@ use crate::packet::FlowHandle;
 
 /// Bit of the line's flags: an alert was raised in the flow.
 const ALERTED: u8 = 1;
+/// Bit of the line's flags: a rule tagged the flow.
+const TAGGED: u8 = 2;
+/// Where the two bits of directions whose drop was told begin.
+const TOLD: u32 = 2;
 
 /// The line starts as zeros, so a slab is stored as its index plus one.
 fn slab_from(stored: u32) -> u32 {
@@ -26,6 +30,9 @@ impl DetectionAccess for DetectionSide {
         Some(FlowMark {
             verdict: FlowVerdict::from_byte(line.verdict()),
             alerted: line.flags() & ALERTED != 0,
+            app: line.word() as u8,
+            tagged: line.flags() & TAGGED != 0,
+            told: line.flags() >> TOLD & 3,
             slab: slab_from(line.slab()),
         })
     }
@@ -33,7 +40,11 @@ impl DetectionAccess for DetectionSide {
     fn store(&mut self, flow: FlowHandle, mark: FlowMark) {
         if let Some(line) = self.line(flow) {
             line.set_verdict(mark.verdict as u8);
-            line.set_flags(if mark.alerted { ALERTED } else { 0 });
+            // The line's free word holds what the flow speaks.
+            line.set_word(u32::from(mark.app));
+            let bit = |set, bit| if set { bit } else { 0 };
+            let flags = bit(mark.alerted, ALERTED) | bit(mark.tagged, TAGGED);
+            line.set_flags(flags | (mark.told & 3) << TOLD);
             line.set_slab(if mark.slab == state::NONE {
                 0
             } else {

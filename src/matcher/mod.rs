@@ -24,7 +24,10 @@
 use std::sync::Arc;
 
 pub mod address;
+pub mod app;
+pub mod app_program;
 pub mod arbiter;
+mod asn1;
 pub mod base64;
 pub mod detect;
 pub mod find;
@@ -38,7 +41,9 @@ pub mod program;
 pub mod regex;
 pub mod state;
 pub mod streams;
+pub mod tag;
 pub mod threshold;
+pub mod transform;
 pub mod verify;
 pub mod window;
 
@@ -46,12 +51,15 @@ pub use host::{HostState, NoTurn, Turn};
 pub use program::Program;
 pub use state::FlowVerdict;
 
-use crate::config::{Config, Mode};
+use crate::app::{Apps, Limits};
+use crate::config::{Area, Config, Mode, Policy};
 use crate::counters::Counter;
-use crate::event::Emit;
+use crate::event::{Emit, Outer};
+use crate::flow::policy;
 use crate::memory::{Arena, Regions};
 use crate::packet::{Burst, Context, Direction, FlowHandle, Kind, Verdict, flag};
 use crate::reason::Reason;
+use crate::rules::signature::Track;
 
 /// Candidates of one packet at most; further ones are counted as a spent budget.
 const CANDIDATES_MAX: usize = 4096;
@@ -65,6 +73,12 @@ pub struct FlowMark {
     pub verdict: FlowVerdict,
     /// An alert was raised.
     pub alerted: bool,
+    /// What it speaks (number of `AppProtocol`).
+    pub app: u8,
+    /// A rule tagged it.
+    pub tagged: bool,
+    /// Directions (bit 0: to the server) whose drop was told.
+    pub told: u8,
     /// The flow's slab in this stage, or `state::NONE`.
     pub slab: u32,
 }
@@ -74,6 +88,9 @@ impl Default for FlowMark {
         FlowMark {
             verdict: FlowVerdict::Inspect,
             alerted: false,
+            app: 0,
+            tagged: false,
+            told: 0,
             slab: state::NONE,
         }
     }
@@ -89,6 +106,11 @@ pub trait DetectionAccess {
     fn prefetch(&self, flow: FlowHandle);
 }
 
+/// Fields that rules ask for.
+fn wanted_fields(program: &Program) -> Box<[bool]> {
+    program.app.wanted()
+}
+
 /// A signature that matched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Hit {
@@ -96,6 +118,8 @@ struct Hit {
     /// In stream data; the window that it matched in, or `state::NONE`.
     stream: bool,
     window: u32,
+    /// The transaction that it matched in, or `state::NONE`.
+    transaction: u32,
     /// Direction of the bytes, which may be the packet's opposite when a turn ended.
     direction: Direction,
 }
@@ -109,7 +133,17 @@ pub struct MatchStage<D> {
     shared: Arc<HostState>,
     turn: Box<dyn Turn>,
     inline: bool,
+    app_records: bool,
+    /// What becomes of a packet whose inspection spent its budget.
+    budget_policy: Policy,
+    /// The drop of a flow is told once per direction, not for each packet.
+    tells_start: bool,
     stream_depth: u64,
+    /// The parsers, if a rule or an event asks for the application layer.
+    apps: Option<Apps>,
+    /// What is kept of transactions' directions.
+    seen: crate::memory::slab::Slabs<app::Seen>,
+    room: transform::Room,
     slabs: state::Slabs,
     windows: window::Windows,
     scratch: verify::Scratch,
@@ -118,6 +152,8 @@ pub struct MatchStage<D> {
     hits: Vec<Hit>,
     /// Fast patterns found in a window: signature and position.
     found: Vec<(u32, usize)>,
+    /// The packet before the one at hand, which carries it if that is an inner one.
+    outer: Option<Outer>,
     lost: u64,
     over: u64,
     waited: bool,
@@ -138,6 +174,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let names = program.ruleset().names();
         let flowbits = names.flowbits.names().len();
         let flowints = names.flowints.names().len();
+        let wants_app = config.app_records || program.app.is_wanted();
         MatchStage {
             regions,
             contexts,
@@ -145,10 +182,29 @@ impl<D: DetectionAccess> MatchStage<D> {
             shared,
             turn: Box::new(NoTurn),
             inline: config.mode == Mode::Inline,
+            app_records: config.app_records,
+            budget_policy: config.policy(Area::MatchBudget),
+            tells_start: config.drop_events_start,
             stream_depth: match config.stream_depth {
                 0 => u64::MAX,
                 depth => u64::from(depth),
             },
+            apps: wants_app.then(|| {
+                let memory = (config.app_memory as usize)
+                    .div_ceil(lanes)
+                    .min(flows << 14);
+                Apps::new(
+                    flows,
+                    memory,
+                    wanted_fields(&program),
+                    Limits::of(&config.app_settings),
+                )
+            }),
+            seen: crate::memory::slab::Slabs::from_fn(
+                if wants_app { 2 * flows as u32 } else { 0 },
+                app::Seen::default,
+            ),
+            room: transform::Room::new(),
             slabs: state::Slabs::new(flows, flowbits, flowints),
             windows: window::Windows::new(2 * flows),
             scratch: verify::Scratch::new(
@@ -159,6 +215,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             candidates: Vec::with_capacity(CANDIDATES_MAX),
             hits: Vec::with_capacity(HITS_MAX),
             found: Vec::with_capacity(CANDIDATES_MAX),
+            outer: None,
             lost: 0,
             over: 0,
             waited: false,
@@ -194,6 +251,14 @@ impl<D: DetectionAccess> MatchStage<D> {
             let bytes = regions.bytes(context.span);
             self.one(context, bytes, emit);
             self.report(emit);
+            if matches!(context.kind, Kind::Frame | Kind::Inner | Kind::Datagram) {
+                self.outer = context.has(flag::HAS_INNER).then(|| Outer {
+                    tuple: context.tuple,
+                    flags: context.flags,
+                    protocol: context.protocol,
+                    view: context.kind,
+                });
+            }
         }
     }
 
@@ -205,6 +270,12 @@ impl<D: DetectionAccess> MatchStage<D> {
         let loaded = known.then(|| self.detection.load(context.flow)).flatten();
         let mut mark = loaded.unwrap_or_default();
         if context.kind == Kind::FlowEnd {
+            match mark.verdict {
+                FlowVerdict::Drop => context.set(flag::DROP_FLOW),
+                FlowVerdict::Pass => context.set(flag::PASS_FLOW),
+                FlowVerdict::Bypass => context.set(flag::BYPASS),
+                FlowVerdict::Inspect => {}
+            }
             self.end_of_flow(context, &mut mark, emit);
         } else {
             match mark.verdict {
@@ -213,16 +284,73 @@ impl<D: DetectionAccess> MatchStage<D> {
                 FlowVerdict::Pass => {}
                 FlowVerdict::Bypass => context.set(flag::BYPASS),
                 FlowVerdict::Inspect => {
-                    self.inspect(context, bytes, &mut mark, emit);
+                    let fed = self.inspect(context, bytes, &mut mark, emit);
                     self.arbitrate(context, bytes, &mut mark, emit);
+                    if let Some(app) = fed {
+                        self.release_transactions(app, context, emit);
+                    }
+                    self.follow_tags(context, &mut mark);
+                    if self.spent(emit) {
+                        self.except(context, &mut mark, emit);
+                    }
                 }
+            }
+            if self.tells_start && known {
+                tell_once(context, &mut mark);
             }
         }
         if mark.alerted {
             context.set(flag::ALERTED);
         }
+        context.app = mark.app;
         if loaded.is_some_and(|old| old != mark) {
             self.detection.store(context.flow, mark);
+        }
+    }
+
+    /// Whether the packet's inspection was cut short; counts it, and begins the next one's.
+    fn spent(&mut self, emit: &Emit) -> bool {
+        let verify::Cut { budget, pcre } = self.scratch.begin();
+        let cut = u64::from(budget) + std::mem::take(&mut self.over);
+        if cut > 0 {
+            emit.counters.add(Counter::VerifyBudget, cut);
+        }
+        if pcre > 0 {
+            emit.counters.add(Counter::PcreSteps, u64::from(pcre));
+        }
+        cut > 0
+    }
+
+    /// Applies the policy for packets whose inspection was cut short.
+    fn except(&self, context: &mut Context, mark: &mut FlowMark, emit: &Emit) {
+        let policy = self.budget_policy;
+        let verdict = match policy {
+            Policy::Ignore => return,
+            Policy::PassFlow => FlowVerdict::Pass,
+            Policy::Bypass => FlowVerdict::Bypass,
+            Policy::DropFlow | Policy::Reject | Policy::RejectBoth => FlowVerdict::Drop,
+            Policy::PassPacket | Policy::DropPacket => FlowVerdict::Inspect,
+        };
+        emit.counters.inc(Counter::ExceptionsMatchBudget);
+        if mark.verdict == FlowVerdict::Inspect {
+            mark.verdict = verdict;
+        }
+        if policy.forwards() {
+            return;
+        }
+        let reason = Reason::MatchBudget;
+        if !self.inline {
+            context.set(flag::WOULD_DROP);
+            context.would = context.would.or(Some(reason));
+            return;
+        }
+        context.worsen(Verdict::Drop(reason), u32::MAX);
+        if let Some(to) = policy::answers(policy) {
+            context.worsen(Verdict::Reject(reason), u32::MAX);
+            context.reject_to = to;
+        }
+        if mark.verdict == FlowVerdict::Drop {
+            context.set(flag::DROP_FLOW);
         }
     }
 
@@ -231,6 +359,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         if self.inline {
             let signature = context.signature;
             context.worsen(Verdict::Drop(Reason::RuleFlow), signature);
+            context.set(flag::DROP_FLOW);
         } else {
             context.set(flag::WOULD_DROP);
             context.would = context.would.or(Some(Reason::RuleFlow));
@@ -239,6 +368,10 @@ impl<D: DetectionAccess> MatchStage<D> {
 
     /// Decides what waited for more bytes, then gives back all that the flow held.
     fn end_of_flow(&mut self, context: &mut Context, mark: &mut FlowMark, emit: &mut Emit) {
+        if std::mem::take(&mut mark.tagged) {
+            let who = host::who(Track::Flow, context, false);
+            self.shared.tags.forget(&who);
+        }
         if mark.slab == state::NONE {
             return;
         }
@@ -252,8 +385,13 @@ impl<D: DetectionAccess> MatchStage<D> {
                     self.settle(window, direction, context, mark);
                 }
             }
+        }
+        let program = Arc::clone(&self.program);
+        self.end_app(&program, context, mark, emit);
+        if mark.verdict == FlowVerdict::Inspect {
             self.arbitrate(context, &[], mark, emit);
         }
+        self.close_app(context, mark, emit);
         for window in windows {
             if window != state::NONE {
                 self.windows.give(window);
@@ -275,18 +413,28 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     fn report(&mut self, emit: &Emit) {
-        let verify::Cut { budget, pcre } = self.scratch.begin();
-        let cut = u64::from(budget) + std::mem::take(&mut self.over);
-        if cut > 0 {
-            emit.counters.add(Counter::VerifyBudget, cut);
-        }
-        if pcre > 0 {
-            emit.counters.add(Counter::PcreSteps, u64::from(pcre));
-        }
+        self.spent(emit);
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {
             emit.counters.add(Counter::DetectionStateLost, lost);
         }
+    }
+}
+
+/// Of a flow that is dropped, one packet per direction is told; of one that goes on, those that a
+/// rule dropped (Suricata's `flows: start`).
+fn tell_once(context: &mut Context, mark: &mut FlowMark) {
+    if matches!(context.verdict, Verdict::Forward) {
+        return;
+    }
+    let side = 1 << context.direction.index();
+    let flow = context.has(flag::DROP_FLOW);
+    let by_rule = context.signature != u32::MAX;
+    if !(by_rule || flow && mark.told & side == 0) {
+        context.set(flag::DROP_TOLD);
+    }
+    if flow {
+        mark.told |= side;
     }
 }
 

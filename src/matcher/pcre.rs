@@ -44,8 +44,13 @@ impl Pattern {
     /// # Errors
     /// What the engine refuses, in words.
     pub fn compile(pattern: &[u8], flags: &str) -> Result<Pattern, String> {
+        Pattern::made(pattern, flags, false)
+    }
+
+    fn made(pattern: &[u8], flags: &str, captures: bool) -> Result<Pattern, String> {
         let words = |error: super::regex::RegexError| format!("{error}: {}", error.hint);
-        let flags = RegexFlags::from_letters(flags).map_err(words)?;
+        let mut flags = RegexFlags::from_letters(flags).map_err(words)?;
+        flags.captures = captures;
         let regex = Regex::compile(pattern, flags).map_err(words)?;
         Ok(Pattern {
             limits: regex.limits(),
@@ -81,11 +86,41 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// Where the first group of the first match stands.
+    pub fn first_group(&self, cache: &mut RegexCache, subject: &[u8]) -> Option<(usize, usize)> {
+        let subject = subject.get(..SEARCH_BYTES_MAX).unwrap_or(subject);
+        let mut groups = [None; 1];
+        match self
+            .regex
+            .captures_at(cache, subject, 0, &self.limits, &mut groups)
+        {
+            RegexResult::Match { .. } => groups[0],
+            _ => None,
+        }
+    }
+}
+
 /// Compiled patterns by text and flags. A rule set has about half as many patterns as options.
 #[derive(Debug, Default)]
 pub struct Patterns(HashMap<(Box<[u8]>, Box<str>), Pattern>);
 
 impl Patterns {
+    /// The compiled form of a `pcrexform`, whose first group is wanted.
+    ///
+    /// # Errors
+    /// As `Pattern::compile`.
+    pub fn compile_capturing(&mut self, pattern: &[u8]) -> Result<Pattern, String> {
+        // No flag letter is a space, so this key is no option's.
+        let key = (Box::from(pattern), Box::from(" "));
+        if let Some(known) = self.0.get(&key) {
+            return Ok(known.clone());
+        }
+        let made = Pattern::made(pattern, "", true)?;
+        self.0.insert(key, made.clone());
+        Ok(made)
+    }
+
     /// The compiled form of the pattern, made if no other option had it before.
     ///
     /// # Errors

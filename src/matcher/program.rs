@@ -4,13 +4,17 @@
 use std::sync::Arc;
 
 use super::address::AddressIndex;
+use super::app_program::{self, AppProgram, AppRule};
 use super::pcre::{self, Patterns};
 use super::prefilter::Prefilter;
+use super::transform;
 use super::verify::{self, Step};
 use crate::packet::{Context, flag};
 use crate::rules::group::{self, Groups, Pattern, ProtocolClass};
 use crate::rules::ruleset::RuleSet;
-use crate::rules::signature::{BitCommand, Buffer, Class, Protocol, Signature, StateTest, Test};
+use crate::rules::signature::{
+    BitCommand, Buffer, Class, Protocol, Signature, StateTest, TagScope, Test,
+};
 
 /// Looks at the payload of packets.
 pub const VIEW_PACKET: u8 = 1;
@@ -42,6 +46,8 @@ pub struct Rule {
     pub payload: Box<[Step]>,
     /// Tests on header buffers.
     pub headers: Box<[(Buffer, Box<[Step]>)]>,
+    /// Tests on application buffers.
+    pub app: Box<[AppRule]>,
 }
 
 /// A group, compiled.
@@ -73,6 +79,10 @@ pub struct Program {
     groups: Box<[Group]>,
     /// Signatures of addresses only.
     pub ip_only: AddressIndex,
+    /// Signatures that look at transactions.
+    pub app: AppProgram,
+    /// Some rule tags hosts.
+    pub tags_hosts: bool,
     regexes: Box<[pcre::Pattern]>,
     refused: Vec<(u32, String)>,
 }
@@ -114,11 +124,27 @@ impl Program {
             .filter(|index| runs(index))
             .filter_map(|index| Some((*index, ruleset.signature(*index)?)));
         let ip_only = AddressIndex::build(ip_only);
+        let running = ruleset
+            .signatures()
+            .iter()
+            .zip(0u32..)
+            .filter(|(_, index)| ruleset.runs(*index) && runs(index));
+        let app = AppProgram::build(
+            running.map(|(signature, index)| (index, signature)),
+            &mut regexes,
+        )?;
+        let tags_hosts = ruleset
+            .signatures()
+            .iter()
+            .flat_map(|signature| &signature.tags)
+            .any(|tag| tag.scope != TagScope::Flow);
         Ok(Program {
             rules: rules.into(),
             groups: groups.into(),
             map,
             ip_only,
+            app,
+            tags_hosts,
             regexes: regexes.into_all(),
             refused,
             ruleset,
@@ -182,10 +208,18 @@ impl Program {
 
 fn compile_rule(signature: &Signature, regexes: &mut Patterns) -> Result<Rule, String> {
     let mut payload: Vec<Test> = Vec::new();
-    let mut headers = Vec::new();
+    let (mut headers, mut app) = (Vec::new(), Vec::new());
     for inspect in &signature.inspect {
         if inspect.buffer == Buffer::Payload {
             payload.extend(inspect.tests.iter().cloned());
+        } else if let Some(field) = app_program::field_of(inspect) {
+            app.push(AppRule {
+                field,
+                side: inspect.side,
+                transforms: transform::compile(&inspect.transforms, regexes)?,
+                absent: inspect.absent,
+                steps: verify::compile(&inspect.tests, regexes)?,
+            });
         } else {
             let steps = verify::compile(&inspect.tests, regexes)?;
             headers.push((inspect.buffer.clone(), steps));
@@ -200,6 +234,7 @@ fn compile_rule(signature: &Signature, regexes: &mut Patterns) -> Result<Rule, S
         facts: facts(signature, !payload.is_empty()),
         payload: payload_steps,
         headers: headers.into(),
+        app: app.into(),
     })
 }
 
@@ -211,7 +246,12 @@ fn views(signature: &Signature) -> u8 {
         .any(|inspect| inspect.buffer == Buffer::Payload && !inspect.tests.is_empty());
     let is_tcp = matches!(
         signature.header.protocol,
-        Protocol::Tcp | Protocol::TcpStream | Protocol::Ip | Protocol::Ipv4 | Protocol::Ipv6
+        Protocol::Tcp
+            | Protocol::TcpStream
+            | Protocol::Ip
+            | Protocol::Ipv4
+            | Protocol::Ipv6
+            | Protocol::App(_)
     ) || signature.header.protocol == Protocol::Number(6);
     if !has_payload || !is_tcp {
         return VIEW_PACKET;

@@ -4,6 +4,7 @@
 //! A slab is taken when a flow first needs one and given back when it ends. An empty pool is a
 //! counted loss: the flow is inspected on, without memory.
 
+use super::header::AppNew;
 use crate::rules::signature::IntOperator;
 
 /// A slab number that says there is none.
@@ -40,6 +41,12 @@ impl FlowVerdict {
 pub struct Slabs {
     free: Vec<u32>,
     windows: Vec<[u32; 2]>,
+    /// The flow among the parsers' flows.
+    apps: Vec<u32>,
+    /// Directions in which the flow's protocol was seen to be known.
+    known: Vec<[bool; 2]>,
+    /// Stream offsets up to which the parser was fed.
+    offsets: Vec<[u32; 2]>,
     bits: Vec<u64>,
     words_per_slab: usize,
     ints: Vec<u32>,
@@ -56,6 +63,9 @@ impl Slabs {
         Slabs {
             free: (0..count as u32).rev().collect(),
             windows: vec![[NONE; 2]; count],
+            apps: vec![NONE; count],
+            known: vec![[false; 2]; count],
+            offsets: vec![[0; 2]; count],
             bits: vec![0; count * words_per_slab],
             words_per_slab,
             ints: vec![0; count * flowints],
@@ -72,6 +82,12 @@ impl Slabs {
             *windows = [NONE; 2];
         }
         let at = slab as usize;
+        if let (Some(app), Some(offsets)) = (self.apps.get_mut(at), self.offsets.get_mut(at)) {
+            (*app, *offsets) = (NONE, [0; 2]);
+        }
+        if let Some(known) = self.known.get_mut(at) {
+            *known = [false; 2];
+        }
         clear(&mut self.bits, at, self.words_per_slab);
         clear(&mut self.ints_set, at, self.int_words_per_slab);
         Some(slab)
@@ -102,6 +118,55 @@ impl Slabs {
         if let Some(place) = windows.and_then(|windows| windows.get_mut(direction)) {
             *place = window;
         }
+    }
+
+    /// The flow among the parsers' flows; `NONE` without a slab.
+    pub fn app(&self, slab: u32) -> u32 {
+        self.apps.get(slab as usize).copied().unwrap_or(NONE)
+    }
+
+    /// Sets it.
+    pub fn set_app(&mut self, slab: u32, app: u32) {
+        if let Some(place) = self.apps.get_mut(slab as usize) {
+            *place = app;
+        }
+    }
+
+    /// Notes a packet of a flow whose protocol is known.
+    pub fn first_known(&mut self, slab: u32, direction: crate::packet::Direction) -> AppNew {
+        let Some(known) = self.known.get_mut(slab as usize) else {
+            return AppNew::No;
+        };
+        let before = *known;
+        known[direction.index()] = true;
+        match before {
+            [false, false] => AppNew::InFlow,
+            _ if !before[direction.index()] => AppNew::InDirection,
+            _ => AppNew::No,
+        }
+    }
+
+    /// Takes a piece of the stream at `offset` in; gives the bytes that are missing before it.
+    pub fn turn_offset(
+        &mut self,
+        slab: u32,
+        direction: crate::packet::Direction,
+        offset: u32,
+        length: u32,
+    ) -> u32 {
+        let Some(known) = self
+            .offsets
+            .get_mut(slab as usize)
+            .and_then(|offsets| offsets.get_mut(direction.index()))
+        else {
+            return 0;
+        };
+        if length == 0 {
+            return 0;
+        }
+        let gap = offset.wrapping_sub(*known);
+        *known = offset.wrapping_add(length);
+        if gap as i32 > 0 { gap } else { 0 }
     }
 
     /// Whether a flowbit is set; never without a slab.

@@ -214,6 +214,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                     signature: index,
                     stream: true,
                     window,
+                    transaction: state::NONE,
                     direction,
                 };
                 self.hit(hit, signature, context, mark);

@@ -3,7 +3,7 @@
 //! (RULES.md 6.3 "Thresholds").
 
 use crate::packet::Context;
-use crate::rules::signature::{Threshold, ThresholdKind};
+use crate::rules::signature::{RateFilter, Threshold, ThresholdKind};
 
 /// Distinct values that a `unique_on` count tells apart; beyond that each match counts.
 const DISTINCT_MAX: usize = 32;
@@ -30,6 +30,53 @@ pub struct Tally {
     distinct_count: u8,
 }
 
+/// A rate in progress (`rate_filter`).
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    since_ns: u64,
+    count: u32,
+    /// When the other action came into force, if it is.
+    changed_ns: Option<u64>,
+}
+
+impl Rate {
+    /// The first match.
+    pub fn new(now_ns: u64) -> Rate {
+        Rate {
+            since_ns: now_ns,
+            count: 1,
+            changed_ns: None,
+        }
+    }
+
+    /// A further match: whether the other action is in force for it. The match that finds the
+    /// timeout over is not counted.
+    pub fn exceeds(&mut self, filter: &RateFilter, now_ns: u64) -> bool {
+        if let Some(changed) = self.changed_ns {
+            let rests = (now_ns / NANOS).saturating_sub(changed / NANOS);
+            if rests <= u64::from(filter.timeout) {
+                return true;
+            }
+            self.changed_ns = None;
+            return false;
+        }
+        if now_ns
+            > self
+                .since_ns
+                .saturating_add(u64::from(filter.seconds) * NANOS)
+        {
+            (self.since_ns, self.count) = (now_ns, 1);
+            return false;
+        }
+        self.count = self.count.saturating_add(1);
+        if self.count <= filter.count {
+            return false;
+        }
+        self.changed_ns = Some(now_ns);
+        true
+    }
+}
+
 /// The answer that needs no tally: every single match counts.
 pub fn without_state(option: &Threshold) -> Option<Counted> {
     (option.kind == ThresholdKind::Threshold && option.count <= 1).then_some(Counted::Alert)
@@ -38,7 +85,7 @@ pub fn without_state(option: &Threshold) -> Option<Counted> {
 /// The first match of a tally.
 pub fn first(option: &Threshold, context: &Context) -> (Tally, Counted) {
     let mut tally = Tally {
-        since_ns: context.time_ns,
+        since_ns: context.clock(),
         count: 1,
         next: option.count,
         distinct: [0; DISTINCT_MAX],
@@ -65,7 +112,7 @@ pub fn again(option: &Threshold, tally: &mut Tally, context: &Context) -> Counte
     let until = tally
         .since_ns
         .saturating_add(u64::from(option.seconds) * NANOS);
-    if context.time_ns > until {
+    if context.clock() > until {
         tally.restart(option, context);
         return match option.kind {
             ThresholdKind::Limit => Counted::Alert,
@@ -102,7 +149,7 @@ fn backoff(option: &Threshold, tally: &mut Tally) -> Counted {
 
 impl Tally {
     fn restart(&mut self, option: &Threshold, context: &Context) {
-        self.since_ns = context.time_ns;
+        self.since_ns = context.clock();
         self.count = 0;
         self.distinct_count = 0;
         self.add(option, context);
@@ -210,6 +257,26 @@ mod tests {
     #[test]
     fn a_window_ends_after_its_last_second() {
         assert_eq!(answers(ThresholdKind::Limit, 1, 10, &[0, 10, 11]), "AsA");
+    }
+
+    #[test]
+    fn a_rate_changes_the_action_and_gives_it_back() {
+        let filter = RateFilter {
+            track: Track::Source,
+            count: 3,
+            seconds: 10,
+            new_action: None,
+            timeout: 5,
+        };
+        let seconds = [0, 1, 2, 3, 4, 8, 9, 10, 11, 30, 31, 32, 33];
+        let mut rate = Rate::new(0);
+        let told: String = seconds[1..]
+            .iter()
+            .map(|second| rate.exceeds(&filter, second * NANOS))
+            .map(|exceeds| if exceeds { 'x' } else { '.' })
+            .collect();
+        // Three go by, then five seconds of the other action; the count goes on after them.
+        assert_eq!(told, "..xxx.xx....");
     }
 
     #[test]

@@ -13,13 +13,14 @@
 //! No = this way fails, try the next occurrence; Never = nothing before can mend it
 //! ```
 
+use super::asn1;
 use super::base64::{self, DECODED_MAX};
 use super::find::Literal;
 use super::number;
 use super::pcre::{Pattern, Patterns, Wanted};
 use super::regex::{RegexCache, RegexResult};
 use crate::rules::signature::{
-    Base64Decode, ByteExtract, ByteFormat, ByteJump, ByteMath, ByteTest, Compare, Content,
+    Asn1, Base64Decode, ByteExtract, ByteFormat, ByteJump, ByteMath, ByteTest, Compare, Content,
     IsDataAt, Number, Pcre, Test,
 };
 
@@ -39,6 +40,8 @@ pub enum Step {
     Pcre(Box<PcreStep>),
     /// `isdataat`.
     IsDataAt(IsDataAt),
+    /// `asn1`.
+    Asn1(Asn1),
     /// `byte_test`.
     ByteTest(ByteTest),
     /// `byte_jump`.
@@ -67,7 +70,7 @@ impl Step {
             Step::IsDataAt(test) => test.negated,
             Step::ByteJump(jump) => jump.from_end,
             Step::Size(_) | Step::Base64 { .. } => true,
-            Step::ByteTest(_) | Step::ByteExtract(_) | Step::ByteMath(_) => false,
+            Step::Asn1(_) | Step::ByteTest(_) | Step::ByteExtract(_) | Step::ByteMath(_) => false,
         }
     }
 }
@@ -110,6 +113,7 @@ fn compile_one(test: &Test, patterns: &mut Patterns) -> Result<Step, String> {
         Test::Content(content) => Step::Content(compile_content(content)),
         Test::Pcre(pcre) => Step::Pcre(Box::new(compile_pcre(pcre, patterns)?)),
         Test::IsDataAt(test) => Step::IsDataAt(*test),
+        Test::Asn1(test) => Step::Asn1(*test),
         Test::ByteTest(test) => Step::ByteTest(test.clone()),
         Test::ByteJump(jump) => Step::ByteJump(jump.clone()),
         Test::ByteExtract(extract) => Step::ByteExtract(extract.clone()),
@@ -238,6 +242,11 @@ impl Scratch {
         }
     }
 
+    /// The cache that regex searches outside of tests use.
+    pub fn regexes(&mut self) -> &mut RegexCache {
+        &mut self.regex
+    }
+
     /// Begins a packet; gives how often the last one's verifications were cut short.
     pub fn begin(&mut self) -> Cut {
         self.steps = self.steps_max;
@@ -279,6 +288,19 @@ impl Scratch {
             Step::Content(content) => self.content(content, next, view, offset),
             Step::Pcre(pcre) => self.pcre(pcre, next, view, offset),
             Step::IsDataAt(test) => self.is_data_at(test, next, view, offset),
+            Step::Asn1(test) => {
+                let start = match (test.absolute_offset, test.relative_offset) {
+                    (Some(at), _) => Some(at as usize),
+                    (None, Some(at)) => offset.checked_add_signed(at as isize),
+                    (None, None) => Some(0),
+                };
+                let data = start.and_then(|start| view.data.get(start..));
+                if data.is_some_and(|data| asn1::holds(test, data)) {
+                    self.run(next, view, offset)
+                } else {
+                    No
+                }
+            }
             Step::ByteTest(test) => {
                 if self.byte_test(test, view, offset) {
                     self.run(next, view, offset)

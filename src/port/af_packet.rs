@@ -28,6 +28,8 @@ const HEADERS_MAX: u32 = 128;
 const ETHERNET_BYTES: u32 = 18;
 /// Socket option of Linux 4.20, which libc lacks.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+/// Flag of a fan-out group, Linux 5.18 (linux/if_packet.h).
+const FANOUT_IGNORE_OUTGOING: i32 = 0x4000;
 
 /// How to open an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,8 +228,8 @@ impl Socket {
         }
     }
 
-    /// Begins to receive.
-    fn start(&self, options: &Options) -> Result<(), OpenError> {
+    /// Begins to receive. Returns whether outgoing frames come, too.
+    fn start(&self, options: &Options) -> Result<bool, OpenError> {
         self.option(
             PACKET_IGNORE_OUTGOING,
             &1i32,
@@ -247,12 +249,24 @@ impl Socket {
             )?;
         }
         self.bind(libc::ETH_P_ALL as u16)?;
-        if let Some(group) = options.fanout {
-            // Mode 0: the kernel's flow hash, which is the same for both directions.
-            let value = i32::from(group);
-            self.option(libc::PACKET_FANOUT, &value, "cannot join the fan-out group")?;
+        match options.fanout {
+            Some(group) => self.join(group),
+            None => Ok(false),
         }
-        Ok(())
+    }
+
+    /// Joins a fan-out group. The group has a hook of its own, for which the socket's option to
+    /// leave outgoing frames out means nothing: without its own flag a lane would receive what it
+    /// sends. Returns whether the kernel knows no such flag.
+    fn join(&self, group: u16) -> Result<bool, OpenError> {
+        // Mode 0: the kernel's flow hash, which is the same for both directions.
+        let value = i32::from(group);
+        let flagged = value | FANOUT_IGNORE_OUTGOING << 16;
+        if self.option(libc::PACKET_FANOUT, &flagged, "").is_ok() {
+            return Ok(false);
+        }
+        self.option(libc::PACKET_FANOUT, &value, "cannot join the fan-out group")?;
+        Ok(true)
     }
 
     /// Frames that the kernel lost since the last call, for want of room in the ring.

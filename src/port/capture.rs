@@ -134,6 +134,42 @@ impl CaptureFile {
     }
 }
 
+/// Longest step of the feed's clock, nanoseconds: far longer than timeouts are, and so short that
+/// the flow table's sweep comes round long before its ticks wrap, however many files of different
+/// years follow each other.
+const CLOCK_STEP_MAX_NS: u64 = 6 * 3600 * 1_000_000_000;
+
+/// Time that never goes back, over packets and files in the order in which they are read: the sum
+/// of all steps ahead of the newest time stamp so far. A new file, and a clock that was set back by
+/// more than a step, begin anew from there, so that flows age in them as they did. Every lane's
+/// reader walks all records, so all of them tell the same time.
+#[derive(Clone, Copy, Default, Debug)]
+struct FeedClock {
+    now_ns: u64,
+    newest_ns: u64,
+    /// The current file has shown a record.
+    began: bool,
+}
+
+impl FeedClock {
+    /// The next record was stamped `time_ns`; gives the time of the feed.
+    fn tick(&mut self, time_ns: u64) -> u64 {
+        let step_ns = time_ns.saturating_sub(self.newest_ns);
+        let back_ns = self.newest_ns.saturating_sub(time_ns);
+        if self.now_ns == 0 {
+            self.now_ns = time_ns;
+        } else {
+            let step_ns = step_ns.min(CLOCK_STEP_MAX_NS);
+            self.now_ns = self.now_ns.saturating_add(step_ns);
+        }
+        if step_ns > 0 || !self.began || back_ns > CLOCK_STEP_MAX_NS {
+            self.newest_ns = time_ns;
+        }
+        self.began = true;
+        self.now_ns
+    }
+}
+
 /// The receiving half over captures, for lane `lane` of `lanes`.
 pub struct CaptureReader {
     capture: Arc<Capture>,
@@ -151,6 +187,8 @@ pub struct CaptureReader {
     order: u64,
     /// Bytes of the files before this one.
     bytes_before: u64,
+    /// Time of the feed.
+    clock: FeedClock,
     /// Faults met so far, with the position of their file; told by `errors`.
     faults: Vec<(usize, Fault)>,
     counters: Arc<PortCounters>,
@@ -182,6 +220,7 @@ impl CaptureReader {
             walks,
             order: 1,
             bytes_before: 0,
+            clock: FeedClock::default(),
             faults: Vec::with_capacity(files),
             counters: Arc::default(),
         }
@@ -220,6 +259,7 @@ impl CaptureReader {
             self.bytes_before += file.region.len() as u64;
         }
         self.file += 1;
+        self.clock.began = false;
     }
 
     /// The next record of the captures with its file's region number, `None` at the end.
@@ -289,6 +329,7 @@ impl Receive for CaptureReader {
             };
             let order = self.order;
             self.order += 1;
+            let clock_ns = self.clock.tick(record.time_ns);
             if !self.is_ours(&record, order) {
                 continue;
             }
@@ -303,6 +344,7 @@ impl Receive for CaptureReader {
                 region,
             };
             context.time_ns = record.time_ns;
+            context.clock_ns = clock_ns;
             context.order = order;
             context.link = (self.link_code)(record.link);
             burst.push(handle);
@@ -396,6 +438,22 @@ mod tests {
             result.lanes.push(packets);
         }
         result
+    }
+
+    #[test]
+    fn the_clock_never_goes_back_and_every_file_takes_its_time() {
+        const HOURS: u64 = 3600 * 1_000_000_000;
+        let mut clock = FeedClock::default();
+        let mut ticks = |times: &[u64]| -> Vec<u64> {
+            clock.began = false;
+            times.iter().map(|at| clock.tick(*at)).collect()
+        };
+        assert_eq!(ticks(&[10, 30, 20, 31]), [10, 30, 30, 31]);
+        // An older file goes on from there.
+        assert_eq!(ticks(&[5, 9, 7, 10]), [31, 35, 35, 36]);
+        // A jump of years is a step of hours; a stamp that was nonsense is forgotten.
+        let later = 36 + 6 * HOURS;
+        assert_eq!(ticks(&[u64::MAX, 20, 25]), [later, later, later + 5]);
     }
 
     fn temporary(name: &str, bytes: &[u8]) -> PathBuf {

@@ -141,6 +141,38 @@ fn unknown(name: &str, (text, span): (&str, Span)) -> Problem {
     Problem::new(Code::BadValue, span, message)
 }
 
+/// `asn1:oversize_length 500, bitstring_overflow, double_overflow, relative_offset 1`.
+pub fn asn1<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result<(), Problem> {
+    let mut test = Asn1 {
+        oversize_length: None,
+        bitstring_overflow: false,
+        double_overflow: false,
+        absolute_offset: None,
+        relative_offset: None,
+    };
+    for word in parts(&argument) {
+        let (name, number) = word.0.split_once(' ').unwrap_or((word.0, ""));
+        let number: Option<i64> = number.trim().parse().ok();
+        let small = number.and_then(|number| u32::try_from(number).ok());
+        match name {
+            "bitstring_overflow" => test.bitstring_overflow = true,
+            "double_overflow" => test.double_overflow = true,
+            "oversize_length" if small.is_some() => test.oversize_length = small,
+            "absolute_offset" if small.is_some() => test.absolute_offset = small,
+            "relative_offset" if number.is_some_and(|n| i32::try_from(n).is_ok()) => {
+                test.relative_offset = number.map(|n| n as i32);
+            }
+            _ => return Err(unknown("asn1", word)),
+        }
+    }
+    if test.absolute_offset.is_some() && test.relative_offset.is_some() {
+        return Err(argument.bad("absolute_offset and relative_offset exclude each other"));
+    }
+    let relative = test.relative_offset.is_some();
+    builder.push(Test::Asn1(test), relative, argument.span);
+    Ok(())
+}
+
 /// `isdataat:[!]position[,relative][,rawbytes]`.
 pub fn is_data_at<'a>(
     builder: &mut Builder<'a, '_>,

@@ -11,6 +11,8 @@ use super::ruleset::RuleSet;
 use super::signature::{
     Buffer, Class, Content, FastPattern, PacketTest, PortSet, Protocol, Signature, Test,
 };
+use crate::app::Transport;
+use crate::app::registry::DESCRIPTIONS;
 use crate::packet::Direction;
 
 /// Groups of one port table at most; the classes of the fewest ports share what is left over.
@@ -107,6 +109,8 @@ impl Groups {
                 if let Some(list) = groups.by_anomaly.get_mut(usize::from(code)) {
                     list.push(index);
                 }
+            } else if looks_at_transactions(signature) {
+                // Those wait for transactions, not for packets.
             } else if signature.class == Class::IpOnly {
                 groups.ip_only.push(index);
             } else {
@@ -312,11 +316,29 @@ fn in_class(signature: &Signature, class: ProtocolClass) -> bool {
         Protocol::Icmpv6 => class == ProtocolClass::Icmpv6,
         Protocol::Number(number) => class == ProtocolClass::of(*number),
         Protocol::Arp => class == ProtocolClass::NonIp,
-        Protocol::App(_) => false,
+        Protocol::App(word) => {
+            let over = |transport| {
+                DESCRIPTIONS
+                    .iter()
+                    .any(|d| d.protocol.is(word) && d.over.contains(&transport))
+            };
+            match class {
+                ProtocolClass::Tcp => over(Transport::Tcp),
+                ProtocolClass::Udp => over(Transport::Udp),
+                _ => false,
+            }
+        }
     }
 }
 
-fn in_direction(signature: &Signature, direction: Direction) -> bool {
+/// Whether a signature looks at transactions of the application layer.
+pub fn looks_at_transactions(signature: &Signature) -> bool {
+    let of_app = |buffer: &Buffer| matches!(buffer, Buffer::App(_));
+    !signature.app.is_empty() || signature.inspect.iter().any(|view| of_app(&view.buffer))
+}
+
+/// Whether the rule's `flow` allows packets of a direction.
+pub fn in_direction(signature: &Signature, direction: Direction) -> bool {
     let Some(flow) = &signature.flow else {
         return true;
     };
@@ -375,13 +397,18 @@ fn pattern_of(content: &Content) -> Pattern {
     let bytes = chopped
         .filter(|bytes| !bytes.is_empty())
         .unwrap_or(&content.bytes);
+    pattern_of_bytes(bytes, content.nocase)
+}
+
+/// The pattern of these bytes, or of the most telling piece of long ones.
+pub fn pattern_of_bytes(bytes: &[u8], nocase: bool) -> Pattern {
     let bytes = bytes
         .windows(FAST_PATTERN_MAX)
         .max_by_key(|window| strength(window))
         .unwrap_or(bytes);
     Pattern {
         bytes: bytes.into(),
-        nocase: content.nocase,
+        nocase,
     }
 }
 
@@ -492,6 +519,7 @@ mod tests {
         let with = |tests: Vec<Content>| Signature {
             inspect: vec![Inspect {
                 buffer: Buffer::Payload,
+                side: None,
                 transforms: Vec::new(),
                 absent: None,
                 tests: tests.into_iter().map(Test::Content).collect(),

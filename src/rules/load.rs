@@ -261,7 +261,7 @@ impl Loader<'_> {
         let bits = std::mem::take(&mut self.bits);
         self.loaded.diagnostics.extend(lint::flowbits(bits));
         let signatures = &mut self.loaded.signatures;
-        signatures.sort_by_cached_key(order);
+        signatures.sort_by_cached_key(|signature| order(signature, ACTION_RANKS));
         let counts = &mut self.loaded.counts;
         counts.enabled = signatures.len() as u32;
         counts.unsupported = signatures
@@ -316,13 +316,19 @@ fn rank(uses: impl Iterator<Item = bool>) -> u8 {
     }
 }
 
+/// Ranks of pass, drop, reject and alert unless the operator says otherwise.
+pub const ACTION_RANKS: [u8; 4] = [0, 1, 2, 3];
+
 /// Key of the order of evaluation: action, state writers before readers, priority, sid.
-pub fn order(signature: &Signature) -> (u8, [u8; 4], u8, u32) {
+pub fn order(
+    signature: &Signature,
+    [pass, drop, reject, alert]: [u8; 4],
+) -> (u8, [u8; 4], u8, u32) {
     let action = match signature.action {
-        Action::Pass => 0,
-        Action::Drop => 1,
-        Action::Reject(_) => 2,
-        Action::Alert => 3,
+        Action::Pass => pass,
+        Action::Drop => drop,
+        Action::Reject(_) => reject,
+        Action::Alert => alert,
     };
     let bit_writes =
         |command: BitCommand| !matches!(command, BitCommand::IsSet | BitCommand::IsNotSet);

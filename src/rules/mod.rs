@@ -24,8 +24,11 @@ pub mod ruleset;
 pub mod sets;
 pub mod signature;
 pub mod support;
+pub mod threshold_file;
 pub mod variables;
 
+mod app_keywords;
+mod app_words;
 mod argument;
 mod bytes;
 mod content;

@@ -10,6 +10,7 @@ use crate::rules::lex::shorten;
 use crate::rules::number::{self, by_symbol};
 use crate::rules::parse::Builder;
 use crate::rules::signature::*;
+use crate::rules::support;
 
 /// Options that `ipopts` knows.
 const IP_OPTIONS: &[&str] = &[
@@ -33,6 +34,7 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         }
         "ttl" => PacketTest::Ttl(compare(&argument, 255)?),
         "itype" => PacketTest::IcmpType(compare(&argument, 255)?),
+        "igmp.type" => PacketTest::IgmpType(compare(&argument, 255)?),
         "icode" => PacketTest::IcmpCode(compare(&argument, 255)?),
         "icmpv6.mtu" => PacketTest::Icmpv6Mtu(compare(&argument, u32::MAX.into())?),
         "tcp.mss" => PacketTest::TcpMss(compare(&argument, 65_535)?),
@@ -400,6 +402,8 @@ fn app_protocol(
         let message = format!("`{}` is not an application protocol", shorten(name));
         return Err(argument.bad(message));
     }
+    let detected = matches!(name, "failed" | "unknown") || support::app_protocol(name);
+    builder.executable(&format!("app-layer-protocol:{name}"), detected);
     const MODES: &[&str] = &["final", "original", "either", "to_server", "to_client"];
     if let Some(mode) = mode
         && !MODES.contains(&mode)

@@ -6,6 +6,7 @@
 
 use hashbrown::HashMap;
 
+use crate::packet::Direction;
 use crate::rules::argument::{Argument, argument, unknown};
 use crate::rules::class;
 use crate::rules::diagnostic::{Code, Problem, Span};
@@ -17,8 +18,8 @@ use crate::rules::signature::*;
 use crate::rules::support;
 use crate::rules::variables::Variables;
 use crate::rules::{
-    bytes, content, header, keyword_table, lint, meta, packet_keywords, regex, state_keywords,
-    transform, verify,
+    app_keywords, bytes, content, header, keyword_table, lint, meta, packet_keywords, regex,
+    state_keywords, transform, verify,
 };
 
 /// What the rules of a load share.
@@ -91,6 +92,8 @@ pub struct List {
     pub buffer: Buffer,
     /// Its row; `None` is the payload.
     pub row: Option<&'static BufferRow>,
+    /// Direction that it belongs to.
+    pub side: Side,
     /// Transforms.
     pub transforms: Vec<Transform>,
     /// `absent`.
@@ -226,6 +229,7 @@ impl<'a, 'c> Builder<'a, 'c> {
             lists: vec![List {
                 buffer: Buffer::Payload,
                 row: None,
+                side: Side::Both,
                 transforms: Vec::new(),
                 absent: None,
                 span: Span::default(),
@@ -276,9 +280,14 @@ impl<'a, 'c> Builder<'a, 'c> {
             Family::App(protocol) => self.app_test(protocol, argument),
             Family::Other if keyword.name == "frame" => {
                 self.leave_buffer(argument.name)?;
-                self.executable("frame", support::keyword("frame"));
                 self.facts.app_buffer = true;
-                self.sticky = Some(self.new_list(&keyword_table::FRAME, argument.name));
+                self.facts.application = true;
+                let list = self.new_list(&keyword_table::FRAME, argument.name);
+                match app_keywords::frame(&self.signature.header.protocol, argument.text) {
+                    Some(field) => self.lists[list].buffer = Buffer::App(field.name().into()),
+                    None => self.executable(&format!("frame:{}", argument.text), false),
+                }
+                self.sticky = Some(list);
                 Ok(())
             }
             Family::Other => {
@@ -303,6 +312,7 @@ impl<'a, 'c> Builder<'a, 'c> {
             "byte_jump" => bytes::jump(self, argument),
             "byte_extract" => bytes::extract(self, argument),
             "byte_math" => bytes::math(self, argument),
+            "asn1" => bytes::asn1(self, argument),
             "base64_decode" => bytes::base64_decode(self, argument),
             "base64_data" => bytes::base64_data(self, argument),
             "absent" => bytes::absent(self, argument),
@@ -387,12 +397,10 @@ impl<'a, 'c> Builder<'a, 'c> {
 
     /// A test of an application protocol that is no buffer.
     fn app_test(&mut self, protocol: &'static str, argument: Argument<'a>) -> Result<(), Problem> {
-        let name = argument.keyword.name;
-        self.executable(name, support::keyword(name));
         self.need_protocol(protocol, argument.name)?;
         self.facts.application = true;
         self.facts.app_buffer = true;
-        Ok(())
+        app_keywords::parse(self, argument)
     }
 
     /// `pkt_data`: back to the payload.
@@ -436,9 +444,9 @@ impl<'a, 'c> Builder<'a, 'c> {
         let index = if argument.text.is_empty() {
             self.list(row, argument.name)
         } else {
-            self.executable(&format!("{}: {}", row.name, argument.text), false);
             self.new_list(row, argument.name)
         };
+        self.lists[index].side = side;
         self.sticky = Some(index);
         Ok(())
     }
@@ -459,6 +467,7 @@ impl<'a, 'c> Builder<'a, 'c> {
         self.lists.push(List {
             buffer: buffer(row.name),
             row: Some(row),
+            side: row.side,
             transforms: Vec::new(),
             absent: None,
             span,
@@ -598,12 +607,18 @@ impl<'a, 'c> Builder<'a, 'c> {
                 }
             }
         }
-        for (list, tests) in self.lists.drain(..).zip(tests) {
+        for (list, mut tests) in self.lists.drain(..).zip(tests) {
             if tests.is_empty() && list.absent.is_none() {
                 continue;
             }
+            app_keywords::set_letter_case(&list.buffer, &mut tests);
             self.signature.inspect.push(Inspect {
                 buffer: list.buffer,
+                side: match list.side {
+                    Side::ToServer => Some(Direction::ToServer),
+                    Side::ToClient => Some(Direction::ToClient),
+                    Side::Both => None,
+                },
                 transforms: list.transforms,
                 absent: list.absent,
                 tests,
@@ -618,6 +633,7 @@ pub fn is_relative(test: &Test) -> bool {
         Test::Content(content) => content.distance.is_some() || content.within.is_some(),
         Test::Pcre(pcre) => pcre.relative,
         Test::IsDataAt(at) => at.relative,
+        Test::Asn1(test) => test.relative_offset.is_some(),
         Test::ByteTest(test) => test.relative,
         Test::ByteJump(jump) => jump.relative,
         Test::ByteExtract(extract) => extract.relative,
@@ -636,6 +652,7 @@ fn buffer(name: &str) -> Buffer {
         "udp.hdr" => Buffer::UdpHeader,
         "icmpv4.hdr" => Buffer::Icmpv4Header,
         "icmpv6.hdr" => Buffer::Icmpv6Header,
+        "igmp.hdr" => Buffer::IgmpHeader,
         "ether.hdr" => Buffer::EtherHeader,
         "arp.hdr" => Buffer::ArpHeader,
         "sctp.hdr" => Buffer::SctpHeader,
@@ -673,9 +690,11 @@ fn blank(head: header::Head, sid: u32, source: Source) -> Signature {
         packet: Vec::new(),
         state: Vec::new(),
         inspect: Vec::new(),
+        app: Vec::new(),
         threshold: None,
         detection_filter: None,
-        tag: false,
+        limits: Limits::default(),
+        tags: Vec::new(),
         noalert: false,
         alert: false,
         bypass: false,

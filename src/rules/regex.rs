@@ -90,9 +90,6 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         return Err(Problem::new(Code::UppercaseHost, pattern_span, message));
     }
     let captures = captures(pattern, &text[found.names..]);
-    if !captures.is_empty() {
-        builder.executable("pcre captures", false);
-    }
     if captures.len() > CAPTURES_MAX {
         return Err(argument.bad(format!("more than {CAPTURES_MAX} named captures")));
     }

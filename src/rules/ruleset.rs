@@ -6,10 +6,9 @@
 //! build can't execute is kept for the report and never run. Nothing is compiled here: automata
 //! and regexes are the matcher's (matcher/program.rs), grouping is group.rs's.
 
+use super::load::{ACTION_RANKS, order};
 use super::names::Names;
-use super::signature::{
-    Action, BitCommand, Buffer, Class, IntOperator, Protocol, Signature, StateTest, Test,
-};
+use super::signature::{Action, Buffer, Class, Limits, Protocol, Signature, Test};
 
 /// All signatures of one load.
 #[derive(Debug, Default)]
@@ -23,8 +22,18 @@ pub struct RuleSet {
 impl RuleSet {
     /// Sorts the signatures into the order of evaluation. `generation` numbers the set.
     pub fn build(signatures: Vec<Signature>, names: Names, generation: u32) -> RuleSet {
+        RuleSet::build_in_order(signatures, names, generation, ACTION_RANKS)
+    }
+
+    /// The same with ranks of pass, drop, reject and alert of the operator's own.
+    pub fn build_in_order(
+        signatures: Vec<Signature>,
+        names: Names,
+        generation: u32,
+        ranks: [u8; 4],
+    ) -> RuleSet {
         let mut signatures: Vec<Signature> = signatures.into_iter().flat_map(both_ways).collect();
-        signatures.sort_by_key(order);
+        signatures.sort_by_cached_key(|signature| order(signature, ranks));
         let idle = signatures
             .iter()
             .zip(0u32..)
@@ -84,89 +93,14 @@ fn both_ways(mut signature: Signature) -> impl Iterator<Item = Signature> {
     std::iter::once(signature).chain(second)
 }
 
-/// Sort key: smaller is evaluated first. The sort is stable, so equal keys keep the order of files.
-fn order(signature: &Signature) -> (u8, u8, u8, u8, u8, u32) {
-    let action = match signature.action {
-        Action::Pass => 0,
-        Action::Drop => 1,
-        Action::Reject(_) => 2,
-        Action::Alert => 3,
-    };
-    let mut flowbits = Use::default();
-    let mut flowints = Use::default();
-    let mut hostbits = Use::default();
-    for test in &signature.state {
-        match test {
-            StateTest::Flowbit { command, .. } => flowbits.note(bit_writes(*command)),
-            StateTest::HostBit { command, .. } => hostbits.note(bit_writes(*command)),
-            StateTest::Flowint { operator, .. } => flowints.note(matches!(
-                operator,
-                IntOperator::Set | IntOperator::Add | IntOperator::Subtract
-            )),
-        }
-    }
-    (
-        action,
-        flowbits.rank(),
-        flowints.rank(),
-        hostbits.rank(),
-        signature.priority,
-        signature.sid,
-    )
-}
-
-fn bit_writes(command: BitCommand) -> bool {
-    matches!(
-        command,
-        BitCommand::Set | BitCommand::Unset | BitCommand::Toggle
-    )
-}
-
-/// How a rule uses a kind of state. Writers come first, so that readers see the same packet's bit.
-#[derive(Default)]
-struct Use {
-    read: bool,
-    write: bool,
-}
-
-impl Use {
-    fn note(&mut self, writes: bool) {
-        if writes {
-            self.write = true;
-        } else {
-            self.read = true;
-        }
-    }
-
-    fn rank(&self) -> u8 {
-        match (self.write, self.read) {
-            (true, false) => 0,
-            (true, true) => 1,
-            (false, true) => 2,
-            (false, false) => 3,
-        }
-    }
-}
-
 /// Why this build does not run the signature; `None` if it does.
 fn not_run(signature: &Signature) -> Option<Box<str>> {
     if let Some(keyword) = signature.unsupported.first() {
         return Some(format!("keyword {keyword}").into());
     }
-    if let Protocol::App(name) = &signature.header.protocol {
-        return Some(format!("application protocol {name}").into());
-    }
-    if matches!(
-        signature.class,
-        Class::ProtocolDetection | Class::AppLayer | Class::AppTransaction
-    ) {
-        return Some("application layer".into());
-    }
     for inspect in &signature.inspect {
-        if let Buffer::App(name) = &inspect.buffer {
-            return Some(format!("buffer {name}").into());
-        }
-        if !inspect.transforms.is_empty() || inspect.absent.is_some() {
+        let of_app = matches!(inspect.buffer, Buffer::App(_));
+        if !of_app && (!inspect.transforms.is_empty() || inspect.absent.is_some()) {
             return Some("transform or absent on a packet buffer".into());
         }
         if inspect.tests.iter().any(uses_dce) {
@@ -221,9 +155,11 @@ pub fn blank(sid: u32) -> Signature {
         packet: Vec::new(),
         state: Vec::new(),
         inspect: Vec::new(),
+        app: Vec::new(),
         threshold: None,
         detection_filter: None,
-        tag: false,
+        limits: Limits::default(),
+        tags: Vec::new(),
         noalert: false,
         alert: false,
         bypass: false,
@@ -237,6 +173,7 @@ pub fn blank(sid: u32) -> Signature {
 
 #[cfg(test)]
 mod tests {
+    use super::super::signature::{BitCommand, StateTest};
     use super::*;
     use crate::packet::RejectTo;
 

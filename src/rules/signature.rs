@@ -4,9 +4,12 @@
 //! the matcher's. Semantics follow the public Suricata user guide as `RULES.md` sums it up.
 
 mod inspect;
+mod limits;
 
 pub use inspect::*;
+pub use limits::*;
 
+use crate::app::Field;
 use crate::packet::RejectTo;
 
 /// What a rule asks for.
@@ -248,6 +251,8 @@ pub enum PacketTest {
     TcpWscale(Compare),
     /// `itype`.
     IcmpType(Compare),
+    /// `igmp.type`.
+    IgmpType(Compare),
     /// `icode`.
     IcmpCode(Compare),
     /// `icmp_id`.
@@ -403,6 +408,31 @@ pub enum Track {
     Flow,
 }
 
+/// Test of a number of a transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AppTest {
+    /// Which number.
+    pub field: Field,
+    /// One of these must hold.
+    pub any_of: Vec<Compare>,
+    /// None of the field's instances may satisfy it.
+    pub negated: bool,
+    /// Which of the field's instances are asked.
+    pub which: Which,
+}
+
+/// Which instances of a number are asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Which {
+    /// Any of them.
+    #[default]
+    Any,
+    /// All of them.
+    All,
+    /// The one at this place; negative ones count from the last.
+    At(i32),
+}
+
 /// Kind of threshold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ThresholdKind {
@@ -501,12 +531,16 @@ pub struct Signature {
     pub state: Vec<StateTest>,
     /// Buffers with their tests, in rule order; tests before any sticky buffer are `Payload`.
     pub inspect: Vec<Inspect>,
+    /// Numbers of transactions, in rule order.
+    pub app: Vec<AppTest>,
     /// `threshold`.
     pub threshold: Option<Threshold>,
     /// `detection_filter`.
     pub detection_filter: Option<Threshold>,
-    /// `tag` was given (`tag:session` or `tag:host`), for the events.
-    pub tag: bool,
+    /// `suppress` and `rate_filter` of a threshold file.
+    pub limits: Limits,
+    /// `tag`s.
+    pub tags: Vec<Tag>,
     /// `noalert`.
     pub noalert: bool,
     /// `alert` keyword (adds an alert to `pass`).

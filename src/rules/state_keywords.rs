@@ -494,25 +494,40 @@ fn detection_filter(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> R
     Ok(())
 }
 
-/// `tag:session[,count,metric[,side]]`.
+/// `tag:session[,count,metric]` or `tag:host[,count,metric[,side]]`; may stand several times.
 fn tag(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), Problem> {
     let parts: Vec<&str> = argument.text.split(',').map(str::trim).collect();
-    let known = match parts.as_slice() {
-        ["session" | "host"] => true,
-        [
-            "session" | "host",
-            count,
-            "packets" | "bytes" | "seconds",
-            side @ ..,
-        ] => count.parse::<u32>().is_ok() && matches!(side, [] | ["src"] | ["dst"]),
-        _ => false,
-    };
-    if !known {
+    let Some(tag) = tag_of(&parts) else {
         let message = format!("`{}` is not a tag", shorten(argument.text));
         return Err(argument
             .bad(message)
             .help("write tag:session,10,packets or tag:host,60,seconds,src"));
-    }
-    builder.signature.tag = true;
+    };
+    builder.signature.tags.push(tag);
     Ok(())
+}
+
+fn tag_of(parts: &[&str]) -> Option<Tag> {
+    let (scope, rest) = parts.split_first()?;
+    let (until, side) = match rest {
+        [] => (TagUntil::Packets(TAG_PACKETS_MAX), &[][..]),
+        [count, metric, side @ ..] => {
+            let count: u32 = count.parse().ok()?;
+            let until = match *metric {
+                "packets" => TagUntil::Packets(count.min(TAG_PACKETS_MAX)),
+                "bytes" => TagUntil::Bytes(count),
+                "seconds" => TagUntil::Seconds(count),
+                _ => return None,
+            };
+            (until, side)
+        }
+        _ => return None,
+    };
+    let scope = match (*scope, side) {
+        ("session", [] | ["src"] | ["dst"]) => TagScope::Flow,
+        ("host", [] | ["dst"]) => TagScope::Destination,
+        ("host", ["src"]) => TagScope::Source,
+        _ => return None,
+    };
+    Some(Tag { scope, until })
 }

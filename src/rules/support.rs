@@ -8,11 +8,8 @@ use std::sync::OnceLock;
 
 use hashbrown::HashSet;
 
-/// Application protocols of the header that can be executed.
-pub const APP_PROTOCOLS: &[&str] = &[];
-
-/// Application buffers that can be executed.
-pub const APP_BUFFERS: &[&str] = &[];
+use crate::app::Field;
+use crate::app::registry::{DESCRIPTIONS, fills};
 
 /// Views of the packet that can be executed.
 pub const PACKET_BUFFERS: &[&str] = &[
@@ -22,6 +19,7 @@ pub const PACKET_BUFFERS: &[&str] = &[
     "udp.hdr",
     "icmpv4.hdr",
     "icmpv6.hdr",
+    "igmp.hdr",
     "ether.hdr",
     "arp.hdr",
     "sctp.hdr",
@@ -46,6 +44,9 @@ pub const TRANSFORMS: &[&str] = &[
     "tld",
     "from_base64",
     "subslice",
+    "pcrexform",
+    "gunzip",
+    "zlib_deflate",
 ];
 
 /// Other keywords that can be executed. Meta keywords and content modifiers always can.
@@ -58,6 +59,7 @@ pub const KEYWORDS: &[&str] = &[
     "byte_jump",
     "byte_extract",
     "byte_math",
+    "asn1",
     "base64_decode",
     "base64_data",
     "pkt_data",
@@ -73,6 +75,8 @@ pub const KEYWORDS: &[&str] = &[
     "sameip",
     "itype",
     "icode",
+    "igmp.type",
+    "igmp-csum",
     "icmp_id",
     "icmp_seq",
     "icmpv6.mtu",
@@ -112,6 +116,7 @@ pub const KEYWORDS: &[&str] = &[
     "threshold",
     "detection_filter",
     "tag",
+    "app-layer-protocol",
 ];
 
 /// Features that `requires:feature` may name.
@@ -122,12 +127,13 @@ pub const LANGUAGE_VERSION: (u8, u8, u8) = (9, 0, 0);
 
 /// Whether an application protocol of the header can be executed.
 pub fn app_protocol(name: &str) -> bool {
-    APP_PROTOCOLS.contains(&name)
+    let mut known = DESCRIPTIONS.iter().map(|description| description.protocol);
+    known.any(|protocol| protocol.is(name))
 }
 
 /// Whether a buffer can be executed.
 pub fn buffer(name: &str) -> bool {
-    PACKET_BUFFERS.contains(&name) || APP_BUFFERS.contains(&name)
+    PACKET_BUFFERS.contains(&name) || Field::by_name(name).is_some_and(fills)
 }
 
 /// Whether a transform can be executed.
@@ -153,8 +159,7 @@ mod tests {
         let rows = super::KEYWORDS
             .iter()
             .chain(super::TRANSFORMS)
-            .chain(super::PACKET_BUFFERS)
-            .chain(super::APP_BUFFERS);
+            .chain(super::PACKET_BUFFERS);
         for name in rows {
             let known = keyword::lookup(name).unwrap_or_else(|| panic!("{name} is unknown"));
             assert_eq!(known.name, *name);

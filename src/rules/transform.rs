@@ -8,6 +8,8 @@ use crate::rules::lex::shorten;
 use crate::rules::parse::{Builder, List};
 use crate::rules::signature::Transform;
 
+/// Bytes that come out of `gunzip` and `zlib_deflate` where the rule does not say.
+const INFLATED_DEFAULT: u32 = 1024;
 /// Longest key of `xor`, bytes.
 const KEY_MAX: usize = 255;
 
@@ -57,6 +59,11 @@ fn read(argument: &Argument<'_>) -> Result<Option<Transform>, Problem> {
         "xor" => xor(argument)?,
         "from_base64" => from_base64(argument)?,
         "subslice" => subslice(argument)?,
+        "pcrexform" => Transform::Pcre {
+            pattern: argument.text.as_bytes().into(),
+        },
+        "gunzip" => inflate(argument, true)?,
+        "zlib_deflate" => inflate(argument, false)?,
         _ => return Ok(None),
     }))
 }
@@ -141,6 +148,22 @@ fn from_base64(argument: &Argument<'_>) -> Result<Transform, Problem> {
         offset,
         bytes,
     })
+}
+
+/// `gunzip[:max-size n]`, `zlib_deflate[:max-size n]`.
+fn inflate(argument: &Argument<'_>, gzip: bool) -> Result<Transform, Problem> {
+    let max_size = match argument.text.trim() {
+        "" => INFLATED_DEFAULT,
+        text => text
+            .strip_prefix("max-size")
+            .and_then(|size| size.trim().parse().ok())
+            .ok_or_else(|| {
+                argument
+                    .bad(format!("`{}` is not a size", shorten(text)))
+                    .help("write max-size 1024")
+            })?,
+    };
+    Ok(Transform::Inflate { gzip, max_size })
 }
 
 /// `subslice:start[,end]`.

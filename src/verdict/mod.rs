@@ -29,6 +29,9 @@ pub const DROP_EVENTS_PER_SECOND: u32 = 10_000;
 /// Anomaly events per second and lane, beyond which they are counted only.
 pub const ANOMALY_EVENTS_PER_SECOND: u32 = 1_000;
 
+/// Events for tagged packets per second and lane, beyond which they are counted only.
+pub const PACKET_EVENTS_PER_SECOND: u32 = 10_000;
+
 /// What the stage tells the event writer. Counters are exact whatever stands here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EventPolicy {
@@ -36,6 +39,8 @@ pub struct EventPolicy {
     pub drops_per_second: u32,
     /// Anomaly events per second and lane; 0 switches them off.
     pub anomalies_per_second: u32,
+    /// Events for tagged packets per second and lane; 0 switches them off.
+    pub packets_per_second: u32,
     /// Whether a notional drop (tap, shadow) is a drop event too, marked `would_drop`.
     pub notional_drops: bool,
     /// Whether the end of a flow is an event.
@@ -47,6 +52,7 @@ impl Default for EventPolicy {
         EventPolicy {
             drops_per_second: DROP_EVENTS_PER_SECOND,
             anomalies_per_second: ANOMALY_EVENTS_PER_SECOND,
+            packets_per_second: PACKET_EVENTS_PER_SECOND,
             notional_drops: false,
             flows: true,
         }
@@ -59,6 +65,7 @@ impl EventPolicy {
         EventPolicy {
             drops_per_second: u32::MAX,
             anomalies_per_second: u32::MAX,
+            packets_per_second: u32::MAX,
             ..EventPolicy::default()
         }
     }
@@ -106,6 +113,7 @@ pub struct VerdictStage {
     policy: EventPolicy,
     drop_cap: Cap,
     anomaly_cap: Cap,
+    packet_cap: Cap,
     answers: Answers,
     generation: u32,
 }
@@ -127,6 +135,7 @@ impl VerdictStage {
             policy,
             drop_cap: Cap::new(policy.drops_per_second),
             anomaly_cap: Cap::new(policy.anomalies_per_second),
+            packet_cap: Cap::new(policy.packets_per_second),
             answers: Answers::default(),
             generation: 0,
         }
@@ -137,6 +146,7 @@ impl VerdictStage {
         self.policy = policy;
         self.drop_cap = Cap::new(policy.drops_per_second);
         self.anomaly_cap = Cap::new(policy.anomalies_per_second);
+        self.packet_cap = Cap::new(policy.packets_per_second);
     }
 
     /// Generation of the rule set that the burst was matched with, for drop events that name a
@@ -182,6 +192,7 @@ impl VerdictStage {
     /// Begins a chain with its carrier.
     fn open(&mut self, carrier: Handle, emit: &mut Emit) {
         self.tell_anomalies(&carrier, emit);
+        self.tell_tagged(&carrier, emit);
         let context = self.contexts.get(&carrier);
         if self.mode == Mode::Inline && matches!(context.verdict, Verdict::Reject(_)) {
             let frame = self.regions.bytes(context.span);
@@ -202,6 +213,7 @@ impl VerdictStage {
     /// timed out) only tells its events.
     fn fold(&mut self, view: &Handle, emit: &mut Emit) {
         self.tell_anomalies(view, emit);
+        self.tell_tagged(view, emit);
         let context = self.contexts.get(view);
         if context.kind == Kind::FlowEnd {
             self.tell_flow(context, emit);
@@ -221,6 +233,7 @@ impl VerdictStage {
             return;
         }
         carrier.reject_to = context.reject_to;
+        carrier.set(context.flags & flag::DROP_TOLD);
         // Reject is the worst there is, so this is the chain's only answer, and it is built now,
         // while the view's bytes are still there.
         if self.mode == Mode::Inline && matches!(carrier.verdict, Verdict::Reject(_)) {
@@ -309,6 +322,20 @@ impl VerdictStage {
         }
     }
 
+    /// An event for a packet that a tag asked for.
+    fn tell_tagged(&mut self, handle: &Handle, emit: &mut Emit) {
+        let context = self.contexts.get(handle);
+        if !context.has(flag::TAGGED) || self.policy.packets_per_second == 0 {
+            return;
+        }
+        if !self.packet_cap.admit(emit.now_ns) {
+            emit.counters.inc(Counter::EventsCappedPacket);
+            return;
+        }
+        let bytes = self.regions.bytes(context.span);
+        emit.event(|event| event.fill(EventKind::Packet, context, bytes));
+    }
+
     /// A drop event for a forwarded frame that a tap or shadow mode would have dropped, if wanted.
     fn tell_notional(&mut self, carrier: &Handle, emit: &mut Emit) {
         let reason = notional(self.contexts.get(carrier));
@@ -319,14 +346,14 @@ impl VerdictStage {
 
     /// One event for a frame that is dropped, rejected, or would have been.
     fn tell_drop(&mut self, carrier: &Handle, reason: Reason, notional: bool, emit: &mut Emit) {
-        if self.policy.drops_per_second == 0 {
+        let context = self.contexts.get(carrier);
+        if self.policy.drops_per_second == 0 || context.has(flag::DROP_TOLD) {
             return;
         }
         if !self.drop_cap.admit(emit.now_ns) {
             emit.counters.inc(Counter::EventsCappedDrop);
             return;
         }
-        let context = self.contexts.get(carrier);
         let bytes = self.regions.bytes(context.span);
         let generation = self.generation;
         emit.event(|event| {

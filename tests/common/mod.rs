@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use sluice::cli::rules::Loaded;
 use sluice::config::{Config, Mode};
+use sluice::counters::Counter;
 use sluice::decode::LinkType;
-use sluice::event::EventKind;
+use sluice::event::{Event, EventKind};
 use sluice::lane::build::{Engine, Plan};
 use sluice::layout::Layout;
 use sluice::port::capture::spread::Spread;
@@ -65,6 +66,7 @@ pub fn small(mode: Mode) -> Config {
         flows_max: 1 << 13,
         inspected_flows_max: 1 << 12,
         stream_memory: 16 << 20,
+        app_memory: 4 << 20,
         defrag_memory: 4 << 20,
         contexts_per_lane: 2048,
         ..Config::default()
@@ -80,46 +82,96 @@ pub enum Fact {
     Drop(u64, &'static str),
     /// Tuple, packets and bytes per direction.
     Flow(String, [u32; 2], [u64; 2]),
+    /// Packet number, anomaly code.
+    Anomaly(u64, u8),
 }
 
-/// All facts of a replay, sorted, and its outcome; the invariants are asserted.
+/// All facts of a replay, sorted, and its outcome; I1, I5, I6 and I8 are asserted.
 pub fn facts(captures: &[PathBuf], options: Options, loaded: &Loaded) -> (Vec<Fact>, Outcome) {
     let what = format!(
-        "{captures:?} {} x{} burst {}",
-        options.layout, options.lanes, options.burst_max
+        "{} files from {:?}, {} x{} burst {}",
+        captures.len(),
+        captures.first(),
+        options.layout,
+        options.lanes,
+        options.burst_max
     );
     let session = Session::open(captures, options, Arc::clone(&loaded.program))
         .unwrap_or_else(|error| panic!("{what}: {error}"));
     let mut facts = Vec::new();
+    let mut events = 0;
     let outcome = session.run(
-        |event| match event.kind {
-            EventKind::Alert => {
-                let sid = loaded
-                    .ruleset
-                    .signature(event.signature)
-                    .map_or(0, |s| s.sid);
-                let blocked = event.action != sluice::event::AlertAction::Allowed;
-                facts.push(Fact::Alert(event.order, sid, blocked));
-            }
-            EventKind::Drop => {
-                facts.push(Fact::Drop(
-                    event.order,
-                    event.reason.map_or("none", |r| r.name()),
-                ));
-            }
-            EventKind::Flow => {
-                let tuple = format!("{:?}", event.tuple);
-                facts.push(Fact::Flow(tuple, event.values.packets, event.values.bytes));
-            }
-            EventKind::Anomaly => {}
+        |event| {
+            events += 1;
+            facts.extend(Fact::of(event, loaded));
         },
         || {},
     );
     facts.sort();
+    let total = |counter| outcome.total(counter);
     assert_eq!(outcome.unaccounted(), 0, "I1: {what}");
     assert_eq!(outcome.contexts_lost, 0, "I5: {what}");
+    assert_eq!(total(Counter::Events), events, "I6: {what}");
+    assert_eq!(total(Counter::EventsLost), 0, "I6: a replay waits: {what}");
     assert_eq!(outcome.flows_unended(), 0, "I8: {what}");
     (facts, outcome)
+}
+
+impl Fact {
+    /// What an event says that no way to run may change.
+    pub fn of(event: &Event, loaded: &Loaded) -> Option<Fact> {
+        match event.kind {
+            EventKind::Alert => {
+                let signature = loaded.ruleset.signature(event.signature);
+                let blocked = event.action != sluice::event::AlertAction::Allowed;
+                let sid = signature.map_or(0, |s| s.sid);
+                Some(Fact::Alert(event.order, sid, blocked))
+            }
+            EventKind::Drop => {
+                let reason = event.reason.map_or("none", |r| r.name());
+                Some(Fact::Drop(event.order, reason))
+            }
+            EventKind::Flow => {
+                let tuple = format!("{:?}", event.tuple);
+                let values = &event.values;
+                Some(Fact::Flow(tuple, values.packets, values.bytes))
+            }
+            EventKind::Anomaly => Some(Fact::Anomaly(event.order, event.anomaly)),
+            EventKind::App | EventKind::Packet => None,
+        }
+    }
+}
+
+/// Whether some table, pool or list was too small for a replay: what is displaced then depends on
+/// how tables are divided among lanes, so such a replay says nothing about independence.
+pub fn pressed(outcome: &Outcome) -> bool {
+    let counters = [
+        Counter::FlowsEndedEvicted,
+        Counter::FlowsRefused,
+        Counter::DetectionStateLost,
+    ];
+    let reasons = ["stream_memory", "ip_frag_memory", "flow_table_full"];
+    counters.iter().any(|counter| outcome.total(*counter) != 0)
+        || [true, false].iter().any(|notional| {
+            let dropped = outcome.dropped(*notional);
+            reasons.iter().any(|reason| dropped.contains_key(reason))
+        })
+}
+
+/// Tables for captures of `bytes` on so many lanes: each lane could take all of it. `scale` counts
+/// up where some table was too small all the same.
+pub fn tables(mode: Mode, bytes: u64, lanes: usize, scale: u32) -> Config {
+    let lanes = lanes as u64;
+    let memory = (4 * bytes).next_multiple_of(1 << 16).max(1 << 18);
+    Config {
+        mode,
+        flows_max: ((1 << (11 + 4 * scale)) * lanes) as u32,
+        inspected_flows_max: ((1 << (9 + 3 * scale)) * lanes) as u32,
+        stream_memory: memory * lanes,
+        defrag_memory: memory * lanes,
+        contexts_per_lane: 512,
+        ..Config::default()
+    }
 }
 
 /// An engine over captures whose workers the caller turns or starts: what `Session` builds, with

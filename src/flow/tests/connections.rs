@@ -1,7 +1,7 @@
 //! Connections from SYN to the last FIN, and what is not one: flags, directions, verdicts, notices.
 
 use super::bench::*;
-use crate::config::{Config, Mode, Policy, Urgent};
+use crate::config::{Area, Choice, Config, Mode, Policy, Urgent};
 use crate::counters::Counter;
 use crate::flow::record::{EndReason, TcpPhase};
 use crate::packet::{Direction, Kind, flag};
@@ -283,6 +283,76 @@ fn old_timestamps_are_dropped() {
 }
 
 #[test]
+fn a_gap_filler_sent_before_what_lies_behind_the_gap_is_honest() {
+    for mode in [Mode::Tap, Mode::Inline] {
+        let mut bench = Bench::new(config(mode));
+        bench.tcp(&Tcp::new(true, SYN, CLIENT_ISN, 0, b"").timestamp(500, 0));
+        let answer = Tcp::new(false, SYN | ACK, SERVER_ISN, CLIENT_ISN + 1, b"");
+        bench.tcp(&answer.timestamp(900, 500));
+        bench.tcp(&Tcp::new(true, ACK, CLIENT_ISN + 1, SERVER_ISN + 1, b"").timestamp(501, 900));
+        // The network turned the order round: the receiver's last word is still about byte 0.
+        bench.tcp(&client(3, b"def").timestamp(503, 900));
+        bench.tcp(&client(6, b"ghi").timestamp(504, 900));
+        let filler = bench.tcp(&client(0, b"abc").timestamp(502, 900));
+        assert_eq!(filler[0].dropped(), None, "{mode:?}");
+        assert_eq!(filler[0].text(), "abc", "{mode:?}");
+        assert!(filler[0].anomalies.is_empty(), "{:?}", filler[0].anomalies);
+        assert_eq!(filler[1].text(), "defghi", "{mode:?}");
+        // What the receiver took at its last acknowledgement binds, whatever lies behind.
+        let echo = Tcp::new(false, ACK, SERVER_ISN + 1, CLIENT_ISN + 10, b"");
+        bench.tcp(&echo.timestamp(901, 504));
+        bench.tcp(&client(9, b"jkl").timestamp(510, 901));
+        let old = bench.tcp(&client(12, b"old").timestamp(505, 901));
+        assert_eq!(old[0].anomalies, ["stream.pkt_invalid_timestamp"]);
+        bench.finish();
+        bench.check_empty();
+    }
+}
+
+#[test]
+fn the_policy_of_the_depth_holds_in_the_path() {
+    let cases = [
+        (Policy::Ignore, None, None, false),
+        (
+            Policy::DropPacket,
+            Some(Reason::StreamDepth),
+            Some(Reason::StreamDepth),
+            false,
+        ),
+        (
+            Policy::DropFlow,
+            Some(Reason::StreamDepth),
+            Some(Reason::FlowCondemned),
+            false,
+        ),
+        (Policy::Bypass, None, None, true),
+    ];
+    for (policy, crossing, later, bypassed) in cases {
+        let mut inline = Config {
+            stream_depth: 8,
+            ..config(Mode::Inline)
+        };
+        inline.policies.set(Area::StreamDepth, Choice::Is(policy));
+        let mut bench = Bench::new(inline);
+        bench.handshake();
+        let within = bench.client(0, b"12345");
+        assert_eq!(within[0].dropped(), None, "{policy:?}");
+        let over = bench.client(5, b"67890");
+        assert_eq!(over[0].dropped(), crossing, "{policy:?}");
+        assert!(!over[0].has(flag::BYPASS), "its first bytes are inspected");
+        let beyond = bench.client(10, b"more");
+        assert_eq!(beyond[0].dropped(), later, "{policy:?}");
+        assert_eq!(beyond[0].has(flag::BYPASS), bypassed, "{policy:?}");
+        assert_eq!(
+            bench.count(Counter::ExceptionsStreamDepth) > 0,
+            policy != Policy::Ignore
+        );
+        bench.finish();
+        bench.check_empty();
+    }
+}
+
+#[test]
 fn without_a_handshake_packets_are_inspected_alone() {
     let mut bench = Bench::tap();
     let seen = bench.client(0, b"hello");
@@ -337,7 +407,7 @@ fn midstream_policies_hold() {
         (
             Policy::DropFlow,
             Some(Reason::TcpMidstream),
-            Some(Reason::TcpMidstream),
+            Some(Reason::FlowCondemned),
             false,
         ),
         (
@@ -349,7 +419,7 @@ fn midstream_policies_hold() {
         (
             Policy::Reject,
             Some(Reason::TcpMidstream),
-            Some(Reason::TcpMidstream),
+            Some(Reason::FlowCondemned),
             false,
         ),
         (Policy::Bypass, None, None, true),
@@ -358,10 +428,9 @@ fn midstream_policies_hold() {
         (Policy::Ignore, None, None, false),
     ];
     for (policy, first, second, bypassed) in cases {
-        let mut bench = Bench::new(Config {
-            midstream_policy: policy,
-            ..config(Mode::Inline)
-        });
+        let mut inline = config(Mode::Inline);
+        inline.policies.set(Area::Midstream, Choice::Is(policy));
+        let mut bench = Bench::new(inline);
         let seen = bench.client(0, b"hello");
         assert_eq!(seen[0].dropped(), first, "{policy:?}");
         assert_eq!(seen[0].has(flag::BYPASS), bypassed, "{policy:?}");
@@ -819,12 +888,12 @@ fn a_full_table_refuses_new_flows_by_policy() {
         (Mode::Inline, Some(Policy::PassPacket), None),
         (Mode::Tap, None, None),
     ];
-    for (mode, exception_policy, dropped) in cases {
-        let small = Config {
+    for (mode, master, dropped) in cases {
+        let mut small = Config {
             flows_max: 4,
-            exception_policy,
             ..config(mode)
         };
+        small.policies.master = master.map(Choice::Is);
         let mut bench = Bench::new(small);
         for port in 1..=4 {
             bench.run(&[ask(port), answer(port)]);

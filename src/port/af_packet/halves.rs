@@ -19,6 +19,8 @@ const STATUS_TAKEN: u32 = 1 << 24;
 const STATISTICS_INTERVAL: u32 = 4096;
 /// Bytes of a VLAN tag.
 const TAG_BYTES: u32 = 4;
+/// Packet type of what this host sends (linux/if_packet.h).
+const OUTGOING: u8 = 4;
 /// Link type of what we read and write: Ethernet.
 const LINK_ETHERNET: u8 = 1;
 
@@ -33,6 +35,8 @@ mod field {
     pub const NANOS: usize = 20;
     /// VLAN tag control information, then tag type, 16 bits each.
     pub const VLAN: usize = 24;
+    /// Packet type, of the address (`struct sockaddr_ll`) behind the aligned header.
+    pub const PACKET_TYPE: usize = 32 + 10;
     /// Where the bytes of a frame to send start: behind the aligned header.
     pub const SEND_DATA: usize = 32;
 }
@@ -44,6 +48,10 @@ const _: () = {
     assert!(offset_of!(libc::tpacket2_hdr, tp_sec) == field::SECONDS);
     assert!(offset_of!(libc::tpacket2_hdr, tp_vlan_tci) == field::VLAN);
     assert!(size_of::<libc::tpacket2_hdr>() == field::SEND_DATA);
+    assert!(
+        size_of::<libc::tpacket2_hdr>() + offset_of!(libc::sockaddr_ll, sll_pkttype)
+            == field::PACKET_TYPE
+    );
 };
 
 /// A mapped ring of one direction.
@@ -103,6 +111,8 @@ pub struct PacketReceiver {
     memory: Arc<Region>,
     region: u16,
     port: u8,
+    /// The kernel delivers what is sent on the interface, too: it is passed over here.
+    brings_outgoing: bool,
     /// Receives until the next look at the drop count.
     until_statistics: u32,
     counters: Arc<PortCounters>,
@@ -114,12 +124,13 @@ impl PacketReceiver {
         let frame_size = socket.frame_size();
         let frames = socket.receive_ring(frame_size, options.frames)?;
         let ring = FrameRing::new(socket, frame_size, frames)?;
-        ring.socket.start(options)?;
+        let brings_outgoing = ring.socket.start(options)?;
         Ok(PacketReceiver {
             memory: ring.mapping.region(),
             ring,
             region: 0,
             port: options.port,
+            brings_outgoing,
             until_statistics: STATISTICS_INTERVAL,
             counters: Arc::default(),
         })
@@ -134,6 +145,13 @@ impl PacketReceiver {
     pub fn read_statistics(&self) {
         let missed = u64::from(self.ring.socket.missed());
         self.counters.add(PortCounter::Missed, missed);
+    }
+
+    /// Whether the frame was sent on this interface, by us or by others of this host.
+    fn is_outgoing(&self, frame: u32) -> bool {
+        let at = self.ring.at(frame) + field::PACKET_TYPE;
+        let kind = self.memory.bytes(at as u64, 1);
+        kind == [OUTGOING]
     }
 
     /// Where the frame's bytes lie, made whole. `None` if the ring's frame did not hold them.
@@ -221,6 +239,11 @@ impl Receive for PacketReceiver {
             let status = self.ring.status(frame);
             if status & libc::TP_STATUS_USER == 0 {
                 break;
+            }
+            if self.brings_outgoing && self.is_outgoing(frame) {
+                self.ring.advance();
+                self.ring.set_status(frame, libc::TP_STATUS_KERNEL);
+                continue;
             }
             let Some(mut handle) = free.pop() else {
                 received.starved = true;

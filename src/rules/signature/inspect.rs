@@ -3,6 +3,7 @@
 //! Plain data, in rule order. Header and packet keywords stand in signature.rs.
 
 use super::Compare;
+use crate::packet::Direction;
 
 /// A number written in the rule, or a variable that byte_extract or byte_math sets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -210,6 +211,21 @@ pub struct IsDataAt {
     pub negated: bool,
 }
 
+/// `asn1`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asn1 {
+    /// `oversize_length`: an object longer than this.
+    pub oversize_length: Option<u32>,
+    /// `bitstring_overflow`: a bit string with more unused bits than it has.
+    pub bitstring_overflow: bool,
+    /// `double_overflow`: a number written longer than decoders' buffers.
+    pub double_overflow: bool,
+    /// `absolute_offset`: where the objects begin.
+    pub absolute_offset: Option<u32>,
+    /// `relative_offset`: the same, from the last match.
+    pub relative_offset: Option<i32>,
+}
+
 /// `base64_decode`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Base64Decode {
@@ -240,6 +256,8 @@ pub enum Test {
     ByteMath(ByteMath),
     /// `bsize`, `urilen`.
     Size(Compare),
+    /// `asn1`.
+    Asn1(Asn1),
     /// `base64_decode`; the tests after `base64_data` stand in `then`.
     Base64 {
         /// What to decode.
@@ -299,6 +317,18 @@ pub enum Transform {
         /// How many bytes; 0: all.
         bytes: u32,
     },
+    /// `pcrexform:"/.../"`: the first group of the first match; no match leaves nothing.
+    Pcre {
+        /// Pattern.
+        pattern: Box<[u8]>,
+    },
+    /// `gunzip`, `zlib_deflate`.
+    Inflate {
+        /// With gzip's header rather than zlib's.
+        gzip: bool,
+        /// Bytes that come out at most.
+        max_size: u32,
+    },
     /// `subslice:start,end`.
     Subslice {
         /// Start; negative counts from the end.
@@ -325,6 +355,8 @@ pub enum Buffer {
     Icmpv4Header,
     /// `icmpv6.hdr`.
     Icmpv6Header,
+    /// `igmp.hdr`.
+    IgmpHeader,
     /// `ether.hdr`.
     EtherHeader,
     /// `arp.hdr`.
@@ -342,6 +374,8 @@ pub enum Buffer {
 pub struct Inspect {
     /// What is looked at.
     pub buffer: Buffer,
+    /// The direction whose instances are meant; `None`: of the direction at hand.
+    pub side: Option<Direction>,
     /// Transforms, in order.
     pub transforms: Vec<Transform>,
     /// `absent` (Some(false)) or `absent:or_else` (Some(true)).

@@ -65,6 +65,10 @@ pub struct Arguments {
     /// Keep the captures' own timing
     #[arg(long)]
     pub original: bool,
+    /// Send a frame when the engine has taken all that entered by the other port before it: it
+    /// then sees both ports in the captures' order, at the price of speed
+    #[arg(long)]
+    pub in_order: bool,
     /// Which frames enter by the inside port
     #[arg(long, value_enum, default_value = "client")]
     pub sides: Sides,
@@ -308,6 +312,9 @@ struct Replay {
     director: Director,
     pace: Pace,
     writer: Option<CaptureWriter>,
+    in_order: bool,
+    /// The port by which the last frame entered.
+    entry: usize,
     linger: Duration,
     /// When a frame last came out, on the pace's clock.
     last_ns: u64,
@@ -340,6 +347,25 @@ impl Replay {
             .for_each(Transmit::sync);
     }
 
+    /// Waits for something that the engine does to a port by taking frames.
+    fn wait_until(
+        &mut self,
+        port: usize,
+        mut holds: impl FnMut(&mut Transmitter) -> bool,
+    ) -> Result<(), Failure> {
+        let start = Instant::now();
+        while !holds(&mut self.far_end.ports.transmitters[port]) {
+            self.publish();
+            if self.collect() == 0 {
+                std::thread::yield_now();
+            }
+            if start.elapsed() > Duration::from_secs(10) {
+                return Err(Failure::device("the engine has taken no frame for 10 s"));
+            }
+        }
+        Ok(())
+    }
+
     /// Sends one frame when it is due, waiting for room: what the engine does not take in time
     /// must not be lost on our side.
     fn send(&mut self, frame: &[u8], time_ns: u64) -> Result<(), Failure> {
@@ -353,16 +379,11 @@ impl Replay {
             }
         }
         let port = self.director.port(frame);
-        let stuck = Instant::now();
-        while self.far_end.ports.transmitters[port].room() == 0 {
-            self.publish();
-            if self.collect() == 0 {
-                std::thread::yield_now();
-            }
-            if stuck.elapsed() > Duration::from_secs(10) {
-                return Err(Failure::device("the engine has taken no frame for 10 s"));
-            }
+        if self.in_order && port != self.entry {
+            self.wait_until(self.entry, Transmit::is_drained)?;
         }
+        self.entry = port;
+        self.wait_until(port, |half| half.room() > 0)?;
         let now = self.pace.now();
         if let Err(reason) = self.far_end.ports.transmitters[port].send_copy(frame) {
             self.skipped += 1;
@@ -468,6 +489,8 @@ pub fn replay(arguments: &Arguments) -> Result<Report, Failure> {
             frames: 0,
         },
         writer,
+        in_order: arguments.in_order,
+        entry: 0,
         linger: Duration::from_millis(arguments.linger),
         last_ns: 0,
         skipped: 0,

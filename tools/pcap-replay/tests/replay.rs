@@ -87,6 +87,7 @@ fn arguments(name: &str) -> Arguments {
         ports: vec![format!("mem:{}", path.display())],
         rate: None,
         original: false,
+        in_order: false,
         sides: Sides::Client,
         loops: 1,
         wait: 20,

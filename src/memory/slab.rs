@@ -24,13 +24,20 @@ pub struct Slabs<T> {
 impl<T: Clone> Slabs<T> {
     /// A pool of `count` records (at most [`SLABS_MAX`]), each a copy of `blank`, all touched.
     pub fn new(count: u32, blank: T) -> Slabs<T> {
+        Slabs::from_fn(count, || blank.clone())
+    }
+}
+
+impl<T> Slabs<T> {
+    /// A pool of `count` records (at most [`SLABS_MAX`]), each made by `blank`, all touched.
+    pub fn from_fn(count: u32, mut blank: impl FnMut() -> T) -> Slabs<T> {
         let count = count.min(SLABS_MAX);
         let mut links: Vec<u32> = (1..=count).collect();
         if let Some(last) = links.last_mut() {
             *last = END;
         }
         let first_free = if count == 0 { END } else { 0 };
-        let records = vec![blank; count as usize];
+        let records = (0..count).map(|_| blank()).collect();
         Slabs {
             records,
             links,
@@ -99,14 +106,6 @@ impl<T> Slabs<T> {
     /// Records in use.
     pub fn used(&self) -> u32 {
         self.used
-    }
-
-    /// Asks for a record ahead of its use.
-    #[inline]
-    pub fn prefetch(&self, index: u32) {
-        if let Some(record) = self.records.get(index as usize) {
-            super::table::prefetch(record);
-        }
     }
 
     /// How often all were in use when one was wanted.

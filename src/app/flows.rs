@@ -1,0 +1,457 @@
+//! The flows of a lane as their parsers see them: finds out which protocol a flow speaks, keeps the
+//! bytes that a parser could not take yet, and hands transactions to the matcher.
+//!
+//! ```text
+//!  bytes ─► protocol unknown: held, probed ─► known: the other side's held bytes, then these
+//!        ─► known: held rest + new bytes ─► parser ─► what it did not take is held
+//! ```
+//! A protocol is told by content; ports only help where the content of a datagram says too little.
+
+use super::field::Progress;
+use super::heap::{Heap, TEXT_MAX, Text};
+use super::output::{Expected, FlowState, Limits, Output, SCRATCH_SIZE, Shared};
+use super::protocol::{AppProtocol, Guess, Input, Probe, Transport};
+use super::registry::{DESCRIPTIONS, Parser, description};
+use super::transaction::{NONE, Transaction};
+use crate::memory::slab::Slabs;
+use crate::packet::Direction;
+
+/// Bytes of a direction that are held and probed while the protocol is unknown.
+pub const PROBE_BYTES_MAX: usize = 2048;
+/// Changes of protocol within one piece.
+const CHANGES_MAX: usize = 4;
+
+/// Bytes for a flow. (The same record as a parser gets; `bytes` are the new ones.)
+pub type Piece<'a> = Input<'a>;
+
+/// One flow.
+#[derive(Debug, Default)]
+struct AppFlow {
+    state: FlowState,
+    parser: Parser,
+    held: [Text; 2],
+    need: [u32; 2],
+    /// Bytes were lost before the next ones.
+    gap: [u32; 2],
+    ended: [bool; 2],
+    /// Descriptions whose probes said no, by place.
+    excluded: [u64; 2],
+    /// The direction has been given up.
+    failed: [bool; 2],
+    ports: [u16; 2],
+    hosts: [[u8; 16]; 2],
+    transport: Option<Transport>,
+    time_ns: u64,
+}
+
+/// The parsers of a lane.
+pub struct Apps {
+    flows: Slabs<AppFlow>,
+    /// Bytes that wait for their parser.
+    holds: Heap,
+    /// What parsers write to.
+    pub shared: Shared,
+}
+
+impl Apps {
+    /// Room for `flows` flows with `memory` bytes for their texts (a quarter of it for bytes that
+    /// wait); `wanted` says which fields rules or events ask for.
+    pub fn new(flows: usize, memory: usize, wanted: Box<[bool]>, limits: Limits) -> Apps {
+        let count = u32::try_from(flows.max(1)).unwrap_or(u32::MAX);
+        let transactions = count.saturating_mul(2);
+        Apps {
+            flows: Slabs::from_fn(count, AppFlow::default),
+            holds: Heap::new(memory / 4),
+            shared: Shared {
+                heap: Heap::new(memory - memory / 4),
+                transactions: Slabs::from_fn(transactions, || {
+                    Transaction::new(AppProtocol::Unknown, 0)
+                }),
+                serials: vec![0; transactions as usize],
+                wanted,
+                http: Some(Box::new(super::http::Tools::new(&limits, memory / 8))),
+                limits,
+                scratch: Vec::with_capacity(SCRATCH_SIZE),
+                scratch2: Vec::with_capacity(SCRATCH_SIZE),
+                expected: std::collections::VecDeque::with_capacity(super::output::EXPECTED_MAX),
+                serial: 0,
+                lost: 0,
+            },
+        }
+    }
+
+    /// A new flow; `None` when all are in use.
+    pub fn open(&mut self, piece: &Piece<'_>) -> Option<u32> {
+        let mut flow = AppFlow {
+            transport: Some(piece.transport),
+            ports: [piece.client_port, piece.server_port],
+            hosts: [piece.client_addr, piece.server_addr],
+            ..AppFlow::default()
+        };
+        if let Some(expected) = self.expected(piece) {
+            flow.state.protocol = expected.protocol;
+            flow.state.expected = Some(expected);
+            flow.parser = Parser::new(expected.protocol);
+        }
+        self.flows.take(flow)
+    }
+
+    fn expected(&mut self, piece: &Piece<'_>) -> Option<Expected> {
+        let mut hosts = [piece.client_addr, piece.server_addr];
+        hosts.sort_unstable();
+        let place = self.shared.expected.iter().position(|expected| {
+            expected.hosts == hosts
+                && expected.port == piece.server_port
+                && piece.time_ns <= expected.until_ns
+        })?;
+        self.shared.expected.remove(place)
+    }
+
+    /// What is known of a flow.
+    pub fn state(&self, flow: u32) -> Option<&FlowState> {
+        self.flows.get(flow).map(|flow| &flow.state)
+    }
+
+    /// A transaction.
+    pub fn transaction(&self, index: u32) -> Option<&Transaction> {
+        self.shared.transactions.get(index)
+    }
+
+    /// A transaction and the heap, to note what was seen of it.
+    pub fn transaction_mut(&mut self, index: u32) -> Option<(&mut Transaction, &mut Heap)> {
+        let transaction = self.shared.transactions.get_mut(index)?;
+        Some((transaction, &mut self.shared.heap))
+    }
+
+    /// What found no room since the last call.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.shared.lost)
+    }
+
+    /// Flows, transactions and bytes in use, for the tests of conservation.
+    pub fn in_use(&self) -> (u32, u32, usize) {
+        (
+            self.flows.used(),
+            self.shared.transactions.used(),
+            self.holds.used() + self.shared.heap.used(),
+        )
+    }
+
+    /// Takes the next bytes of a flow in. The events of the packet before are forgotten.
+    pub fn feed(&mut self, index: u32, piece: &Piece<'_>) {
+        let Apps {
+            flows,
+            holds,
+            shared,
+        } = self;
+        let Some(flow) = flows.get_mut(index) else {
+            return;
+        };
+        flow.state.event_count = 0;
+        flow.time_ns = piece.time_ns;
+        let way = piece.direction.index();
+        if flow.state.done || flow.ended[way] {
+            return;
+        }
+        flow.ended[way] = piece.end;
+        if piece.gap > 0 {
+            let lost = piece.gap.saturating_add(flow.held[way].len() as u32);
+            flow.gap[way] = flow.gap[way].saturating_add(lost);
+            holds.clear(&mut flow.held[way]);
+            flow.need[way] = 0;
+        }
+        if flow.state.protocol == AppProtocol::Unknown && flow.other_waits(piece.direction) {
+            // What the other side said came first (a greeting).
+            flow.hold(holds, way, piece.bytes);
+            if flow.identify(piece.direction, holds.get(&flow.held[way]), piece.end) {
+                flow.settle_other(holds, shared, piece.direction);
+                flow.continue_held(holds, shared, piece.direction, piece.end);
+            }
+        } else if flow.held[way].is_empty() {
+            // Most pieces are taken where they stand.
+            let rest = flow.step(shared, piece.direction, piece.bytes, piece.end);
+            let kept = piece.bytes.get(rest..).unwrap_or(&[]);
+            flow.hold(holds, way, kept);
+        } else {
+            let long = holds.append(&mut flow.held[way], piece.bytes);
+            if !long {
+                flow.lose(holds, way, piece.bytes.len());
+                shared.lost += 1;
+            }
+            flow.continue_held(holds, shared, piece.direction, piece.end);
+        }
+        flow.settle_other(holds, shared, piece.direction);
+        if flow.state.done || flow.state.protocol == AppProtocol::Failed {
+            flow.state.done = true;
+            flow.let_go(holds, shared);
+        }
+    }
+
+    /// The flow ends: parsers see the end of both directions, and all transactions are complete.
+    pub fn finish(&mut self, index: u32) {
+        let Apps {
+            flows,
+            holds,
+            shared,
+        } = self;
+        let Some(flow) = flows.get_mut(index) else {
+            return;
+        };
+        flow.state.event_count = 0;
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            let way = direction.index();
+            if !flow.state.done && !std::mem::replace(&mut flow.ended[way], true) {
+                flow.continue_held(holds, shared, direction, true);
+            }
+        }
+        flow.let_go(holds, shared);
+        let mut next = flow.state.first;
+        // The list is as long as there are transactions.
+        while let Some(transaction) = shared.transactions.get_mut(next) {
+            for direction in [Direction::ToServer, Direction::ToClient] {
+                transaction.advance(&mut shared.heap, direction, Progress::Complete);
+            }
+            next = transaction.next;
+        }
+    }
+
+    /// Lets go of a flow, which must have been finished, and of its transactions.
+    pub fn close(&mut self, index: u32) {
+        let Some(flow) = self.flows.get_mut(index) else {
+            return;
+        };
+        flow.let_go(&mut self.holds, &mut self.shared);
+        let mut next = flow.state.first;
+        while let Some(transaction) = self.shared.transactions.get_mut(next) {
+            let after = transaction.next;
+            release(&mut self.shared, next);
+            next = after;
+        }
+        let given = self.flows.give_back(index);
+        debug_assert!(given, "a flow is closed once");
+    }
+
+    /// Takes out the transactions that `finished` says are done with.
+    pub fn release(&mut self, index: u32, finished: impl Fn(&Transaction) -> bool) {
+        let Some(flow) = self.flows.get_mut(index) else {
+            return;
+        };
+        let mut before = NONE;
+        let mut at = flow.state.first;
+        while let Some(transaction) = self.shared.transactions.get(at) {
+            let next = transaction.next;
+            if finished(transaction) {
+                match self.shared.transactions.get_mut(before) {
+                    Some(before) => before.next = next,
+                    None => flow.state.first = next,
+                }
+                if flow.state.last == at {
+                    flow.state.last = before;
+                }
+                flow.state.open = flow.state.open.saturating_sub(1);
+                release(&mut self.shared, at);
+            } else {
+                before = at;
+            }
+            at = next;
+        }
+    }
+}
+
+fn release(shared: &mut Shared, index: u32) {
+    if let Some(transaction) = shared.transactions.get_mut(index) {
+        transaction.free(&mut shared.heap);
+    }
+    if let Some(serial) = shared.serials.get_mut(index as usize) {
+        *serial = 0;
+    }
+    let given = shared.transactions.give_back(index);
+    debug_assert!(given, "a transaction is released once");
+}
+
+impl AppFlow {
+    fn input<'a>(&self, direction: Direction, bytes: &'a [u8], end: bool) -> Input<'a> {
+        Input {
+            transport: self.transport.unwrap_or(Transport::Tcp),
+            direction,
+            bytes,
+            gap: self.gap[direction.index()],
+            end,
+            client_port: self.ports[0],
+            server_port: self.ports[1],
+            client_addr: self.hosts[0],
+            server_addr: self.hosts[1],
+            time_ns: self.time_ns,
+        }
+    }
+
+    /// Shows bytes to whom they concern; how many were taken.
+    fn step(
+        &mut self,
+        shared: &mut Shared,
+        direction: Direction,
+        bytes: &[u8],
+        end: bool,
+    ) -> usize {
+        let way = direction.index();
+        let mut taken = 0;
+        for _ in 0..CHANGES_MAX {
+            let rest = bytes.get(taken..).unwrap_or(&[]);
+            if self.state.protocol == AppProtocol::Unknown && !self.identify(direction, rest, end) {
+                break;
+            }
+            if self.state.done || (rest.len() < self.need[way] as usize && !end) {
+                break;
+            }
+            let input = self.input(direction, rest, end);
+            let mut output = Output {
+                shared,
+                flow: &mut self.state,
+            };
+            let answer = self.parser.parse(&input, &mut output);
+            self.gap[way] = 0;
+            let Ok(answer) = answer else {
+                self.state.done = true;
+                break;
+            };
+            taken += answer.count.min(rest.len());
+            self.need[way] = answer.need as u32;
+            let Some(next) = self.state.change.take() else {
+                break;
+            };
+            self.change(shared, next);
+            if taken >= bytes.len() {
+                break;
+            }
+        }
+        if self.transport == Some(Transport::Udp) {
+            self.need = [0; 2];
+            return bytes.len();
+        }
+        taken
+    }
+
+    fn change(&mut self, shared: &mut Shared, next: AppProtocol) {
+        self.parser.free(shared);
+        self.parser = Parser::new(next);
+        self.state.original = self.state.protocol;
+        self.state.protocol = next;
+        self.need = [0; 2];
+        self.excluded = [0; 2];
+        self.failed = [false; 2];
+    }
+
+    /// The bytes that are held, shown again because there are more of them, or no more will come.
+    fn continue_held(
+        &mut self,
+        holds: &mut Heap,
+        shared: &mut Shared,
+        direction: Direction,
+        end: bool,
+    ) {
+        let way = direction.index();
+        let taken = self.step(shared, direction, holds.get(&self.held[way]), end);
+        holds.consume(&mut self.held[way], taken);
+        if self.held[way].is_empty() {
+            holds.clear(&mut self.held[way]);
+        }
+        self.bound(holds, way);
+    }
+
+    fn other_waits(&self, direction: Direction) -> bool {
+        !self.held[direction.opposite().index()].is_empty()
+    }
+
+    /// Once the protocol is known, what the other side said before is due.
+    fn settle_other(&mut self, holds: &mut Heap, shared: &mut Shared, direction: Direction) {
+        let other = direction.opposite();
+        let known = !matches!(
+            self.state.protocol,
+            AppProtocol::Unknown | AppProtocol::Failed
+        );
+        if known && !self.held[other.index()].is_empty() && self.need[other.index()] == 0 {
+            self.continue_held(holds, shared, other, self.ended[other.index()]);
+        }
+    }
+
+    fn hold(&mut self, holds: &mut Heap, way: usize, bytes: &[u8]) {
+        if bytes.is_empty() || self.state.done || self.failed[way] {
+            return;
+        }
+        if !holds.append(&mut self.held[way], bytes) {
+            self.lose(holds, way, bytes.len());
+        }
+        self.bound(holds, way);
+    }
+
+    /// Bytes that no parser wants within the bound are given up.
+    fn bound(&mut self, holds: &mut Heap, way: usize) {
+        let limit = if self.state.protocol == AppProtocol::Unknown {
+            PROBE_BYTES_MAX
+        } else {
+            TEXT_MAX
+        };
+        if self.held[way].len() > limit {
+            self.lose(holds, way, 0);
+        }
+    }
+
+    fn lose(&mut self, holds: &mut Heap, way: usize, more: usize) {
+        let lost = (self.held[way].len() + more) as u32;
+        self.gap[way] = self.gap[way].saturating_add(lost);
+        self.need[way] = 0;
+        holds.clear(&mut self.held[way]);
+    }
+
+    /// Asks the probes; true once the protocol is known.
+    fn identify(&mut self, direction: Direction, bytes: &[u8], end: bool) -> bool {
+        let way = direction.index();
+        if bytes.is_empty() || self.failed[way] {
+            return false;
+        }
+        let transport = self.transport.unwrap_or(Transport::Tcp);
+        let probe = Probe {
+            transport,
+            direction,
+            bytes,
+            client_port: self.ports[0],
+            server_port: self.ports[1],
+        };
+        let mut open = false;
+        for (place, description) in DESCRIPTIONS.iter().enumerate() {
+            let bit = 1u64 << (place % 64);
+            if self.excluded[way] & bit != 0 || !description.over.contains(&transport) {
+                continue;
+            }
+            match (description.probe)(&probe) {
+                Guess::Yes if !open => {
+                    self.state.protocol = description.protocol;
+                    self.parser = Parser::new(description.protocol);
+                    return true;
+                }
+                Guess::No => self.excluded[way] |= bit,
+                // One that stands before it may still turn out to be the one.
+                Guess::Yes | Guess::More => open = true,
+            }
+        }
+        if !open || end || bytes.len() >= PROBE_BYTES_MAX || transport == Transport::Udp {
+            self.failed[way] = true;
+        }
+        if self.failed == [true; 2] {
+            self.state.protocol = AppProtocol::Failed;
+        }
+        false
+    }
+
+    fn let_go(&mut self, holds: &mut Heap, shared: &mut Shared) {
+        self.parser.free(shared);
+        for text in &mut self.held {
+            holds.clear(text);
+        }
+    }
+}
+
+/// Whether this build can follow a protocol.
+pub fn follows(protocol: AppProtocol) -> bool {
+    description(protocol).is_some()
+}

@@ -1,0 +1,312 @@
+//! Bodies: from the bytes of a message to the buffers that rules look at (`http.request_body`,
+//! `http.response_body`, `file.data`), decoded on the way, up to the limits of the settings. Framing
+//! (how long a body is) is request.rs's and response.rs's.
+
+use super::super::field::Field;
+use super::super::heap::{Heap, TEXT_MAX, Text};
+use super::super::output::{Growing, Output, TxId};
+use super::coding::{Chain, Coding, Codings, LAYERS_MAX};
+use super::event::Event;
+use super::line::{contains, same};
+use super::multipart::Parts;
+use super::settings::Tools;
+use crate::packet::Direction;
+
+/// What a body is taken for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Kind {
+    /// A body alone.
+    #[default]
+    Plain,
+    /// A file too.
+    File,
+    /// Files in a form.
+    Multipart,
+}
+
+/// The body of the message at hand.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    kind: Kind,
+    whole: Option<Growing>,
+    file: Option<Growing>,
+    file_size: u64,
+    /// Bytes after decoding.
+    seen: u64,
+    chain: Chain,
+    parts: Parts,
+    /// Name of the file, until it begins.
+    name: Text,
+    /// No more bytes are taken.
+    sealed: bool,
+    /// The coding ended with the message.
+    ended: bool,
+}
+
+/// Whose body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whose {
+    /// Transaction.
+    pub tx: TxId,
+    /// Way of the bytes.
+    pub direction: Direction,
+}
+
+impl Body {
+    /// A message begins.
+    pub(super) fn reset(&mut self, codings: &mut Codings, heap: &mut Heap) {
+        codings.close(&mut self.chain);
+        self.free(heap);
+    }
+
+    /// Gives back what it holds in the heap; decoders must have been closed.
+    pub(super) fn free(&mut self, heap: &mut Heap) {
+        heap.clear(&mut self.name);
+        self.parts.free(heap);
+        *self = Body::default();
+    }
+
+    /// It is a file of this name.
+    pub(super) fn as_file(&mut self, out: &mut Output<'_>, name: &[u8]) {
+        self.kind = Kind::File;
+        if out.wants(Field::FileName) {
+            out.shared.heap.clear(&mut self.name);
+            let _ = out.shared.heap.append(&mut self.name, name);
+        }
+    }
+
+    /// It is a form, if the Content-Type says so. False: it is none.
+    pub(super) fn as_form(
+        &mut self,
+        tools: &mut Tools,
+        out: &mut Output<'_>,
+        content_type: &[u8],
+    ) -> bool {
+        let form = self
+            .parts
+            .begin(&mut out.shared.heap, content_type, &mut tools.room);
+        if form {
+            self.kind = Kind::Multipart;
+        }
+        form
+    }
+
+    /// Prepares decoding for a Content-Encoding value.
+    pub(super) fn decode_as(
+        &mut self,
+        tools: &mut Tools,
+        out: &mut Output<'_>,
+        whose: Whose,
+        value: &[u8],
+    ) {
+        let mut codings = [Coding::Gzip; LAYERS_MAX];
+        let count = codings_of(value, tools.settings.layers, &mut codings, &mut |event| {
+            out.event(whose.tx, whose.direction, event.app());
+        });
+        let found = codings.get(..count).unwrap_or(&[]);
+        match tools.codings.open(found) {
+            Some(chain) => self.chain = chain,
+            None => out.shared.lost += 1,
+        }
+    }
+
+    /// The body is not encoded after all.
+    pub(super) fn decode_no_more(&mut self, tools: &mut Tools) {
+        tools.codings.close(&mut self.chain);
+    }
+
+    /// Takes bytes of the body.
+    pub(super) fn push(
+        &mut self,
+        tools: &mut Tools,
+        out: &mut Output<'_>,
+        whose: Whose,
+        bytes: &[u8],
+    ) {
+        if self.sealed || self.ended || bytes.is_empty() {
+            return;
+        }
+        if self.chain.is_empty() {
+            self.append(&mut tools.room, out, whose, bytes);
+            return;
+        }
+        let chain = self.chain;
+        let room = &mut tools.room;
+        let bomb = tools.codings.decode(&chain, bytes, &mut |decoded| {
+            self.append(room, out, whose, decoded);
+            !self.sealed
+        });
+        if bomb {
+            out.event(whose.tx, whose.direction, Event::CompressionBomb.app());
+            self.sealed = true;
+        }
+        if self.sealed {
+            tools.codings.close(&mut self.chain);
+        }
+    }
+
+    /// Takes decoded bytes, as many as the limit allows.
+    fn append(&mut self, room: &mut Vec<u8>, out: &mut Output<'_>, whose: Whose, bytes: &[u8]) {
+        let request = whose.direction == Direction::ToServer;
+        let limits = &out.shared.limits;
+        let limit = if request {
+            limits.request_body
+        } else {
+            limits.response_body
+        };
+        let limit = if limit == 0 {
+            TEXT_MAX
+        } else {
+            limit.min(TEXT_MAX)
+        };
+        let left = limit.saturating_sub(usize::try_from(self.seen).unwrap_or(usize::MAX));
+        let kept = bytes.get(..left.min(bytes.len())).unwrap_or(&[]);
+        self.seen += kept.len() as u64;
+        let field = if request {
+            Field::HttpRequestBody
+        } else {
+            Field::HttpResponseBody
+        };
+        if self.whole.is_none() && out.wants(field) {
+            self.whole = Some(out.begin(whose.tx, field, whose.direction));
+        }
+        if let Some(whole) = self.whole {
+            out.grow(whose.tx, whole, kept);
+        }
+        match self.kind {
+            Kind::Plain => {}
+            Kind::File => self.append_file(out, whose, kept),
+            Kind::Multipart => self.parts.push(out, whose.tx, kept, room),
+        }
+        // The file goes on beyond the limit, unseen.
+        self.sealed = kept.len() < bytes.len() || self.seen >= limit as u64;
+    }
+
+    fn append_file(&mut self, out: &mut Output<'_>, whose: Whose, bytes: &[u8]) {
+        if self.file.is_none() {
+            if !self.name.is_empty() {
+                let mut scratch = std::mem::take(&mut out.shared.scratch);
+                scratch.clear();
+                scratch.extend_from_slice(out.shared.heap.get(&self.name));
+                out.field(whose.tx, Field::FileName, whose.direction, &scratch);
+                out.shared.scratch = scratch;
+                out.shared.heap.clear(&mut self.name);
+            }
+            if out.wants(Field::FileData) {
+                self.file = Some(out.begin(whose.tx, Field::FileData, whose.direction));
+            }
+        }
+        self.file_size += bytes.len() as u64;
+        if let Some(file) = self.file {
+            out.grow(whose.tx, file, bytes);
+        }
+    }
+
+    /// Bytes are missing: what follows is not next to what was before.
+    pub(super) fn gap(&mut self, tools: &mut Tools, out: &mut Output<'_>, whose: Whose) {
+        if !self.chain.is_empty() {
+            tools.codings.close(&mut self.chain);
+            self.ended = true;
+        }
+        for growing in [self.whole.take(), self.file.take()].into_iter().flatten() {
+            out.end(whose.tx, growing);
+        }
+    }
+
+    /// The length that the message gave is there. What still follows is taken if it is not encoded.
+    pub(super) fn close_coding(&mut self, tools: &mut Tools) {
+        if !self.chain.is_empty() {
+            tools.codings.close(&mut self.chain);
+            self.ended = true;
+        }
+    }
+
+    /// The message ends.
+    pub(super) fn end(&mut self, tools: &mut Tools, out: &mut Output<'_>, whose: Whose) {
+        if self.kind == Kind::Multipart {
+            self.parts.end(out, whose.tx, &mut tools.room);
+        }
+        for growing in [self.whole, self.file].into_iter().flatten() {
+            out.end(whose.tx, growing);
+        }
+        if self.kind == Kind::File && self.file_size > 0 {
+            out.number(whose.tx, Field::Filesize, whose.direction, self.file_size);
+        }
+        self.reset(&mut tools.codings, &mut out.shared.heap);
+    }
+}
+
+/// The codings that a Content-Encoding value names, in its order; how many.
+fn codings_of(
+    value: &[u8],
+    layers: usize,
+    out: &mut [Coding; LAYERS_MAX],
+    note: &mut dyn FnMut(Event),
+) -> usize {
+    let is = |name: &[u8]| same(value, name);
+    if is(b"gzip") || is(b"x-gzip") {
+        out[0] = Coding::Gzip;
+        return 1;
+    }
+    if is(b"deflate") || is(b"x-deflate") {
+        out[0] = Coding::Deflate;
+        return 1;
+    }
+    if is(b"inflate") || is(b"none") {
+        return 0;
+    }
+    let mut count = 0;
+    let words = value
+        .split(|b| matches!(b, b',' | b' '))
+        .filter(|word| !word.is_empty());
+    for (place, word) in words.enumerate() {
+        if place >= layers {
+            note(Event::TooManyEncodingLayers);
+            break;
+        }
+        let coding = if contains(word, b"gzip") {
+            if !matches!(word, b"gzip" | b"x-gzip") {
+                note(Event::AbnormalCeHeader);
+            }
+            Coding::Gzip
+        } else if contains(word, b"deflate") {
+            if !matches!(word, b"deflate" | b"x-deflate") {
+                note(Event::AbnormalCeHeader);
+            }
+            Coding::Deflate
+        } else {
+            if !matches!(word, b"inflate" | b"none" | b"identity" | b"lzma") {
+                note(Event::AbnormalCeHeader);
+            }
+            continue;
+        };
+        if let Some(place) = out.get_mut(count) {
+            *place = coding;
+            count += 1;
+        }
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_codings() {
+        let of = |value: &[u8]| {
+            let mut out = [Coding::Zlib; LAYERS_MAX];
+            let count = codings_of(value, 3, &mut out, &mut |_| {});
+            out[..count].to_vec()
+        };
+        assert_eq!(of(b"GZip"), [Coding::Gzip]);
+        assert_eq!(of(b"x-deflate"), [Coding::Deflate]);
+        assert_eq!(of(b"deflate,gzip"), [Coding::Deflate, Coding::Gzip]);
+        assert_eq!(of(b"gzip x"), [Coding::Gzip]);
+        assert_eq!(of(b"gz ip"), []);
+        assert_eq!(
+            of(b"deflate, deflate, gzip, gzip"),
+            [Coding::Deflate, Coding::Deflate, Coding::Gzip]
+        );
+    }
+}

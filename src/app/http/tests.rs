@@ -1,0 +1,249 @@
+//! Conversations of HTTP/1, and what rules see of them.
+
+use super::super::protocol::Transport;
+use super::super::testing::{Place, same_for_every_cut};
+use crate::packet::Direction::{self, ToClient, ToServer};
+use miniz_oxide::deflate::compress_to_vec_zlib;
+
+const PLACE: Place = Place {
+    transport: Transport::Tcp,
+    server_port: 80,
+};
+
+/// Lines of a conversation, those alone that name one of `fields`.
+fn lines(talk: &[(Direction, &[u8])], fields: &[&str]) -> Vec<String> {
+    let (_, lines) = same_for_every_cut(PLACE, talk);
+    let named = |line: &String| {
+        let field = line.split(' ').nth(3).unwrap_or("");
+        fields.is_empty() || fields.contains(&field)
+    };
+    lines.into_iter().filter(named).collect()
+}
+
+const GET: &[u8] = b"GET /a/../b?x=%41 HTTP/1.1\r\nHost: Www.Example.com:80\r\nUser-Agent: t\r\n\
+    Cookie: c=d\r\nX: 1\r\nX: 2\r\n\r\n";
+const OK: &[u8] =
+    b"HTTP/1.1 200 Fine\r\nServer: s\r\nSet-Cookie: q\r\nContent-Length: 5\r\n\r\nhello";
+
+#[test]
+fn a_request_and_its_response() {
+    assert_eq!(
+        lines(&[(ToServer, GET), (ToClient, OK)], &[]),
+        [
+            "tx 0 ToServer http.request_line \"GET /a/../b?x=%41 HTTP/1.1\"",
+            "tx 0 ToServer http.method \"GET\"",
+            "tx 0 ToServer http.uri.raw \"/a/../b?x=%41\"",
+            "tx 0 ToServer http.protocol \"HTTP/1.1\"",
+            "tx 0 ToServer http.uri \"/b?x=A\"",
+            "tx 0 ToServer -http.path \"/b\"",
+            "tx 0 ToServer app-layer-event Some((\"http\", \"request_header_repetition\"))",
+            "tx 0 ToServer http.header.raw \"Host: Www.Example.com:80\\r\\nUser-Agent: t\\r\\n\
+             Cookie: c=d\\r\\nX: 1\\r\\nX: 2\\r\\n\\r\\n\"",
+            "tx 0 ToServer http.header \"Host: Www.Example.com:80\\r\\nUser-Agent: t\\r\\nX: 1, 2\\r\\n\"",
+            "tx 0 ToServer http.header_names \"\\r\\nHost\\r\\nUser-Agent\\r\\nCookie\\r\\nX\\r\\n\\r\\n\"",
+            "tx 0 ToServer http.start \"GET /a/../b?x=%41 HTTP/1.1\\r\\nHost: Www.Example.com:80\\r\\n\
+             User-Agent: t\\r\\nCookie: c=d\\r\\nX: 1, 2\\r\\n\\r\\n\"",
+            "tx 0 ToServer http.request_header \"Host: Www.Example.com:80\"",
+            "tx 0 ToServer http.request_header \"User-Agent: t\"",
+            "tx 0 ToServer http.request_header \"Cookie: c=d\"",
+            "tx 0 ToServer http.request_header \"X: 1, 2\"",
+            "tx 0 ToServer http.user_agent \"t\"",
+            "tx 0 ToServer http.cookie \"c=d\"",
+            "tx 0 ToServer http.host \"www.example.com\"",
+            "tx 0 ToServer http.host.raw \"Www.Example.com:80\"",
+            "tx 0 ToClient http.response_line \"HTTP/1.1 200 Fine\"",
+            "tx 0 ToClient http.protocol \"HTTP/1.1\"",
+            "tx 0 ToClient http.stat_code \"200\"",
+            "tx 0 ToClient http.stat_msg \"Fine\"",
+            "tx 0 ToClient http.header.raw \"Server: s\\r\\nSet-Cookie: q\\r\\nContent-Length: 5\\r\\n\\r\\n\"",
+            "tx 0 ToClient http.header \"Server: s\\r\\nContent-Length: 5\\r\\n\"",
+            "tx 0 ToClient http.header_names \"\\r\\nServer\\r\\nSet-Cookie\\r\\nContent-Length\\r\\n\\r\\n\"",
+            "tx 0 ToClient http.start \"HTTP/1.1 200 Fine\\r\\nServer: s\\r\\nSet-Cookie: q\\r\\n\
+             Content-Length: 5\\r\\n\\r\\n\"",
+            "tx 0 ToClient http.response_header \"Server: s\"",
+            "tx 0 ToClient http.response_header \"Set-Cookie: q\"",
+            "tx 0 ToClient http.response_header \"Content-Length: 5\"",
+            "tx 0 ToClient http.server \"s\"",
+            "tx 0 ToClient http.cookie \"q\"",
+            "tx 0 ToClient http.content_len \"5\"",
+            "tx 0 ToClient http.response_body \"hello\"",
+            "tx 0 ToClient file.name \"/b\"",
+            "tx 0 ToClient file.data \"hello\"",
+            "tx 0 ToClient filesize 5",
+        ]
+    );
+}
+
+const SEEN: &[&str] = &[
+    "http.uri",
+    "http.stat_code",
+    "file.data",
+    "http.request_body",
+    "file.name",
+];
+
+#[test]
+fn requests_in_a_row_have_their_responses_in_order() {
+    let requests = b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\nHEAD /2 HTTP/1.1\r\nHost: h\r\n\r\n\
+        GET /3 HTTP/1.1\r\nHost: h\r\n\r\n";
+    let responses = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na\
+        HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n\
+        HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nbc\r\n1\r\nd\r\n0\r\nT: u\r\n\r\n";
+    assert_eq!(
+        lines(&[(ToServer, requests), (ToClient, responses)], SEEN),
+        [
+            "tx 0 ToServer http.uri \"/1\"",
+            "tx 0 ToClient http.stat_code \"200\"",
+            "tx 0 ToClient file.name \"/1\"",
+            "tx 0 ToClient file.data \"a\"",
+            "tx 1 ToServer http.uri \"/2\"",
+            "tx 1 ToClient http.stat_code \"200\"",
+            "tx 2 ToServer http.uri \"/3\"",
+            "tx 2 ToClient http.stat_code \"404\"",
+            "tx 2 ToClient file.name \"/3\"",
+            "tx 2 ToClient file.data \"bcd\"",
+        ]
+    );
+}
+
+#[test]
+fn a_form_with_files() {
+    let body = b"--b\r\nContent-Disposition: form-data; name=\"n\"\r\n\r\nvalue\r\n--b\r\n\
+        Content-Disposition: form-data; name=\"f\"; filename=\"x.txt\"\r\nContent-Type: t\r\n\r\n\
+        first\r\nfile\r\n--b\r\nContent-Disposition: form-data; filename=y\r\n\r\nsecond\r\n--b--\r\n";
+    let mut request = format!(
+        "POST /up HTTP/1.1\r\nHost: h\r\nContent-Type: multipart/form-data; boundary=b\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    request.extend_from_slice(body);
+    assert_eq!(
+        lines(
+            &[(ToServer, &request)],
+            &["file.name", "file.data", "filesize"]
+        ),
+        [
+            "tx 0 ToServer file.name \"x.txt\"",
+            "tx 0 ToServer file.data \"first\\r\\nfile\"",
+            "tx 0 ToServer filesize 11",
+            "tx 0 ToServer file.name \"y\"",
+            "tx 0 ToServer file.data \"second\"",
+            "tx 0 ToServer filesize 6",
+        ]
+    );
+}
+
+#[test]
+fn bodies_are_decoded_and_end_with_the_stream() {
+    let page = compress_to_vec_zlib(b"<html>what is shown</html>", 6);
+    let mut response = b"HTTP/1.0 200 OK\r\nContent-Encoding: deflate\r\n\r\n".to_vec();
+    response.extend_from_slice(&page);
+    let request = b"GET / HTTP/1.0\r\n\r\n";
+    assert_eq!(
+        lines(
+            &[(ToServer, request), (ToClient, &response)],
+            &["file.data"]
+        ),
+        ["tx 0 ToClient file.data \"<html>what is shown</html>\""]
+    );
+    let body = compress_to_vec_zlib(b"secret=1", 6);
+    let mut request = format!(
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Encoding: deflate\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    request.extend_from_slice(&body);
+    assert_eq!(
+        lines(&[(ToServer, &request)], &["http.request_body", "file.data"]),
+        [
+            "tx 0 ToServer http.request_body \"secret=1\"",
+            "tx 0 ToServer file.data \"secret=1\"",
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_proper_http() {
+    assert_eq!(
+        lines(
+            &[
+                (ToServer, b"GET /old\r\n"),
+                (ToClient, b"HTTP/ is said here")
+            ],
+            SEEN
+        ),
+        [
+            "tx 0 ToServer http.uri \"/old\"",
+            "tx 0 ToClient file.name \"/old\"",
+            "tx 0 ToClient file.data \"HTTP/ is said here\"",
+        ]
+    );
+    let lone = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    assert_eq!(
+        lines(&[(ToClient, lone)], &["http.uri.raw", "file.data"]),
+        [
+            "tx 0 ToServer http.uri.raw \"/libhtp::request_uri_not_seen\"",
+            "tx 0 ToClient file.data \"ok\"",
+        ]
+    );
+    let chunks =
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n\r\n 3 \r\nabc\r\nnone\r\nrest";
+    assert_eq!(
+        lines(
+            &[(ToServer, b"GET / HTTP/1.0\n\n"), (ToClient, chunks)],
+            &["file.data"]
+        ),
+        ["tx 0 ToClient file.data \"abcnone\\r\\nrest\""]
+    );
+}
+
+#[test]
+fn a_tunnel_is_no_http() {
+    let talk: &[(Direction, &[u8])] = &[
+        (ToServer, b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n"),
+        (ToClient, b"HTTP/1.1 200 Connected\r\n\r\n"),
+        (ToServer, b"GET /in HTTP/1.1\r\nHost: i\r\n\r\n"),
+    ];
+    assert_eq!(
+        lines(talk, &["http.uri", "http.host"]),
+        [
+            "tx 0 ToServer http.host \"h\"",
+            "tx 1 ToServer http.uri \"/in\"",
+            "tx 1 ToServer http.host \"i\"",
+        ]
+    );
+    let talk: &[(Direction, &[u8])] = &[
+        (
+            ToServer,
+            b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\nGET /no HTTP/1.1\r\nHost: i\r\n\r\n",
+        ),
+        (ToClient, b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"),
+        (ToServer, b"GET /x HTTP/1.1\r\nHost: i\r\n\r\n"),
+    ];
+    assert_eq!(
+        lines(talk, &["http.uri"]),
+        [
+            "tx 1 ToServer http.uri \"/no\"",
+            "tx 2 ToServer http.uri \"/x\"",
+        ]
+    );
+}
+
+/// A head that comes byte by byte, or line by line, costs what its length says.
+#[test]
+fn work_grows_with_length_alone() {
+    let mut times = Vec::new();
+    for count in [200, 800] {
+        let mut request = b"GET / HTTP/1.1\r\n".to_vec();
+        for number in 0..count {
+            request.extend_from_slice(format!("h{number}: some value\r\n folded\r\n").as_bytes());
+        }
+        request.extend_from_slice(b"\r\n");
+        let begin = std::time::Instant::now();
+        let (_, lines) = super::super::testing::run_cut(PLACE, &[(ToServer, &request)], 7);
+        assert!(!lines.is_empty());
+        times.push(begin.elapsed().as_secs_f64());
+    }
+    assert!(times[1] < times[0] * 16.0 + 0.2, "{times:?}");
+}

@@ -1,0 +1,213 @@
+//! The open streams of an HTTP/2 connection: which transaction each is, and how far its bodies have
+//! grown. They stand in the heap, newest last, where they are looked for first.
+
+use super::super::field::{Field, Progress};
+use super::super::heap::{Heap, Text};
+use super::super::output::{Growing, Output, TxId};
+use super::super::reader::Reader;
+use super::super::transaction::NONE;
+use crate::packet::Direction;
+
+/// Streams that are open at once.
+pub const STREAMS_MAX: usize = 512;
+/// Bytes of one in the list.
+const SIZE: usize = 32;
+
+/// Bits of [`Stream::flags`], shifted by the direction.
+mod state {
+    pub const ENDED: u32 = 1;
+    pub const BODY: u32 = 4;
+}
+
+/// A stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream {
+    /// Its number.
+    pub id: u32,
+    /// Its transaction.
+    pub tx: TxId,
+    flags: u32,
+    /// Instances that grow: body and file of the request, then of the response.
+    bodies: [[Growing; 2]; 2],
+}
+
+impl Stream {
+    /// A stream that has begun.
+    pub fn new(id: u32, tx: TxId) -> Stream {
+        Stream {
+            id,
+            tx,
+            flags: 0,
+            bodies: [[Growing(NONE); 2]; 2],
+        }
+    }
+
+    fn encode(&self) -> [u8; SIZE] {
+        let [[a, b], [c, d]] = self.bodies;
+        let words = [
+            self.id,
+            self.tx.index,
+            self.tx.serial,
+            self.flags,
+            a.0,
+            b.0,
+            c.0,
+            d.0,
+        ];
+        let mut out = [0; SIZE];
+        for (place, word) in out.chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_be_bytes());
+        }
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Stream> {
+        let mut reader = Reader::new(bytes);
+        let mut word = || reader.u32();
+        Some(Stream {
+            id: word()?,
+            tx: TxId {
+                index: word()?,
+                serial: word()?,
+            },
+            flags: word()?,
+            bodies: [
+                [Growing(word()?), Growing(word()?)],
+                [Growing(word()?), Growing(word()?)],
+            ],
+        })
+    }
+}
+
+/// See the file's head.
+#[derive(Debug, Default)]
+pub struct Streams {
+    list: Text,
+    /// Highest number of a client's and of a server's stream.
+    highest: [u32; 2],
+}
+
+impl Streams {
+    /// Gives the memory back.
+    pub fn free(&mut self, heap: &mut Heap) {
+        heap.clear(&mut self.list);
+    }
+
+    fn place(&self, id: u32, heap: &Heap) -> Option<usize> {
+        let list = heap.get(&self.list);
+        let wanted = id.to_be_bytes();
+        list.chunks_exact(SIZE)
+            .rposition(|stream| stream.starts_with(&wanted))
+    }
+
+    fn at(&self, place: usize, heap: &Heap) -> Option<Stream> {
+        Stream::decode(heap.get(&self.list).get(place * SIZE..(place + 1) * SIZE)?)
+    }
+
+    /// An open stream.
+    pub fn find(&self, id: u32, heap: &Heap) -> Option<Stream> {
+        self.at(self.place(id, heap)?, heap)
+    }
+
+    /// Whether a stream of this number has been there, or was left out.
+    pub fn is_past(&self, id: u32) -> bool {
+        id <= self.highest[(id % 2) as usize]
+    }
+
+    /// Adds a stream; false if there are too many.
+    pub fn add(&mut self, stream: &Stream, heap: &mut Heap) -> bool {
+        let highest = &mut self.highest[(stream.id % 2) as usize];
+        *highest = (*highest).max(stream.id);
+        self.list.len() < STREAMS_MAX * SIZE && heap.append(&mut self.list, &stream.encode())
+    }
+
+    fn put(&mut self, place: usize, stream: &Stream, heap: &mut Heap) {
+        let list = heap.get_mut(&mut self.list);
+        if let Some(bytes) = list.get_mut(place * SIZE..(place + 1) * SIZE) {
+            bytes.copy_from_slice(&stream.encode());
+        }
+    }
+
+    /// Takes a stream out; the last one moves to its place.
+    fn remove(&mut self, place: usize, heap: &mut Heap) {
+        let last = (self.list.len() / SIZE).saturating_sub(1);
+        if let Some(stream) = self.at(last, heap) {
+            self.put(place, &stream, heap);
+        }
+        heap.truncate(&mut self.list, last * SIZE);
+    }
+
+    /// Bytes of a body.
+    pub fn grow(&mut self, id: u32, direction: Direction, bytes: &[u8], out: &mut Output<'_>) {
+        let Some(place) = self.place(id, out.heap()) else {
+            return;
+        };
+        let Some(mut stream) = self.at(place, out.heap()) else {
+            return;
+        };
+        let way = direction.index();
+        let (body, limit) = match direction {
+            Direction::ToServer => (Field::HttpRequestBody, out.shared.limits.request_body),
+            Direction::ToClient => (Field::HttpResponseBody, out.shared.limits.response_body),
+        };
+        let fields = [body, Field::FileData];
+        let begun = stream.flags & state::BODY << way != 0;
+        if !begun {
+            stream.flags |= state::BODY << way;
+            for (growing, field) in stream.bodies[way].iter_mut().zip(fields) {
+                if out.wants(field) {
+                    *growing = out.begin(stream.tx, field, direction);
+                }
+            }
+            self.put(place, &stream, out.heap());
+        }
+        for (growing, field) in stream.bodies[way].iter().zip(fields) {
+            if out.wants(field) {
+                let room = limit.saturating_sub(out.grown(stream.tx, *growing));
+                let part = bytes.get(..room).unwrap_or(bytes);
+                if !part.is_empty() {
+                    out.grow(stream.tx, *growing, part);
+                }
+            }
+        }
+    }
+
+    /// One side of a stream has said all.
+    pub fn close(&mut self, id: u32, direction: Direction, out: &mut Output<'_>) {
+        let Some(place) = self.place(id, out.heap()) else {
+            return;
+        };
+        let Some(mut stream) = self.at(place, out.heap()) else {
+            return;
+        };
+        stream.flags |= state::ENDED << direction.index();
+        out.progress(stream.tx, direction, Progress::Complete);
+        if stream.flags & 3 * state::ENDED == 3 * state::ENDED {
+            self.remove(place, out.heap());
+        } else {
+            self.put(place, &stream, out.heap());
+        }
+    }
+
+    /// A stream is given up.
+    pub fn reset(&mut self, id: u32, out: &mut Output<'_>) {
+        if let Some(place) = self.place(id, out.heap()) {
+            if let Some(stream) = self.at(place, out.heap()) {
+                out.complete(stream.tx);
+            }
+            self.remove(place, out.heap());
+        }
+    }
+
+    /// A direction of the connection ends, or all of it.
+    pub fn end(&mut self, direction: Direction, both: bool, out: &mut Output<'_>) {
+        for place in 0..self.list.len() / SIZE {
+            if let Some(stream) = self.at(place, out.heap()) {
+                out.progress(stream.tx, direction, Progress::Complete);
+                if both {
+                    out.complete(stream.tx);
+                }
+            }
+        }
+    }
+}

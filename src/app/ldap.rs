@@ -1,0 +1,452 @@
+//! LDAP (RFC 4511) over TCP, and over UDP for domain controllers (MS-ADTS 3.1.1.3, CLDAP). A request with
+//! its responses is a transaction; they are told apart by message numbers. StartTLS (RFC 4513
+//! section 3.1) hands the flow over to TLS.
+
+use super::ber::{self, Lack, tag};
+use super::field::{Field, Progress};
+use super::output::{AppEvent, Output, TxId};
+use super::protocol::{
+    AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
+};
+use crate::packet::Direction::{self, ToClient, ToServer};
+
+/// See `Description`.
+pub const DESCRIPTION: Description = Description {
+    protocol: AppProtocol::Ldap,
+    probe,
+    over: &[Transport::Tcp, Transport::Udp],
+    fields: &[
+        Field::LdapRequestOperation,
+        Field::LdapRequestDn,
+        Field::LdapRequestAttributeType,
+        Field::LdapResponsesOperation,
+        Field::LdapResponsesResultCode,
+        Field::LdapResponsesDn,
+        Field::LdapResponsesMessage,
+        Field::LdapResponsesAttributeType,
+        Field::LdapResponsesCount,
+        Field::FrameLdapPdu,
+    ],
+    events: &[
+        "too_many_transactions",
+        "invalid_data",
+        "request_not_found",
+        "incomplete_data",
+        "too_many_responses",
+    ],
+};
+
+const TOO_MANY: AppEvent = AppEvent::of(AppProtocol::Ldap, 0);
+const INVALID: AppEvent = AppEvent::of(AppProtocol::Ldap, 1);
+const NOT_FOUND: AppEvent = AppEvent::of(AppProtocol::Ldap, 2);
+const INCOMPLETE: AppEvent = AppEvent::of(AppProtocol::Ldap, 3);
+const TOO_MANY_RESPONSES: AppEvent = AppEvent::of(AppProtocol::Ldap, 4);
+
+const PORTS: [u16; 2] = [389, 3268];
+/// Bytes of a message that is read.
+const MESSAGE_MAX: usize = 128 << 10;
+/// Requests without their last response.
+const WAITING_MAX: usize = 12;
+/// Responses of a transaction that are looked at.
+const RESPONSES_MAX: u32 = 1024;
+/// Attributes of a message that are looked at.
+const ATTRIBUTES_MAX: usize = 256;
+/// The request for TLS (RFC 4511 section 4.14.1).
+const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
+
+/// Operations by their tags (RFC 4511 section 4.2 and on).
+mod op {
+    pub const BIND: u8 = 0;
+    pub const BIND_RESPONSE: u8 = 1;
+    pub const UNBIND: u8 = 2;
+    pub const SEARCH: u8 = 3;
+    pub const ENTRY: u8 = 4;
+    pub const SEARCH_DONE: u8 = 5;
+    pub const MODIFY: u8 = 6;
+    pub const MODIFY_RESPONSE: u8 = 7;
+    pub const ADD: u8 = 8;
+    pub const ADD_RESPONSE: u8 = 9;
+    pub const DELETE: u8 = 10;
+    pub const DELETE_RESPONSE: u8 = 11;
+    pub const RENAME: u8 = 12;
+    pub const RENAME_RESPONSE: u8 = 13;
+    pub const COMPARE: u8 = 14;
+    pub const COMPARE_RESPONSE: u8 = 15;
+    pub const ABANDON: u8 = 16;
+    pub const EXTENDED: u8 = 23;
+    pub const EXTENDED_RESPONSE: u8 = 24;
+    pub const LAST: u8 = 25;
+}
+
+/// A message: its number and its operation.
+struct Message<'a> {
+    id: u64,
+    operation: u8,
+    content: &'a [u8],
+}
+
+/// Reads a message that is whole.
+fn message(bytes: &[u8]) -> Option<Message<'_>> {
+    let mut rest = bytes;
+    let mut inside = ber::take(&mut rest, tag::SEQUENCE)?;
+    let id = ber::take_number(&mut inside)?;
+    let (operation, _) = ber::read(inside).ok()?;
+    // Class APPLICATION.
+    if operation.tag & 0xc0 != 0x40 || operation.tag & 0x1f > op::LAST {
+        return None;
+    }
+    Some(Message {
+        id,
+        operation: operation.tag & 0x1f,
+        content: operation.content,
+    })
+}
+
+fn probe(probe: &Probe<'_>) -> Guess {
+    if !PORTS.contains(&probe.server_port) || probe.bytes.first().is_some_and(|b| *b != 0x30) {
+        return Guess::No;
+    }
+    match ber::head(probe.bytes) {
+        Err(Lack::Bad) => Guess::No,
+        Err(Lack::More(_)) => Guess::More,
+        // The number of the message, and the operation behind it.
+        Ok((_, start, _)) => match probe.bytes.get(start..) {
+            Some([0x02, length @ 1..=4, rest @ ..]) => match rest.get(usize::from(*length)) {
+                Some(operation) if operation & 0xc0 == 0x40 => Guess::Yes,
+                Some(_) => Guess::No,
+                None => Guess::More,
+            },
+            Some([] | [0x02]) | None => Guess::More,
+            Some(_) => Guess::No,
+        },
+    }
+}
+
+/// A request that waits for responses.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waiting {
+    id: u64,
+    tx: TxId,
+    responses: u32,
+    tls: bool,
+}
+
+/// A parser of LDAP.
+#[derive(Debug, Default)]
+pub struct Ldap {
+    waiting: [Waiting; WAITING_MAX],
+    count: u8,
+    /// Bytes of a message that is too long, by direction.
+    skip: [u32; 2],
+}
+
+impl Parse for Ldap {
+    fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
+        if input.gap > 0 {
+            return Err(Broken);
+        }
+        let (bytes, direction) = (input.bytes, input.direction);
+        let way = direction.index();
+        let mut at = 0;
+        // Each round takes a byte at least, or leaves.
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let skip = (self.skip[way] as usize).min(rest.len());
+            if skip > 0 {
+                self.skip[way] -= skip as u32;
+                at += skip;
+                continue;
+            }
+            let length = match ber::head(rest) {
+                Ok((tag::SEQUENCE, _, end)) => end,
+                Err(Lack::More(_)) => return Ok(lacks(at, rest.len() + 1, input, out)),
+                _ => {
+                    out.event(TxId::NONE, direction, INVALID);
+                    return Err(Broken);
+                }
+            };
+            if length > MESSAGE_MAX {
+                self.skip[way] = u32::try_from(length).unwrap_or(u32::MAX);
+                continue;
+            }
+            let Some(whole) = rest.get(..length) else {
+                return Ok(lacks(at, length, input, out));
+            };
+            at += length;
+            out.frame(Field::FrameLdapPdu, direction, whole);
+            let Some(message) = message(whole) else {
+                out.event(TxId::NONE, direction, INVALID);
+                return Err(Broken);
+            };
+            match direction {
+                ToServer => self.request(&message, out),
+                ToClient => {
+                    if self.response(&message, out) && input.transport == Transport::Tcp {
+                        out.change_protocol(AppProtocol::Tls);
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(Taken::all(at))
+    }
+}
+
+/// A message is not whole: on a stream its rest will come.
+fn lacks(at: usize, need: usize, input: &Input<'_>, out: &mut Output<'_>) -> Taken {
+    if input.transport == Transport::Udp {
+        out.event(TxId::NONE, input.direction, INCOMPLETE);
+    }
+    Taken::until(at, need)
+}
+
+impl Ldap {
+    fn request(&mut self, message: &Message<'_>, out: &mut Output<'_>) {
+        let tx = out.open();
+        let kind = u64::from(message.operation);
+        out.number(tx, Field::LdapRequestOperation, ToServer, kind);
+        let tls = read_request(message, tx, out).unwrap_or(false);
+        out.progress(tx, ToServer, Progress::Complete);
+        if matches!(message.operation, op::UNBIND | op::ABANDON) {
+            out.complete(tx);
+            return;
+        }
+        if usize::from(self.count) == self.waiting.len() {
+            let oldest = self.waiting[0];
+            self.remove(0);
+            out.event(oldest.tx, ToServer, TOO_MANY);
+            out.complete(oldest.tx);
+        }
+        if let Some(place) = self.waiting.get_mut(usize::from(self.count)) {
+            *place = Waiting {
+                id: message.id,
+                tx,
+                responses: 0,
+                tls,
+            };
+            self.count += 1;
+        }
+    }
+
+    fn remove(&mut self, place: usize) {
+        if let Some(rest) = self.waiting.get_mut(place..) {
+            rest.rotate_left(1);
+            self.count = self.count.saturating_sub(1);
+        }
+    }
+
+    /// Takes a response in; true: TLS follows.
+    fn response(&mut self, message: &Message<'_>, out: &mut Output<'_>) -> bool {
+        let open = usize::from(self.count);
+        let place = (self.waiting.iter().take(open)).position(|known| known.id == message.id);
+        let Some((place, waiting)) = place.and_then(|at| Some((at, self.waiting.get_mut(at)?)))
+        else {
+            let tx = out.open();
+            read_response(message, tx, out);
+            out.number(tx, Field::LdapResponsesCount, ToClient, 1);
+            // Without a request the server may only give notice (section 4.4).
+            if message.operation != op::EXTENDED_RESPONSE {
+                out.event(tx, ToClient, NOT_FOUND);
+            }
+            out.complete(tx);
+            return false;
+        };
+        waiting.responses += 1;
+        let known = *waiting;
+        if known.responses > RESPONSES_MAX {
+            if known.responses == RESPONSES_MAX + 1 {
+                out.event(known.tx, ToClient, TOO_MANY_RESPONSES);
+            }
+            return false;
+        }
+        let result = read_response(message, known.tx, out);
+        if matches!(message.operation, op::ENTRY | 19 | 25) {
+            return false;
+        }
+        let count = u64::from(known.responses);
+        out.number(known.tx, Field::LdapResponsesCount, ToClient, count);
+        out.complete(known.tx);
+        self.remove(place);
+        known.tls && result == Some(0)
+    }
+}
+
+/// Reads names and attributes of a request; whether it asks for TLS.
+fn read_request(message: &Message<'_>, tx: TxId, out: &mut Output<'_>) -> Option<bool> {
+    let mut rest = message.content;
+    let name = match message.operation {
+        op::BIND => {
+            ber::take_number(&mut rest)?;
+            ber::take(&mut rest, tag::OCTETS)?
+        }
+        op::DELETE => rest,
+        op::SEARCH | op::MODIFY | op::ADD | op::RENAME | op::COMPARE => {
+            ber::take(&mut rest, tag::OCTETS)?
+        }
+        op::EXTENDED => return Some(ber::take(&mut rest, 0x80)? == START_TLS),
+        _ => return None,
+    };
+    out.field(tx, Field::LdapRequestDn, ToServer, name);
+    match message.operation {
+        op::SEARCH => {
+            // Scope, aliases, two limits, types only, filter.
+            for _ in 0..6 {
+                (_, rest) = ber::read(rest).ok()?;
+            }
+            let attributes = ber::take(&mut rest, tag::SEQUENCE)?;
+            each(attributes, |attribute| {
+                let field = Field::LdapRequestAttributeType;
+                out.field(tx, field, ToServer, attribute.content);
+            });
+        }
+        op::MODIFY => {
+            let changes = ber::take(&mut rest, tag::SEQUENCE)?;
+            each(changes, |change| {
+                let mut change = change.content;
+                if ber::take(&mut change, tag::ENUMERATED).is_some()
+                    && let Some(attribute) = ber::take(&mut change, tag::SEQUENCE)
+                {
+                    give_type(
+                        attribute,
+                        Field::LdapRequestAttributeType,
+                        tx,
+                        ToServer,
+                        out,
+                    );
+                }
+            });
+        }
+        op::ADD => {
+            let attributes = ber::take(&mut rest, tag::SEQUENCE)?;
+            each(attributes, |attribute| {
+                let field = Field::LdapRequestAttributeType;
+                give_type(attribute.content, field, tx, ToServer, out);
+            });
+        }
+        op::COMPARE => {
+            let assertion = ber::take(&mut rest, tag::SEQUENCE)?;
+            give_type(
+                assertion,
+                Field::LdapRequestAttributeType,
+                tx,
+                ToServer,
+                out,
+            );
+        }
+        _ => {}
+    }
+    Some(false)
+}
+
+/// The elements one by one, up to the bound.
+fn each<'a>(mut bytes: &'a [u8], mut see: impl FnMut(ber::Element<'a>)) {
+    for _ in 0..ATTRIBUTES_MAX {
+        let Ok((element, rest)) = ber::read(bytes) else {
+            return;
+        };
+        bytes = rest;
+        see(element);
+    }
+}
+
+/// The type, with which an attribute begins.
+fn give_type(
+    mut attribute: &[u8],
+    field: Field,
+    tx: TxId,
+    direction: Direction,
+    out: &mut Output<'_>,
+) {
+    if let Some(name) = ber::take(&mut attribute, tag::OCTETS) {
+        out.field(tx, field, direction, name);
+    }
+}
+
+/// Reads a response; its result code, if it has one.
+fn read_response(message: &Message<'_>, tx: TxId, out: &mut Output<'_>) -> Option<u64> {
+    let kind = u64::from(message.operation);
+    out.number(tx, Field::LdapResponsesOperation, ToClient, kind);
+    let mut rest = message.content;
+    match message.operation {
+        op::ENTRY => {
+            let name = ber::take(&mut rest, tag::OCTETS)?;
+            out.field(tx, Field::LdapResponsesDn, ToClient, name);
+            let attributes = ber::take(&mut rest, tag::SEQUENCE)?;
+            each(attributes, |attribute| {
+                let field = Field::LdapResponsesAttributeType;
+                give_type(attribute.content, field, tx, ToClient, out);
+            });
+            None
+        }
+        op::BIND_RESPONSE
+        | op::SEARCH_DONE
+        | op::MODIFY_RESPONSE
+        | op::ADD_RESPONSE
+        | op::DELETE_RESPONSE
+        | op::RENAME_RESPONSE
+        | op::COMPARE_RESPONSE
+        | op::EXTENDED_RESPONSE => {
+            let code = ber::take(&mut rest, tag::ENUMERATED).and_then(ber::number)?;
+            out.number(tx, Field::LdapResponsesResultCode, ToClient, code);
+            let name = ber::take(&mut rest, tag::OCTETS)?;
+            let text = ber::take(&mut rest, tag::OCTETS)?;
+            for (field, value) in [
+                (Field::LdapResponsesDn, name),
+                (Field::LdapResponsesMessage, text),
+            ] {
+                if !value.is_empty() {
+                    out.field(tx, field, ToClient, value);
+                }
+            }
+            Some(code)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::*;
+
+    const PLACE: Place = Place {
+        transport: Transport::Tcp,
+        server_port: 389,
+    };
+
+    #[test]
+    fn a_bind_is_a_transaction() {
+        // Bind as cn=a with version 3; the answer is 49, invalid credentials, "bad".
+        let bind = b"\x30\x11\x02\x01\x01\x60\x0c\x02\x01\x03\x04\x04cn=a\x80\x01p";
+        let answer = b"\x30\x0f\x02\x01\x01\x61\x0a\x0a\x01\x31\x04\x00\x04\x03bad";
+        let unbind = b"\x30\x05\x02\x01\x02\x42\x00";
+        let talk: &[(Direction, &[u8])] =
+            &[(ToServer, bind), (ToClient, answer), (ToServer, unbind)];
+        let (protocol, lines) = same_for_every_cut(PLACE, talk);
+        assert_eq!(protocol, AppProtocol::Ldap);
+        let shown: Vec<_> = lines
+            .iter()
+            .map(|line| line.splitn(3, ' ').nth(2).unwrap())
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "ToServer ldap.request.operation 0",
+                "ToServer ldap.request.dn \"cn=a\"",
+                "ToClient ldap.responses.operation 1",
+                "ToClient ldap.responses.result_code 49",
+                "ToClient ldap.responses.message \"bad\"",
+                "ToClient ldap.responses.count 1",
+                "ToServer ldap.request.operation 2",
+            ]
+        );
+    }
+
+    #[test]
+    fn tls_follows_its_request() {
+        let mut asked = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x16".to_vec();
+        asked.extend(START_TLS);
+        let answer = b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00";
+        let (protocol, _) = run(PLACE, &[(ToServer, &asked), (ToClient, answer)]);
+        assert_eq!(protocol, AppProtocol::Tls);
+    }
+}

@@ -1,0 +1,81 @@
+//! Multicast DNS (RFC 6762): the messages of dns.rs on a port of their own.
+
+use super::dns::{EVENTS, Variant, looks_whole, read_message};
+use super::field::Field;
+use super::output::Output;
+use super::protocol::{
+    AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
+};
+use crate::packet::Direction;
+
+/// See `Description`.
+pub const DESCRIPTION: Description = Description {
+    protocol: AppProtocol::Mdns,
+    probe,
+    over: &[Transport::Udp],
+    fields: &[
+        Field::MdnsQueriesRrname,
+        Field::MdnsAnswersRrname,
+        Field::MdnsAuthoritiesRrname,
+        Field::MdnsAdditionalsRrname,
+        Field::MdnsResponseRrname,
+    ],
+    events: EVENTS,
+};
+
+const VARIANT: Variant = Variant {
+    protocol: AppProtocol::Mdns,
+    port: 5353,
+    queries: &[Field::MdnsQueriesRrname],
+    answers: &[Field::MdnsAnswersRrname],
+    authorities: Field::MdnsAuthoritiesRrname,
+    additionals: Field::MdnsAdditionalsRrname,
+    response: Field::MdnsResponseRrname,
+};
+
+fn probe(probe: &Probe<'_>) -> Guess {
+    if probe.server_port == VARIANT.port {
+        looks_whole(probe.bytes)
+    } else {
+        Guess::No
+    }
+}
+
+/// Its messages have no sides: all are to_server for rules.
+#[derive(Debug, Default)]
+pub struct Mdns;
+
+impl Parse for Mdns {
+    fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
+        read_message(&VARIANT, input.bytes, Direction::ToServer, out);
+        Ok(Taken::all(input.bytes.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Place, run};
+    use super::*;
+    use crate::packet::Direction::ToServer;
+
+    const PLACE: Place = Place {
+        transport: Transport::Udp,
+        server_port: 5353,
+    };
+
+    #[test]
+    fn answers_are_seen_to_server() {
+        // One answer: host.local is 10.0.0.1.
+        let message = b"\0\0\x84\0\0\0\0\x01\0\0\0\0\
+            \x04host\x05local\0\0\x01\x80\x01\0\0\0\x78\0\x04\x0a\0\0\x01";
+        let (protocol, lines) = run(PLACE, &[(ToServer, message)]);
+        assert_eq!(protocol, AppProtocol::Mdns);
+        assert_eq!(
+            lines,
+            [
+                "tx 0 ToServer mdns.answers.rrname \"host.local\"",
+                "tx 0 ToServer mdns.response.rrname \"host.local\"",
+            ]
+        );
+    }
+}

@@ -1,0 +1,787 @@
+//! Mail messages (RFC 5322) and their parts (RFC 2045, 2046), line by line: headers for rules,
+//! attachments decoded as they come, links in texts. The protocol that carries the mail cuts it
+//! into lines; smtp.rs does. Nesting, header length and line length are bounded.
+//!
+//! What rules see is what Suricata's buffers hold: an attachment is a part with a file name, leading
+//! dots stay doubled, and the line end before a boundary belongs to the boundary.
+
+use super::field::Field;
+use super::heap::{Heap, Text};
+use super::output::{Growing, Output, TxId};
+use crate::packet::Direction::ToServer;
+use memchr::memchr;
+
+/// Something odd in a mail; bits of what [`Mime::line`] returns.
+pub mod odd {
+    /// Base64 that cannot be.
+    pub const BASE64: u16 = 1;
+    /// Quoted-printable that cannot be.
+    pub const QUOTED: u16 = 2;
+    /// A line beyond RFC 2045's 998 bytes.
+    pub const LONG_LINE: u16 = 4;
+    /// An encoded line beyond 76 bytes.
+    pub const LONG_ENCODED: u16 = 8;
+    /// A header's name is too long.
+    pub const LONG_NAME: u16 = 16;
+    /// A header's value is too long.
+    pub const LONG_VALUE: u16 = 32;
+    /// A boundary is too long.
+    pub const LONG_BOUNDARY: u16 = 64;
+    /// A file name is too long.
+    pub const LONG_FILENAME: u16 = 128;
+    /// Parts within parts beyond the limit.
+    pub const DEEP: u16 = 256;
+}
+
+/// Bytes of a line that are shown at once at most; a longer one comes in pieces.
+pub const PIECE_MAX: usize = 8192;
+/// Multiparts within multiparts.
+const DEPTH_MAX: u8 = 32;
+/// Bytes kept of one header with its continuation lines.
+const HEADER_MAX: usize = 16 << 10;
+/// Bytes of a file name.
+const FILENAME_MAX: usize = 255;
+/// Bytes of all boundaries that are open.
+const BOUNDARIES_MAX: usize = 8192;
+/// Sections of one parameter (RFC 2231 section 3).
+const SECTIONS_MAX: u32 = 32;
+/// Bytes of a text line that wait for its end, where links are looked for.
+const TEXT_LINE_MAX: usize = 8192;
+const LINE_LENGTH: usize = 998;
+const ENCODED_LENGTH: usize = 76;
+const NAME_LENGTH: usize = 75;
+const VALUE_LENGTH: usize = 2000;
+const BOUNDARY_LENGTH: usize = 254;
+/// What a link begins with.
+const SCHEME: &[u8] = b"http://";
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Place {
+    /// At the first line of headers.
+    #[default]
+    Start,
+    Header,
+    Body,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Encoding {
+    #[default]
+    Plain,
+    Base64,
+    Quoted,
+}
+
+/// Headers that we look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    /// The first of its name is a field.
+    Once(u8),
+    Received,
+    Disposition,
+    Encoding,
+    ContentType,
+}
+
+/// Headers of which the first is a field.
+const ONCE: &[(&[u8], Field)] = &[
+    (b"from", Field::EmailFrom),
+    (b"subject", Field::EmailSubject),
+    (b"to", Field::EmailTo),
+    (b"cc", Field::EmailCc),
+    (b"date", Field::EmailDate),
+    (b"message-id", Field::EmailMessageId),
+    (b"x-mailer", Field::EmailXMailer),
+];
+
+impl Kind {
+    fn of(name: &[u8]) -> Option<Kind> {
+        if let Some(place) = ONCE.iter().position(|(n, _)| name.eq_ignore_ascii_case(n)) {
+            return Some(Kind::Once(place as u8));
+        }
+        let others: [(&[u8], Kind); 4] = [
+            (b"received", Kind::Received),
+            (b"content-disposition", Kind::Disposition),
+            (b"content-transfer-encoding", Kind::Encoding),
+            (b"content-type", Kind::ContentType),
+        ];
+        let found = others.iter().find(|(n, _)| name.eq_ignore_ascii_case(n));
+        found.map(|(_, kind)| *kind)
+    }
+}
+
+/// A mail that is being read.
+#[derive(Debug, Default)]
+pub struct Mime {
+    place: Place,
+    /// The mail's own headers are over.
+    main_done: bool,
+    /// Some header was seen in this block.
+    some_header: bool,
+    /// Fields of `ONCE` that were given, by place.
+    given: u8,
+    kind: Option<Kind>,
+    /// Value of the header that is being read.
+    header: Text,
+    /// Name of the part's file.
+    filename: Text,
+    encoding: Encoding,
+    /// The part is a text, in which links are looked for.
+    is_text: bool,
+    /// The part's type says that a message follows.
+    encapsulated: bool,
+    /// Boundaries of the multiparts that are open, each behind its length (two bytes behind it).
+    boundaries: Text,
+    depth: u8,
+    /// The beginning of a text line whose end has not come.
+    text: Text,
+    /// Base64 digits that wait for the others of their four.
+    digits: [u8; 4],
+    digit_count: u8,
+    /// The line end behind the last line of a plain file: it may belong to the boundary.
+    line_end: [u8; 2],
+    line_end_length: u8,
+    file: Option<Growing>,
+    file_size: u32,
+    /// The last piece was not the end of its line.
+    within_line: bool,
+}
+
+impl Mime {
+    /// A new mail.
+    pub fn new() -> Mime {
+        Mime {
+            is_text: true,
+            ..Mime::default()
+        }
+    }
+
+    /// Whether lines are headers, for which stricter limits hold.
+    pub fn is_in_headers(&self) -> bool {
+        self.place != Place::Body
+    }
+
+    /// Gives the memory back.
+    pub fn free(&mut self, heap: &mut Heap) {
+        let texts = [
+            &mut self.header,
+            &mut self.filename,
+            &mut self.boundaries,
+            &mut self.text,
+        ];
+        for text in texts {
+            heap.clear(text);
+        }
+    }
+
+    /// Takes a line in, or a piece of one that is too long: `full` ends with the line end, if it
+    /// has come. What was odd: bits of [`odd`].
+    pub fn line(&mut self, tx: TxId, full: &[u8], out: &mut Output<'_>) -> u16 {
+        let end = match full {
+            [.., b'\r', b'\n'] => 2,
+            [.., b'\n'] => 1,
+            _ => 0,
+        };
+        let line = full.get(..full.len() - end).unwrap_or(&[]);
+        let first = !std::mem::replace(&mut self.within_line, end == 0);
+        let mut odd = 0;
+        if line.len() > LINE_LENGTH {
+            odd |= odd::LONG_LINE;
+        }
+        match self.place {
+            Place::Body => odd |= self.body_line(tx, line, full, first, out),
+            _ if !first => self.keep(line, out),
+            _ if line.is_empty() => odd |= self.end_headers(tx, out),
+            Place::Header if line.starts_with(b" ") || line.starts_with(b"\t") => {
+                self.keep(line.get(1..).unwrap_or(&[]), out);
+            }
+            _ => odd |= self.begin_header(tx, line, out),
+        }
+        odd
+    }
+
+    /// The mail is over.
+    pub fn complete(&mut self, tx: TxId, out: &mut Output<'_>) {
+        if self.is_text_part() || self.file.is_some() {
+            self.find_links(tx, b"\n", out);
+        }
+        self.close_file(tx, out);
+        self.free(out.heap());
+    }
+
+    fn is_text_part(&self) -> bool {
+        self.place == Place::Body && self.is_text
+    }
+
+    fn begin_header(&mut self, tx: TxId, line: &[u8], out: &mut Output<'_>) -> u16 {
+        let mut odd = self.end_header(tx, out);
+        let Some(colon) = memchr(b':', line) else {
+            return odd;
+        };
+        self.place = Place::Header;
+        self.some_header = true;
+        let (name, value) = line.split_at(colon);
+        let value = value.get(1..).unwrap_or(&[]);
+        let blank = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
+        let skipped = value.iter().take_while(|b| blank(b)).count();
+        let value = value.get(skipped..).unwrap_or(&[]);
+        if name.len() > NAME_LENGTH {
+            odd |= odd::LONG_NAME;
+        }
+        if value.len() > VALUE_LENGTH {
+            odd |= odd::LONG_VALUE;
+        }
+        self.kind = Kind::of(name);
+        self.keep(value, out);
+        odd
+    }
+
+    /// Adds to the value of the header that is being read.
+    fn keep(&mut self, bytes: &[u8], out: &mut Output<'_>) {
+        let room = HEADER_MAX.saturating_sub(self.header.len());
+        let bytes = bytes.get(..bytes.len().min(room)).unwrap_or(&[]);
+        if self.kind.is_some() && !out.heap().append(&mut self.header, bytes) {
+            self.kind = None;
+        }
+    }
+
+    /// A header is whole.
+    fn end_header(&mut self, tx: TxId, out: &mut Output<'_>) -> u16 {
+        let Some(kind) = self.kind.take() else {
+            return 0;
+        };
+        let mut value = std::mem::take(&mut out.shared.scratch);
+        value.clear();
+        value.extend_from_slice(out.shared.heap.get(&self.header));
+        out.shared.heap.truncate(&mut self.header, 0);
+        let odd = self.read_header(tx, kind, &value, out);
+        out.shared.scratch = value;
+        odd
+    }
+
+    fn read_header(&mut self, tx: TxId, kind: Kind, value: &[u8], out: &mut Output<'_>) -> u16 {
+        match kind {
+            Kind::Once(place) => {
+                let known = ONCE.get(usize::from(place)).filter(|_| !self.main_done);
+                if let Some((_, field)) = known
+                    && self.given & 1 << place == 0
+                {
+                    self.given |= 1 << place;
+                    out.field(tx, *field, ToServer, value);
+                }
+                0
+            }
+            Kind::Received => {
+                if !self.main_done {
+                    out.field(tx, Field::EmailReceived, ToServer, value);
+                }
+                0
+            }
+            Kind::Disposition => self.name_file(value, b"filename", out),
+            Kind::Encoding => {
+                if value.eq_ignore_ascii_case(b"base64") {
+                    self.encoding = Encoding::Base64;
+                    self.digit_count = 0;
+                } else if value.eq_ignore_ascii_case(b"quoted-printable") {
+                    self.encoding = Encoding::Quoted;
+                }
+                0
+            }
+            Kind::ContentType => {
+                let odd = self.name_file(value, b"name", out) | self.open_boundary(value, out);
+                let end = memchr(b';', value).unwrap_or(value.len());
+                let content = value.get(..end).unwrap_or(&[]);
+                self.is_text = matches!(content, b"text/plain" | b"text/html");
+                self.encapsulated = content.starts_with(b"message/");
+                odd
+            }
+        }
+    }
+
+    fn name_file(&mut self, value: &[u8], parameter: &[u8], out: &mut Output<'_>) -> u16 {
+        if !self.filename.is_empty() {
+            return 0;
+        }
+        let mut joined = std::mem::take(&mut out.shared.scratch2);
+        let name = find_parameter(value, parameter, &mut joined).unwrap_or(&[]);
+        let kept = name.get(..name.len().min(FILENAME_MAX)).unwrap_or(&[]);
+        let odd = if name.len() > FILENAME_MAX {
+            odd::LONG_FILENAME
+        } else {
+            0
+        };
+        // Without room for the name the part is no file.
+        let _ = out.shared.heap.append(&mut self.filename, kept);
+        out.shared.scratch2 = joined;
+        odd
+    }
+
+    fn open_boundary(&mut self, value: &[u8], out: &mut Output<'_>) -> u16 {
+        let mut joined = std::mem::take(&mut out.shared.scratch2);
+        let mut odd = 0;
+        if let Some(boundary) = find_parameter(value, b"boundary", &mut joined) {
+            if boundary.len() > BOUNDARY_LENGTH {
+                odd |= odd::LONG_BOUNDARY;
+            }
+            let length = boundary.len() + 2;
+            let fits = self.depth < DEPTH_MAX
+                && self.boundaries.len() + length + 2 <= BOUNDARIES_MAX
+                && out.shared.heap.append(&mut self.boundaries, b"--")
+                && out.shared.heap.append(&mut self.boundaries, boundary)
+                && (out.shared.heap).append(&mut self.boundaries, &(length as u16).to_le_bytes());
+            if fits {
+                self.depth += 1;
+            } else {
+                odd |= odd::DEEP;
+            }
+        }
+        out.shared.scratch2 = joined;
+        odd
+    }
+
+    /// The empty line behind headers.
+    fn end_headers(&mut self, tx: TxId, out: &mut Output<'_>) -> u16 {
+        let odd = self.end_header(tx, out);
+        self.main_done |= self.some_header;
+        if self.encapsulated {
+            self.restart(out.heap());
+            return odd;
+        }
+        self.place = Place::Body;
+        if !self.filename.is_empty() {
+            let mut name = std::mem::take(&mut out.shared.scratch);
+            name.clear();
+            name.extend_from_slice(out.shared.heap.get(&self.filename));
+            out.field(tx, Field::FileName, ToServer, &name);
+            out.shared.scratch = name;
+            self.file = Some(out.begin(tx, Field::FileData, ToServer));
+            self.file_size = 0;
+        }
+        odd
+    }
+
+    /// The next part begins.
+    fn restart(&mut self, heap: &mut Heap) {
+        self.place = Place::Start;
+        self.some_header = false;
+        self.encoding = Encoding::Plain;
+        self.is_text = true;
+        self.encapsulated = false;
+        self.digit_count = 0;
+        self.line_end_length = 0;
+        heap.truncate(&mut self.filename, 0);
+        heap.truncate(&mut self.text, 0);
+    }
+
+    fn body_line(
+        &mut self,
+        tx: TxId,
+        line: &[u8],
+        full: &[u8],
+        first: bool,
+        out: &mut Output<'_>,
+    ) -> u16 {
+        if first && self.ends_part(line, out.heap()) {
+            self.close_file(tx, out);
+            self.restart(out.heap());
+            return 0;
+        }
+        if self.file.is_none() {
+            return self.text_line(tx, line, full, out);
+        }
+        match self.encoding {
+            Encoding::Plain => {
+                self.find_links(tx, full, out);
+                self.put_line_end(tx, out);
+                self.put(tx, line, out);
+                self.keep_line_end(line, full);
+                0
+            }
+            Encoding::Base64 => self.base64_line(tx, line, out),
+            Encoding::Quoted => self.quoted_line(tx, line, full, out),
+        }
+    }
+
+    /// Whether the line is the boundary of the innermost multipart; closes it if it is the last.
+    fn ends_part(&mut self, line: &[u8], heap: &mut Heap) -> bool {
+        if !line.starts_with(b"--") {
+            return false;
+        }
+        let open = heap.get(&self.boundaries);
+        let Some(length) = open
+            .last_chunk()
+            .map(|b| usize::from(u16::from_le_bytes(*b)))
+        else {
+            return false;
+        };
+        let start = open.len().saturating_sub(length + 2);
+        let boundary = open.get(start..start + length).unwrap_or(&[]);
+        let Some(rest) = line.strip_prefix(boundary) else {
+            return false;
+        };
+        if rest.starts_with(b"--") {
+            heap.truncate(&mut self.boundaries, start);
+            self.depth -= 1;
+        }
+        true
+    }
+
+    fn text_line(&mut self, tx: TxId, line: &[u8], full: &[u8], out: &mut Output<'_>) -> u16 {
+        if !self.is_text {
+            return 0;
+        }
+        if self.encoding == Encoding::Base64 {
+            return self.base64_line(tx, line, out);
+        }
+        self.find_links(tx, full, out);
+        0
+    }
+
+    fn base64_line(&mut self, tx: TxId, line: &[u8], out: &mut Output<'_>) -> u16 {
+        let mut odd = 0;
+        if line.len() > ENCODED_LENGTH {
+            odd |= odd::LONG_ENCODED;
+        }
+        let mut decoded = std::mem::take(&mut out.shared.scratch);
+        decoded.clear();
+        if self.decode_base64(line, &mut decoded) {
+            self.find_links(tx, &decoded, out);
+            self.put(tx, &decoded, out);
+        } else {
+            odd |= odd::BASE64;
+        }
+        out.shared.scratch = decoded;
+        odd
+    }
+
+    /// Decodes what is whole; other bytes than digits are passed over (RFC 2045 section 6.8).
+    fn decode_base64(&mut self, line: &[u8], decoded: &mut Vec<u8>) -> bool {
+        let mut good = true;
+        for byte in line {
+            let digit = base64_digit(*byte);
+            if digit == NO_DIGIT {
+                continue;
+            }
+            let count = usize::from(self.digit_count);
+            if let Some(place) = self.digits.get_mut(count) {
+                *place = digit;
+            }
+            if count < 3 {
+                self.digit_count += 1;
+                continue;
+            }
+            self.digit_count = 0;
+            let [a, b, c, d] = self.digits;
+            if a == PADDING || b == PADDING || (d != PADDING && c == PADDING) {
+                good &= c == PADDING && a != PADDING && b != PADDING;
+            }
+            if a == PADDING || b == PADDING {
+                continue;
+            }
+            decoded.push(a << 2 | b >> 4);
+            if c != PADDING {
+                decoded.push(b << 4 | c >> 2);
+                if d != PADDING {
+                    decoded.push(c << 6 | d);
+                }
+            }
+        }
+        good
+    }
+
+    fn quoted_line(&mut self, tx: TxId, line: &[u8], full: &[u8], out: &mut Output<'_>) -> u16 {
+        let mut odd = 0;
+        if line.len() > ENCODED_LENGTH {
+            odd |= odd::LONG_ENCODED;
+        }
+        let whole = full.len() > line.len();
+        let mut decoded = std::mem::take(&mut out.shared.scratch);
+        decoded.clear();
+        if self.line_end_length > 0 {
+            let kept = self.line_end.get(..usize::from(self.line_end_length));
+            decoded.extend_from_slice(kept.unwrap_or(&[]));
+            self.line_end_length = 0;
+        }
+        let mut rest = line;
+        let mut soft = false;
+        // Each round takes a byte at least.
+        while let Some(at) = memchr(b'=', rest) {
+            decoded.extend_from_slice(rest.get(..at).unwrap_or(&[]));
+            let escape = rest.get(at + 1..at + 3);
+            if let Some(byte) = escape.and_then(|e| hex_byte(e[0], e[1])) {
+                decoded.push(byte);
+            } else if at + 1 == rest.len() && whole {
+                soft = true;
+            } else {
+                odd |= odd::QUOTED;
+            }
+            rest = rest.get((at + 3).min(rest.len())..).unwrap_or(&[]);
+        }
+        decoded.extend_from_slice(rest);
+        if line.is_empty() {
+            self.keep_line_end(line, full);
+        } else if !soft {
+            decoded.extend_from_slice(full.get(line.len()..).unwrap_or(&[]));
+        }
+        self.find_links(tx, &decoded, out);
+        self.put(tx, &decoded, out);
+        out.shared.scratch = decoded;
+        odd
+    }
+
+    fn keep_line_end(&mut self, line: &[u8], full: &[u8]) {
+        let end = full.get(line.len()..).unwrap_or(&[]);
+        self.line_end_length = end.len() as u8;
+        for (place, byte) in self.line_end.iter_mut().zip(end) {
+            *place = *byte;
+        }
+    }
+
+    fn put_line_end(&mut self, tx: TxId, out: &mut Output<'_>) {
+        let (end, length) = (self.line_end, usize::from(self.line_end_length));
+        self.put(tx, end.get(..length).unwrap_or(&[]), out);
+    }
+
+    /// Adds to the file.
+    fn put(&mut self, tx: TxId, bytes: &[u8], out: &mut Output<'_>) {
+        let Some(file) = self.file else {
+            return;
+        };
+        let room = out
+            .shared
+            .limits
+            .file
+            .saturating_sub(self.file_size as usize);
+        self.file_size = self.file_size.saturating_add(bytes.len() as u32);
+        let bytes = bytes.get(..bytes.len().min(room)).unwrap_or(&[]);
+        if !bytes.is_empty() {
+            out.grow(tx, file, bytes);
+        }
+    }
+
+    fn close_file(&mut self, tx: TxId, out: &mut Output<'_>) {
+        if self.file.is_none() {
+            return;
+        }
+        if self.encoding == Encoding::Base64 && self.digit_count > 0 {
+            let mut decoded = std::mem::take(&mut out.shared.scratch);
+            decoded.clear();
+            let missing = usize::from(4 - self.digit_count.min(4));
+            self.decode_base64(b"===".get(..missing).unwrap_or(&[]), &mut decoded);
+            self.put(tx, &decoded, out);
+            out.shared.scratch = decoded;
+        }
+        if let Some(file) = self.file.take() {
+            out.end(tx, file);
+            let size = u64::from(self.file_size);
+            out.number(tx, Field::Filesize, ToServer, size);
+        }
+    }
+
+    /// Looks for links in a text; a line may come in pieces.
+    fn find_links(&mut self, tx: TxId, new: &[u8], out: &mut Output<'_>) {
+        if !out.wants(Field::EmailUrl) || new.is_empty() {
+            return;
+        }
+        let ends = new.last() == Some(&b'\n');
+        if self.text.is_empty() && ends {
+            give_links(tx, new, out);
+            return;
+        }
+        if !out.heap().append(&mut self.text, new) {
+            out.heap().clear(&mut self.text);
+            return;
+        }
+        let known = self.text.len();
+        let whole = match new.iter().rposition(|b| *b == b'\n') {
+            _ if ends || known > TEXT_LINE_MAX => known,
+            Some(at) => known - new.len() + at,
+            None => return,
+        };
+        let mut text = std::mem::take(&mut out.shared.scratch2);
+        text.clear();
+        let kept = out.shared.heap.get(&self.text);
+        text.extend_from_slice(kept.get(..whole).unwrap_or(&[]));
+        out.shared.heap.consume(&mut self.text, whole);
+        give_links(tx, &text, out);
+        out.shared.scratch2 = text;
+    }
+}
+
+/// Gives each link of a text, without its scheme.
+fn give_links(tx: TxId, text: &[u8], out: &mut Output<'_>) {
+    let mut rest = text;
+    let mut from = 0;
+    // Each round goes at least one byte on.
+    while let Some(colon) = rest.get(from..).and_then(|r| memchr(b':', r)) {
+        let colon = from + colon;
+        from = colon + 1;
+        let start = colon.checked_sub(4);
+        let Some(link) = start.and_then(|start| rest.get(start..)) else {
+            continue;
+        };
+        let head = link.get(..SCHEME.len()).unwrap_or(&[]);
+        if !head.eq_ignore_ascii_case(SCHEME) {
+            continue;
+        }
+        let closes = |b: &u8| matches!(b, b' ' | b'"' | b'\'' | b'<' | b'>' | b']' | b'\t');
+        let end = link.iter().position(closes).unwrap_or(link.len());
+        let url = link.get(SCHEME.len()..end).unwrap_or(&[]);
+        out.field(tx, Field::EmailUrl, ToServer, url);
+        rest = link.get(end..).unwrap_or(&[]);
+        from = 0;
+    }
+}
+
+/// The value of a parameter of a header (RFC 2045 section 5.1), the last one of that name; one
+/// that comes in sections (RFC 2231 section 3) is put together in `joined`.
+fn find_parameter<'a>(header: &'a [u8], name: &[u8], joined: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    if let Some(value) = last_parameter(header, |known| known == name) {
+        return Some(value);
+    }
+    joined.clear();
+    for section in 0..SECTIONS_MAX {
+        let is_it = |known: &[u8]| {
+            let number = known
+                .strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix(b"*"));
+            number.is_some_and(|digits| is_number(digits, section))
+        };
+        match last_parameter(header, is_it) {
+            Some(value) => joined.extend_from_slice(value),
+            None if section == 0 => return None,
+            None => break,
+        }
+    }
+    Some(joined)
+}
+
+/// Whether digits are this number in its plainest form.
+fn is_number(digits: &[u8], number: u32) -> bool {
+    let tens = [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8];
+    match number {
+        0..=9 => digits == [tens[1]],
+        _ => digits == tens,
+    }
+}
+
+fn last_parameter(header: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
+    let mut rest = header.get(memchr(b';', header)? + 1..)?;
+    let mut found = None;
+    // Each round takes the `=` at least.
+    while !rest.is_empty() {
+        let blanks = rest.iter().take_while(|b| is_blank(**b)).count();
+        rest = rest.get(blanks..).unwrap_or(&[]);
+        let Some(equals) = memchr(b'=', rest) else {
+            break;
+        };
+        let (name, value) = (rest.get(..equals)?, rest.get(equals + 1..)?);
+        let (value, after) = parameter_value(value);
+        if is_it(name) {
+            found = Some(value);
+        }
+        let blanks = after.iter().take_while(|b| is_blank(**b)).count();
+        rest = after.get(blanks..).unwrap_or(&[]);
+        rest = rest.strip_prefix(b";").unwrap_or(rest);
+    }
+    found
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// A parameter's value, quoted or up to the semicolon, and what follows it.
+fn parameter_value(bytes: &[u8]) -> (&[u8], &[u8]) {
+    if let Some(quoted) = bytes.strip_prefix(b"\"") {
+        let mut escaped = false;
+        for (at, byte) in quoted.iter().enumerate() {
+            if *byte == b'"' && !escaped {
+                let after = quoted.get(at + 1..).unwrap_or(&[]);
+                return (quoted.get(..at).unwrap_or(&[]), after);
+            }
+            escaped = *byte == b'\\';
+        }
+    }
+    let end = memchr(b';', bytes).unwrap_or(bytes.len());
+    let value = bytes.get(..end).unwrap_or(&[]);
+    let trimmed = value
+        .iter()
+        .rposition(|b| !is_blank(*b))
+        .map_or(value.len(), |at| at + 1);
+    (
+        value.get(..trimmed).unwrap_or(&[]),
+        bytes.get(end..).unwrap_or(&[]),
+    )
+}
+
+const NO_DIGIT: u8 = 0xff;
+const PADDING: u8 = 0xfe;
+
+/// Values of base64's digits (RFC 4648 section 4).
+const BASE64: [u8; 256] = {
+    let mut table = [NO_DIGIT; 256];
+    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut value = 0;
+    while value < digits.len() {
+        table[digits[value] as usize] = value as u8;
+        value += 1;
+    }
+    table[b'=' as usize] = PADDING;
+    table
+};
+
+fn base64_digit(byte: u8) -> u8 {
+    BASE64.get(usize::from(byte)).copied().unwrap_or(NO_DIGIT)
+}
+
+fn hex_byte(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    };
+    Some(digit(high)? << 4 | digit(low)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameter(header: &str, name: &str) -> Option<String> {
+        let mut joined = Vec::new();
+        let found = find_parameter(header.as_bytes(), name.as_bytes(), &mut joined);
+        found.map(|value| String::from_utf8_lossy(value).into_owned())
+    }
+
+    #[test]
+    fn parameters_are_found() {
+        let found = |header| parameter(header, "filename");
+        assert_eq!(found("attachment; filename=a.exe").unwrap(), "a.exe");
+        assert_eq!(found("attachment; filename=a.exe ; x=y").unwrap(), "a.exe");
+        assert_eq!(
+            found("a; filename=\"b \\\" ;c\"; d=e").unwrap(),
+            "b \\\" ;c"
+        );
+        assert_eq!(
+            found("a; dummy=\"filename=no\"; filename=real;").unwrap(),
+            "real"
+        );
+        assert_eq!(
+            found("a; filename*0=one; filename*1=\"-two\"").unwrap(),
+            "one-two"
+        );
+        assert_eq!(found("attachment; name=x"), None);
+        assert_eq!(found("filename=x"), None);
+    }
+
+    #[test]
+    fn base64_is_decoded_across_lines() {
+        let mut mime = Mime::new();
+        let mut decoded = Vec::new();
+        assert!(mime.decode_base64(b"SGVs bG", &mut decoded));
+        assert!(mime.decode_base64(b"8sIHdvcmxkIQ==", &mut decoded));
+        assert_eq!(decoded, b"Hello, world!");
+        assert!(!mime.decode_base64(b"=aaa", &mut decoded));
+    }
+}

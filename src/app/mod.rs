@@ -1,0 +1,55 @@
+//! App: from the bytes of a flow, in order, to transactions and their parts. The match stage drives
+//! it (one [`Apps`] a lane) and inspects what it finds.
+//!
+//! ```text
+//!  stream piece, datagram ─► flows.rs: which protocol? (probes) ─► its parser (http.rs, dns.rs, ...)
+//!       parser ─► Output: transaction ─► instances of fields (field.rs), in the heap (heap.rs)
+//!       match reads transactions, then lets go of those that are complete
+//! ```
+//!
+//! Invariants: nothing allocates after `Apps::new`; bytes from the wire never panic; every pool has
+//! a bound and a counter; the same bytes give the same transactions for any cut.
+
+mod ber;
+pub mod dns;
+pub mod field;
+pub mod flows;
+pub mod ftp;
+pub mod ftp_data;
+pub mod heap;
+pub mod http;
+pub mod http2;
+pub mod ldap;
+mod lines;
+pub mod llmnr;
+pub mod mdns;
+pub mod mime;
+pub mod mqtt;
+pub mod ntp;
+pub mod output;
+pub mod protocol;
+pub mod quic;
+pub mod reader;
+pub mod record;
+pub mod registry;
+pub mod rfb;
+mod sdp;
+pub mod sip;
+pub mod smtp;
+pub mod snmp;
+pub mod ssh;
+pub mod tls;
+pub mod transaction;
+pub mod websocket;
+
+pub use field::{Field, Progress};
+pub use flows::{Apps, Piece};
+pub use heap::{Heap, Text};
+pub use output::{AppEvent, Expected, Growing, Limits, Output, Shared, TxId};
+pub use protocol::{
+    AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
+};
+pub use transaction::{Instance, Transaction};
+
+#[cfg(test)]
+pub mod testing;

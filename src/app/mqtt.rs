@@ -1,0 +1,556 @@
+//! MQTT 3.1, 3.1.1 and 5 (OASIS). A control packet opens a transaction, which those that answer it
+//! join: CONNECT and CONNACK, PUBLISH and its acknowledgements, subscriptions.
+
+use super::field::{Field, Progress};
+use super::output::{AppEvent, Output, TxId};
+use super::protocol::{
+    AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
+};
+use crate::packet::Direction::{self, ToClient, ToServer};
+
+/// See `Description`.
+pub const DESCRIPTION: Description = Description {
+    protocol: AppProtocol::Mqtt,
+    probe,
+    over: &[Transport::Tcp],
+    fields: &[
+        Field::MqttType,
+        Field::MqttFlags,
+        Field::MqttQos,
+        Field::MqttProtocolVersion,
+        Field::MqttReasonCode,
+        Field::MqttConnackReturnCode,
+        Field::MqttConnackSessionPresent,
+        Field::MqttConnectFlags,
+        Field::MqttConnectProtocolString,
+        Field::MqttConnectClientid,
+        Field::MqttConnectWilltopic,
+        Field::MqttConnectWillmessage,
+        Field::MqttConnectUsername,
+        Field::MqttConnectPassword,
+        Field::MqttPublishTopic,
+        Field::MqttPublishMessage,
+        Field::MqttSubscribeTopic,
+        Field::MqttUnsubscribeTopic,
+        Field::FrameMqttPdu,
+        Field::FrameMqttHeader,
+        Field::FrameMqttData,
+    ],
+    events: &[
+        "missing_connect",
+        "missing_publish",
+        "missing_subscribe",
+        "missing_unsubscribe",
+        "double_connect",
+        "unintroduced_message",
+        "invalid_qos_level",
+        "missing_msg_id",
+        "unassigned_msg_type",
+        "too_many_transactions",
+        "malformed_traffic",
+        "too_many_messages",
+    ],
+};
+
+/// Places in the list of events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Odd {
+    MissingConnect = 0,
+    MissingPublish = 1,
+    MissingSubscribe = 2,
+    MissingUnsubscribe = 3,
+    DoubleConnect = 4,
+    Unintroduced = 5,
+    InvalidQos = 6,
+    Unassigned = 8,
+    TooMany = 9,
+    Malformed = 10,
+}
+
+const PORT: u16 = 1883;
+/// Bytes of a packet that is read.
+const PACKET_MAX: usize = 128 << 10;
+/// Topics of a subscription.
+const TOPICS_MAX: usize = 100;
+/// Exchanges that are open.
+const OPEN_MAX: usize = 24;
+/// What stands for the identifier of a connection.
+const CONNECTION: u32 = u32::MAX;
+
+/// Types of control packets (MQTT 5 section 2.1.2).
+mod kind {
+    pub const CONNECT: u8 = 1;
+    pub const CONNACK: u8 = 2;
+    pub const PUBLISH: u8 = 3;
+    pub const PUBACK: u8 = 4;
+    pub const PUBREC: u8 = 5;
+    pub const PUBREL: u8 = 6;
+    pub const PUBCOMP: u8 = 7;
+    pub const SUBSCRIBE: u8 = 8;
+    pub const SUBACK: u8 = 9;
+    pub const UNSUBSCRIBE: u8 = 10;
+    pub const UNSUBACK: u8 = 11;
+    pub const PINGREQ: u8 = 12;
+    pub const PINGRESP: u8 = 13;
+    pub const DISCONNECT: u8 = 14;
+    pub const AUTH: u8 = 15;
+}
+
+/// The fixed header's length and the packet's (section 1.5.5); None: more bytes are needed.
+fn lengths(bytes: &[u8]) -> Result<Option<(usize, usize)>, Broken> {
+    let mut length = 0usize;
+    for place in 0..4 {
+        let Some(byte) = bytes.get(1 + place) else {
+            return Ok(None);
+        };
+        length |= usize::from(byte & 0x7f) << (7 * place);
+        if byte & 0x80 == 0 {
+            return Ok(Some((2 + place, 2 + place + length)));
+        }
+    }
+    Err(Broken)
+}
+
+fn probe(probe: &Probe<'_>) -> Guess {
+    let Some(first) = probe.bytes.first() else {
+        return Guess::More;
+    };
+    if probe.server_port != PORT || first >> 4 == 0 || first >> 1 & 3 == 3 {
+        return Guess::No;
+    }
+    match lengths(probe.bytes) {
+        Ok(Some(_)) => Guess::Yes,
+        Ok(None) => Guess::More,
+        Err(Broken) => Guess::No,
+    }
+}
+
+/// A parser of MQTT.
+#[derive(Debug, Default)]
+pub struct Mqtt {
+    version: u8,
+    connected: bool,
+    open: [(u32, TxId); OPEN_MAX],
+    count: u8,
+    /// Bytes of a packet that is too long, by direction.
+    skip: [u32; 2],
+}
+
+/// A control packet that is whole.
+struct Packet<'a> {
+    first: u8,
+    body: &'a [u8],
+    direction: Direction,
+}
+
+impl Packet<'_> {
+    fn kind(&self) -> u8 {
+        self.first >> 4
+    }
+
+    fn qos(&self) -> u8 {
+        self.first >> 1 & 3
+    }
+}
+
+impl Parse for Mqtt {
+    fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
+        if input.gap > 0 {
+            return Err(Broken);
+        }
+        let (bytes, direction) = (input.bytes, input.direction);
+        let way = direction.index();
+        let mut at = 0;
+        // Each round takes a byte at least, or leaves.
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let skip = (self.skip[way] as usize).min(rest.len());
+            if skip > 0 {
+                self.skip[way] -= skip as u32;
+                at += skip;
+                continue;
+            }
+            let Ok(found) = lengths(rest) else {
+                malformed(direction, out);
+                return Err(Broken);
+            };
+            let Some((head, length)) = found else {
+                return Ok(Taken::until(at, rest.len() + 1));
+            };
+            if length > PACKET_MAX {
+                self.skip[way] = length as u32;
+                continue;
+            }
+            let Some(whole) = rest.get(..length) else {
+                return Ok(Taken::until(at, length));
+            };
+            at += length;
+            let body = whole.get(head..).unwrap_or(&[]);
+            out.frame(Field::FrameMqttPdu, direction, whole);
+            out.frame(
+                Field::FrameMqttHeader,
+                direction,
+                whole.get(..2).unwrap_or(whole),
+            );
+            out.frame(Field::FrameMqttData, direction, body);
+            let packet = Packet {
+                first: whole.first().copied().unwrap_or(0),
+                body,
+                direction,
+            };
+            if self.packet(&packet, out).is_none() {
+                malformed(direction, out);
+                return Err(Broken);
+            }
+        }
+        Ok(Taken::all(at))
+    }
+}
+
+fn malformed(direction: Direction, out: &mut Output<'_>) {
+    let tx = out.open();
+    event(tx, direction, Odd::Malformed, out);
+    out.complete(tx);
+}
+
+fn event(tx: TxId, direction: Direction, odd: Odd, out: &mut Output<'_>) {
+    out.event(tx, direction, AppEvent::of(AppProtocol::Mqtt, odd as u8));
+}
+
+/// Takes a string or binary data with their length off the front (sections 1.5.4 and 1.5.6).
+fn text<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::from(u16::from_be_bytes(*bytes.first_chunk()?));
+    let found = bytes.get(2..2 + length)?;
+    *bytes = bytes.get(2 + length..)?;
+    Some(found)
+}
+
+fn byte(bytes: &mut &[u8]) -> Option<u8> {
+    let (first, rest) = bytes.split_first()?;
+    *bytes = rest;
+    Some(*first)
+}
+
+fn identifier(bytes: &mut &[u8]) -> Option<u32> {
+    let found = u16::from_be_bytes(*bytes.first_chunk()?);
+    *bytes = bytes.get(2..)?;
+    Some(u32::from(found))
+}
+
+impl Mqtt {
+    /// Passes over properties, which version 5 has (section 2.2.2).
+    fn properties(&self, bytes: &mut &[u8]) -> Option<()> {
+        if self.version != 5 {
+            return Some(());
+        }
+        let mut length = 0usize;
+        for place in 0..4 {
+            let digit = byte(bytes)?;
+            length |= usize::from(digit & 0x7f) << (7 * place);
+            if digit & 0x80 == 0 {
+                *bytes = bytes.get(length..)?;
+                return Some(());
+            }
+        }
+        None
+    }
+
+    /// Reads a packet; None when it is malformed.
+    fn packet(&mut self, packet: &Packet<'_>, out: &mut Output<'_>) -> Option<()> {
+        let mut body = packet.body;
+        match packet.kind() {
+            kind::CONNECT => self.connect(packet, out),
+            kind::PUBLISH => self.publish(packet, out),
+            kind::SUBSCRIBE | kind::UNSUBSCRIBE => self.subscribe(packet, out),
+            kind::CONNACK => {
+                let flags = byte(&mut body)?;
+                let code = u64::from(byte(&mut body)?);
+                let tx = self.join(CONNECTION, packet, Odd::MissingConnect, out);
+                let way = packet.direction;
+                out.number(
+                    tx,
+                    Field::MqttConnackSessionPresent,
+                    way,
+                    u64::from(flags & 1),
+                );
+                out.number(tx, Field::MqttConnackReturnCode, way, code);
+                out.number(tx, Field::MqttReasonCode, way, code);
+                self.connected = true;
+                self.settle(CONNECTION, tx, out);
+                Some(())
+            }
+            kind::PUBACK | kind::PUBREC | kind::PUBREL | kind::PUBCOMP => {
+                let id = identifier(&mut body)?;
+                let tx = self.join(id, packet, Odd::MissingPublish, out);
+                if self.version == 5 {
+                    let code = u64::from(byte(&mut body).unwrap_or(0));
+                    out.number(tx, Field::MqttReasonCode, packet.direction, code);
+                }
+                if matches!(packet.kind(), kind::PUBACK | kind::PUBCOMP) {
+                    self.settle(id, tx, out);
+                }
+                Some(())
+            }
+            kind::SUBACK | kind::UNSUBACK => {
+                let id = identifier(&mut body)?;
+                self.properties(&mut body)?;
+                let missing = match packet.kind() {
+                    kind::SUBACK => Odd::MissingSubscribe,
+                    _ => Odd::MissingUnsubscribe,
+                };
+                let tx = self.join(id, packet, missing, out);
+                for code in body.iter().take(TOPICS_MAX) {
+                    let code = u64::from(*code);
+                    out.number(tx, Field::MqttReasonCode, packet.direction, code);
+                }
+                self.settle(id, tx, out);
+                Some(())
+            }
+            _ => self.alone(packet, out),
+        }
+    }
+
+    /// Packets that nobody answers.
+    fn alone(&mut self, packet: &Packet<'_>, out: &mut Output<'_>) -> Option<()> {
+        let tx = self.begin(packet, out);
+        match packet.kind() {
+            kind::PINGREQ | kind::PINGRESP => self.introduced(tx, packet, out),
+            kind::DISCONNECT | kind::AUTH => {
+                self.introduced(tx, packet, out);
+                if self.version == 5 || packet.kind() == kind::AUTH {
+                    let code = packet.body.first().copied().unwrap_or(0);
+                    out.number(tx, Field::MqttReasonCode, packet.direction, u64::from(code));
+                }
+            }
+            _ => event(tx, packet.direction, Odd::Unassigned, out),
+        }
+        out.complete(tx);
+        Some(())
+    }
+
+    fn begin(&mut self, packet: &Packet<'_>, out: &mut Output<'_>) -> TxId {
+        let tx = out.open();
+        self.give_header(tx, packet, out);
+        tx
+    }
+
+    fn give_header(&self, tx: TxId, packet: &Packet<'_>, out: &mut Output<'_>) {
+        let way = packet.direction;
+        out.number(tx, Field::MqttType, way, u64::from(packet.kind()));
+        out.number(tx, Field::MqttFlags, way, u64::from(packet.first & 0xf));
+        out.number(tx, Field::MqttQos, way, u64::from(packet.qos()));
+        if self.version != 0 {
+            out.number(tx, Field::MqttProtocolVersion, way, u64::from(self.version));
+        }
+    }
+
+    /// Before the server has accepted the client nothing else is due.
+    fn introduced(&self, tx: TxId, packet: &Packet<'_>, out: &mut Output<'_>) {
+        if !self.connected {
+            event(tx, packet.direction, Odd::Unintroduced, out);
+        }
+    }
+
+    /// The transaction that a packet answers, or one of its own.
+    fn join(&mut self, id: u32, packet: &Packet<'_>, missing: Odd, out: &mut Output<'_>) -> TxId {
+        let open = self.open.iter().take(usize::from(self.count));
+        let found = open.copied().find(|(known, _)| *known == id);
+        if let Some((_, tx)) = found {
+            self.give_header(tx, packet, out);
+            return tx;
+        }
+        let tx = self.begin(packet, out);
+        event(tx, packet.direction, missing, out);
+        if missing != Odd::MissingConnect {
+            self.introduced(tx, packet, out);
+        }
+        out.complete(tx);
+        tx
+    }
+
+    /// The exchange will be answered.
+    fn wait(&mut self, id: u32, tx: TxId, out: &mut Output<'_>) {
+        if usize::from(self.count) == OPEN_MAX {
+            let (_, oldest) = self.open[0];
+            self.open.rotate_left(1);
+            self.count -= 1;
+            event(oldest, ToServer, Odd::TooMany, out);
+            out.complete(oldest);
+        }
+        if let Some(place) = self.open.get_mut(usize::from(self.count)) {
+            *place = (id, tx);
+            self.count += 1;
+        }
+    }
+
+    /// The exchange is over.
+    fn settle(&mut self, id: u32, tx: TxId, out: &mut Output<'_>) {
+        let open = usize::from(self.count);
+        let place = self
+            .open
+            .iter()
+            .take(open)
+            .position(|(known, _)| *known == id);
+        if let Some(rest) = place.and_then(|place| self.open.get_mut(place..)) {
+            rest.rotate_left(1);
+            self.count -= 1;
+        }
+        for direction in [ToServer, ToClient] {
+            out.progress(tx, direction, Progress::Complete);
+        }
+    }
+
+    fn connect(&mut self, packet: &Packet<'_>, out: &mut Output<'_>) -> Option<()> {
+        let mut body = packet.body;
+        let name = text(&mut body)?;
+        self.version = byte(&mut body)?;
+        let flags = byte(&mut body)?;
+        identifier(&mut body)?;
+        self.properties(&mut body)?;
+        let client = text(&mut body)?;
+        let tx = self.begin(packet, out);
+        let way = packet.direction;
+        out.number(tx, Field::MqttConnectFlags, way, u64::from(flags));
+        let mut give = |field, value: &[u8]| {
+            if !value.is_empty() {
+                out.field(tx, field, way, value);
+            }
+        };
+        give(Field::MqttConnectProtocolString, name);
+        give(Field::MqttConnectClientid, client);
+        let mut whole = true;
+        if flags & 4 != 0 {
+            whole &= self.properties(&mut body).is_some();
+            for field in [Field::MqttConnectWilltopic, Field::MqttConnectWillmessage] {
+                whole &= text(&mut body).map(|value| give(field, value)).is_some();
+            }
+        }
+        for (bit, field) in [
+            (0x80, Field::MqttConnectUsername),
+            (0x40, Field::MqttConnectPassword),
+        ] {
+            if flags & bit != 0 {
+                whole &= text(&mut body).map(|value| give(field, value)).is_some();
+            }
+        }
+        if self.connected {
+            event(tx, way, Odd::DoubleConnect, out);
+        }
+        self.wait(CONNECTION, tx, out);
+        whole.then_some(())
+    }
+
+    fn publish(&mut self, packet: &Packet<'_>, out: &mut Output<'_>) -> Option<()> {
+        let mut body = packet.body;
+        let topic = text(&mut body)?;
+        let id = match packet.qos() {
+            0 => None,
+            _ => Some(identifier(&mut body)?),
+        };
+        self.properties(&mut body)?;
+        let tx = self.begin(packet, out);
+        let way = packet.direction;
+        for (field, value) in [
+            (Field::MqttPublishTopic, topic),
+            (Field::MqttPublishMessage, body),
+        ] {
+            if !value.is_empty() {
+                out.field(tx, field, way, value);
+            }
+        }
+        self.introduced(tx, packet, out);
+        self.answered(tx, id, packet, out);
+        Some(())
+    }
+
+    fn subscribe(&mut self, packet: &Packet<'_>, out: &mut Output<'_>) -> Option<()> {
+        let mut body = packet.body;
+        let id = identifier(&mut body)?;
+        self.properties(&mut body)?;
+        let tx = self.begin(packet, out);
+        let subscribes = packet.kind() == kind::SUBSCRIBE;
+        let field = match subscribes {
+            true => Field::MqttSubscribeTopic,
+            false => Field::MqttUnsubscribeTopic,
+        };
+        for _ in 0..TOPICS_MAX {
+            let Some(topic) = text(&mut body) else {
+                break;
+            };
+            out.field(tx, field, packet.direction, topic);
+            if subscribes && byte(&mut body).is_none() {
+                break;
+            }
+        }
+        self.introduced(tx, packet, out);
+        self.answered(tx, Some(id), packet, out);
+        Some(())
+    }
+
+    /// Quality 1 and 2 ask for an answer, 0 for none.
+    fn answered(&mut self, tx: TxId, id: Option<u32>, packet: &Packet<'_>, out: &mut Output<'_>) {
+        match (packet.qos(), id) {
+            (1 | 2, Some(id)) => self.wait(id, tx, out),
+            (3, _) => {
+                event(tx, packet.direction, Odd::InvalidQos, out);
+                out.complete(tx);
+            }
+            _ => out.complete(tx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Place, same_for_every_cut};
+    use super::*;
+
+    #[test]
+    fn answers_join_their_questions() {
+        let place = Place {
+            transport: Transport::Tcp,
+            server_port: PORT,
+        };
+        let connect = b"\x10\x15\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01c\x00\x01u\x00\x03pwd";
+        let talk: &[(Direction, &[u8])] = &[
+            (ToServer, connect),
+            (ToClient, b"\x20\x02\x01\x00"),
+            (ToServer, b"\x32\x07\x00\x01t\x00\x07hi"),
+            (ToClient, b"\x40\x02\x00\x07"),
+            (ToServer, b"\x82\x06\x00\x08\x00\x01x\x00"),
+            (ToClient, b"\x90\x03\x00\x08\x80"),
+        ];
+        let (protocol, lines) = same_for_every_cut(place, talk);
+        assert_eq!(protocol, AppProtocol::Mqtt);
+        let names = [
+            "connect.",
+            "connack.",
+            "publish",
+            "subscribe",
+            "reason",
+            "event",
+        ];
+        let shown: Vec<_> = lines
+            .iter()
+            .filter(|line| names.iter().any(|name| line.contains(name)))
+            .map(|line| line.splitn(3, ' ').nth(2).unwrap())
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "ToServer mqtt.connect.flags 194",
+                "ToServer mqtt.connect.protocol_string \"MQTT\"",
+                "ToServer mqtt.connect.clientid \"c\"",
+                "ToServer mqtt.connect.username \"u\"",
+                "ToServer mqtt.connect.password \"pwd\"",
+                "ToClient mqtt.connack.session_present 1",
+                "ToClient mqtt.connack.return_code 0",
+                "ToClient mqtt.reason_code 0",
+                "ToServer mqtt.publish.topic \"t\"",
+                "ToServer mqtt.publish.message \"hi\"",
+                "ToServer mqtt.subscribe.topic \"x\"",
+                "ToClient mqtt.reason_code 128",
+            ]
+        );
+    }
+}

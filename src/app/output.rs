@@ -1,0 +1,412 @@
+//! A parser's way out: transactions, their parts, events, and what else it can ask of its flow.
+//!
+//! Every call is bounded and none fails aloud: what finds no room is counted (`AppStateLost`), and
+//! the parser goes on as if it had been kept.
+
+use super::field::{Field, Progress};
+use super::heap::{Heap, TEXT_MAX};
+use super::protocol::AppProtocol;
+use super::transaction::{NONE, Transaction};
+use crate::memory::slab::Slabs;
+use crate::packet::Direction;
+
+/// Events of one packet without a transaction at most.
+pub const FLOW_EVENTS_MAX: usize = 8;
+/// Flows that parsers expect, at most (oldest first).
+pub const EXPECTED_MAX: usize = 1024;
+/// Bytes kept with an expected flow.
+pub const EXPECTED_TEXT_MAX: usize = 128;
+
+/// Names a transaction to a parser. One that is gone takes nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TxId {
+    pub(super) index: u32,
+    pub(super) serial: u32,
+}
+
+impl Default for TxId {
+    fn default() -> Self {
+        TxId::NONE
+    }
+}
+
+impl TxId {
+    /// No transaction.
+    pub const NONE: TxId = TxId {
+        index: NONE,
+        serial: 0,
+    };
+
+    /// Whether it names one.
+    pub fn is_some(self) -> bool {
+        self.index != NONE
+    }
+}
+
+/// Names a growing instance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Growing(pub(super) u32);
+
+/// An event of a protocol: number of the protocol and place in its list of names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct AppEvent(pub u16);
+
+impl AppEvent {
+    /// The event at a place of the protocol's list.
+    pub const fn of(protocol: AppProtocol, place: u8) -> AppEvent {
+        AppEvent((protocol as u16) << 8 | place as u16)
+    }
+}
+
+/// Settings that parsers heed.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of a request body that are kept (`libhtp...request-body-limit`).
+    pub request_body: usize,
+    /// Bytes of a response body that are kept.
+    pub response_body: usize,
+    /// Bytes of any other file or attachment that are kept.
+    pub file: usize,
+    /// Transactions of a flow that are open at once.
+    pub transactions: usize,
+    /// Other settings of parsers, by Suricata's key names (`app-layer.protocols...`).
+    pub settings: Vec<(String, String)>,
+}
+
+impl Limits {
+    /// The limits with these settings, by Suricata's key names.
+    pub fn of(settings: &[(String, String)]) -> Limits {
+        let mut limits = Limits {
+            settings: settings.to_vec(),
+            ..Limits::default()
+        };
+        for (key, value) in settings {
+            let Some(size) = size(value) else { continue };
+            // 0 is Suricata's word for no limit; a text cannot be longer than this.
+            let size = if size == 0 {
+                TEXT_MAX
+            } else {
+                size.min(TEXT_MAX)
+            };
+            if key.ends_with("request-body-limit") {
+                limits.request_body = size;
+            } else if key.ends_with("response-body-limit") {
+                limits.response_body = size;
+            }
+        }
+        limits
+    }
+
+    /// The value of the last setting whose key ends in `key`.
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        let of_key = self.settings.iter().rev().find(|(k, _)| k.ends_with(key));
+        of_key.map(|(_, value)| value.as_str())
+    }
+}
+
+/// A number of bytes with its unit (`100kb`, `1 MiB`).
+fn size(text: &str) -> Option<usize> {
+    let text = text.trim().to_ascii_lowercase();
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text.get(digits.len()..)?.trim() {
+        "" | "b" => 1,
+        "kb" | "kib" => 1 << 10,
+        "mb" | "mib" => 1 << 20,
+        "gb" | "gib" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<usize>().ok()?.checked_mul(unit)
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            request_body: 100 << 10,
+            response_body: 100 << 10,
+            file: 100 << 10,
+            transactions: 512,
+            settings: Vec::new(),
+        }
+    }
+}
+
+/// A flow that a parser foresees (FTP data).
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    /// What it will speak.
+    pub protocol: AppProtocol,
+    /// Both hosts, lower address first.
+    pub hosts: [[u8; 16]; 2],
+    /// Port that the data connection is opened to.
+    pub port: u16,
+    /// Until when, nanoseconds since the epoch.
+    pub until_ns: u64,
+    /// A number of the parser's own.
+    pub tag: u64,
+    /// A text of the parser's own (a file name).
+    pub text: [u8; EXPECTED_TEXT_MAX],
+    /// Valid bytes of `text`.
+    pub text_length: u8,
+}
+
+/// What the parsers of a lane share.
+pub struct Shared {
+    /// Memory of texts.
+    pub heap: Heap,
+    /// Transactions.
+    pub transactions: Slabs<Transaction>,
+    /// Serial numbers of transactions, by index.
+    pub(super) serials: Vec<u32>,
+    /// Fields that rules or events ask for, by number.
+    pub wanted: Box<[bool]>,
+    /// Settings.
+    pub limits: Limits,
+    /// What HTTP's parsers use in turn; taken out while one is at work.
+    pub http: Option<Box<super::http::Tools>>,
+    /// Room for a normalised value.
+    pub scratch: Vec<u8>,
+    /// Room for another.
+    pub scratch2: Vec<u8>,
+    pub(super) expected: std::collections::VecDeque<Expected>,
+    pub(super) serial: u32,
+    pub(super) lost: u64,
+}
+
+/// Longest value that the scratch buffers hold.
+pub const SCRATCH_SIZE: usize = 128 << 10;
+
+/// What a flow has of transactions and events.
+#[derive(Debug)]
+pub struct FlowState {
+    /// Protocol now.
+    pub protocol: AppProtocol,
+    /// Protocol before it changed (STARTTLS, CONNECT), or `Unknown`.
+    pub original: AppProtocol,
+    /// First transaction, or `NONE`.
+    pub first: u32,
+    pub(super) last: u32,
+    pub(super) open: u32,
+    pub(super) next_number: u32,
+    /// Events of this packet that belong to no transaction, with their direction.
+    pub events: [(AppEvent, Direction); FLOW_EVENTS_MAX],
+    /// Valid entries of `events`.
+    pub event_count: u8,
+    /// All that follows is encrypted or none of ours.
+    pub done: bool,
+    pub(super) change: Option<AppProtocol>,
+    /// What another flow's parser said about this one.
+    pub expected: Option<Expected>,
+}
+
+impl Default for FlowState {
+    fn default() -> Self {
+        FlowState {
+            protocol: AppProtocol::Unknown,
+            original: AppProtocol::Unknown,
+            first: NONE,
+            last: NONE,
+            open: 0,
+            next_number: 0,
+            events: [(AppEvent(0), Direction::ToServer); FLOW_EVENTS_MAX],
+            event_count: 0,
+            done: false,
+            change: None,
+            expected: None,
+        }
+    }
+}
+
+/// See the file's head.
+pub struct Output<'a> {
+    /// What the lane's parsers share; parsers use its heap and scratch.
+    pub shared: &'a mut Shared,
+    pub(super) flow: &'a mut FlowState,
+}
+
+impl Output<'_> {
+    /// The heap.
+    pub fn heap(&mut self) -> &mut Heap {
+        &mut self.shared.heap
+    }
+
+    /// Whether a rule or an event asks for the field: if not, it need not be made.
+    pub fn wants(&self, field: Field) -> bool {
+        let wanted = self.shared.wanted.get(field as usize);
+        wanted.copied().unwrap_or(false)
+    }
+
+    /// Begins a transaction of the flow's protocol. `TxId::NONE` when there is no room.
+    pub fn open(&mut self) -> TxId {
+        self.open_as(self.flow.protocol)
+    }
+
+    /// Begins a transaction of a protocol that rides on the flow's (DCERPC on SMB).
+    pub fn open_as(&mut self, protocol: AppProtocol) -> TxId {
+        let number = self.flow.next_number;
+        self.flow.next_number += 1;
+        let room = (self.flow.open as usize) < self.shared.limits.transactions;
+        let transaction = Transaction::new(protocol, number);
+        let taken = room.then(|| self.shared.transactions.take(transaction));
+        let Some(index) = taken.flatten() else {
+            self.shared.lost += 1;
+            return TxId::NONE;
+        };
+        self.shared.serial = self.shared.serial.wrapping_add(1);
+        if let Some(serial) = self.shared.serials.get_mut(index as usize) {
+            *serial = self.shared.serial;
+        }
+        match self.shared.transactions.get_mut(self.flow.last) {
+            Some(last) => last.next = index,
+            None => self.flow.first = index,
+        }
+        self.flow.last = index;
+        self.flow.open += 1;
+        TxId {
+            index,
+            serial: self.shared.serial,
+        }
+    }
+
+    /// Transactions of the flow that are open.
+    pub fn open_count(&self) -> usize {
+        self.flow.open as usize
+    }
+
+    fn with<R>(&mut self, tx: TxId, f: impl FnOnce(&mut Transaction, &mut Heap) -> R) -> Option<R> {
+        if self.shared.serials.get(tx.index as usize) != Some(&tx.serial) {
+            return None;
+        }
+        let transaction = self.shared.transactions.get_mut(tx.index)?;
+        Some(f(transaction, &mut self.shared.heap))
+    }
+
+    /// Adds an instance of a field.
+    pub fn field(&mut self, tx: TxId, field: Field, direction: Direction, bytes: &[u8]) {
+        let kept = self.with(tx, |tx, heap| tx.add(heap, field, direction, bytes));
+        self.shared.lost += u64::from(kept == Some(false));
+    }
+
+    /// Adds an instance whose bytes stand in `shared.scratch`.
+    pub fn field_of_scratch(&mut self, tx: TxId, field: Field, direction: Direction) {
+        let scratch = std::mem::take(&mut self.shared.scratch);
+        self.field(tx, field, direction, &scratch);
+        self.shared.scratch = scratch;
+    }
+
+    /// Shows a frame (`frame:NAME` of rules) that is complete, if some rule asks for it. Frames are
+    /// the protocol's own units; each is inspected by itself.
+    pub fn frame(&mut self, field: Field, direction: Direction, bytes: &[u8]) {
+        if self.wants(field) {
+            let (tx, frame) = self.begin_frame(field, direction);
+            self.grow(tx, frame, bytes);
+            self.complete(tx);
+        }
+    }
+
+    /// Begins a frame that comes in pieces: `grow` it, then `complete` its transaction. Ask `wants`
+    /// before.
+    pub fn begin_frame(&mut self, field: Field, direction: Direction) -> (TxId, Growing) {
+        let tx = self.open();
+        self.with(tx, |tx, _| tx.is_frame = true);
+        (tx, self.begin(tx, field, direction))
+    }
+
+    /// Adds a number.
+    pub fn number(&mut self, tx: TxId, field: Field, direction: Direction, number: u64) {
+        let kept = self.with(tx, |tx, heap| tx.add_number(heap, field, direction, number));
+        self.shared.lost += u64::from(kept == Some(false));
+    }
+
+    /// Begins an instance that grows (a body, a file).
+    pub fn begin(&mut self, tx: TxId, field: Field, direction: Direction) -> Growing {
+        let place = self.with(tx, |tx, heap| tx.begin(heap, field, direction));
+        match place.flatten() {
+            Some(place) => Growing(place as u32),
+            None => Growing(NONE),
+        }
+    }
+
+    /// Adds bytes to it. False: there is no room for them, now or ever.
+    pub fn grow(&mut self, tx: TxId, growing: Growing, bytes: &[u8]) -> bool {
+        let kept = self.with(tx, |tx, heap| tx.grow(heap, growing.0 as usize, bytes));
+        self.shared.lost += u64::from(kept == Some(false));
+        kept == Some(true)
+    }
+
+    /// Bytes that it has so far.
+    pub fn grown(&self, tx: TxId, growing: Growing) -> usize {
+        self.transaction(tx)
+            .and_then(|tx| {
+                let instance = tx.instance(&self.shared.heap, growing.0 as usize)?;
+                Some(tx.bytes(&self.shared.heap, &instance).len())
+            })
+            .unwrap_or(0)
+    }
+
+    /// No more bytes will come to it.
+    pub fn end(&mut self, tx: TxId, growing: Growing) {
+        self.with(tx, |tx, heap| tx.end(heap, growing.0 as usize));
+    }
+
+    /// A direction of the transaction has come this far.
+    pub fn progress(&mut self, tx: TxId, direction: Direction, progress: Progress) {
+        self.with(tx, |tx, heap| tx.advance(heap, direction, progress));
+    }
+
+    /// Both directions are complete (a datagram, a notification).
+    pub fn complete(&mut self, tx: TxId) {
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            self.progress(tx, direction, Progress::Complete);
+        }
+    }
+
+    /// The transaction, to read back what was found.
+    pub fn transaction(&self, tx: TxId) -> Option<&Transaction> {
+        if self.shared.serials.get(tx.index as usize) != Some(&tx.serial) {
+            return None;
+        }
+        self.shared.transactions.get(tx.index)
+    }
+
+    /// Bytes of the first instance of a field.
+    pub fn value(&self, tx: TxId, field: Field, direction: Direction) -> Option<&[u8]> {
+        self.transaction(tx)?
+            .value(&self.shared.heap, field, direction)
+    }
+
+    /// Something odd in a transaction, or in the flow (`TxId::NONE`): `app-layer-event`.
+    pub fn event(&mut self, tx: TxId, direction: Direction, event: AppEvent) {
+        if tx.is_some() {
+            self.number(tx, Field::AppLayerEvent, direction, u64::from(event.0));
+            return;
+        }
+        let place = usize::from(self.flow.event_count);
+        if let Some(entry) = self.flow.events.get_mut(place) {
+            *entry = (event, direction);
+            self.flow.event_count += 1;
+        }
+    }
+
+    /// From the next byte on the flow speaks another protocol (`Unknown`: find out).
+    pub fn change_protocol(&mut self, protocol: AppProtocol) {
+        self.flow.change = Some(protocol);
+    }
+
+    /// All that follows is encrypted or of no interest: the parser is not asked again.
+    pub fn done(&mut self) {
+        self.flow.done = true;
+    }
+
+    /// What the parser that foresaw this flow said about it.
+    pub fn expected(&self) -> Option<&Expected> {
+        self.flow.expected.as_ref()
+    }
+
+    /// A flow to come. Beyond [`EXPECTED_MAX`] the oldest is forgotten.
+    pub fn expect(&mut self, expected: Expected) {
+        if self.shared.expected.len() >= EXPECTED_MAX {
+            self.shared.expected.pop_front();
+        }
+        self.shared.expected.push_back(expected);
+    }
+}

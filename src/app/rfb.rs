@@ -1,0 +1,257 @@
+//! RFB, which VNC speaks (RFC 6143 section 7): the handshake, up to the name of the desktop. One
+//! transaction a flow; what follows is not read.
+
+use super::field::{Field, Progress};
+use super::output::{AppEvent, Output, TxId};
+use super::protocol::{
+    AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
+};
+use crate::packet::Direction::{self, ToClient, ToServer};
+
+/// See `Description`.
+pub const DESCRIPTION: Description = Description {
+    protocol: AppProtocol::Rfb,
+    probe,
+    over: &[Transport::Tcp],
+    fields: &[
+        Field::RfbName,
+        Field::RfbSectype,
+        Field::RfbSecresult,
+        Field::FrameRfbPdu,
+    ],
+    events: &[
+        "unimplemented_security_type",
+        "unknown_security_result",
+        "malformed_message",
+        "confused_state",
+    ],
+};
+
+const UNIMPLEMENTED: AppEvent = AppEvent::of(AppProtocol::Rfb, 0);
+const UNKNOWN_RESULT: AppEvent = AppEvent::of(AppProtocol::Rfb, 1);
+const MALFORMED: AppEvent = AppEvent::of(AppProtocol::Rfb, 2);
+
+/// Bytes of a version message.
+const VERSION: usize = 12;
+/// Bytes of the server's init message before the name.
+const INIT: usize = 24;
+/// Bytes of a name or a reason.
+const TEXT_MAX: usize = 16 << 10;
+
+fn probe(probe: &Probe<'_>) -> Guess {
+    let shape = b"RFB ddd.ddd\n";
+    let fits = probe
+        .bytes
+        .iter()
+        .zip(shape)
+        .all(|(byte, want)| match want {
+            b'd' => byte.is_ascii_digit(),
+            want => byte == want,
+        });
+    match (fits, probe.bytes.len() >= VERSION) {
+        (false, _) => Guess::No,
+        (true, true) => Guess::Yes,
+        (true, false) => Guess::More,
+    }
+}
+
+/// What comes next, and from whom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Step {
+    #[default]
+    ServerVersion,
+    ClientVersion,
+    /// Version 3.3: the server chooses.
+    ServerType,
+    Types,
+    Selection,
+    Challenge,
+    Response,
+    Result,
+    Reason,
+    ClientInit,
+    ServerInit,
+    Over,
+}
+
+impl Step {
+    fn from(self) -> Direction {
+        match self {
+            Step::ClientVersion | Step::Selection | Step::Response | Step::ClientInit => ToServer,
+            _ => ToClient,
+        }
+    }
+}
+
+/// A parser of the handshake.
+#[derive(Debug, Default)]
+pub struct Rfb {
+    step: Step,
+    tx: TxId,
+    minor: u8,
+}
+
+impl Parse for Rfb {
+    fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
+        if input.gap > 0 {
+            return Err(Broken);
+        }
+        let mut at = 0;
+        // Each round takes a message of a byte at least, or leaves.
+        while let Some(rest) = input.bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            if self.step == Step::Over {
+                out.done();
+                return Ok(Taken::all(input.bytes.len()));
+            }
+            if self.step.from() != input.direction {
+                // It is the other side's turn.
+                break;
+            }
+            let Some(length) = self.length(rest) else {
+                return Ok(Taken::until(at, rest.len() + 1));
+            };
+            if length > INIT + TEXT_MAX {
+                self.give_up(input.direction, MALFORMED, out);
+                continue;
+            }
+            let Some(message) = rest.get(..length) else {
+                return Ok(Taken::until(at, length));
+            };
+            self.read(message, input.direction, out);
+            out.frame(Field::FrameRfbPdu, input.direction, message);
+            at += length;
+        }
+        Ok(Taken::all(at))
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let word = bytes.get(at..at + 4)?;
+    Some(u32::from_be_bytes(word.try_into().ok()?))
+}
+
+impl Rfb {
+    /// Bytes of the message that begins here; None: too early to say.
+    fn length(&self, bytes: &[u8]) -> Option<usize> {
+        Some(match self.step {
+            Step::ServerVersion | Step::ClientVersion => VERSION,
+            Step::ServerType | Step::Result => 4,
+            Step::Types => 1 + usize::from(*bytes.first()?),
+            Step::Selection | Step::ClientInit => 1,
+            Step::Challenge | Step::Response => 16,
+            Step::Reason => (word(bytes, 0)? as usize).saturating_add(4),
+            Step::ServerInit => (word(bytes, INIT - 4)? as usize).saturating_add(INIT),
+            Step::Over => bytes.len(),
+        })
+    }
+
+    fn read(&mut self, message: &[u8], direction: Direction, out: &mut Output<'_>) {
+        self.step = match self.step {
+            Step::ServerVersion => {
+                self.tx = out.open();
+                Step::ClientVersion
+            }
+            Step::ClientVersion => {
+                self.minor = message.get(10).copied().unwrap_or(0);
+                match message.starts_with(b"RFB 003.003") {
+                    true => Step::ServerType,
+                    false => Step::Types,
+                }
+            }
+            Step::Types if message == [0] => Step::Reason,
+            Step::Types => Step::Selection,
+            Step::ServerType => {
+                let kind = word(message, 0).unwrap_or(0);
+                self.chosen(kind, direction, out)
+            }
+            Step::Selection => {
+                let kind = u32::from(message.first().copied().unwrap_or(0));
+                self.chosen(kind, direction, out)
+            }
+            Step::Challenge => Step::Response,
+            Step::Response => Step::Result,
+            Step::Result => {
+                let result = word(message, 0).unwrap_or(0);
+                out.number(self.tx, Field::RfbSecresult, ToClient, u64::from(result));
+                match result {
+                    0 => Step::ClientInit,
+                    1 => Step::Reason,
+                    _ => return self.give_up(direction, UNKNOWN_RESULT, out),
+                }
+            }
+            Step::ClientInit => Step::ServerInit,
+            Step::ServerInit => {
+                let name = message.get(INIT..).unwrap_or(&[]);
+                out.field(self.tx, Field::RfbName, ToClient, name);
+                return self.finish(out);
+            }
+            Step::Reason | Step::Over => return self.finish(out),
+        };
+    }
+
+    /// A security type was chosen (section 7.1.2).
+    fn chosen(&mut self, kind: u32, direction: Direction, out: &mut Output<'_>) -> Step {
+        out.number(self.tx, Field::RfbSectype, ToServer, u64::from(kind));
+        match kind {
+            0 => Step::Reason,
+            // Version 3.8 says so even when there is nothing to prove.
+            1 if self.minor == b'8' => Step::Result,
+            1 => Step::ClientInit,
+            2 => Step::Challenge,
+            _ => {
+                self.give_up(direction, UNIMPLEMENTED, out);
+                Step::Over
+            }
+        }
+    }
+
+    fn give_up(&mut self, direction: Direction, event: AppEvent, out: &mut Output<'_>) {
+        out.event(self.tx, direction, event);
+        self.finish(out);
+    }
+
+    fn finish(&mut self, out: &mut Output<'_>) {
+        self.step = Step::Over;
+        for direction in [ToServer, ToClient] {
+            out.progress(self.tx, direction, Progress::Complete);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Place, same_for_every_cut};
+    use super::*;
+
+    #[test]
+    fn a_handshake_is_a_transaction() {
+        let place = Place {
+            transport: Transport::Tcp,
+            server_port: 5900,
+        };
+        let mut init = vec![0u8; 20];
+        init.extend(b"\0\0\0\x03box");
+        let talk: &[(Direction, &[u8])] = &[
+            (ToClient, b"RFB 003.008\n"),
+            (ToServer, b"RFB 003.008\n"),
+            (ToClient, b"\x02\x01\x02"),
+            (ToServer, b"\x02"),
+            (ToClient, b"0123456789abcdef"),
+            (ToServer, b"0123456789abcdef"),
+            (ToClient, b"\0\0\0\0"),
+            (ToServer, b"\x01"),
+            (ToClient, &init),
+            (ToServer, b"anything"),
+        ];
+        let (protocol, lines) = same_for_every_cut(place, talk);
+        assert_eq!(protocol, AppProtocol::Rfb);
+        assert_eq!(
+            lines,
+            [
+                "tx 0 ToServer rfb.sectype 2",
+                "tx 0 ToClient rfb.secresult 0",
+                "tx 0 ToClient rfb.name \"box\"",
+            ]
+        );
+    }
+}

@@ -1,0 +1,727 @@
+//! Detection on transactions: the match stage feeds the parsers of app/, and evaluates rules with
+//! application buffers on what they find.
+//!
+//! ```text
+//!  piece of a flow ─► Apps::feed ─► transactions that changed
+//!     new bytes of instances ─► automata by field, transforms and direction ─► candidates
+//!     candidates, and those that wait ─► each buffer: holds / may hold later / never
+//!         all hold ─► state ─► hit      one never ─► forgotten      else it waits in the record
+//! ```
+//! A rule hits once in a transaction and direction. What is not there yet may come (a body that
+//! grows); what stage of a transaction says that it won't is `Field::known_at`.
+
+use super::app_program::AppRule;
+use super::header::{self, Packet};
+use super::program::{Program, Rule};
+use super::verify::{Outcome, View};
+use super::{DetectionAccess, FlowMark, FlowVerdict, Hit, MatchStage, state};
+use crate::app::transaction::NONE;
+use crate::app::{AppProtocol, Field, Heap, Piece, Transaction, Transport, record};
+use crate::counters::Counter;
+use crate::event::{Emit, EventKind};
+use crate::packet::{Context, Direction, Kind, flag};
+use crate::rules::signature::{AppTest, Signature, Which};
+
+/// Rules that wait in one direction of a transaction at most.
+pub const WAITING_MAX: usize = 48;
+/// Rules that hit in one direction of a transaction and are remembered at most.
+pub const MATCHED_MAX: usize = 32;
+/// Transactions of a flow looked at for one packet at most.
+const TRANSACTIONS_MAX: usize = 4096;
+/// IP protocol numbers.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// What the matcher keeps of one direction of a transaction.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    waiting: [u32; WAITING_MAX],
+    waiting_count: u8,
+    matched: [u32; MATCHED_MAX],
+    matched_count: u8,
+    /// Rules that wait did not all fit: everything is looked at again at each change.
+    overflowed: bool,
+    started: bool,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Seen {
+            waiting: [u32::MAX; WAITING_MAX],
+            waiting_count: 0,
+            matched: [u32::MAX; MATCHED_MAX],
+            matched_count: 0,
+            overflowed: false,
+            started: false,
+        }
+    }
+}
+
+impl Seen {
+    fn has_matched(&self, signature: u32) -> bool {
+        self.matched
+            .iter()
+            .take(usize::from(self.matched_count))
+            .any(|known| *known == signature)
+    }
+
+    fn wait(&mut self, signature: u32) -> bool {
+        match self.waiting.get_mut(usize::from(self.waiting_count)) {
+            Some(place) => {
+                *place = signature;
+                self.waiting_count += 1;
+                true
+            }
+            None => {
+                self.overflowed = true;
+                false
+            }
+        }
+    }
+
+    fn note_match(&mut self, signature: u32) -> bool {
+        match self.matched.get_mut(usize::from(self.matched_count)) {
+            Some(place) => {
+                *place = signature;
+                self.matched_count += 1;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// What a rule says of a transaction so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Answer {
+    Holds,
+    Later,
+    Never,
+}
+
+impl Answer {
+    fn and(self, other: Answer) -> Answer {
+        match (self, other) {
+            (Answer::Never, _) | (_, Answer::Never) => Answer::Never,
+            (Answer::Later, _) | (_, Answer::Later) => Answer::Later,
+            _ => Answer::Holds,
+        }
+    }
+}
+
+impl<D: DetectionAccess> MatchStage<D> {
+    /// What the flow of a packet speaks.
+    pub(super) fn app_protocol(&self, mark: &FlowMark) -> AppProtocol {
+        self.apps
+            .as_ref()
+            .and_then(|apps| apps.state(self.slabs.app(mark.slab)))
+            .map_or(AppProtocol::Unknown, |state| state.protocol)
+    }
+
+    /// Shows the packet's new bytes to the flow's parser. Gives the flow among the parsers' flows if
+    /// there is something to look at.
+    pub(super) fn feed(
+        &mut self,
+        context: &Context,
+        bytes: &[u8],
+        mark: &mut FlowMark,
+    ) -> Option<u32> {
+        self.apps.as_ref()?;
+        if !context.flow.is_some() || context.has(flag::ICMP_ERROR) {
+            return None;
+        }
+        let tcp = context.protocol == TCP;
+        let (new, end) = match context.protocol {
+            TCP if context.has(flag::STREAM) || context.kind == Kind::Stream => {
+                (context.stream_of(bytes), context.has(flag::STREAM_END))
+            }
+            UDP if context.has(flag::TRANSPORT) => (context.payload_of(bytes), false),
+            _ => return None,
+        };
+        if new.is_empty() && !(end && mark.slab != state::NONE) {
+            return None;
+        }
+        let slab = self.slab(mark, context)?;
+        let gap = if tcp {
+            self.slabs.turn_offset(
+                slab,
+                context.direction,
+                context.stream_offset,
+                new.len() as u32,
+            )
+        } else {
+            0
+        };
+        let piece = piece_of(context, new, gap, end, tcp);
+        let apps = self.apps.as_mut()?;
+        let mut app = self.slabs.app(slab);
+        if app == state::NONE {
+            app = match apps.open(&piece) {
+                Some(app) => app,
+                None => {
+                    self.lost += 1;
+                    return None;
+                }
+            };
+            self.slabs.set_app(slab, app);
+        }
+        apps.feed(app, &piece);
+        mark.app = apps.state(app).map_or(0, |state| state.protocol as u8);
+        self.lost += apps.take_lost();
+        Some(app)
+    }
+
+    /// Evaluates rules on the transactions of the flow that changed.
+    pub(super) fn inspect_transactions(
+        &mut self,
+        program: &Program,
+        app: u32,
+        context: &Context,
+        bytes: &[u8],
+        mark: &mut FlowMark,
+        emit: &Emit,
+    ) {
+        let packet = Packet {
+            context,
+            bytes,
+            app: self.app_protocol(mark),
+            app_new: header::AppNew::No,
+        };
+        self.flow_events(program, app, &packet, mark);
+        let first = match self.apps.as_ref().and_then(|apps| apps.state(app)) {
+            Some(state) => state.first,
+            None => return,
+        };
+        let mut next = first;
+        for _ in 0..TRANSACTIONS_MAX {
+            let Some(transaction) = self.apps.as_ref().and_then(|apps| apps.transaction(next))
+            else {
+                break;
+            };
+            let after = transaction.next;
+            let touched = transaction.touched;
+            for direction in [Direction::ToServer, Direction::ToClient] {
+                if touched[direction.index()] {
+                    self.inspect_transaction(program, next, direction, &packet, mark, emit);
+                }
+            }
+            next = after;
+        }
+    }
+
+    /// Lets go of complete transactions of a flow and of what was kept about them, once alerts have
+    /// been raised.
+    pub(super) fn release_transactions(&mut self, app: u32, context: &Context, emit: &mut Emit) {
+        let Some(apps) = self.apps.as_mut() else {
+            return;
+        };
+        let mut any = false;
+        let mut next = apps.state(app).map_or(NONE, |state| state.first);
+        while let Some((transaction, heap)) = apps.transaction_mut(next) {
+            if transaction.is_complete() {
+                any = true;
+                let told = std::mem::replace(&mut transaction.told, true);
+                if self.app_records && !told && !transaction.is_frame && !transaction.is_empty() {
+                    tell(transaction, heap, context, emit);
+                }
+                for record in &mut transaction.detection {
+                    if *record != NONE {
+                        let given = self.seen.give_back(*record);
+                        debug_assert!(given, "a record is given back once");
+                        *record = NONE;
+                    }
+                }
+            }
+            next = transaction.next;
+        }
+        if any {
+            apps.release(app, Transaction::is_complete);
+        }
+    }
+
+    /// The end of a flow: parsers and rules see the end of everything.
+    pub(super) fn end_app(
+        &mut self,
+        program: &Program,
+        context: &Context,
+        mark: &mut FlowMark,
+        emit: &Emit,
+    ) {
+        let app = self.slabs.app(mark.slab);
+        if app == state::NONE {
+            return;
+        }
+        if let Some(apps) = self.apps.as_mut() {
+            apps.finish(app);
+        }
+        if mark.verdict == FlowVerdict::Inspect {
+            self.inspect_transactions(program, app, context, &[], mark, emit);
+        }
+    }
+
+    /// Gives back all that the parsers held of a flow.
+    pub(super) fn close_app(&mut self, context: &Context, mark: &FlowMark, emit: &mut Emit) {
+        let app = self.slabs.app(mark.slab);
+        if app == state::NONE {
+            return;
+        }
+        self.release_transactions(app, context, emit);
+        if let Some(apps) = self.apps.as_mut() {
+            apps.close(app);
+        }
+        self.slabs.set_app(mark.slab, state::NONE);
+    }
+
+    /// Rules that wait for an event of the flow alone.
+    fn flow_events(&mut self, program: &Program, app: u32, packet: &Packet, mark: &mut FlowMark) {
+        let Some(state) = self.apps.as_ref().and_then(|apps| apps.state(app)) else {
+            return;
+        };
+        let count = usize::from(state.event_count);
+        let events = state.events;
+        for (event, direction) in events.iter().take(count) {
+            for index in program.app.for_event(event.0) {
+                let Some((signature, rule)) = program.rule(*index) else {
+                    continue;
+                };
+                let alone = rule.app.is_empty() && signature.app.len() == 1;
+                if alone
+                    && header::fits_towards(signature, packet, *direction)
+                    && header::tests_hold(&signature.packet, packet)
+                    && self.state_holds(signature, packet.context, mark)
+                {
+                    self.app_hit(*index, NONE, signature, *direction, packet.context, mark);
+                }
+            }
+        }
+    }
+
+    fn app_hit(
+        &mut self,
+        index: u32,
+        transaction: u32,
+        signature: &Signature,
+        direction: Direction,
+        context: &Context,
+        mark: &mut FlowMark,
+    ) {
+        let hit = Hit {
+            signature: index,
+            stream: true,
+            window: state::NONE,
+            transaction,
+            direction,
+        };
+        self.hit(hit, signature, context, mark);
+    }
+
+    /// The record of a direction of a transaction, made when it is first needed.
+    fn record(&mut self, index: u32, direction: Direction) -> Option<u32> {
+        let (transaction, _) = self.apps.as_mut()?.transaction_mut(index)?;
+        let place = &mut transaction.detection[direction.index()];
+        if *place == NONE {
+            match self.seen.take(Seen::default()) {
+                Some(record) => *place = record,
+                None => {
+                    self.lost += 1;
+                    return None;
+                }
+            }
+        }
+        Some(*place)
+    }
+
+    fn inspect_transaction(
+        &mut self,
+        program: &Program,
+        index: u32,
+        direction: Direction,
+        packet: &Packet,
+        mark: &mut FlowMark,
+        emit: &Emit,
+    ) {
+        let record = self.record(index, direction);
+        let mut seen = record
+            .and_then(|record| self.seen.get(record).cloned())
+            .unwrap_or_default();
+        self.candidates.clear();
+        let waiting = seen.waiting;
+        for signature in waiting.iter().take(usize::from(seen.waiting_count)) {
+            self.candidates.push(u64::from(*signature));
+        }
+        let known = self.candidates.len();
+        self.propose_transaction(program, index, direction, &mut seen, emit);
+        if let Some((transaction, _)) = self.apps.as_mut().and_then(|a| a.transaction_mut(index)) {
+            transaction.touched[direction.index()] = false;
+        }
+        // Those that are new come behind those that wait; the order of evaluation is the numbers'.
+        let mut candidates = std::mem::take(&mut self.candidates);
+        if let Some(tail) = candidates.get_mut(known..) {
+            for candidate in tail {
+                *candidate |= FRESH;
+            }
+        }
+        candidates.sort_unstable_by_key(|candidate| (*candidate & !FRESH, *candidate & FRESH));
+        candidates.dedup_by_key(|candidate| *candidate & !FRESH);
+        seen.waiting_count = 0;
+        emit.counters
+            .add(Counter::Candidates, candidates.len() as u64);
+        for candidate in candidates.drain(..) {
+            let signature_index = (candidate & !FRESH) as u32;
+            let Some((signature, rule)) = program.rule(signature_index) else {
+                continue;
+            };
+            if !rule.runs || seen.has_matched(signature_index) {
+                continue;
+            }
+            if candidate & FRESH != 0
+                && !(self.speaks(index, signature, packet.app)
+                    && header::fits_towards(signature, packet, direction)
+                    && header::tests_hold(&signature.packet, packet))
+            {
+                continue;
+            }
+            match self.answer(index, direction, signature, rule, packet, mark) {
+                Answer::Never => {}
+                Answer::Later => {
+                    if !seen.wait(signature_index) {
+                        self.lost += 1;
+                    }
+                }
+                Answer::Holds => {
+                    if self.state_holds(signature, packet.context, mark) {
+                        if !seen.note_match(signature_index) {
+                            self.lost += 1;
+                        }
+                        self.app_hit(
+                            signature_index,
+                            index,
+                            signature,
+                            direction,
+                            packet.context,
+                            mark,
+                        );
+                    }
+                }
+            }
+        }
+        self.candidates = candidates;
+        if let Some(place) = record.and_then(|record| self.seen.get_mut(record)) {
+            *place = seen;
+        }
+    }
+
+    /// Whether the transaction is of the protocol that the rule's header names.
+    fn speaks(&self, index: u32, signature: &Signature, flow: AppProtocol) -> bool {
+        use crate::rules::signature::Protocol;
+        let Protocol::App(word) = &signature.header.protocol else {
+            return true;
+        };
+        let own = self
+            .apps
+            .as_ref()
+            .and_then(|apps| apps.transaction(index))
+            .map_or(AppProtocol::Unknown, |transaction| transaction.protocol);
+        own.is(word) || flow.is(word)
+    }
+
+    /// Proposes whose fast pattern stands in the new bytes, and at the start those without one.
+    fn propose_transaction(
+        &mut self,
+        program: &Program,
+        index: u32,
+        direction: Direction,
+        seen: &mut Seen,
+        emit: &Emit,
+    ) {
+        let mut apps = self.apps.take();
+        let mut scanned_bytes = 0;
+        if let Some((transaction, heap)) =
+            apps.as_mut().and_then(|apps| apps.transaction_mut(index))
+        {
+            if !std::mem::replace(&mut seen.started, true) || seen.overflowed {
+                let always = if transaction.is_frame {
+                    program.app.always_frames(direction)
+                } else {
+                    program.app.always(transaction.protocol, direction)
+                };
+                for signature in always {
+                    self.propose_app(*signature);
+                }
+            }
+            for place in 0..transaction.len() {
+                let Some(instance) = transaction.instance(heap, place) else {
+                    break;
+                };
+                if instance.direction != direction {
+                    continue;
+                }
+                if instance.field == Field::AppLayerEvent {
+                    if instance.scanned == 0 {
+                        for signature in program.app.for_event(instance.number() as u16) {
+                            self.propose_app(*signature);
+                        }
+                        transaction.set_scanned(heap, place, 1);
+                    }
+                    continue;
+                }
+                let tables = program.app.tables(instance.field, direction);
+                if instance.is_number() || tables.is_empty() {
+                    continue;
+                }
+                let data = transaction.bytes(heap, &instance);
+                let before = if seen.overflowed {
+                    0
+                } else {
+                    instance.scanned as usize
+                };
+                let fresh = data.len() > before;
+                for table in tables {
+                    if !table.transforms.is_empty() {
+                        // A transformed buffer exists once its bytes are complete.
+                        if instance.ended()
+                            && (instance.scanned & SCANNED_WHOLE == 0)
+                            && let Some(data) =
+                                self.room
+                                    .apply(&table.transforms, self.scratch.regexes(), data)
+                        {
+                            scanned_bytes += data.len();
+                            let candidates = &mut self.candidates;
+                            table.prefilter.scan(data, |signature, _| {
+                                push(candidates, signature);
+                            });
+                        }
+                        continue;
+                    }
+                    if !fresh {
+                        continue;
+                    }
+                    let carry = table.prefilter.longest().saturating_sub(1);
+                    let from = (before & !SCANNED_WHOLE as usize).saturating_sub(carry);
+                    let new = data.get(from..).unwrap_or(&[]);
+                    scanned_bytes += new.len();
+                    let candidates = &mut self.candidates;
+                    table.prefilter.scan(new, |signature, _| {
+                        push(candidates, signature);
+                    });
+                }
+                let whole = if instance.ended() { SCANNED_WHOLE } else { 0 };
+                let scanned = data.len() as u32 | whole;
+                if scanned != instance.scanned {
+                    transaction.set_scanned(heap, place, scanned as usize);
+                }
+            }
+        }
+        self.apps = apps;
+        emit.counters
+            .add(Counter::PrefilterBytes, scanned_bytes as u64);
+    }
+
+    fn propose_app(&mut self, signature: u32) {
+        if !push(&mut self.candidates, signature) {
+            self.over += 1;
+        }
+    }
+
+    /// What all buffers and numbers of a rule say of a transaction.
+    fn answer(
+        &mut self,
+        index: u32,
+        direction: Direction,
+        signature: &Signature,
+        rule: &Rule,
+        packet: &Packet,
+        mark: &FlowMark,
+    ) -> Answer {
+        let mut answer = Answer::Holds;
+        for test in &signature.app {
+            answer = answer.and(self.number_answer(index, direction, test));
+        }
+        for view in &rule.app {
+            if answer == Answer::Never {
+                return answer;
+            }
+            answer = answer.and(self.view_answer(index, direction, view));
+        }
+        if answer != Answer::Never && !rule.payload.is_empty() {
+            answer = answer.and(self.payload_answer(direction, rule, packet, mark));
+        }
+        answer
+    }
+
+    fn number_answer(&self, index: u32, direction: Direction, test: &AppTest) -> Answer {
+        let Some(apps) = self.apps.as_ref() else {
+            return Answer::Never;
+        };
+        let Some(transaction) = apps.transaction(index) else {
+            return Answer::Never;
+        };
+        let known = transaction.progress[direction.index()] >= test.field.known_at();
+        let mut found = transaction
+            .instances(&apps.shared.heap)
+            .filter(|i| i.field == test.field && i.direction == direction)
+            .map(|i| test.any_of.iter().any(|compare| compare.test(i.number())));
+        let holds = match test.which {
+            Which::Any => found.any(|holds| holds),
+            Which::At(place @ 0..) => found.nth(place as usize) == Some(true),
+            // Which one is the last, and whether all do, is known at the end.
+            Which::All | Which::At(_) if !known => return Answer::Later,
+            Which::All => found.all(|holds| holds),
+            Which::At(back) => {
+                let count = found.by_ref().count();
+                let place = count.checked_sub(back.unsigned_abs() as usize);
+                let again = transaction
+                    .instances(&apps.shared.heap)
+                    .filter(|i| i.field == test.field && i.direction == direction);
+                place
+                    .and_then(|place| again.skip(place).next())
+                    .is_some_and(|i| test.any_of.iter().any(|compare| compare.test(i.number())))
+            }
+        };
+        match (holds, test.negated) {
+            (true, false) => Answer::Holds,
+            (true, true) => Answer::Never,
+            (false, _) if !known => Answer::Later,
+            (false, negated) => {
+                if negated {
+                    Answer::Holds
+                } else {
+                    Answer::Never
+                }
+            }
+        }
+    }
+
+    fn view_answer(&mut self, index: u32, direction: Direction, view: &AppRule) -> Answer {
+        let direction = view.side.unwrap_or(direction);
+        let Some(apps) = self.apps.as_ref() else {
+            return Answer::Never;
+        };
+        let Some(transaction) = apps.transaction(index) else {
+            return Answer::Never;
+        };
+        let heap = &apps.shared.heap;
+        let mut best = Answer::Never;
+        let mut any = false;
+        for instance in transaction.instances(heap) {
+            if instance.field != view.field || instance.direction != direction {
+                continue;
+            }
+            any = true;
+            if view.absent == Some(false) {
+                return Answer::Never;
+            }
+            let end = instance.ended();
+            let data = transaction.bytes(heap, &instance);
+            let outcome = if view.transforms.is_empty() {
+                let base = 0;
+                self.scratch.verify(&view.steps, &View { data, base, end })
+            } else if !end {
+                best = Answer::Later;
+                continue;
+            } else {
+                match self
+                    .room
+                    .apply(&view.transforms, self.scratch.regexes(), data)
+                {
+                    Some(data) => self.scratch.verify(&view.steps, &View::whole(data)),
+                    None => Outcome::No,
+                }
+            };
+            match outcome {
+                Outcome::Match => return Answer::Holds,
+                Outcome::Unsettled => best = Answer::Later,
+                Outcome::No if !end => best = Answer::Later,
+                Outcome::No => {}
+            }
+        }
+        let known = transaction.progress[direction.index()] >= view.field.known_at();
+        match view.absent {
+            _ if !known => Answer::Later,
+            Some(_) if !any => Answer::Holds,
+            _ => best,
+        }
+    }
+
+    /// Contents outside of application buffers: in the stream at hand, or in the datagram.
+    fn payload_answer(
+        &mut self,
+        direction: Direction,
+        rule: &Rule,
+        packet: &Packet,
+        mark: &FlowMark,
+    ) -> Answer {
+        let window = if mark.slab == state::NONE {
+            state::NONE
+        } else {
+            self.slabs.windows(mark.slab)[direction.index()]
+        };
+        let view = if window != state::NONE {
+            View {
+                data: self.windows.data(window),
+                base: self.windows.base(window),
+                end: packet.context.kind == Kind::FlowEnd,
+            }
+        } else {
+            View::whole(packet.payload())
+        };
+        match self.scratch.verify(&rule.payload, &view) {
+            Outcome::Match => Answer::Holds,
+            _ if packet.context.protocol == TCP && packet.context.kind != Kind::FlowEnd => {
+                Answer::Later
+            }
+            _ => Answer::Never,
+        }
+    }
+}
+
+/// The event of a transaction that is complete. It is told as its client's.
+fn tell(transaction: &Transaction, heap: &Heap, context: &Context, emit: &mut Emit) {
+    emit.event(|event| {
+        event.fill(EventKind::App, context, &[]);
+        if context.direction == Direction::ToClient {
+            event.direction = Direction::ToServer;
+            event.flags ^= flag::REVERSED;
+        }
+        event.app = transaction.protocol as u8;
+        record::encode(transaction, heap, &mut event.record);
+    });
+}
+
+/// Bit of a candidate whose header has not been looked at.
+const FRESH: u64 = 1 << 63;
+/// Bit of `Instance::scanned`: its end was seen too.
+const SCANNED_WHOLE: u32 = 1 << 31;
+
+fn push(candidates: &mut Vec<u64>, signature: u32) -> bool {
+    let room = candidates.len() < super::CANDIDATES_MAX;
+    if room {
+        candidates.push(u64::from(signature));
+    }
+    room
+}
+
+fn piece_of<'a>(context: &Context, bytes: &'a [u8], gap: u32, end: bool, tcp: bool) -> Piece<'a> {
+    let to_server = context.direction == Direction::ToServer;
+    let (source, destination) = (
+        (*context.src_addr(), context.src_port()),
+        (*context.dst_addr(), context.dst_port()),
+    );
+    let (client, server) = if to_server {
+        (source, destination)
+    } else {
+        (destination, source)
+    };
+    Piece {
+        transport: if tcp { Transport::Tcp } else { Transport::Udp },
+        direction: context.direction,
+        bytes,
+        gap,
+        end,
+        client_port: client.1,
+        server_port: server.1,
+        client_addr: client.0,
+        server_addr: server.0,
+        time_ns: context.time_ns,
+    }
+}

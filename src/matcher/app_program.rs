@@ -1,0 +1,281 @@
+//! Rules on transactions, compiled: automata by field, transforms and direction, the rules without
+//! a fast pattern by protocol, and who waits for which event.
+
+use super::pcre::Patterns as Regexes;
+use super::prefilter::Prefilter;
+use super::transform::{self, Compiled};
+use super::verify::Step;
+use crate::app::registry::DESCRIPTIONS;
+use crate::app::{AppProtocol, Field};
+use crate::packet::Direction;
+use crate::rules::fast_pattern::{self, Choice};
+use crate::rules::group::{self, Pattern};
+use crate::rules::signature::{Buffer, Protocol, Signature, Test, Transform};
+
+/// A buffer of a rule and the tests on it.
+#[derive(Debug)]
+pub struct AppRule {
+    /// Which.
+    pub field: Field,
+    /// Direction whose instances are meant, where it is not that of the evaluation.
+    pub side: Option<Direction>,
+    /// Transforms, in order.
+    pub transforms: Box<[Compiled]>,
+    /// `absent`, `absent:or_else`.
+    pub absent: Option<bool>,
+    /// Tests.
+    pub steps: Box<[Step]>,
+}
+
+/// The automaton of a buffer.
+#[derive(Debug)]
+pub struct Table {
+    /// Transforms of the buffer.
+    pub transforms: Box<[Compiled]>,
+    /// Fast patterns of the rules that look at it.
+    pub prefilter: Prefilter,
+}
+
+/// All rules on transactions.
+#[derive(Debug, Default)]
+pub struct AppProgram {
+    tables: [Vec<Vec<Table>>; 2],
+    always: [Vec<Vec<u32>>; 2],
+    frames: [Vec<u32>; 2],
+    events: Vec<(u16, Vec<u32>)>,
+    wanted: Vec<bool>,
+    any: bool,
+    any_payload: bool,
+}
+
+/// Whether a signature needs to know what a flow speaks.
+fn asks_protocol(signature: &Signature) -> bool {
+    use crate::rules::signature::PacketTest;
+    let asks = |test: &PacketTest| matches!(test, PacketTest::AppProtocol { .. });
+    matches!(signature.header.protocol, Protocol::App(_)) || signature.packet.iter().any(asks)
+}
+
+type Patterns = Vec<(Pattern, u32)>;
+
+impl AppProgram {
+    /// Lays out those of `signatures` that look at transactions.
+    ///
+    /// # Errors
+    /// An automaton that cannot be built.
+    pub fn build<'a>(
+        signatures: impl Iterator<Item = (u32, &'a Signature)>,
+        regexes: &mut Regexes,
+    ) -> Result<AppProgram, String> {
+        let fields = Field::ALL.len();
+        let protocols = AppProtocol::ALL.len() + 2;
+        let mut program = AppProgram {
+            always: [vec![Vec::new(); protocols], vec![Vec::new(); protocols]],
+            wanted: vec![false; fields],
+            ..AppProgram::default()
+        };
+        let mut patterns: [Vec<Vec<(Box<[Transform]>, Patterns)>>; 2] =
+            [vec![Vec::new(); fields], vec![Vec::new(); fields]];
+        for (index, signature) in signatures {
+            program.any |= asks_protocol(signature);
+            if !group::looks_at_transactions(signature) {
+                continue;
+            }
+            program.any = true;
+            program.note_wanted(signature);
+            if program.note_event(index, signature) {
+                continue;
+            }
+            let chosen = choose(signature);
+            for direction in [Direction::ToServer, Direction::ToClient] {
+                if !reaches(signature, direction) {
+                    continue;
+                }
+                let way = direction.index();
+                let Some((field, transforms, side, pattern)) = &chosen else {
+                    if signature
+                        .inspect
+                        .iter()
+                        .filter_map(field_of)
+                        .any(Field::is_frame)
+                    {
+                        program.frames[way].push(index);
+                        continue;
+                    }
+                    for protocol in protocols_of(signature) {
+                        program.always[way][protocol as usize].push(index);
+                    }
+                    continue;
+                };
+                if side.is_some_and(|side| side != direction) {
+                    continue;
+                }
+                let tables = &mut patterns[way][*field as usize];
+                let place = match tables.iter().position(|(known, _)| known == transforms) {
+                    Some(place) => place,
+                    None => {
+                        tables.push((transforms.clone(), Vec::new()));
+                        tables.len() - 1
+                    }
+                };
+                tables[place].1.push((pattern.clone(), index));
+            }
+        }
+        for (way, fields) in patterns.into_iter().enumerate() {
+            for tables in fields {
+                let tables: Result<Vec<Table>, String> = tables
+                    .into_iter()
+                    .map(|(transforms, patterns)| {
+                        Ok(Table {
+                            transforms: transform::compile(&transforms, regexes)?,
+                            prefilter: Prefilter::build(&patterns)?,
+                        })
+                    })
+                    .collect();
+                program.tables[way].push(tables?);
+            }
+        }
+        Ok(program)
+    }
+
+    fn note_wanted(&mut self, signature: &Signature) {
+        self.any_payload |= signature
+            .inspect
+            .iter()
+            .any(|view| view.buffer == Buffer::Payload && !view.tests.is_empty());
+        let buffers = signature.inspect.iter().filter_map(field_of);
+        let numbers = signature.app.iter().map(|test| test.field);
+        for field in buffers.chain(numbers) {
+            if let Some(wanted) = self.wanted.get_mut(field as usize) {
+                *wanted = true;
+            }
+        }
+    }
+
+    /// A rule about an event waits for the event.
+    fn note_event(&mut self, index: u32, signature: &Signature) -> bool {
+        let mut found = false;
+        for test in &signature.app {
+            if test.field != Field::AppLayerEvent {
+                continue;
+            }
+            for compare in &test.any_of {
+                if let crate::rules::signature::Compare::Equal(event) = compare {
+                    let event = *event as u16;
+                    found = true;
+                    match self.events.iter_mut().find(|(known, _)| *known == event) {
+                        Some((_, list)) => list.push(index),
+                        None => self.events.push((event, vec![index])),
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether some rule needs the application layer at all.
+    pub fn is_wanted(&self) -> bool {
+        self.any
+    }
+
+    /// Whether some rule looks at a transaction and at the stream.
+    pub fn wants_streams(&self) -> bool {
+        self.any_payload
+    }
+
+    /// Fields that rules ask for, by number.
+    pub fn wanted(&self) -> Box<[bool]> {
+        self.wanted.as_slice().into()
+    }
+
+    /// The automata of a field.
+    pub fn tables(&self, field: Field, direction: Direction) -> &[Table] {
+        self.tables[direction.index()]
+            .get(field as usize)
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// Rules without a fast pattern that a transaction of this protocol can satisfy.
+    pub fn always(&self, protocol: AppProtocol, direction: Direction) -> &[u32] {
+        self.always[direction.index()]
+            .get(protocol as usize)
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// Rules about frames without a fast pattern.
+    pub fn always_frames(&self, direction: Direction) -> &[u32] {
+        &self.frames[direction.index()]
+    }
+
+    /// Rules that wait for an event.
+    pub fn for_event(&self, event: u16) -> &[u32] {
+        self.events
+            .iter()
+            .find(|(known, _)| *known == event)
+            .map_or(&[], |(_, list)| list.as_slice())
+    }
+}
+
+fn reaches(signature: &Signature, direction: Direction) -> bool {
+    signature.header.transactional || group::in_direction(signature, direction)
+}
+
+/// The field behind a buffer of a rule.
+pub fn field_of(view: &crate::rules::signature::Inspect) -> Option<Field> {
+    match &view.buffer {
+        Buffer::App(name) => Field::by_name(name),
+        _ => None,
+    }
+}
+
+/// The fast pattern: the language's choice if it stands in an application buffer and is positive,
+/// else the best of the positive contents there.
+#[allow(clippy::type_complexity)]
+fn choose(signature: &Signature) -> Option<(Field, Box<[Transform]>, Option<Direction>, Pattern)> {
+    let made = |choice: &Choice| {
+        let view = signature.inspect.get(choice.inspect)?;
+        let Test::Content(content) = view.tests.get(choice.test)? else {
+            return None;
+        };
+        if content.negated {
+            return None;
+        }
+        let field = field_of(view)?;
+        let bytes = content.bytes.get(choice.range.clone())?;
+        let pattern = group::pattern_of_bytes(bytes, content.nocase);
+        Some((field, view.transforms.as_slice().into(), view.side, pattern))
+    };
+    if let Some(found) = fast_pattern::fast_pattern(signature).and_then(|choice| made(&choice)) {
+        return Some(found);
+    }
+    let mut without_payload = signature.clone();
+    for view in &mut without_payload.inspect {
+        let of_app = matches!(view.buffer, Buffer::App(_));
+        if !of_app {
+            view.tests.clear();
+        }
+    }
+    fast_pattern::fast_pattern(&without_payload).and_then(|choice| made(&choice))
+}
+
+/// Protocols whose transactions a rule without a fast pattern has to look at.
+fn protocols_of(signature: &Signature) -> Vec<AppProtocol> {
+    let fields: Vec<Field> = signature
+        .inspect
+        .iter()
+        .filter_map(field_of)
+        .chain(signature.app.iter().map(|test| test.field))
+        .collect();
+    let filled = |protocol: AppProtocol, field: Field| {
+        DESCRIPTIONS
+            .iter()
+            .any(|d| d.protocol == protocol && d.fields.contains(&field))
+    };
+    let all = AppProtocol::ALL.iter().copied();
+    all.filter(|protocol| match &signature.header.protocol {
+        Protocol::App(word) => {
+            protocol.is(word) || fields.iter().any(|field| filled(*protocol, *field))
+        }
+        _ => fields.iter().any(|field| filled(*protocol, *field)),
+    })
+    .collect()
+}

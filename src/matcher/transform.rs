@@ -1,0 +1,360 @@
+//! Transforms: what happens to a buffer before its tests (the language's `dotprefix`, `to_md5`, ...).
+//! A transformed buffer is another buffer; results live in two strings that the worker reuses.
+
+use md5::{Digest, Md5};
+use sha1::Sha1;
+use sha2::Sha256;
+
+use flate2::{Decompress, FlushDecompress};
+
+use super::base64;
+use super::pcre::{Pattern, Patterns};
+use super::regex::RegexCache;
+use crate::rules::signature::Transform;
+
+/// Bytes of a transformed buffer at most; longer inputs are cut there.
+pub const TRANSFORMED_MAX: usize = 256 << 10;
+
+/// Bytes of gzip's fixed header, and of its trailer (RFC 1952 section 2.3).
+const GZIP_HEADER: usize = 10;
+
+/// A transform, compiled.
+#[derive(Clone, Debug)]
+pub enum Compiled {
+    /// As the rule has it.
+    Plain(Transform),
+    /// `pcrexform`.
+    Pcre(Pattern),
+}
+
+/// Compiles the transforms of a buffer.
+///
+/// # Errors
+/// A pattern that the regex engine refuses, in words.
+pub fn compile(
+    transforms: &[Transform],
+    patterns: &mut Patterns,
+) -> Result<Box<[Compiled]>, String> {
+    transforms
+        .iter()
+        .map(|transform| match transform {
+            Transform::Pcre { pattern } => Ok(Compiled::Pcre(patterns.compile_capturing(pattern)?)),
+            other => Ok(Compiled::Plain(other.clone())),
+        })
+        .collect()
+}
+
+/// The worker's room for transformed buffers.
+pub struct Room {
+    now: Vec<u8>,
+    next: Vec<u8>,
+    inflate: Decompress,
+}
+
+impl Room {
+    /// Room for the longest buffer.
+    pub fn new() -> Room {
+        Room {
+            now: Vec::with_capacity(TRANSFORMED_MAX),
+            next: Vec::with_capacity(TRANSFORMED_MAX),
+            inflate: Decompress::new(true),
+        }
+    }
+
+    /// Applies the transforms in order; the result stands until the next call. `None`: one of them
+    /// cannot be applied to these bytes, and the buffer does not exist.
+    pub fn apply(
+        &mut self,
+        transforms: &[Compiled],
+        cache: &mut RegexCache,
+        data: &[u8],
+    ) -> Option<&[u8]> {
+        self.now.clear();
+        self.now
+            .extend_from_slice(data.get(..TRANSFORMED_MAX - 1).unwrap_or(data));
+        for transform in transforms {
+            self.next.clear();
+            match transform {
+                Compiled::Plain(Transform::Inflate { gzip, max_size }) => {
+                    let size = (*max_size as usize).min(TRANSFORMED_MAX);
+                    inflate(&mut self.inflate, &self.now, *gzip, size, &mut self.next)?;
+                }
+                Compiled::Plain(transform) => one(transform, &self.now, &mut self.next)?,
+                Compiled::Pcre(pattern) => {
+                    let (from, end) = pattern.first_group(cache, &self.now)?;
+                    self.next.extend_from_slice(self.now.get(from..end)?);
+                }
+            }
+            std::mem::swap(&mut self.now, &mut self.next);
+        }
+        Some(&self.now)
+    }
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Room::new()
+    }
+}
+
+fn one(transform: &Transform, data: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    match transform {
+        Transform::DotPrefix => {
+            out.push(b'.');
+            out.extend_from_slice(data.get(..TRANSFORMED_MAX - 1).unwrap_or(data));
+        }
+        Transform::ToLowercase => out.extend(data.iter().map(u8::to_ascii_lowercase)),
+        Transform::ToUppercase => out.extend(data.iter().map(u8::to_ascii_uppercase)),
+        Transform::StripWhitespace => out.extend(data.iter().filter(|byte| !is_space(**byte))),
+        Transform::CompressWhitespace => {
+            let mut before = false;
+            for byte in data {
+                let space = is_space(*byte);
+                if !(space && before) {
+                    out.push(*byte);
+                }
+                before = space;
+            }
+        }
+        Transform::UrlDecode => url_decode(data, out),
+        Transform::ToMd5 => out.extend_from_slice(&Md5::digest(data)),
+        Transform::ToSha1 => out.extend_from_slice(&Sha1::digest(data)),
+        Transform::ToSha256 => out.extend_from_slice(&Sha256::digest(data)),
+        Transform::Xor(key) => xor(data, key, out),
+        Transform::XorExtracted {
+            skip,
+            key_length,
+            key_offset,
+        } => {
+            let at = usize::from(*key_offset);
+            let key = data.get(at..at + usize::from(*key_length))?;
+            let skip = (*skip as usize).min(data.len());
+            let (plain, hidden) = data.split_at(skip);
+            out.extend_from_slice(plain);
+            xor(hidden, key, out);
+        }
+        Transform::HeaderLowercase => header_lowercase(data, out),
+        Transform::StripPseudoHeaders => strip_pseudo_headers(data, out),
+        Transform::Domain { tld } => out.extend_from_slice(domain(data, *tld)?),
+        // These two have state of the worker's: see `apply`.
+        Transform::Pcre { .. } | Transform::Inflate { .. } => return None,
+        Transform::FromBase64 {
+            mode,
+            offset,
+            bytes,
+        } => from_base64(data, *mode, *offset as usize, *bytes as usize, out)?,
+        Transform::Subslice { start, end } => {
+            let place = |at: i32| {
+                let at = i64::from(at);
+                let at = if at < 0 { data.len() as i64 + at } else { at };
+                at.clamp(0, data.len() as i64) as usize
+            };
+            let end = end.map_or(data.len(), place);
+            out.extend_from_slice(data.get(place(*start)..end).unwrap_or(&[]));
+        }
+    }
+    Some(())
+}
+
+/// Decompresses up to `size` bytes; what came out before an error counts.
+fn inflate(
+    state: &mut Decompress,
+    data: &[u8],
+    gzip: bool,
+    size: usize,
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    let data = if gzip { gzip_body(data)? } else { data };
+    state.reset(!gzip);
+    out.resize(size, 0);
+    // One call with all input and all room: it ends for want of either, or in an error.
+    let _ = state.decompress(data, out, FlushDecompress::Finish);
+    out.truncate((state.total_out() as usize).min(size));
+    (!out.is_empty()).then_some(())
+}
+
+/// What follows a gzip header with its optional parts.
+fn gzip_body(data: &[u8]) -> Option<&[u8]> {
+    if data.get(..3)? != b"\x1f\x8b\x08" {
+        return None;
+    }
+    let flags = *data.get(3)?;
+    let mut at = GZIP_HEADER;
+    if flags & 4 != 0 {
+        let length = data.get(at..at + 2)?;
+        at += 2 + usize::from(u16::from_le_bytes(length.try_into().ok()?));
+    }
+    for bit in [8, 16] {
+        if flags & bit != 0 {
+            at += memchr::memchr(0, data.get(at..)?)? + 1;
+        }
+    }
+    data.get(at + if flags & 2 != 0 { 2 } else { 0 }..)
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r')
+}
+
+/// `%41` and `+`; what is no escape stays.
+fn url_decode(data: &[u8], out: &mut Vec<u8>) {
+    let hex = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
+    let mut at = 0;
+    while let Some(byte) = data.get(at) {
+        let pair = data
+            .get(at + 1)
+            .and_then(|byte| hex(*byte))
+            .zip(data.get(at + 2).and_then(|byte| hex(*byte)));
+        match (byte, pair) {
+            (b'%', Some((high, low))) => {
+                out.push(high << 4 | low);
+                at += 3;
+                continue;
+            }
+            (b'+', _) => out.push(b' '),
+            _ => out.push(*byte),
+        }
+        at += 1;
+    }
+}
+
+fn xor(data: &[u8], key: &[u8], out: &mut Vec<u8>) {
+    if key.is_empty() {
+        return out.extend_from_slice(data);
+    }
+    out.extend(data.iter().zip(key.iter().cycle()).map(|(a, b)| a ^ b));
+}
+
+/// Names of headers (each up to its colon) in lower case.
+fn header_lowercase(data: &[u8], out: &mut Vec<u8>) {
+    let mut in_name = true;
+    for byte in data {
+        if in_name && *byte == b':' {
+            in_name = false;
+        } else if *byte == b'\n' {
+            in_name = true;
+        }
+        out.push(if in_name {
+            byte.to_ascii_lowercase()
+        } else {
+            *byte
+        });
+    }
+}
+
+/// Lines that begin with a colon (HTTP/2's `:path`) are left out.
+fn strip_pseudo_headers(data: &[u8], out: &mut Vec<u8>) {
+    for line in data.split_inclusive(|byte| *byte == b'\n') {
+        if line.first() != Some(&b':') {
+            out.extend_from_slice(line);
+        }
+    }
+}
+
+/// The registrable part of a host name, or its public suffix (`tld`): the last label, or the last
+/// two where the second last is a short one of a country's registry (`co.uk`).
+fn domain(data: &[u8], tld: bool) -> Option<&[u8]> {
+    let dots: [Option<usize>; 3] = {
+        let mut from_end = data
+            .iter()
+            .enumerate()
+            .rev()
+            .filter(|(_, byte)| **byte == b'.')
+            .map(|(at, _)| at);
+        [from_end.next(), from_end.next(), from_end.next()]
+    };
+    let last = dots[0]?;
+    let second = data.get(dots[1].map_or(0, |at| at + 1)..last)?;
+    let country = data.len() - last - 1 == 2;
+    let registry = country && SECOND_LEVEL.contains(&second) && dots[1].is_some();
+    let (suffix, owner) = if registry {
+        (dots[1], dots[2])
+    } else {
+        (dots[0], dots[1])
+    };
+    if tld {
+        data.get(suffix? + 1..)
+    } else {
+        data.get(owner.map_or(0, |at| at + 1)..)
+    }
+}
+
+/// Second-level labels under which countries' registries sell names.
+const SECOND_LEVEL: &[&[u8]] = &[
+    b"co", b"com", b"net", b"org", b"ac", b"gov", b"edu", b"ne", b"or", b"go", b"gob", b"mil",
+];
+
+fn from_base64(
+    data: &[u8],
+    mode: u8,
+    offset: usize,
+    bytes: usize,
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    let data = data.get(offset..)?;
+    let data = match bytes {
+        0 => data,
+        count => data.get(..count).unwrap_or(data),
+    };
+    base64::transform(data, mode, out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(transform: Transform, data: &[u8]) -> Option<Vec<u8>> {
+        let mut patterns = Patterns::default();
+        let compiled = compile(&[transform], &mut patterns).unwrap();
+        let mut cache = RegexCache::default();
+        for pattern in &*patterns.into_all() {
+            pattern.reserve(&mut cache);
+        }
+        Room::new()
+            .apply(&compiled, &mut cache, data)
+            .map(<[u8]>::to_vec)
+    }
+
+    #[test]
+    fn each_does_what_its_name_says() {
+        let is = |transform, data: &[u8], expected: &[u8]| {
+            assert_eq!(applied(transform, data).as_deref(), Some(expected));
+        };
+        is(Transform::DotPrefix, b"a.org", b".a.org");
+        is(Transform::StripWhitespace, b" a\tb \r\n", b"ab");
+        is(Transform::CompressWhitespace, b"a  \tb ", b"a b ");
+        is(Transform::UrlDecode, b"a%41+%zz%4", b"aA %zz%4");
+        is(
+            Transform::Xor(Box::new([1, 2])),
+            b"\x01\x02\x03",
+            b"\0\0\x02",
+        );
+        is(
+            Transform::HeaderLowercase,
+            b"AB: CD\nEf: Gh",
+            b"ab: CD\nef: Gh",
+        );
+        is(Transform::StripPseudoHeaders, b":m: x\na: b\n", b"a: b\n");
+        is(Transform::Domain { tld: false }, b"x.y.co.uk", b"y.co.uk");
+        is(Transform::Domain { tld: true }, b"x.y.co.uk", b"co.uk");
+        is(
+            Transform::Domain { tld: false },
+            b"www.suricata.io",
+            b"suricata.io",
+        );
+        let pattern = b"a(b+)c"[..].into();
+        is(Transform::Pcre { pattern }, b"xxabbc", b"bb");
+        let gzip = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\x4c\x4a\x06\0\xc2\x41\x24\x35\x03\0\0\0";
+        let inflate = |max_size| Transform::Inflate {
+            gzip: true,
+            max_size,
+        };
+        is(inflate(100), gzip, b"abc");
+        is(inflate(2), gzip, b"ab");
+        let slice = |start, end| Transform::Subslice { start, end };
+        is(slice(1, Some(3)), b"abcdef", b"bc");
+        is(slice(-2, None), b"abcdef", b"ef");
+        assert_eq!(applied(Transform::ToMd5, b"").unwrap().len(), 16);
+        assert_eq!(applied(Transform::Domain { tld: true }, b"localhost"), None);
+    }
+}

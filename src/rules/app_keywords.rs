@@ -1,0 +1,511 @@
+//! Keywords of application protocols that are no buffers: numbers and enumerations of a
+//! transaction, events, and old keywords that put a content into a buffer.
+//!
+//! One table: keyword ─► the field it looks at and how its value reads. The fields themselves are
+//! app/field.rs's; a keyword whose field no parser fills makes its rule unsupported.
+
+use crate::app::tls::state;
+use crate::app::tls::x509::days_before;
+use crate::app::{Field, registry};
+use crate::rules::app_words;
+use crate::rules::argument::Argument;
+use crate::rules::content;
+use crate::rules::diagnostic::{Code, Problem};
+use crate::rules::keyword_table;
+use crate::rules::number;
+use crate::rules::parse::Builder;
+use crate::rules::signature::{AppTest, Buffer, Compare, Content, Protocol, Test, Which};
+use crate::rules::support;
+
+/// How the value of a keyword reads.
+#[derive(Clone, Copy)]
+enum Reading {
+    /// A comparison with numbers up to this.
+    Number(u64),
+    /// One of these words, or a comparison.
+    Words(&'static [(&'static str, u64)]),
+    /// Words or numbers between these separators; any of them.
+    AnyOf(char, &'static [(&'static str, u64)]),
+    /// A function of its own.
+    Own(fn(&str) -> Option<Vec<Compare>>),
+    /// One of these words or a comparison, and behind a comma which instance is meant.
+    Indexed(&'static [(&'static str, u64)]),
+    /// No value: the number must not be 0.
+    Flag,
+}
+
+/// Keywords that look at a field of the same name.
+const ROWS: &[(&str, Reading)] = &[
+    ("ntp.version", Reading::Number(7)),
+    (
+        "ntp.mode",
+        Reading::Words(&[
+            ("symmetric_active", 1),
+            ("symmetric_passive", 2),
+            ("client", 3),
+            ("server", 4),
+            ("broadcast", 5),
+            ("control", 6),
+            ("private", 7),
+        ]),
+    ),
+    ("ntp.stratum", Reading::Number(255)),
+    ("filesize", Reading::Number(u64::MAX)),
+    ("ftpbounce", Reading::Flag),
+    ("krb5_msg_type", Reading::AnyOf(',', &[])),
+    ("smb.version", Reading::Own(smb_version)),
+    ("ssl_state", Reading::AnyOf(',', SSL_STATES)),
+    ("ssl_version", Reading::Own(ssl_version)),
+    ("tls.version", Reading::Own(tls_version)),
+    ("tls_cert_notbefore", Reading::Own(date)),
+    ("tls_cert_notafter", Reading::Own(date)),
+    ("tls_cert_expired", Reading::Flag),
+    ("tls_cert_valid", Reading::Flag),
+    ("tls.cert_chain_len", Reading::Number(u32::MAX as u64)),
+    ("http2.frametype", Reading::Words(HTTP2_FRAMES)),
+    ("http2.errorcode", Reading::Words(HTTP2_ERRORS)),
+    ("http2.priority", Reading::Number(255)),
+    ("http2.window", Reading::Number(u32::MAX as u64)),
+    ("http2.size_update", Reading::Number(u64::MAX)),
+    ("http2.settings", Reading::Own(http2_settings)),
+    (
+        "websocket.opcode",
+        Reading::Words(&[
+            ("continuation", 0),
+            ("text", 1),
+            ("binary", 2),
+            ("close", 8),
+            ("ping", 9),
+            ("pong", 10),
+        ]),
+    ),
+    ("websocket.mask", Reading::Number(u32::MAX as u64)),
+    ("websocket.flags", Reading::Own(websocket_flags)),
+    ("dns.opcode", Reading::Number(255)),
+    ("dns.rcode", Reading::Words(app_words::DNS_RCODES)),
+    ("dns.rrtype", Reading::Words(app_words::DNS_TYPES)),
+    ("ftpdata_command", Reading::Words(app_words::FTP_TRANSFERS)),
+    ("ftp.dynamic_port", Reading::Number(65_535)),
+    ("ftp.mode", Reading::Words(app_words::FTP_MODES)),
+    ("ftp.reply_received", Reading::Words(app_words::TRUTH)),
+    ("snmp.version", Reading::Number(u32::MAX as u64)),
+    ("snmp.pdu_type", Reading::Words(app_words::SNMP_PDUS)),
+    ("snmp.trap_type", Reading::Words(app_words::SNMP_TRAPS)),
+    ("mqtt.type", Reading::Words(app_words::MQTT_TYPES)),
+    ("mqtt.reason_code", Reading::Number(255)),
+    ("mqtt.connack.return_code", Reading::Number(255)),
+    (
+        "mqtt.connack.session_present",
+        Reading::Words(app_words::TRUTH),
+    ),
+    ("mqtt.qos", Reading::Number(2)),
+    ("mqtt.protocol_version", Reading::Number(255)),
+    ("rfb.sectype", Reading::Number(u32::MAX as u64)),
+    ("rfb.secresult", Reading::Words(app_words::RFB_RESULTS)),
+    (
+        "ldap.request.operation",
+        Reading::Words(app_words::LDAP_OPERATIONS),
+    ),
+    (
+        "ldap.responses.operation",
+        Reading::Indexed(app_words::LDAP_OPERATIONS),
+    ),
+    ("ldap.responses.count", Reading::Number(u32::MAX as u64)),
+    (
+        "ldap.responses.result_code",
+        Reading::Indexed(app_words::LDAP_RESULTS),
+    ),
+];
+
+/// `websocket.flags:fin,!comp` or a comparison of the upper four bits.
+fn websocket_flags(text: &str) -> Option<Vec<Compare>> {
+    if let Some(compare) = number::compare(text, 255) {
+        return Some(vec![compare]);
+    }
+    let (mut mask, mut value) = (0, 0);
+    for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
+        let bare = word.trim_start_matches('!');
+        let bit = match bare {
+            "fin" => 0x80,
+            "comp" => 0x40,
+            _ => return None,
+        };
+        if mask & bit != 0 {
+            return None;
+        }
+        mask |= bit;
+        value |= if bare.len() == word.len() { bit } else { 0 };
+    }
+    (mask != 0).then_some(vec![Compare::Mask {
+        mask,
+        value,
+        negated: false,
+    }])
+}
+
+/// RFC 9113 6.
+const HTTP2_FRAMES: &[(&str, u64)] = &[
+    ("DATA", 0),
+    ("HEADERS", 1),
+    ("PRIORITY", 2),
+    ("RSTSTREAM", 3),
+    ("SETTINGS", 4),
+    ("PUSHPROMISE", 5),
+    ("PING", 6),
+    ("GOAWAY", 7),
+    ("WINDOWUPDATE", 8),
+    ("CONTINUATION", 9),
+];
+
+/// RFC 9113 7; the rule language spells the eleventh as it does.
+const HTTP2_ERRORS: &[(&str, u64)] = &[
+    ("NO_ERROR", 0),
+    ("PROTOCOL_ERROR", 1),
+    ("INTERNAL_ERROR", 2),
+    ("FLOW_CONTROL_ERROR", 3),
+    ("SETTINGS_TIMEOUT", 4),
+    ("STREAM_CLOSED", 5),
+    ("FRAME_SIZE_ERROR", 6),
+    ("REFUSED_STREAM", 7),
+    ("CANCEL", 8),
+    ("COMPRESSION_ERROR", 9),
+    ("CONNECT_ERROR", 10),
+    ("ENHANCE_YOUR_CALM", 11),
+    ("INADEQUATE_SECURITY", 12),
+    ("HTTP_1_1_REQUIRED", 13),
+];
+
+/// RFC 9113 6.5.2, RFC 8441, RFC 9218.
+const HTTP2_SETTINGS: &[(&str, u64)] = &[
+    ("SETTINGS_HEADER_TABLE_SIZE", 1),
+    ("SETTINGS_ENABLE_PUSH", 2),
+    ("SETTINGS_MAX_CONCURRENT_STREAMS", 3),
+    ("SETTINGS_INITIAL_WINDOW_SIZE", 4),
+    ("SETTINGS_MAX_FRAME_SIZE", 5),
+    ("SETTINGS_MAX_HEADER_LIST_SIZE", 6),
+    ("SETTINGS_ENABLE_CONNECT_PROTOCOL", 8),
+    ("SETTINGS_NO_RFC7540_PRIORITIES", 9),
+];
+
+/// `http2.settings:NAME` or `NAME` and a comparison; app/http2.rs tells identifier and value as one
+/// number, the identifier above 32 bits of value.
+fn http2_settings(text: &str) -> Option<Vec<Compare>> {
+    let text = text.trim();
+    let end = text.find([' ', '<', '>', '=']).unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let (_, id) = HTTP2_SETTINGS
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+    let (from, to) = (id << 32, (id + 1) << 32);
+    if rest.is_empty() {
+        return Some(vec![Compare::Between(from - 1, to)]);
+    }
+    let compare = match number::compare(rest, u64::from(u32::MAX))? {
+        Compare::Equal(value) => Compare::Equal(from + value),
+        Compare::Less(value) => Compare::Between(from - 1, from + value),
+        Compare::LessEqual(value) => Compare::Between(from - 1, from + value + 1),
+        Compare::Greater(value) => Compare::Between(from + value, to),
+        Compare::GreaterEqual(value) => Compare::Between((from + value) - 1, to),
+        Compare::Between(low, high) => Compare::Between(from + low, from + high),
+        _ => return None,
+    };
+    Some(vec![compare])
+}
+
+/// Messages of a TLS handshake, as app/tls.rs tells them.
+const SSL_STATES: &[(&str, u64)] = &[
+    ("client_hello", state::CLIENT_HELLO),
+    ("server_hello", state::SERVER_HELLO),
+    ("client_keyx", state::CLIENT_KEYX),
+    ("server_keyx", state::SERVER_KEYX),
+    ("unknown", state::UNKNOWN),
+];
+
+/// TLS 1.3 and its drafts.
+const TLS_13: [Compare; 2] = [Compare::Equal(0x0304), Compare::Between(0x7eff, 0x8000)];
+
+/// `ssl_version:tls1.0,tls1.1`.
+fn ssl_version(text: &str) -> Option<Vec<Compare>> {
+    let mut any_of = Vec::new();
+    for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
+        match word.to_ascii_lowercase().as_str() {
+            "sslv2" => any_of.push(Compare::Equal(0x0200)),
+            "sslv3" => any_of.push(Compare::Equal(0x0300)),
+            "tls1.0" => any_of.push(Compare::Equal(0x0301)),
+            "tls1.1" => any_of.push(Compare::Equal(0x0302)),
+            "tls1.2" => any_of.push(Compare::Equal(0x0303)),
+            "tls1.3" => any_of.extend(TLS_13),
+            _ => return None,
+        }
+    }
+    (!any_of.is_empty()).then_some(any_of)
+}
+
+/// `tls.version:1.2` or the number itself as `0x0303`.
+fn tls_version(text: &str) -> Option<Vec<Compare>> {
+    let text = text.trim().trim_matches('"');
+    match text {
+        "1.0" => Some(vec![Compare::Equal(0x0301)]),
+        "1.1" => Some(vec![Compare::Equal(0x0302)]),
+        "1.2" => Some(vec![Compare::Equal(0x0303)]),
+        "1.3" => Some(TLS_13.to_vec()),
+        _ => {
+            let digits = text.strip_prefix("0x").filter(|rest| rest.len() == 4)?;
+            let version = u64::from_str_radix(digits, 16).ok()?;
+            Some(vec![Compare::Equal(version)])
+        }
+    }
+}
+
+/// `DATE`, `<DATE`, `>DATE` or `DATE<>DATE`, the bounds included; a date is a number of seconds
+/// since 1970, or as in ISO 8601 from the month on.
+fn date(text: &str) -> Option<Vec<Compare>> {
+    let text = text.trim();
+    let compare = if let Some((from, to)) = text.split_once("<>") {
+        let (from, to) = (seconds(from)?, seconds(to)?);
+        if from > to {
+            return None;
+        }
+        Compare::Between(from.saturating_sub(1), to.saturating_add(1))
+    } else if let Some(rest) = text.strip_prefix('<') {
+        Compare::LessEqual(seconds(rest)?)
+    } else if let Some(rest) = text.strip_prefix('>') {
+        Compare::GreaterEqual(seconds(rest)?)
+    } else {
+        Compare::Equal(seconds(text)?)
+    };
+    Some(vec![compare])
+}
+
+/// Seconds since the epoch.
+fn seconds(text: &str) -> Option<u64> {
+    let text = text.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok();
+    }
+    let (day, time) = text.split_once(['T', ' ']).unwrap_or((text, "0"));
+    let mut parts = day.split('-').map(str::parse);
+    let (year, month) = (parts.next()?.ok()?, parts.next()?.ok()?);
+    let day = parts.next().unwrap_or(Ok(1)).ok()?;
+    let mut clock = time.split(':').map(str::parse::<i64>);
+    let hour = clock.next()?.ok()?;
+    let minute = clock.next().unwrap_or(Ok(0)).ok()?;
+    let second = clock.next().unwrap_or(Ok(0)).ok()?;
+    let whole = (1..=12).contains(&month) && (1..=31).contains(&day) && parts.next().is_none();
+    if !whole || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let days = days_before(year, month, day);
+    u64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second).ok()
+}
+
+/// Buffers whose letters have one case: contents are given it, whatever the rule wrote.
+pub fn set_letter_case(buffer: &Buffer, tests: &mut [Test]) {
+    let upper = match buffer {
+        Buffer::App(name) => match &**name {
+            "tls.cert_serial" => true,
+            "tls.cert_fingerprint"
+            | "ja3.hash"
+            | "ja3s.hash"
+            | "ssh.hassh"
+            | "ssh.hassh.server" => false,
+            _ => return,
+        },
+        _ => return,
+    };
+    for test in tests {
+        if let Test::Content(content) = test {
+            if upper {
+                content.bytes.make_ascii_uppercase();
+            } else {
+                content.bytes.make_ascii_lowercase();
+            }
+        }
+    }
+}
+
+/// `smb.version:1` or `:2` (`2` is SMB2 and SMB3).
+fn smb_version(text: &str) -> Option<Vec<Compare>> {
+    match text {
+        "1" => Some(vec![Compare::Equal(1)]),
+        "2" => Some(vec![Compare::Equal(2)]),
+        _ => None,
+    }
+}
+
+/// Reads a test of an application protocol that is no buffer.
+pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result<(), Problem> {
+    let name = argument.keyword.name;
+    match name {
+        "app-layer-event" => return event(builder, argument),
+        "urilen" => return urilen(builder, argument),
+        _ => {}
+    }
+    if let Some((buffer, shape)) = content_of(name) {
+        return in_buffer(builder, argument, buffer, shape);
+    }
+    let row = ROWS.iter().find(|(known, _)| *known == name);
+    let field = Field::by_name(name).filter(|field| registry::fills(*field));
+    let (Some((_, reading)), Some(field)) = (row, field) else {
+        builder.executable(name, false);
+        return Ok(());
+    };
+    let bad = || argument.bad(format!("`{}` is no value of `{name}`", argument.text));
+    let (text, which) = match (reading, argument.text.split_once(',')) {
+        (Reading::Indexed(_), Some((text, which))) => {
+            (text.trim(), which_of(which.trim()).ok_or_else(bad)?)
+        }
+        _ => (argument.text, Which::Any),
+    };
+    let any_of = read(*reading, text).ok_or_else(bad)?;
+    builder.signature.app.push(AppTest {
+        field,
+        any_of,
+        negated: argument.negated,
+        which,
+    });
+    Ok(())
+}
+
+/// `any`, `all`, or a place.
+fn which_of(text: &str) -> Option<Which> {
+    match text {
+        "any" => Some(Which::Any),
+        "all" => Some(Which::All),
+        place => place.parse().ok().map(Which::At),
+    }
+}
+
+fn read(reading: Reading, text: &str) -> Option<Vec<Compare>> {
+    match reading {
+        Reading::Number(max) => Some(vec![number::compare(text, max)?]),
+        Reading::Words(words) | Reading::Indexed(words) => Some(vec![word(words, text)?]),
+        Reading::AnyOf(separator, words) => text
+            .split(separator)
+            .map(|part| word(words, part.trim()))
+            .collect(),
+        Reading::Own(read) => read(text),
+        Reading::Flag => Some(vec![Compare::NotEqual(0)]),
+    }
+}
+
+fn word(words: &[(&str, u64)], text: &str) -> Option<Compare> {
+    let (negated, bare) = match text.strip_prefix('!') {
+        Some(rest) => (true, rest.trim_start()),
+        None => (false, text),
+    };
+    match words
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(bare))
+    {
+        Some((_, value)) if negated => Some(Compare::NotEqual(*value)),
+        Some((_, value)) => Some(Compare::Equal(*value)),
+        None => number::compare(text, u64::MAX),
+    }
+}
+
+/// `app-layer-event:PROTOCOL.NAME`.
+fn event(builder: &mut Builder<'_, '_>, argument: Argument<'_>) -> Result<(), Problem> {
+    match registry::event(argument.text) {
+        Some(event) => builder.signature.app.push(AppTest {
+            field: Field::AppLayerEvent,
+            any_of: vec![Compare::Equal(u64::from(event.0))],
+            negated: false,
+            which: Which::Any,
+        }),
+        None => builder.executable("app-layer-event", false),
+    }
+    Ok(())
+}
+
+/// The frame of a rule: its full name, or the name within the protocol of the header.
+pub fn frame(protocol: &Protocol, name: &str) -> Option<Field> {
+    let filled = |name: String| Field::by_name(&name).filter(|field| registry::fills(*field));
+    let within = match protocol {
+        Protocol::App(word) if matches!(&**word, "http" | "http1") => "http1",
+        Protocol::App(word) => word,
+        _ => "",
+    };
+    filled(format!("frame:{name}")).or_else(|| filled(format!("frame:{within}.{name}")))
+}
+
+/// `urilen:COMPARE[,raw|norm]`: the size of a buffer.
+fn urilen<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result<(), Problem> {
+    let (value, kind) = match argument.text.split_once(',') {
+        Some((value, kind)) => (value.trim(), kind.trim()),
+        None => (argument.text, "norm"),
+    };
+    let buffer = match kind {
+        "norm" => "http.uri",
+        "raw" => "http.uri.raw",
+        _ => return Err(argument.bad("`norm` or `raw` can follow the length")),
+    };
+    let Some(compare) = number::compare(value, u64::from(u16::MAX)) else {
+        return Err(argument.bad(format!("`{value}` is not a length")));
+    };
+    builder.executable("urilen", support::buffer(buffer));
+    let Some(row) = keyword_table::BUFFERS.iter().find(|b| b.name == buffer) else {
+        return Err(argument.problem(Code::BadValue, "no such buffer"));
+    };
+    builder.need_side(row.side, argument.name);
+    let list = builder.list(row, argument.name);
+    builder.push_to(list, Test::Size(compare), argument.span);
+    Ok(())
+}
+
+/// How an old keyword's text becomes a content.
+#[derive(Clone, Copy, PartialEq)]
+enum Shape {
+    /// Anywhere.
+    Contains,
+    /// Anywhere, whatever the case.
+    ContainsNocase,
+    /// At the end after a dot, whatever the case.
+    Extension,
+    /// All of it.
+    Whole,
+}
+
+/// The buffer behind an old keyword whose value is a text to find.
+fn content_of(name: &str) -> Option<(&'static str, Shape)> {
+    Some(match name {
+        "tls.subject" => ("tls.cert_subject", Shape::Contains),
+        "tls.issuerdn" => ("tls.cert_issuer", Shape::Contains),
+        "tls.fingerprint" => ("tls.cert_fingerprint", Shape::Contains),
+        "ssh.protoversion" => ("ssh.proto", Shape::Whole),
+        "ssh.softwareversion" => ("ssh.software", Shape::Contains),
+        "filename" => ("file.name", Shape::ContainsNocase),
+        "fileext" => ("file.name", Shape::Extension),
+        _ => return None,
+    })
+}
+
+fn in_buffer<'a>(
+    builder: &mut Builder<'a, '_>,
+    argument: Argument<'a>,
+    buffer: &'static str,
+    shape: Shape,
+) -> Result<(), Problem> {
+    // Any version that old clients and servers talk in: not one text.
+    let several = argument.keyword.name == "ssh.protoversion" && argument.text == "2_compat";
+    let able = support::buffer(buffer) && !several;
+    builder.executable(argument.keyword.name, able);
+    let Some(row) = keyword_table::BUFFERS.iter().find(|b| b.name == buffer) else {
+        return Err(argument.problem(Code::BadValue, "no such buffer"));
+    };
+    let mut bytes = content::bytes(argument.text, argument.span)?.into_vec();
+    if shape == Shape::Extension {
+        bytes.insert(0, b'.');
+    }
+    let test = Test::Content(Content {
+        bytes: bytes.into(),
+        negated: argument.negated,
+        nocase: !matches!(shape, Shape::Contains | Shape::Whole),
+        startswith: shape == Shape::Whole,
+        endswith: matches!(shape, Shape::Extension | Shape::Whole),
+        ..Content::default()
+    });
+    let list = builder.list(row, argument.name);
+    builder.push_to(list, test, argument.span);
+    Ok(())
+}

@@ -1,0 +1,302 @@
+//! Emerging Threats Open over every shared capture, against the alerts per sid that Suricata gave
+//! (captures/expected.jsonl): equal, missing and extra, over alerting and over silent captures. Only
+//! rules that this build supports are compared. `etopen.txt` beside this file is the record: a
+//! capture that is equal there must be equal here. `SLUICE_RECORD=1` writes it anew.
+//!
+//! What is not here: cases with settings of their own (`sluice test`, conformance.txt).
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::{shared, small};
+use sluice::cli::rules::{Loaded, load_text};
+use sluice::config::{Config, Mode};
+use sluice::event::EventKind;
+use sluice::replay::{Options, Session};
+
+/// Variables of the recorded run (README of the shared folder).
+const VARIABLES: &[(&str, &str)] = &[
+    ("HOME_NET", "[192.168.0.0/16,10.0.0.0/8,172.16.0.0/12]"),
+    ("EXTERNAL_NET", "any"),
+    ("HTTP_SERVERS", "$HOME_NET"),
+    ("SMTP_SERVERS", "$HOME_NET"),
+    ("SQL_SERVERS", "$HOME_NET"),
+    ("DNS_SERVERS", "$HOME_NET"),
+    ("TELNET_SERVERS", "$HOME_NET"),
+    ("AIM_SERVERS", "$HOME_NET"),
+    ("DC_SERVERS", "$HOME_NET"),
+    ("DNP3_SERVER", "$HOME_NET"),
+    ("DNP3_CLIENT", "$HOME_NET"),
+    ("MODBUS_CLIENT", "$HOME_NET"),
+    ("MODBUS_SERVER", "$HOME_NET"),
+    ("ENIP_CLIENT", "$HOME_NET"),
+    ("ENIP_SERVER", "$HOME_NET"),
+    ("HTTP_PORTS", "80"),
+    ("SHELLCODE_PORTS", "!80"),
+    ("ORACLE_PORTS", "1521"),
+    ("SSH_PORTS", "22"),
+    ("FILE_DATA_PORTS", "[$HTTP_PORTS,110,143]"),
+    ("FTP_PORTS", "21"),
+    ("SIP_PORTS", "[5060,5061]"),
+    ("DNP3_PORTS", "20000"),
+    ("MODBUS_PORTS", "502"),
+    ("GENEVE_PORTS", "6081"),
+    ("VXLAN_PORTS", "4789"),
+    ("TEREDO_PORTS", "3544"),
+];
+
+/// Alerts per sid.
+type Alerts = BTreeMap<u32, u64>;
+
+/// The rules, unpacked by the `xz` of the machine; `None` after a loud word.
+fn etopen(shared: &Path) -> Option<Loaded> {
+    let path = shared.join("etopen/etopen-all.rules.xz");
+    let output = Command::new("xz").arg("-dc").arg(&path).output();
+    let text = match output {
+        Ok(output) if output.status.success() => String::from_utf8(output.stdout).unwrap(),
+        _ => {
+            assert!(
+                std::env::var_os("SLUICE_REQUIRE_SHARED").is_none(),
+                "xz does not unpack {}",
+                path.display()
+            );
+            eprintln!("SKIPPED: xz does not unpack {}", path.display());
+            return None;
+        }
+    };
+    let variables: Vec<(String, String)> = VARIABLES
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect();
+    let loaded = load_text("etopen-all.rules", &text, &variables);
+    Some(loaded.unwrap_or_else(|failure| panic!("{}", failure.text)))
+}
+
+/// Sids whose rules run in this build.
+fn supported(loaded: &Loaded) -> BTreeSet<u32> {
+    let refused: BTreeSet<u32> = loaded
+        .program
+        .refused()
+        .iter()
+        .map(|(index, _)| *index)
+        .collect();
+    let runs = |index: usize| !refused.contains(&(index as u32));
+    loaded
+        .ruleset
+        .signatures()
+        .iter()
+        .enumerate()
+        .filter(|(index, signature)| signature.unsupported.is_empty() && runs(*index))
+        .map(|(_, signature)| signature.sid)
+        .collect()
+}
+
+/// Captures and their alerts, by file name.
+fn expected(shared: &Path) -> BTreeMap<String, Alerts> {
+    let path = shared.join("captures/expected.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    text.lines()
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let alerts = line["alerts"].as_object().unwrap();
+            let alerts = alerts
+                .iter()
+                .map(|(sid, count)| (sid.parse().unwrap(), count.as_u64().unwrap()));
+            (
+                line["capture"].as_str().unwrap().to_string(),
+                alerts.collect(),
+            )
+        })
+        .collect()
+}
+
+fn run(path: &Path, loaded: &Loaded) -> Alerts {
+    let config = Config {
+        checksum_validation: false,
+        ..small(Mode::Tap)
+    };
+    let options = Options {
+        config,
+        ..Options::default()
+    };
+    let session = Session::open(&[path], options, std::sync::Arc::clone(&loaded.program))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut alerts = Alerts::new();
+    session.run(
+        |event| {
+            if event.kind == EventKind::Alert {
+                let signature = loaded.ruleset.signature(event.signature);
+                *alerts.entry(signature.map_or(0, |s| s.sid)).or_default() += 1;
+            }
+        },
+        || {},
+    );
+    alerts
+}
+
+/// What one capture came to.
+struct Found {
+    name: String,
+    alerting: bool,
+    missing: Alerts,
+    extra: Alerts,
+    equal: u64,
+}
+
+impl Found {
+    fn compare(name: &str, want: &Alerts, got: &Alerts, runs: &BTreeSet<u32>) -> Found {
+        let mut found = Found {
+            name: name.to_string(),
+            alerting: !want.is_empty(),
+            missing: Alerts::new(),
+            extra: Alerts::new(),
+            equal: 0,
+        };
+        for sid in want.keys().chain(got.keys()).collect::<BTreeSet<_>>() {
+            if !runs.contains(sid) && !got.contains_key(sid) {
+                continue;
+            }
+            let (want, got) = (
+                want.get(sid).copied().unwrap_or(0),
+                got.get(sid).copied().unwrap_or(0),
+            );
+            found.equal += want.min(got);
+            if want > got {
+                found.missing.insert(*sid, want - got);
+            } else if got > want {
+                found.extra.insert(*sid, got - want);
+            }
+        }
+        found
+    }
+
+    fn is_equal(&self) -> bool {
+        self.missing.is_empty() && self.extra.is_empty()
+    }
+
+    /// Its line in the record.
+    fn line(&self) -> String {
+        let listed = |alerts: &Alerts| {
+            let list: Vec<String> = alerts.iter().map(|(s, n)| format!("{s}x{n}")).collect();
+            if list.is_empty() {
+                "-".to_string()
+            } else {
+                list.join(",")
+            }
+        };
+        let kind = if self.alerting { "alerting" } else { "silent" };
+        if self.is_equal() {
+            return format!("equal {kind} {}", self.name);
+        }
+        let (missing, extra) = (listed(&self.missing), listed(&self.extra));
+        format!(
+            "differs {kind} {} missing {missing} extra {extra}",
+            self.name
+        )
+    }
+}
+
+fn compare_all(shared: &Path, loaded: &Loaded) -> Vec<Found> {
+    let expected = expected(shared);
+    let runs = supported(loaded);
+    println!(
+        "{} of {} enabled rules run in this build",
+        runs.len(),
+        loaded.ruleset.signatures().len()
+    );
+    let list: Vec<(&String, &Alerts)> = expected.iter().collect();
+    let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some((name, want)) = list.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let got = run(&shared.join("captures").join(name), loaded);
+                    let one = Found::compare(name, want, &got, &runs);
+                    found.lock().unwrap().push(one);
+                }
+            });
+        }
+    });
+    let mut found = found.into_inner().unwrap();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+/// The table that the issue asks for, and the sids that differ most.
+fn report(found: &[Found]) -> String {
+    let mut text = String::new();
+    for (kind, alerting) in [("alerting", true), ("silent", false)] {
+        let of: Vec<&Found> = found.iter().filter(|f| f.alerting == alerting).collect();
+        let count = |test: &dyn Fn(&&Found) -> bool| of.iter().copied().filter(test).count();
+        let _ = writeln!(
+            text,
+            "{kind:<9}{:>5} captures{:>6} equal{:>6} with missing{:>6} with extra",
+            of.len(),
+            count(&|f| f.is_equal()),
+            count(&|f| !f.missing.is_empty()),
+            count(&|f| !f.extra.is_empty())
+        );
+    }
+    let mut by_sid: BTreeMap<u32, [u64; 3]> = BTreeMap::new();
+    for one in found {
+        for (at, alerts) in [(1, &one.missing), (2, &one.extra)] {
+            for (sid, count) in alerts {
+                let row = by_sid.entry(*sid).or_default();
+                row[0] += 1;
+                row[at] += count;
+            }
+        }
+    }
+    let equal: u64 = found.iter().map(|f| f.equal).sum();
+    let _ = writeln!(text, "alerts equal {equal}");
+    let mut rows: Vec<_> = by_sid.into_iter().collect();
+    rows.sort_by_key(|(sid, row)| (std::cmp::Reverse(row[0]), *sid));
+    for (sid, [captures, missing, extra]) in rows.iter().take(60) {
+        let _ = writeln!(
+            text,
+            "sid {sid:<8} captures {captures:>4} missing {missing:>5} extra {extra:>5}"
+        );
+    }
+    text
+}
+
+#[test]
+fn alerts_per_sid_are_those_of_the_record() {
+    let Some(shared) = shared("etopen") else {
+        return;
+    };
+    let Some(loaded) = etopen(&shared) else {
+        return;
+    };
+    let found = compare_all(&shared, &loaded);
+    assert!(found.len() > 1000, "all captures are compared");
+    print!("{}", report(&found));
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/etopen.txt");
+    let lines: Vec<String> = found.iter().map(Found::line).collect();
+    if std::env::var_os("SLUICE_RECORD").is_some() {
+        std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+        return;
+    }
+    let record = std::fs::read_to_string(&path).unwrap();
+    let held: BTreeSet<&str> = record.lines().filter(|l| l.starts_with("equal ")).collect();
+    let now: BTreeSet<&str> = lines.iter().map(String::as_str).collect();
+    let lost: Vec<String> = held
+        .difference(&now)
+        .map(|line| {
+            let name = line.rsplit(' ').next().unwrap_or("");
+            let new = lines.iter().find(|l| l.contains(name));
+            new.cloned().unwrap_or_else(|| line.to_string())
+        })
+        .collect();
+    assert!(
+        lost.is_empty(),
+        "equal by the record and not now:\n{}",
+        lost.join("\n")
+    );
+}
