@@ -25,6 +25,8 @@ const ROUNDS: usize = 300;
 struct Marks(HashMap<FlowHandle, FlowMark>);
 
 impl DetectionAccess for Marks {
+    fn prefetch(&self, _: FlowHandle) {}
+
     fn load(&mut self, flow: FlowHandle) -> Option<FlowMark> {
         self.0.get(&flow).copied().or(Some(FlowMark::default()))
     }

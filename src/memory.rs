@@ -382,6 +382,19 @@ impl PageKind {
         }
     }
 
+    /// What the start message says: the kind, and what could not be had.
+    pub fn start_text(self) -> &'static str {
+        match self {
+            PageKind::Huge => "reserved 2 MiB pages",
+            PageKind::Transparent => "transparent 2 MiB pages (too few are reserved; as fast)",
+            PageKind::Small => {
+                "4 KiB pages [hint] neither reserved nor transparent 2 MiB pages were to be had: \
+                 look-ups are up to 1.6 times slower; see vm.nr_hugepages and \
+                 /sys/kernel/mm/transparent_hugepage/enabled"
+            }
+        }
+    }
+
     /// Name for the start message.
     pub fn name(self) -> &'static str {
         match self {
@@ -623,6 +636,14 @@ fn map_anonymous(len: usize, flags: i32) -> Result<NonNull<u8>, i32> {
             .unwrap_or(libc::ENOMEM));
     }
     NonNull::new(mapped.cast()).ok_or(libc::ENOMEM)
+}
+
+/// Bytes of reserved 2 MiB pages that nobody has taken; 0 if the kernel tells none.
+pub fn reserved_bytes() -> usize {
+    fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
+        .ok()
+        .and_then(|text| text.trim().parse::<usize>().ok())
+        .map_or(0, |pages| pages.saturating_mul(HUGE_PAGE_SIZE))
 }
 
 /// Bytes that can still be taken without swapping: MemAvailable, or the rest of our control group

@@ -404,13 +404,14 @@ fn match_stage(
         let line = detection
             .line(handle)
             .expect("not released before its end passed here");
-        let count: &mut u64 = counts.entry(handle).or_default();
+        let count: &mut u32 = counts.entry(handle).or_default();
         assert_eq!(
-            line.carry(true),
-            [*count, !*count & u64::from(*count != 0).wrapping_neg()]
+            [line.word(), line.slab()],
+            [*count, !*count & u32::from(*count != 0).wrapping_neg()]
         );
         *count += 1;
-        line.set_carry(true, [*count, !*count]);
+        line.set_word(*count);
+        line.set_slab(!*count);
         if ends {
             counts.remove(&handle);
             ended.send(handle).expect("the flow stage lives");

@@ -27,7 +27,7 @@ impl FlowStage {
         let Some(segment) = Segment::read(context, bytes).filter(|s| s.has(SYN)) else {
             return false;
         };
-        let Some(record) = self.records.get(flow.slot as usize) else {
+        let Some(record) = self.records.get(flow.slot) else {
             return false;
         };
         let src_is_b = context.has(flag::REVERSED);
@@ -66,7 +66,7 @@ impl FlowStage {
             context.set(flag::STREAM_NONE);
             return None;
         }
-        if let Some(record) = self.records.get_mut(flow.slot as usize)
+        if let Some(record) = self.records.get_mut(flow.slot)
             && let Some(flags) = record.tcp_flags.get_mut(context.direction.index())
         {
             *flags |= segment.flags;
@@ -94,7 +94,7 @@ impl FlowStage {
 
     fn is_established(&self, flow: FlowHandle) -> bool {
         self.records
-            .get(flow.slot as usize)
+            .get(flow.slot)
             .is_some_and(|record| record.flags & FLOW_ESTABLISHED != 0)
     }
 
@@ -111,7 +111,7 @@ impl FlowStage {
         flow: FlowHandle,
         was_established: bool,
     ) {
-        let Some(record) = self.records.get_mut(flow.slot as usize) else {
+        let Some(record) = self.records.get_mut(flow.slot) else {
             return;
         };
         let Some(tcp) = self.connections.get_mut(record.tcp) else {
@@ -140,7 +140,7 @@ impl FlowStage {
         notices: &mut Notices,
         emit: &mut Emit,
     ) -> Fate {
-        let Some(record) = self.records.get(flow.slot as usize).copied() else {
+        let Some(record) = self.records.get(flow.slot).copied() else {
             return Fate::Untracked;
         };
         if record.flags & (FLOW_DROP | FLOW_BYPASS) != 0 {
@@ -219,7 +219,7 @@ impl FlowStage {
             debug_assert!(given, "the state was just taken");
             return fate;
         }
-        if let Some(record) = self.records.get_mut(flow.slot as usize) {
+        if let Some(record) = self.records.get_mut(flow.slot) {
             record.tcp = index;
         }
         if swap {
@@ -250,7 +250,7 @@ impl FlowStage {
 
     /// The flow's first packet was the server's: client and server change places.
     fn swap_direction(&mut self, context: &mut Context, flow: FlowHandle) {
-        let Some(record) = self.records.get_mut(flow.slot as usize) else {
+        let Some(record) = self.records.get_mut(flow.slot) else {
             return;
         };
         record.flags ^= FLOW_CLIENT_IS_B;
@@ -537,7 +537,7 @@ impl FlowStage {
 
     pub(super) fn connection_of(&self, flow: FlowHandle) -> u32 {
         self.records
-            .get(flow.slot as usize)
+            .get(flow.slot)
             .map_or(NONE, |record| record.tcp)
     }
 
@@ -577,7 +577,7 @@ impl FlowStage {
 
     /// Gives back a slot's TCP state and the pages that it kept.
     pub(super) fn free_connection(&mut self, slot: u32) {
-        let Some(record) = self.records.get_mut(slot as usize) else {
+        let Some(record) = self.records.get_mut(slot) else {
             return;
         };
         let index = std::mem::replace(&mut record.tcp, NONE);

@@ -239,11 +239,7 @@ impl FlowStage {
         emit: &mut Emit,
     ) {
         self.count_end(reason, emit);
-        let record = self
-            .records
-            .get(flow.slot as usize)
-            .copied()
-            .unwrap_or_default();
+        let record = self.records.get(flow.slot).copied().unwrap_or_default();
         let (order, clock) = self.last_moment(record.tcp);
         self.free_connection(flow.slot);
         let mut values = self.values_of(&record, None);
@@ -332,7 +328,7 @@ impl FlowStage {
         }
         if kind == Kind::FlowEnd {
             context.kind = Kind::Frame;
-            if let Some(record) = self.records.get_mut(flow.slot as usize) {
+            if let Some(record) = self.records.get_mut(flow.slot) {
                 *record = Record::default();
             }
             self.flows.release(flow);

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! # How a lane uses it
-//! - `FlowPlan::new(&config, lanes)` plans, `build(key, &mut regions)` allocates one [`FlowParts`]
+//! - `FlowPlan::new(&config, lanes)` plans, `build(&hash, &mut regions)` allocates one [`FlowParts`]
 //!   per lane, `FlowStage::new(&config, &regions, &contexts, parts)` gives the stage and the match
 //!   stage's half of the table.
 //! - `run(&mut burst, &mut emit)`: annotates the burst in order and inserts views:
@@ -47,14 +47,15 @@ pub use stage::FlowStage;
 
 use crate::config::{Config, Urgent};
 use crate::memory::slab::Slabs;
-use crate::memory::{BlockPool, MemoryError, Regions};
+use crate::memory::{BlockPool, MemoryError, PageKind, Regions, available_bytes, reserved_bytes};
 use crate::packet::FRAME_LENGTH_MAX;
+use std::fmt;
+
 use pages::{PAGE_BYTES, PagePool};
-use record::{Record, Tcp};
+use record::Tcp;
 use stream::Limits;
 use table::{
-    DetectionSide, FlowHash, FlowSide, FlowTable, GROUP_SLOTS, SECRET_COUNT, TableConfig,
-    TableMode, TablePlan,
+    DetectionSide, FlowHash, FlowSide, FlowTable, RecordSide, TableConfig, TableMode, TablePlan,
 };
 
 /// Blocks for views per lane: datagrams and stream bytes on their way through match and verdict.
@@ -87,8 +88,8 @@ pub struct FlowParts {
     pub flows: FlowSide,
     /// The match stage's half.
     pub detection: DetectionSide,
-    /// Records by slot.
-    pub records: Vec<Record>,
+    /// Its flows' records, in the table's second lines.
+    pub records: RecordSide,
     /// TCP state.
     pub connections: Slabs<Tcp>,
     /// Stream bytes.
@@ -97,6 +98,8 @@ pub struct FlowParts {
     pub fragments: PagePool,
     /// Views.
     pub views: BlockPool,
+    /// The pages that the table stands on.
+    pub table_pages: PageKind,
 }
 
 impl FlowPlan {
@@ -114,26 +117,102 @@ impl FlowPlan {
         }
     }
 
-    /// Allocates it. `key` seeds the table's hash; a new one each start.
+    /// The flow table of one lane.
     ///
     /// # Errors
-    /// A flow table that the machine has no memory for.
-    pub fn build(&self, key: u64, regions: &mut Regions) -> Result<Vec<FlowParts>, MemoryError> {
+    /// More flows than a table can hold.
+    pub fn table(&self) -> Result<TablePlan, MemoryError> {
+        TablePlan::new(self.flows.div_ceil(self.lanes))
+    }
+
+    /// Bytes of all lanes, by what they are for.
+    ///
+    /// # Errors
+    /// As [`FlowPlan::table`].
+    pub fn sizes(&self) -> Result<[(&'static str, usize); 5], MemoryError> {
+        let each = [
+            ("flow table", self.table()?.size()),
+            ("TCP state", Slabs::<Tcp>::size_of(self.connections)),
+            ("stream pages", PagePool::size_of(self.stream_pages)),
+            ("fragment pages", PagePool::size_of(self.fragment_pages)),
+            ("views", self.view_blocks * VIEW_BLOCK_BYTES),
+        ];
+        Ok(each.map(|(what, size)| (what, size.saturating_mul(self.lanes))))
+    }
+
+    /// Refuses a plan that the machine has no memory for, before anything of it is taken.
+    ///
+    /// # Errors
+    /// What was planned and what there is.
+    pub fn check(&self, available: usize) -> Result<(), MemoryError> {
+        let sizes = self.sizes()?;
+        let planned = sizes
+            .iter()
+            .fold(0_usize, |sum, (_, size)| sum.saturating_add(*size));
+        let what = "flow table, TCP state and pages together";
+        if planned > available {
+            return Err(MemoryError::TooMuch {
+                what,
+                planned,
+                available,
+            });
+        }
+        Ok(())
+    }
+
+    /// Allocates it.
+    ///
+    /// # Errors
+    /// More than the machine has memory for.
+    pub fn build(
+        &self,
+        hash: &FlowHash,
+        regions: &mut Regions,
+    ) -> Result<Vec<FlowParts>, MemoryError> {
+        self.check(available_bytes().saturating_add(reserved_bytes()))?;
         let config = TableConfig::new(self.flows, self.lanes, TableMode::Owner);
-        let hash = FlowHash::new([key; SECRET_COUNT]);
-        let table = FlowTable::build(&config, &hash)?;
-        let plan = TablePlan::new(self.flows.div_ceil(self.lanes))?;
-        let slots = plan.group_count as usize * GROUP_SLOTS as usize;
-        let parts = table.sides.into_iter().map(|(flows, detection)| FlowParts {
-            flows,
-            detection,
-            records: vec![Record::default(); slots],
-            connections: Slabs::new(self.connections, Tcp::default()),
-            pages: PagePool::new(self.stream_pages),
-            fragments: PagePool::new(self.fragment_pages),
-            views: BlockPool::new(self.view_blocks, VIEW_BLOCK_BYTES, regions),
-        });
+        let table = FlowTable::build(&config, hash)?;
+        let table_pages = table.page_kind;
+        let parts = table
+            .sides
+            .into_iter()
+            .map(|(mut flows, detection)| FlowParts {
+                records: flows
+                    .take_records()
+                    .expect("an owner's side has its records once"),
+                flows,
+                detection,
+                table_pages,
+                connections: Slabs::new(self.connections, Tcp::default()),
+                pages: PagePool::new(self.stream_pages),
+                fragments: PagePool::new(self.fragment_pages),
+                views: BlockPool::new(self.view_blocks, VIEW_BLOCK_BYTES, regions),
+            });
         Ok(parts.collect())
+    }
+}
+
+impl fmt::Display for FlowPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (table, sizes) = match (self.table(), self.sizes()) {
+            (Ok(table), Ok(sizes)) => (table, sizes),
+            (Err(error), _) | (_, Err(error)) => return write!(f, "{error}"),
+        };
+        let per_flow = table.size() / (table.flows_max as usize).max(1);
+        let inspected = size_of::<Tcp>();
+        let mut sum = 0;
+        for (what, size) in sizes {
+            sum += size;
+            write!(f, "{what} {} MiB, ", size >> 20)?;
+        }
+        write!(
+            f,
+            "together {} MiB for {} lanes: {} flows of {per_flow} bytes, {} inspected ones of {inspected} more",
+            sum >> 20,
+            self.lanes,
+            self.flows,
+            u64::from(self.connections) * self.lanes as u64,
+        )
     }
 }
 

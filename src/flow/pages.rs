@@ -111,6 +111,11 @@ impl Page {
 }
 
 impl PagePool {
+    /// Bytes of a pool, for the plan printed at start.
+    pub fn size_of(count: usize) -> usize {
+        count.saturating_mul(PAGE_BYTES as usize + size_of::<Page>())
+    }
+
     /// A pool of `count` pages; its memory is touched here, so that it does not grow later.
     pub fn new(count: usize) -> PagePool {
         let count = count.clamp(1, (NONE - 1) as usize);

@@ -62,7 +62,7 @@ impl FlowStage {
             context.reject_to = to;
         }
         if flow.is_some()
-            && let Some(record) = self.records.get_mut(flow.slot as usize)
+            && let Some(record) = self.records.get_mut(flow.slot)
         {
             record.flags |= marks;
         }
@@ -71,7 +71,7 @@ impl FlowStage {
 
     /// A later packet of a flow that a policy dropped.
     pub(super) fn condemn(&self, context: &mut Context, flow: FlowHandle) {
-        let record = self.records.get(flow.slot as usize);
+        let record = self.records.get(flow.slot);
         if record.is_some_and(|record| record.flags & FLOW_DROP != 0) {
             self.refuse(context, Reason::FlowCondemned);
             context.set(flag::DROP_FLOW);

@@ -22,10 +22,12 @@ use super::pages::{PAGE_BYTES, PagePool};
 use super::record::*;
 use super::segment::{Segment, URG};
 use super::stream::{Limits, URGENT_MAX};
-use super::table::{Admit, Answer, Class, DetectionSide, FlowSide, Request, Timeouts};
+use super::table::{
+    Admit, Answer, Class, DetectionSide, FlowSide, RecordSide, Request, Timeouts, Visit, Visitor,
+};
 use super::tcp::Rules;
 use super::views::STREAM_VIEW_MAX;
-use super::{FlowParts, limits};
+use super::{FlowParts, limits, table};
 use crate::config::{Area, Config, Mode};
 use crate::counters::{Counter, Counters};
 use crate::decode::{Anomaly, Decoder};
@@ -42,6 +44,26 @@ use crate::time::Tick;
 pub const TCP: u8 = 6;
 /// Requests that the table answers together.
 const ASK_MAX: usize = 64;
+/// So many packets before its turn a packet's TCP state is asked for: four lines each, and a core
+/// has about twenty under way.
+const AHEAD: usize = 5;
+
+/// Writes the table's answers down and asks for each flow's record.
+struct Asked<'a> {
+    answers: &'a mut Vec<Answer>,
+    records: &'a RecordSide,
+}
+
+impl Visitor for Asked<'_> {
+    #[inline(always)]
+    fn visit(&mut self, visit: Visit<'_>) {
+        let answer = visit.answer();
+        if let Answer::Found(flow) | Answer::Created(flow) = answer {
+            self.records.prefetch(flow.slot);
+        }
+        self.answers.push(answer);
+    }
+}
 
 /// What must be there before a chain is tracked.
 #[derive(Clone, Copy, Default)]
@@ -76,7 +98,7 @@ pub struct FlowStage {
     pub(super) contexts: Arc<Arena<Context>>,
     pub(super) decoder: Decoder,
     pub(super) flows: FlowSide,
-    pub(super) records: Vec<Record>,
+    pub(super) records: RecordSide,
     pub(super) connections: Slabs<Tcp>,
     pub(super) pages: PagePool,
     pub(super) fragments: PagePool,
@@ -159,6 +181,7 @@ impl FlowStage {
             let Some(mut handle) = self.taken.pop() else {
                 break;
             };
+            self.ask_ahead();
             let answer = self.next_answer();
             let room = self.room_behind(burst);
             let more = handle.more();
@@ -279,12 +302,15 @@ impl FlowStage {
         self.answers.clear();
         self.answered = 0;
         let blank = Tuple::default();
+        let mut asked = Asked {
+            answers: &mut self.answers,
+            records: &self.records,
+        };
         for part in self.taken.chunks(ASK_MAX) {
             let mut requests = [Request {
                 tuple: &blank,
                 admit: Admit::Never,
             }; ASK_MAX];
-            let mut answers = [Answer::Missing; ASK_MAX];
             let mut newest = self.clock;
             let mut count = 0;
             for (request, handle) in requests.iter_mut().zip(part) {
@@ -299,15 +325,21 @@ impl FlowStage {
                 }
             }
             let now = Tick::from_nanos(newest);
-            if count != 0 {
-                // Blank requests admit nothing, and no flow has the blank tuple.
-                let (requests, answers) =
-                    (requests.get(..part.len()), answers.get_mut(..part.len()));
-                if let Some((requests, answers)) = requests.zip(answers) {
-                    self.flows.burst(requests, now, answers);
-                }
+            // Blank requests admit nothing, and no flow has the blank tuple.
+            match requests.get(..part.len()).filter(|_| count != 0) {
+                Some(requests) => self.flows.burst_each(requests, now, &mut asked),
+                None => asked.answers.extend(part.iter().map(|_| Answer::Missing)),
             }
-            self.answers.extend(answers.iter().take(part.len()));
+        }
+    }
+
+    /// Asks for the TCP state of a packet further on, whose record has come by now.
+    fn ask_ahead(&self) {
+        if let Some(Answer::Found(flow)) = self.answers.get(self.answered + AHEAD)
+            && let Some(record) = self.records.get(flow.slot)
+            && let Some(tcp) = self.connections.get(record.tcp)
+        {
+            table::prefetch(tcp);
         }
     }
 
@@ -395,7 +427,7 @@ impl FlowStage {
             Answer::Found(flow) => Some((flow, false)),
             Answer::Created(flow) => {
                 emit.counters.inc(Counter::FlowsCreated);
-                let record = self.records.get_mut(flow.slot as usize)?;
+                let record = self.records.get_mut(flow.slot)?;
                 *record = Record {
                     start_ns: context.time_ns,
                     tcp: NONE,
@@ -458,7 +490,7 @@ impl FlowStage {
         created: bool,
         length: u32,
     ) {
-        let Some(record) = self.records.get_mut(flow.slot as usize) else {
+        let Some(record) = self.records.get_mut(flow.slot) else {
             return;
         };
         let src_is_b = context.has(flag::REVERSED);
@@ -499,7 +531,7 @@ impl FlowStage {
 
     /// UDP, ICMP and the rest: established when both sides have been seen.
     fn other(&mut self, context: &mut Context, flow: FlowHandle) {
-        let Some(record) = self.records.get_mut(flow.slot as usize) else {
+        let Some(record) = self.records.get_mut(flow.slot) else {
             return;
         };
         let [to_server, to_client] = record.packets;
@@ -513,7 +545,7 @@ impl FlowStage {
 
     /// Age, class and values, after the packet has been taken in.
     fn finish_packet(&mut self, context: &mut Context, flow: FlowHandle, created: bool) {
-        let Some(record) = self.records.get(flow.slot as usize).copied() else {
+        let Some(record) = self.records.get(flow.slot).copied() else {
             return;
         };
         let connection = self.connections.get(record.tcp);

@@ -4,8 +4,8 @@
 //! *entries*, two cache lines at a fixed place, so no flow ever moves and a slot number is a name.
 //! A search touches the tag line and line 0 of the entry; it stops at the first group that no flow
 //! passed over. A table is made as *sides*: per lane one [`FlowSide`] (finds, creates, closes, line
-//! 0) and one [`DetectionSide`] (line 1), which two workers may use at the same moment.
-//!
+//! 0) and one [`DetectionSide`] (line 1), which two workers may use at the same moment. An owner's
+//! flow stage has the rest of line 1 besides, by [`RecordSide`].
 //! Two modes: [`TableMode::Owner`] gives every lane a shard that it alone writes, with plain stores;
 //! [`TableMode::Shared`] lets every lane write the one table by CAS (the protocol is in
 //! table/core.rs). A closed or evicted flow waits in *quarantine* until the caller releases it,
@@ -23,19 +23,21 @@ mod hash;
 mod line;
 mod probe;
 mod protocol;
+mod reader;
 
 pub use self::hash::{FlowHash, KeyWords, SECRET_COUNT, key_words, tuple_of};
 pub use self::line::{DetectionLine, FlowLine, FlowState, GROUP_SLOTS};
 pub use self::probe::Instructions;
+pub use self::reader::{Audit, FlowSnapshot, TableReader};
 
 use self::core::{Core, View};
+use super::record::Record;
 use crate::memory::{MemoryError, PageKind, PageWish};
 use crate::packet::{FlowHandle, Tuple};
 use crate::time::Tick;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::sync::atomic::fence;
 
 /// Flows of one table or shard at most: slots must fit 31 bits with room for the load factor.
 pub const FLOWS_MAX: usize = 1 << 30;
@@ -45,6 +47,8 @@ pub const EVICTED_MAX: usize = 256;
 const LOAD_PERCENT: usize = 75;
 /// Fewest groups of a table: a path must not meet itself.
 const GROUPS_MIN: usize = 11;
+/// Lines of one thing that are asked for ahead; more would push out what was asked for before.
+const AHEAD_LINES_MAX: usize = 4;
 /// Number of expiry classes.
 pub const EXPIRY_CLASSES: usize = 16;
 
@@ -273,7 +277,7 @@ impl FlowTable {
                     },
                 ));
             }
-            table.readers.push(TableReader { core });
+            table.readers.push(TableReader::new(core));
         }
         Ok(table)
     }
@@ -324,6 +328,8 @@ pub struct FlowSide {
     counters: TableCounters,
     /// Capacity [`EVICTED_MAX`], never more.
     evicted: Vec<FlowHandle>,
+    /// Until taken; None in a shared table.
+    records: Option<RecordSide>,
 }
 
 impl FlowSide {
@@ -332,7 +338,11 @@ impl FlowSide {
         let first = share * side as u64;
         let end = (first + share).min(core.group_count());
         let instructions = config.instructions.or_scalar();
+        let records = (config.mode == TableMode::Owner).then(|| RecordSide {
+            core: Arc::clone(&core),
+        });
         FlowSide {
+            records,
             core,
             mode: config.mode,
             policy: config.policy,
@@ -362,10 +372,7 @@ impl FlowSide {
 
     /// One packet's question alone.
     pub fn find_or_create(&mut self, tuple: &Tuple, admit: Admit, now: Tick) -> Answer {
-        let mut answer = [Answer::Missing];
-        self.burst(&[Request { tuple, admit }], now, &mut answer);
-        let [answer] = answer;
-        answer
+        burst::one(self, &Request { tuple, admit }, now)
     }
 
     /// Line 0 of a flow, alive or in quarantine; None if the handle is stale. In owner mode reads
@@ -478,6 +485,11 @@ impl FlowSide {
         evict::sweep(self, groups_max, now, timeouts, expired);
     }
 
+    /// The records of this side's table: once, and only where it is the only owner.
+    pub fn take_records(&mut self) -> Option<RecordSide> {
+        self.records.take()
+    }
+
     /// Cache lines that the search for a tuple touches: tag lines, and entries whose tag agrees. For
     /// the bench and `doctor`; not for the path of a packet.
     pub fn lines_touched(&self, tuple: &Tuple) -> u32 {
@@ -588,6 +600,58 @@ fn change_state<R>(line: &FlowLine, change: impl FnOnce(&mut FlowState) -> R) ->
     result
 }
 
+/// The flow stage's records, in the second lines of an owner's table. There is one per table, so
+/// whoever has it is alone with them.
+pub struct RecordSide {
+    core: Arc<Core>,
+}
+
+impl RecordSide {
+    /// The record of a slot; None if there is no such slot.
+    #[inline(always)]
+    pub fn get(&self, slot: u32) -> Option<&Record> {
+        let cell = self.cell(slot)?;
+        // SAFETY: only this value reaches the records of its table (`FlowSide::take_records` gives it
+        // once, and an owner's table has one side), and it is borrowed for as long as the record.
+        Some(unsafe { &*cell })
+    }
+
+    /// As [`RecordSide::get`], to change.
+    #[inline(always)]
+    pub fn get_mut(&mut self, slot: u32) -> Option<&mut Record> {
+        let cell = self.cell(slot)?;
+        // SAFETY: as above, and the borrow is exclusive.
+        Some(unsafe { &mut *cell })
+    }
+
+    /// Asks for a record (and the match stage's part of its line) ahead of its use.
+    #[inline(always)]
+    pub fn prefetch(&self, slot: u32) {
+        if let Some(cell) = self.cell(slot) {
+            probe::prefetch_write(cell);
+        }
+    }
+
+    #[inline(always)]
+    fn cell(&self, slot: u32) -> Option<*mut Record> {
+        let known = self.core.holds(FlowHandle {
+            slot,
+            ..FlowHandle::NONE
+        });
+        known.then(|| self.core.entry(slot).record.get())
+    }
+}
+
+/// Asks for something that will be read and written soon: its first lines, [`AHEAD_LINES_MAX`] of
+/// them at most.
+#[inline(always)]
+pub(super) fn prefetch<T>(target: &T) {
+    let start = std::ptr::from_ref(target).cast::<u8>();
+    for offset in (0..size_of::<T>()).step_by(64).take(AHEAD_LINES_MAX) {
+        probe::prefetch_write(start.wrapping_add(offset));
+    }
+}
+
 /// The match stage's half: line 1. Its thread need not be the flow stage's.
 pub struct DetectionSide {
     core: Arc<Core>,
@@ -613,121 +677,6 @@ impl DetectionSide {
             probe::prefetch_write(&raw const self.core.entry(handle.slot).detection);
         }
     }
-}
-
-/// A look from any other thread: never waits, never writes.
-#[derive(Clone)]
-pub struct TableReader {
-    core: Arc<Core>,
-}
-
-/// A flow as one moment showed it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowSnapshot {
-    /// Its name.
-    pub handle: FlowHandle,
-    /// Its tuple.
-    pub tuple: Tuple,
-    /// Class at that moment.
-    pub class: Class,
-    /// Tick of its last packet.
-    pub last_seen: Tick,
-    /// The flow stage's state, of one piece.
-    pub state: FlowState,
-}
-
-impl TableReader {
-    /// Groups there are to look at.
-    pub fn group_count(&self) -> u32 {
-        self.core.group_count() as u32
-    }
-
-    /// Shows every flow of one group.
-    pub fn group(&self, index: u32, mut show: impl FnMut(FlowSnapshot)) {
-        if index >= self.group_count() {
-            return;
-        }
-        let first = index * GROUP_SLOTS;
-        (first..first + GROUP_SLOTS)
-            .filter_map(|slot| self.snapshot(slot))
-            .for_each(&mut show);
-    }
-
-    fn snapshot(&self, slot: u32) -> Option<FlowSnapshot> {
-        let class = Class::of(self.core.tag_word(slot)?.load(Acquire))?;
-        let line = &self.core.entry(slot).flow;
-        let generation = line.generation();
-        let (tuple, last_seen, state) = (line.tuple(), line.last_seen(), line.state());
-        fence(Acquire);
-        let handle = FlowHandle { slot, generation };
-        let same = line.generation() == generation && generation & line::ALIVE != 0;
-        same.then_some(FlowSnapshot {
-            handle,
-            tuple,
-            class,
-            last_seen,
-            state,
-        })
-    }
-
-    /// Flows alive, as far as the sides have counted.
-    pub fn population(&self) -> u64 {
-        self.core.population()
-    }
-
-    /// Lines of the entries' memory; with the next two, the bench measures what that memory gives.
-    pub fn line_count(&self) -> u64 {
-        self.core.line_count()
-    }
-
-    /// Asks for one line of it.
-    #[inline(always)]
-    pub fn prefetch_line(&self, index: u64) {
-        if let Some(word) = self.core.line_word(index) {
-            probe::prefetch_read(word);
-        }
-    }
-
-    /// Reads the first word of one line of it; 0 beyond the end.
-    #[inline(always)]
-    pub fn read_line(&self, index: u64) -> u32 {
-        self.core
-            .line_word(index)
-            .map_or(0, |word| word.load(Relaxed))
-    }
-
-    /// Counts everything, group by group; exact when nobody writes meanwhile.
-    pub fn audit(&self) -> Audit {
-        let mut audit = Audit::default();
-        for index in 0..self.core.group_count() {
-            let group = self.core.group(index);
-            audit.passed += u64::from(group.overflow.load(Acquire));
-            for word in group.tags.iter().map(|word| word.load(Acquire)) {
-                match (word, Class::of(word)) {
-                    (0, _) => audit.free += 1,
-                    (_, Some(_)) => audit.flows += 1,
-                    (line::QUARANTINE, _) => audit.quarantined += 1,
-                    _ => audit.claimed += 1,
-                }
-            }
-        }
-        audit
-    }
-}
-
-/// The slots of a table, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Audit {
-    /// Free slots.
-    pub free: u64,
-    /// Flows that can be found.
-    pub flows: u64,
-    /// Closed flows that wait for their release.
-    pub quarantined: u64,
-    /// Slots in the midst of an insert.
-    pub claimed: u64,
-    /// Sum of the counts of flows that passed over a group; 0 if every flow is at home.
-    pub passed: u64,
 }
 
 impl Class {

@@ -78,7 +78,7 @@ impl FlowStage {
         emit: &mut Emit,
     ) {
         let (order, clock_ns) = self.last_moment(index);
-        let last_ns = self.records.get(flow.slot as usize).map(|r| r.last_ns);
+        let last_ns = self.records.get(flow.slot).map(|r| r.last_ns);
         let carrier = Carrier {
             order,
             time_ns: last_ns.unwrap_or(self.stamp),
@@ -178,11 +178,7 @@ impl FlowStage {
         carrier: Carrier,
     ) -> Handle {
         let context = self.contexts.get_mut(&mut view);
-        let record = self
-            .records
-            .get(flow.slot as usize)
-            .copied()
-            .unwrap_or_default();
+        let record = self.records.get(flow.slot).copied().unwrap_or_default();
         let tuple = self
             .flows
             .line(flow)

@@ -15,12 +15,12 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::decode::DecodeStage;
 use crate::event::{BUILT_COUNT_MAX, BUILT_MAX, Built, Emit, EventQueue};
-use crate::flow::table::DetectionSide;
+use crate::flow::table::{DetectionSide, FlowHash};
 use crate::flow::{FlowParts, FlowPlan, FlowStage};
 use crate::layout::Layout;
 use crate::matcher::host::ENTRIES_DEFAULT as HOST_ENTRIES;
 use crate::matcher::{HostState, MatchStage, Program};
-use crate::memory::{Arena, Handle, Regions};
+use crate::memory::{Arena, Handle, PageKind, Regions};
 use crate::packet::{BURST_MAX, Context};
 use crate::port::{PortCounters, Receive, Receiver, Transmit, Transmitter};
 use crate::queue::{Consumer, Producer, ring};
@@ -70,6 +70,8 @@ pub struct Engine {
     pub stop: Arc<AtomicBool>,
     /// Contexts of all workers.
     pub contexts_total: usize,
+    /// The pages that the flow table stands on.
+    pub table_pages: PageKind,
 }
 
 /// A worker's counters, and where it runs.
@@ -209,6 +211,16 @@ impl std::fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {}
 
+/// The table's hash: fresh secrets from the kernel when live, those of `key` for a capture, which
+/// must come out the same each time.
+fn flow_hash(live: bool, key: u64) -> Result<FlowHash, BuildError> {
+    if live {
+        FlowHash::random().map_err(|error| BuildError(format!("/dev/urandom: {error}")))
+    } else {
+        Ok(FlowHash::seeded(key))
+    }
+}
+
 impl Engine {
     /// Allocates everything and gives each worker its part.
     ///
@@ -234,9 +246,13 @@ impl Engine {
             .flatten()
             .for_each(|half| half.register(&mut regions));
         let flow_plan = FlowPlan::new(&plan.config, lanes);
+        let hash = flow_hash(plan.live, plan.key)?;
         let parts = flow_plan
-            .build(plan.key, &mut regions)
+            .build(&hash, &mut regions)
             .map_err(|error| BuildError(error.to_string()))?;
+        let table_pages = parts
+            .first()
+            .map_or(PageKind::Small, |part| part.table_pages);
         let per_worker = (plan.config.contexts_per_lane as usize).max(CONTEXTS_MIN);
         let (contexts, mut handles) = Arena::new(total * per_worker, Context::default);
         let shared = Shared {
@@ -275,6 +291,7 @@ impl Engine {
             events: workers.iter().map(|w| Arc::clone(&w.emit.events)).collect(),
             workers,
             stop: shared.stop,
+            table_pages,
             contexts_total: total * per_worker,
         })
     }

@@ -14,21 +14,23 @@ const TAGGED: u8 = 2;
 /// Where the two bits of directions whose drop was told begin.
 const TOLD: u32 = 2;
 
-/// Word of the line that holds what the flow speaks.
-const APP_WORD: usize = 0;
-
 /// The line starts as zeros, so a slab is stored as its index plus one.
 fn slab_from(stored: u32) -> u32 {
     stored.checked_sub(1).unwrap_or(state::NONE)
 }
 
 impl DetectionAccess for DetectionSide {
+    #[inline]
+    fn prefetch(&self, flow: FlowHandle) {
+        DetectionSide::prefetch(self, flow);
+    }
+
     fn load(&mut self, flow: FlowHandle) -> Option<FlowMark> {
         let line = self.line(flow)?;
         Some(FlowMark {
             verdict: FlowVerdict::from_byte(line.verdict()),
             alerted: line.flags() & ALERTED != 0,
-            app: line.words()[APP_WORD] as u8,
+            app: line.word() as u8,
             tagged: line.flags() & TAGGED != 0,
             told: line.flags() >> TOLD & 3,
             slab: slab_from(line.slab()),
@@ -38,9 +40,8 @@ impl DetectionAccess for DetectionSide {
     fn store(&mut self, flow: FlowHandle, mark: FlowMark) {
         if let Some(line) = self.line(flow) {
             line.set_verdict(mark.verdict as u8);
-            let mut words = line.words();
-            words[APP_WORD] = u32::from(mark.app);
-            line.set_words(words);
+            // The line's free word holds what the flow speaks.
+            line.set_word(u32::from(mark.app));
             let bit = |set, bit| if set { bit } else { 0 };
             let flags = bit(mark.alerted, ALERTED) | bit(mark.tagged, TAGGED);
             line.set_flags(flags | (mark.told & 3) << TOLD);

@@ -102,6 +102,8 @@ pub trait DetectionAccess {
     fn load(&mut self, flow: FlowHandle) -> Option<FlowMark>;
     /// Writes the mark of a flow; a flow that is gone keeps nothing.
     fn store(&mut self, flow: FlowHandle, mark: FlowMark);
+    /// Asks for a flow's mark ahead of its use.
+    fn prefetch(&self, flow: FlowHandle);
 }
 
 /// Fields that rules ask for.
@@ -239,6 +241,11 @@ impl<D: DetectionAccess> MatchStage<D> {
     /// Inspects a burst.
     pub fn run(&mut self, burst: &mut Burst, emit: &mut Emit) {
         let (contexts, regions) = (Arc::clone(&self.contexts), Arc::clone(&self.regions));
+        // All marks of the burst are under way at once; where the flow stage sits on this core too, it
+        // has asked for them already.
+        for handle in burst.iter() {
+            self.detection.prefetch(contexts.get(handle).flow);
+        }
         for handle in burst.iter_mut() {
             let context = contexts.get_mut(handle);
             let bytes = regions.bytes(context.span);

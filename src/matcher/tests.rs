@@ -29,6 +29,8 @@ const SERVER: [u8; 4] = [192, 0, 2, 7];
 struct Marks(HashMap<FlowHandle, FlowMark>);
 
 impl DetectionAccess for Marks {
+    fn prefetch(&self, _: FlowHandle) {}
+
     fn load(&mut self, flow: FlowHandle) -> Option<FlowMark> {
         Some(*self.0.entry(flow).or_default())
     }

@@ -17,9 +17,13 @@ use crate::packet::FlowHandle;
 use crate::time::Tick;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Packets of one pipeline step. Measured: 12 to 64 differ little, a pipeline that turns packet by
-/// packet is 1.7 times slower (its stores and loads of different packets get into each other's way).
-const CHUNK: usize = 32;
+/// Packets of one pipeline step. A pipeline that turns packet by packet is 1.7 times slower (its
+/// stores and loads of different packets get into each other's way).
+const CHUNK: usize = 64;
+/// Lines are asked for twice: into the second-level cache at once, because it can have two to three
+/// times as many under way as the first, and into the first so many packets before their use. The
+/// second asking also makes good the requests of the first kind that a busy memory drops.
+const NEAR: usize = 8;
 /// Chunks under way.
 const DEPTH: usize = 3;
 
@@ -29,7 +33,12 @@ struct Pending {
     hash: u64,
     home: u32,
     hits: u32,
+    /// Slot whose entry was asked for; [`NO_SLOT`]: none.
+    slot: u32,
 }
+
+/// No slot.
+const NO_SLOT: u32 = u32::MAX;
 
 /// Runs a burst with the best instructions: 1. AVX-512BW, 2. AVX2, 3. scalar.
 #[inline(always)]
@@ -55,6 +64,30 @@ pub fn run(side: &mut FlowSide, requests: &[Request<'_>], now: Tick, visitor: &m
             }
             (_, TableMode::Owner) => burst::<Scalar, false>(side, requests, now, visitor),
             (_, TableMode::Shared) => burst::<Scalar, true>(side, requests, now, visitor),
+        }
+    }
+}
+
+/// Answers one packet alone, with the best instructions.
+pub fn one(side: &mut FlowSide, request: &Request<'_>, now: Tick) -> Answer {
+    let hash = side.core.hash.hash(request.tuple);
+    // SAFETY: as in `run`.
+    unsafe {
+        match (side.instructions, side.mode) {
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            (Instructions::Avx512, TableMode::Owner) => {
+                Avx512::late::<false>(side, request, hash, now)
+            }
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            (Instructions::Avx512, TableMode::Shared) => {
+                Avx512::late::<true>(side, request, hash, now)
+            }
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            (Instructions::Avx2, TableMode::Owner) => Avx2::late::<false>(side, request, hash, now),
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            (Instructions::Avx2, TableMode::Shared) => Avx2::late::<true>(side, request, hash, now),
+            (_, TableMode::Owner) => Scalar::late::<false>(side, request, hash, now),
+            (_, TableMode::Shared) => Scalar::late::<true>(side, request, hash, now),
         }
     }
 }
@@ -99,9 +132,18 @@ unsafe fn burst<P: Late, const SHARED: bool>(
     let closed_before = side.counters.closed;
     for step in 0..requests.len().div_ceil(CHUNK) + 2 {
         if let Some((requests, _)) = step.checked_sub(1).and_then(|step| chunk(requests, step)) {
-            for (request, pending) in requests.iter().zip(&mut chunks[(step + 2) % DEPTH]) {
-                // SAFETY: passed on to the caller.
-                unsafe { probe_one::<P>(&side.core, request, pending) };
+            let pendings = &mut chunks[(step + 2) % DEPTH];
+            for (index, request) in requests.iter().enumerate() {
+                if let Some(near) = pendings
+                    .get(index + NEAR)
+                    .filter(|_| index + NEAR < requests.len())
+                {
+                    probe::prefetch_read(side.core.group(u64::from(near.home)));
+                }
+                if let Some(pending) = pendings.get_mut(index) {
+                    // SAFETY: passed on to the caller.
+                    unsafe { probe_one::<P>(&side.core, request, pending) };
+                }
             }
         }
         if let Some((requests, _)) = chunk(requests, step) {
@@ -109,8 +151,14 @@ unsafe fn burst<P: Late, const SHARED: bool>(
         }
         if let Some((requests, first)) = step.checked_sub(2).and_then(|step| chunk(requests, step))
         {
-            let pendings = requests.iter().zip(&chunks[(step + 1) % DEPTH]);
-            for (index, (request, pending)) in pendings.enumerate() {
+            let pendings = &chunks[(step + 1) % DEPTH];
+            for (index, (request, pending)) in requests.iter().zip(pendings).enumerate() {
+                if let Some(near) = pendings
+                    .get(index + NEAR)
+                    .filter(|near| index + NEAR < requests.len() && near.slot != NO_SLOT)
+                {
+                    probe::prefetch_write(&raw const side.core.entry(near.slot).flow);
+                }
                 let fresh = SHARED || side.counters.closed == closed_before;
                 let hits = if fresh { pending.hits } else { 0 };
                 // SAFETY: passed on to the caller.
@@ -145,11 +193,12 @@ fn hash_chunk(core: &Core, requests: &[Request<'_>], pendings: &mut [Pending; CH
     for (request, pending) in requests.iter().zip(pendings) {
         let hash = secrets.hash(request.tuple);
         let home = core.path(hash).home;
-        probe::prefetch_read(core.group(home));
+        probe::prefetch_second(core.group(home));
         *pending = Pending {
             hash,
             home: home as u32,
             hits: 0,
+            slot: NO_SLOT,
         };
     }
 }
@@ -177,7 +226,8 @@ unsafe fn probe_one<P: Probe>(core: &Core, request: &Request<'_>, pending: &mut 
         }
         if wanted != 0 {
             let slot = pending.home * GROUP_SLOTS + wanted.trailing_zeros();
-            probe::prefetch_write(&raw const core.entry(slot).flow);
+            probe::prefetch_second(&raw const core.entry(slot).flow);
+            pending.slot = slot;
         }
     }
 }

@@ -43,7 +43,8 @@ pub struct Core {
 }
 
 // SAFETY: the pointers lead into the mappings owned by the same value, and everything behind them
-// is made of atomics, reached only through shared references.
+// is made of atomics, reached only through shared references, or a record, reached only through the
+// one RecordSide of an owner's table.
 unsafe impl Send for Core {}
 // SAFETY: as above.
 unsafe impl Sync for Core {}

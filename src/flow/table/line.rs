@@ -1,16 +1,19 @@
 //! What lies in the table's memory: groups of tags, and entries of two cache lines.
-//! Every field is an atomic, so that a torn view can never be undefined behaviour; which orderings
+//! Every field but the record is an atomic, so that a torn view can never be undefined behaviour; the
+//! record belongs to one [`super::RecordSide`], which alone reaches it. Which orderings
 //! make it *correct* is the business of table.rs. No probing lives here.
 //!
 //! ```text
 //! group, 64 B   | 30 x u16 tag word | overflow u16 | hand u16 |      tag word = class 2 | tag 14
 //! entry, 128 B  | line 0: version 4 | last_seen 4 | key 40 | state 16 |      flow's
-//!               | line 1: generation 4 | verdict, flags, rule set 4 | slab 4 | words 20 | carry 32 |
+//!               | line 1: generation 4 | verdict, flags, rule set 4 | slab 4 | word 4 | record 48 |
 //! ```
 
 use super::hash::{KeyWords, tuple_of};
+use crate::flow::record::Record;
 use crate::packet::Tuple;
 use crate::time::Tick;
+use std::cell::UnsafeCell;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
@@ -54,8 +57,10 @@ pub struct Group {
 pub struct Entry {
     /// Line 0.
     pub flow: FlowLine,
-    /// Line 1.
+    /// First 16 bytes of line 1.
     pub detection: DetectionLine,
+    /// The rest of line 1: the flow stage's counters of the flow. Only a table of one owner uses it.
+    pub record: UnsafeCell<Record>,
 }
 
 /// Line 0 of an entry: key, time and the flow stage's state. Touched by every packet.
@@ -85,21 +90,21 @@ pub struct FlowState {
     pub words: [u32; 2],
 }
 
-/// Line 1 of an entry: the match stage's state. The table only wipes it for a new flow.
-#[repr(C, align(64))]
+/// The match stage's part of line 1. The table only wipes it for a new flow.
+#[repr(C, align(16))]
 pub struct DetectionLine {
     generation: AtomicU32,
     verdict: AtomicU8,
     flags: AtomicU8,
     rule_set: AtomicU16,
     slab: AtomicU32,
-    words: [AtomicU32; 5],
-    carry: [[AtomicU64; 2]; 2],
+    word: AtomicU32,
 }
 
 const _: () = {
     assert!(size_of::<Group>() == 64);
-    assert!(size_of::<FlowLine>() == 64 && size_of::<DetectionLine>() == 64);
+    assert!(size_of::<FlowLine>() == 64 && size_of::<DetectionLine>() == 16);
+    assert!(std::mem::offset_of!(Entry, detection) == 64);
     assert!(size_of::<Entry>() == 128 && align_of::<Entry>() == 128);
     assert!(size_of::<FlowState>() == 16);
     assert!(std::mem::offset_of!(FlowLine, version) == 0);
@@ -241,51 +246,16 @@ impl DetectionLine {
         self.slab.store(slab, Relaxed);
     }
 
-    /// Twenty bytes free for the match stage (flowbits, application state).
+    /// Four bytes free for the match stage.
     #[inline(always)]
-    pub fn words(&self) -> [u32; 5] {
-        let [a, b, c, d, e] = &self.words;
-        [
-            a.load(Relaxed),
-            b.load(Relaxed),
-            c.load(Relaxed),
-            d.load(Relaxed),
-            e.load(Relaxed),
-        ]
+    pub fn word(&self) -> u32 {
+        self.word.load(Relaxed)
     }
 
-    /// Sets the twenty free bytes.
+    /// Sets the four free bytes.
     #[inline(always)]
-    pub fn set_words(&self, words: [u32; 5]) {
-        for (cell, word) in self.words.iter().zip(words) {
-            cell.store(word, Relaxed);
-        }
-    }
-
-    /// Sixteen bytes of matcher state of one direction (0 = ToServer, 1 = ToClient).
-    #[inline(always)]
-    pub fn carry(&self, to_client: bool) -> [u64; 2] {
-        let [to_server_cells, to_client_cells] = &self.carry;
-        let [low, high] = if to_client {
-            to_client_cells
-        } else {
-            to_server_cells
-        };
-        [low.load(Relaxed), high.load(Relaxed)]
-    }
-
-    /// Sets the matcher state of one direction.
-    #[inline(always)]
-    pub fn set_carry(&self, to_client: bool, carry: [u64; 2]) {
-        let [to_server_cells, to_client_cells] = &self.carry;
-        let cells = if to_client {
-            to_client_cells
-        } else {
-            to_server_cells
-        };
-        for (cell, word) in cells.iter().zip(carry) {
-            cell.store(word, Relaxed);
-        }
+    pub fn set_word(&self, word: u32) {
+        self.word.store(word, Relaxed);
     }
 
     /// Opens the line for `generation`: wipes it when a younger flow comes, refuses an older one.
@@ -310,9 +280,7 @@ impl DetectionLine {
         self.set_flags(0);
         self.set_rule_set(0);
         self.set_slab(0);
-        self.set_words([0; 5]);
-        self.set_carry(false, [0; 2]);
-        self.set_carry(true, [0; 2]);
+        self.set_word(0);
         self.generation.store(generation, Relaxed);
     }
 }
@@ -369,7 +337,7 @@ mod tests {
     use super::*;
 
     fn blank() -> Entry {
-        // SAFETY: every field is an integer atomic, for which zero is a valid value.
+        // SAFETY: every field is an integer, atomic or not, for which zero is a valid value.
         unsafe { std::mem::zeroed() }
     }
 
@@ -391,16 +359,12 @@ mod tests {
         entry.detection.set_flags(2);
         entry.detection.set_rule_set(3);
         entry.detection.set_slab(4);
-        entry.detection.set_words([5, 6, 7, 8, 9]);
-        entry.detection.set_carry(false, [10, 11]);
-        entry.detection.set_carry(true, [12, 13]);
+        entry.detection.set_word(5);
         assert_eq!(entry.detection.verdict(), 1);
         assert_eq!(entry.detection.flags(), 2);
         assert_eq!(entry.detection.rule_set(), 3);
         assert_eq!(entry.detection.slab(), 4);
-        assert_eq!(entry.detection.words(), [5, 6, 7, 8, 9]);
-        assert_eq!(entry.detection.carry(false), [10, 11]);
-        assert_eq!(entry.detection.carry(true), [12, 13]);
+        assert_eq!(entry.detection.word(), 5);
     }
 
     #[test]

@@ -312,6 +312,18 @@ pub fn prefetch_read<T>(target: *const T) {
     let _ = target;
 }
 
+/// Asks for a line that will be read, into the second-level cache.
+#[inline(always)]
+pub fn prefetch_second<T>(target: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, whatever the address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(target.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = target;
+}
+
 /// Asks for a line that will be written, so that no second request for ownership follows.
 #[inline(always)]
 pub fn prefetch_write<T>(target: *const T) {

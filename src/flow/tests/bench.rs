@@ -6,6 +6,7 @@ use crate::config::{Config, Mode};
 use crate::counters::{Counter, Counters};
 use crate::decode::{Anomaly, DecodeStage, LinkType};
 use crate::event::{Emit, EventQueue};
+use crate::flow::table::FlowHash;
 use crate::flow::{FlowPlan, FlowStage};
 use crate::memory::{Arena, Block, BlockPool, Handle, Regions};
 use crate::packet::{BURST_VIEWS_MAX, Context, Direction, FlowValues, Kind, Verdict, flag};
@@ -233,7 +234,11 @@ impl Bench {
         let config = Arc::new(config);
         let mut regions = Regions::default();
         let frames = BlockPool::new(FRAMES, FRAME_BYTES, &mut regions);
-        let parts = plan.build(7, &mut regions).unwrap().pop().unwrap();
+        let parts = plan
+            .build(&FlowHash::seeded(7), &mut regions)
+            .unwrap()
+            .pop()
+            .unwrap();
         let regions = Arc::new(regions);
         let (contexts, mut handles) = Arena::new(contexts_total, Context::default);
         let views = handles.split_off(FRAMES);
