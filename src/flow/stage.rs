@@ -348,7 +348,7 @@ impl FlowStage {
             self.other(context, flow);
             None
         };
-        self.finish_packet(context, flow, created);
+        self.finish_packet(context, flow, created, &emit.counters);
         work.map(|directions| Work { flow, directions })
     }
 
@@ -512,7 +512,13 @@ impl FlowStage {
     }
 
     /// Age, class and values, after the packet has been taken in.
-    fn finish_packet(&mut self, context: &mut Context, flow: FlowHandle, created: bool) {
+    fn finish_packet(
+        &mut self,
+        context: &mut Context,
+        flow: FlowHandle,
+        created: bool,
+        counters: &Counters,
+    ) {
         let Some(record) = self.records.get(flow.slot as usize).copied() else {
             return;
         };
@@ -531,6 +537,7 @@ impl FlowStage {
             let mut state = line.state();
             let (expiry, phase) = (class_of(context.tuple.protocol, stage), record.phase);
             if created || state.expiry != expiry || state.phase != phase {
+                counters.flow_moved((!created).then_some(state.expiry), Some(expiry));
                 (state.expiry, state.phase) = (expiry, phase);
                 line.set_state(state);
             }
