@@ -160,6 +160,10 @@ counters! {
 /// Slots for anomaly counters (`decode::Anomaly` has fewer values).
 pub const ANOMALY_COUNT_MAX: usize = 256;
 
+/// Classes of flows: TCP, UDP, ICMP and the rest, each new, established and closed (as
+/// flow/expiry.rs numbers them).
+pub const FLOW_CLASSES: usize = 12;
+
 /// Buckets of a duration histogram: bucket i holds values below 500 ns * 2^i, the last is +Inf
 /// (METRICS.md: 0.5 us * 2^n to 16 ms).
 pub const BUCKETS: usize = 17;
@@ -236,6 +240,7 @@ pub struct Counters {
     dropped: [AtomicU64; crate::reason::REASON_COUNT_MAX],
     would_drop: [AtomicU64; crate::reason::REASON_COUNT_MAX],
     anomalies: [AtomicU64; ANOMALY_COUNT_MAX],
+    flows: [AtomicU64; FLOW_CLASSES],
     /// Durations per packet, nanoseconds, by step.
     pub durations: [Histogram; 6],
 }
@@ -255,6 +260,7 @@ impl Default for Counters {
             dropped: zeros(),
             would_drop: zeros(),
             anomalies: zeros(),
+            flows: zeros(),
             durations: Default::default(),
         }
     }
@@ -284,6 +290,22 @@ impl Counters {
     /// Counts an anomaly by its number.
     pub fn anomaly(&self, code: u8) {
         bump(&self.anomalies[code as usize], 1);
+    }
+
+    /// A flow changed its class; `None` is outside of the table. Single writer.
+    pub fn flow_moved(&self, from: Option<u8>, to: Option<u8>) {
+        for (class, by) in [(from, u64::MAX), (to, 1)] {
+            let cell = class.and_then(|class| self.flows.get(usize::from(class)));
+            if let Some(cell) = cell {
+                bump(cell, by);
+            }
+        }
+    }
+
+    /// Flows of a class that this worker took in, less those it ended: wraps, and is exact in the
+    /// wrapping sum of all workers.
+    pub fn flows(&self, class: usize) -> u64 {
+        self.flows.get(class).map_or(0, |cell| cell.load(Relaxed))
     }
 
     /// Current value of a counter.

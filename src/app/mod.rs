@@ -11,10 +11,6 @@
 //! a bound and a counter; the same bytes give the same transactions for any cut.
 
 mod ber;
-mod ber;
-pub mod bittorrent_dht;
-mod chunks;
-mod ber;
 pub mod bittorrent_dht;
 mod chunks;
 pub mod dcerpc;

@@ -301,6 +301,7 @@ impl SignatureInfo for Info {
             gid: signature.gid,
             rev: signature.rev,
             msg: &signature.msg,
+            classtype: signature.classtype.as_deref().unwrap_or(""),
             category: class.map_or("", |class| &class.description),
             severity: signature.priority,
             metadata: &signature.metadata,

@@ -240,12 +240,16 @@ fn durations(families: &mut Families, snapshot: &Snapshot, gauges: &Gauges) {
 }
 
 fn flows(families: &mut Families, snapshot: &Snapshot, gauges: &Gauges) {
-    families.gauge(
-        "sluice_flows",
-        "Flows in the table.",
-        &[],
-        snapshot.flows() as f64,
-    );
+    for (family, proto) in ["tcp", "udp", "icmp", "other"].iter().enumerate() {
+        for (stage, state) in ["new", "established", "closed"].iter().enumerate() {
+            families.gauge(
+                "sluice_flows",
+                "Flows in the table, by state and protocol.",
+                &[("state", state), ("proto", proto)],
+                snapshot.flows_of(3 * family + stage) as f64,
+            );
+        }
+    }
     families.gauge(
         "sluice_flow_table_capacity",
         "Flows that the table can hold.",
@@ -411,6 +415,16 @@ fn log(families: &mut Families, shared: &Shared) {
             &[("type", eve::event_type(kind))],
             counters.taken(kind) as f64,
         );
+    }
+    for (classtype, counts) in counters.alerts.read() {
+        for (action, count) in [("allowed", counts[0]), ("blocked", counts[1])] {
+            families.counter(
+                "sluice_alerts_total",
+                "Alerts that reached the writer, by what became of the packet and by class type.",
+                &[("action", action), ("classtype", &classtype)],
+                count as f64,
+            );
+        }
     }
     families.counter(
         "sluice_log_lines_total",

@@ -4,7 +4,7 @@
 //! sum shows more decided than received beyond what a burst can hold; once workers rest, every
 //! invariant of DESIGN.md 8 holds exactly.
 
-use crate::counters::{ANOMALY_COUNT_MAX, BUCKETS, Counter, Counters, Timed};
+use crate::counters::{ANOMALY_COUNT_MAX, BUCKETS, Counter, Counters, FLOW_CLASSES, Timed};
 use crate::reason::Reason;
 
 /// A histogram's counts per bucket (counters.rs says which) and its sum.
@@ -30,6 +30,7 @@ pub struct Snapshot {
     dropped: Vec<u64>,
     would_drop: Vec<u64>,
     anomalies: Vec<u64>,
+    flows: [u64; FLOW_CLASSES],
     durations: [Durations; Timed::ALL.len()],
 }
 
@@ -51,6 +52,7 @@ impl Snapshot {
             dropped: vec![0; Reason::ALL.len()],
             would_drop: vec![0; Reason::ALL.len()],
             anomalies: vec![0; ANOMALY_COUNT_MAX],
+            flows: [0; FLOW_CLASSES],
             durations: Default::default(),
         };
         for counters in workers.clone() {
@@ -76,6 +78,9 @@ impl Snapshot {
         }
         for (code, sum) in (0..=u8::MAX).zip(&mut self.anomalies) {
             *sum += counters.anomalies(code);
+        }
+        for (class, sum) in self.flows.iter_mut().enumerate() {
+            *sum = sum.wrapping_add(counters.flows(class));
         }
         for (histogram, sum) in counters.durations.iter().zip(&mut self.durations) {
             let (buckets, nanos) = histogram.read();
@@ -109,6 +114,13 @@ impl Snapshot {
     /// Durations of a step.
     pub fn durations(&self, step: Timed) -> &Durations {
         &self.durations[step as usize]
+    }
+
+    /// Flows in the table by class (counters.rs). Workers go on while they are read, so a class may
+    /// seem to hold fewer than none for a moment: that is 0.
+    pub fn flows_of(&self, class: usize) -> u64 {
+        let count = self.flows.get(class).copied().unwrap_or(0);
+        u64::try_from(count as i64).unwrap_or(0)
     }
 
     /// Flows in the table: created and not ended.

@@ -9,17 +9,18 @@
 //! ended; or, where the caller takes the events itself (replay), `Log::open`, `write`, `finish`.
 //! `SignatureInfo` is what a rule set owes both.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::event::{Event, EventKind, EventQueue};
+use crate::event::{AlertAction, Event, EventKind, EventQueue};
 
 mod app;
 mod headers;
@@ -55,6 +56,8 @@ pub struct AlertInfo<'a> {
     pub msg: &'a str,
     /// Description of the classtype (classification.config); empty if none.
     pub category: &'a str,
+    /// Name of the classtype; empty if none.
+    pub classtype: &'a str,
     /// Priority, 1 is worst.
     pub severity: u8,
     /// `metadata` pairs, in order.
@@ -73,6 +76,7 @@ impl Default for AlertInfo<'_> {
             rev: 0,
             msg: "signature of a rule set that is gone",
             category: "",
+            classtype: "",
             severity: 3,
             metadata: &[],
             references: &[],
@@ -139,12 +143,49 @@ pub const EVENT_KINDS: [EventKind; 6] = [
     EventKind::Packet,
 ];
 
+/// Class types that are counted apart; the alerts of further ones are `other`.
+const CLASSTYPES_MAX: usize = 128;
+
+/// Alerts by class type: allowed, blocked. The writer counts, since a class type is a name that may
+/// come and go with the rule set.
+#[derive(Default, Debug)]
+pub struct AlertCounts(Mutex<BTreeMap<Box<str>, [u64; 2]>>);
+
+impl AlertCounts {
+    fn count(&self, classtype: &str, blocked: bool) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = match classtype {
+            "" => "none",
+            known if counts.contains_key(known) => known,
+            _ if counts.len() >= CLASSTYPES_MAX => "other",
+            new => new,
+        };
+        match counts.get_mut(name) {
+            Some(pair) => pair[usize::from(blocked)] += 1,
+            None => {
+                let pair = [u64::from(!blocked), u64::from(blocked)];
+                counts.insert(name.into(), pair);
+            }
+        }
+    }
+
+    /// All class types that alerted; `none` stands there from the start.
+    pub fn read(&self) -> Vec<(Box<str>, [u64; 2])> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let none = (!counts.contains_key("none")).then(|| ("none".into(), [0; 2]));
+        let seen = counts.iter().map(|(name, pair)| (name.clone(), *pair));
+        none.into_iter().chain(seen).collect()
+    }
+}
+
 /// What the writer did. `taken` over all kinds plus `submitted` is lines written plus lines lost.
 #[derive(Default, Debug)]
 pub struct WriterCounters {
     taken: [AtomicU64; EVENT_KINDS.len()],
     submitted: AtomicU64,
     unknown_signatures: AtomicU64,
+    /// Alerts by class type.
+    pub alerts: AlertCounts,
     /// Lines, bytes and losses.
     pub sink: SinkCounters,
 }
@@ -234,7 +275,14 @@ impl Log {
         if let Some(taken) = self.counters.taken.get(event.kind as usize) {
             taken.fetch_add(1, Relaxed);
         }
-        let known = encode(event, &*self.signatures, &self.options, &mut self.line);
+        let alerts = &self.counters.alerts;
+        let known = encode(
+            event,
+            &*self.signatures,
+            &self.options,
+            alerts,
+            &mut self.line,
+        );
         if !known {
             self.counters.unknown_signatures.fetch_add(1, Relaxed);
         }
@@ -381,6 +429,7 @@ fn encode(
     event: &Event,
     signatures: &dyn SignatureInfo,
     options: &Options,
+    alerts: &AlertCounts,
     buffer: &mut Vec<u8>,
 ) -> bool {
     buffer.clear();
@@ -389,6 +438,9 @@ fn encode(
         signatures.alert(event.generation, event.signature, &mut |info| {
             buffer.clear();
             shown = true;
+            if event.kind == EventKind::Alert {
+                alerts.count(info.classtype, event.action == AlertAction::Blocked);
+            }
             put(event, Some(info), options, buffer);
         });
         if shown {

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::decode::LinkType;
-use crate::event::{AlertAction, Emit};
-use crate::packet::{Direction, FlowHandle, FlowValues, Kind, flag};
+use crate::event::{AlertAction, Emit, Outer};
+use crate::packet::{Direction, FlowHandle, FlowValues, Kind, Tuple, flag};
 use crate::reason::Reason;
 
 /// 2026-11-25T16:51:52.123456 UTC.
@@ -47,6 +47,7 @@ impl SignatureInfo for Rules {
                 rev: 7,
                 msg: &self.msg,
                 category: "Potentially Bad Traffic",
+                classtype: "bad-unknown",
                 severity: 2,
                 metadata: &self.metadata,
                 references: &self.references,
@@ -126,13 +127,90 @@ fn options() -> Options {
 
 fn text_of(event: &Event, options: &Options) -> String {
     let mut buffer = Vec::new();
-    encode(event, &rules(), options, &mut buffer);
+    encode(
+        event,
+        &rules(),
+        options,
+        &AlertCounts::default(),
+        &mut buffer,
+    );
     String::from_utf8(buffer).unwrap()
 }
 
 fn id() -> u64 {
     let event = event(EventKind::Alert);
     flow_id(event.flow, event.values.start_ns)
+}
+
+fn value_of(event: &Event, options: &Options) -> Value {
+    serde_json::from_str(&text_of(event, options)).unwrap()
+}
+
+#[test]
+fn an_alert_in_a_tunnel_tells_of_the_packet_around_it() {
+    let mut event = alert();
+    (event.view, event.depth) = (Kind::Inner, 1);
+    assert!(value_of(&event, &options())["tunnel"].is_null());
+    event.outer = Some(Outer {
+        tuple: Tuple {
+            a_addr: mapped(192, 0, 2, 1),
+            b_addr: mapped(192, 0, 2, 2),
+            a_port: 4789,
+            b_port: 5000,
+            protocol: 17,
+            scope: [0; 3],
+        },
+        flags: flag::IPV4 | flag::TRANSPORT | flag::REVERSED,
+        protocol: 17,
+        view: Kind::Frame,
+    });
+    let expected = serde_json::json!({
+        "src_ip": "192.0.2.2", "src_port": 5000, "dest_ip": "192.0.2.1", "dest_port": 4789,
+        "proto": "UDP", "depth": 1, "pcap_cnt": 12, "pkt_src": "wire/pcap",
+    });
+    assert_eq!(value_of(&event, &options())["tunnel"], expected);
+}
+
+#[test]
+fn a_tagged_packet_is_a_record_with_its_bytes() {
+    let value = value_of(&event(EventKind::Packet), &options());
+    assert_eq!(value["event_type"], "packet");
+    assert!(value["packet"].as_str().is_some_and(|text| text.len() > 60));
+    assert_eq!(value["packet_info"]["linktype_name"], "EN10MB");
+    assert!(value["alert"].is_null() && value["payload"].is_null());
+}
+
+#[test]
+fn the_end_of_a_flow_says_what_was_done_to_it() {
+    for (bits, action) in [
+        (0, Value::Null),
+        (flag::DROP_FLOW, "drop".into()),
+        (flag::PASS_FLOW, "pass".into()),
+    ] {
+        let mut event = event(EventKind::Flow);
+        event.flags |= bits;
+        assert_eq!(value_of(&event, &options())["flow"]["action"], action);
+    }
+}
+
+#[test]
+fn alerts_are_counted_by_class_type_within_a_bound() {
+    let counts = AlertCounts::default();
+    assert_eq!(counts.read(), [("none".into(), [0, 0])]);
+    counts.count("", true);
+    counts.count("trojan-activity", false);
+    counts.count("trojan-activity", true);
+    assert_eq!(
+        counts.read(),
+        [("none".into(), [0, 1]), ("trojan-activity".into(), [1, 1])]
+    );
+    for number in 0..2 * CLASSTYPES_MAX {
+        counts.count(&format!("class-{number}"), false);
+    }
+    let read = counts.read();
+    assert!(read.len() <= CLASSTYPES_MAX + 1);
+    let sum: u64 = read.iter().flat_map(|(_, pair)| pair).sum();
+    assert_eq!(sum, 3 + 2 * CLASSTYPES_MAX as u64);
 }
 
 #[test]
@@ -349,7 +427,13 @@ fn an_alert_of_a_rule_set_that_is_gone_is_still_written() {
     let mut event = alert();
     event.generation = 99;
     let mut buffer = Vec::new();
-    assert!(!encode(&event, &rules(), &options(), &mut buffer));
+    assert!(!encode(
+        &event,
+        &rules(),
+        &options(),
+        &AlertCounts::default(),
+        &mut buffer
+    ));
     let value: Value = serde_json::from_slice(&buffer).unwrap();
     assert_eq!(value["alert"]["signature_id"], 0);
 }
@@ -526,7 +610,7 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..3000),
         msg in ".*",
         numbers in any::<(u32, u16, u16, u8, u8, u8)>(),
-        kind in 0usize..4,
+        kind in 0usize..5,
         view in 0usize..5,
     ) {
         let (flags, l3, l4, protocol, code, vlan_count) = numbers;
@@ -543,7 +627,7 @@ proptest! {
         (options.payload, options.packet) = (true, true);
         let rules = Rules { msg, ..rules() };
         let mut buffer = Vec::new();
-        encode(&event, &rules, &options, &mut buffer);
+        encode(&event, &rules, &options, &AlertCounts::default(), &mut buffer);
         prop_assert!(buffer.len() <= LINE_MAX);
         let text = String::from_utf8(buffer).unwrap();
         prop_assert_eq!(text.matches('\n').count(), 1);

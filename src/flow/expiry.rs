@@ -245,11 +245,10 @@ impl FlowStage {
         let mut values = self.values_of(&record, None);
         values.end_reason = reason as u8;
         values.last_ns = record.last_ns;
-        let tuple = self
-            .flows
-            .line(flow)
-            .map(|line| line.tuple())
-            .unwrap_or_default();
+        let line = self.flows.line(flow);
+        let class = line.as_ref().map(|line| line.state().expiry);
+        let tuple = line.map(|line| line.tuple()).unwrap_or_default();
+        emit.counters.flow_moved(class, None);
         let now = self.stamp;
         let context = self.contexts.get_mut(&mut view);
         context.reset();

@@ -380,7 +380,7 @@ impl FlowStage {
             self.other(context, flow);
             None
         };
-        self.finish_packet(context, flow, created);
+        self.finish_packet(context, flow, created, &emit.counters);
         work.map(|directions| Work { flow, directions })
     }
 
@@ -544,7 +544,13 @@ impl FlowStage {
     }
 
     /// Age, class and values, after the packet has been taken in.
-    fn finish_packet(&mut self, context: &mut Context, flow: FlowHandle, created: bool) {
+    fn finish_packet(
+        &mut self,
+        context: &mut Context,
+        flow: FlowHandle,
+        created: bool,
+        counters: &Counters,
+    ) {
         let Some(record) = self.records.get(flow.slot).copied() else {
             return;
         };
@@ -563,6 +569,7 @@ impl FlowStage {
             let mut state = line.state();
             let (expiry, phase) = (class_of(context.tuple.protocol, stage), record.phase);
             if created || state.expiry != expiry || state.phase != phase {
+                counters.flow_moved((!created).then_some(state.expiry), Some(expiry));
                 (state.expiry, state.phase) = (expiry, phase);
                 line.set_state(state);
             }

@@ -4,6 +4,7 @@
 
 mod actions;
 mod cases;
+mod operator;
 mod packets;
 mod streams;
 mod twin;
@@ -18,7 +19,7 @@ use crate::event::{Emit, EventKind, EventQueue};
 use crate::memory::{Arena, Block, BlockPool, Handle, Regions};
 use crate::packet::{Context, Direction, FlowHandle, Kind, flag};
 use crate::rules::ruleset::RuleSet;
-use crate::rules::{Classification, File, Options, Variables, load};
+use crate::rules::{Classification, File, Options, Variables, load, threshold_file};
 
 const FRAME_MAX: usize = 80_000;
 const CLIENT: [u8; 4] = [10, 0, 0, 1];
@@ -213,6 +214,11 @@ struct Rig {
 
 /// Reads rules, all of which must be good and run.
 fn ruleset(rules: &str) -> RuleSet {
+    operated(rules, crate::rules::load::ACTION_RANKS, "")
+}
+
+/// The same under an action order and a threshold file.
+fn operated(rules: &str, ranks: [u8; 4], thresholds: &str) -> RuleSet {
     let file = File {
         path: "test.rules",
         text: rules.as_bytes(),
@@ -221,19 +227,19 @@ fn ruleset(rules: &str) -> RuleSet {
         anomaly: &|name| crate::decode::Anomaly::by_name(name).map(|anomaly| anomaly as u8),
         ..Options::default()
     };
-    let loaded = load(
-        &[file],
-        &Variables::default(),
-        &Classification::default(),
-        &options,
-    );
+    let variables = Variables::default();
+    let mut loaded = load(&[file], &variables, &Classification::default(), &options);
+    let (statements, remarks) = threshold_file::read(thresholds, &variables);
+    assert_eq!(remarks, []);
+    let remarks = threshold_file::apply(&statements, &mut loaded.signatures);
+    assert_eq!(remarks, []);
     let lines = rules.lines().filter(|line| !line.trim().is_empty()).count();
     assert!(
         loaded.counts.enabled as usize >= lines && loaded.counts.failed == 0,
         "{:#?}\n{rules}",
         loaded.diagnostics
     );
-    let ruleset = RuleSet::build(loaded.signatures, loaded.names, 1);
+    let ruleset = RuleSet::build_in_order(loaded.signatures, loaded.names, 1, ranks);
     assert_eq!(ruleset.idle(), [], "{rules}");
     ruleset
 }
@@ -248,14 +254,18 @@ impl Rig {
     }
 
     fn with(rules: &str, change: impl FnOnce(&mut Config)) -> Rig {
+        Rig::of(ruleset(rules), change)
+    }
+
+    fn of(ruleset: RuleSet, change: impl FnOnce(&mut Config)) -> Rig {
         let mut config = Config {
             inspected_flows_max: 8,
             ..Config::default()
         };
         change(&mut config);
-        let ruleset = Arc::new(ruleset(rules));
+        let ruleset = Arc::new(ruleset);
         let program = Program::compile(Arc::clone(&ruleset)).unwrap();
-        assert_eq!(program.refused(), [], "{rules}");
+        assert_eq!(program.refused(), []);
         let mut regions = Regions::default();
         let mut pool = BlockPool::new(1, FRAME_MAX, &mut regions);
         let block = pool.take().unwrap();
