@@ -200,8 +200,10 @@ impl<D: DetectionAccess> MatchStage<D> {
             };
             let after = transaction.next;
             let touched = transaction.touched;
+            // A rule about both directions may wait in the record of either.
+            let both = touched != [false; 2] && program.app.has_transactional();
             for direction in [Direction::ToServer, Direction::ToClient] {
-                if touched[direction.index()] {
+                if both || touched[direction.index()] {
                     self.inspect_transaction(program, next, direction, &packet, mark, emit);
                 }
             }
@@ -371,12 +373,25 @@ impl<D: DetectionAccess> MatchStage<D> {
             let Some((signature, rule)) = program.rule(signature_index) else {
                 continue;
             };
-            if !rule.runs || seen.has_matched(signature_index) {
+            let transactional = signature.header.transactional;
+            if !rule.runs
+                || seen.has_matched(signature_index)
+                || (transactional && self.has_matched(index, direction, signature_index))
+            {
                 continue;
             }
             if candidate & FRESH != 0
                 && !(self.speaks(index, signature, packet.app)
-                    && header::fits_towards(signature, packet, direction)
+                    && header::fits_towards(
+                        signature,
+                        packet,
+                        // The header of a rule about both directions is the client's.
+                        if transactional {
+                            Direction::ToServer
+                        } else {
+                            direction
+                        },
+                    )
                     && header::tests_hold(&signature.packet, packet))
             {
                 continue;
@@ -409,6 +424,15 @@ impl<D: DetectionAccess> MatchStage<D> {
         if let Some(place) = record.and_then(|record| self.seen.get_mut(record)) {
             *place = seen;
         }
+    }
+
+    /// Whether a rule about both directions hit already in the other one's record.
+    fn has_matched(&self, index: u32, direction: Direction, signature: u32) -> bool {
+        let other = direction.opposite().index();
+        let transaction = self.apps.as_ref().and_then(|apps| apps.transaction(index));
+        transaction
+            .and_then(|transaction| self.seen.get(transaction.detection[other]))
+            .is_some_and(|seen| seen.has_matched(signature))
     }
 
     /// Whether the transaction is of the protocol that the rule's header names.
@@ -556,6 +580,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let Some(transaction) = apps.transaction(index) else {
             return Answer::Never;
         };
+        let direction = test.side.unwrap_or(direction);
         let known = transaction.progress[direction.index()] >= test.field.known_at();
         let mut found = transaction
             .instances(&apps.shared.heap)

@@ -46,6 +46,7 @@ pub struct AppProgram {
     wanted: Vec<bool>,
     any: bool,
     any_payload: bool,
+    any_transactional: bool,
 }
 
 /// Whether a signature needs to know what a flow speaks.
@@ -82,6 +83,7 @@ impl AppProgram {
             }
             program.any = true;
             program.note_wanted(signature);
+            program.any_transactional |= signature.header.transactional;
             if program.note_event(index, signature) {
                 continue;
             }
@@ -180,6 +182,11 @@ impl AppProgram {
     /// Whether some rule looks at a transaction and at the stream.
     pub fn wants_streams(&self) -> bool {
         self.any_payload
+    }
+
+    /// Whether some rule is about both directions of a transaction (`=>`).
+    pub fn has_transactional(&self) -> bool {
+        self.any_transactional
     }
 
     /// Fields that rules ask for, by number.

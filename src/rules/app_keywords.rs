@@ -7,11 +7,13 @@
 use crate::app::tls::state;
 use crate::app::tls::x509::days_before;
 use crate::app::{Field, registry};
+use crate::packet::Direction;
 use crate::rules::app_readings;
 use crate::rules::app_words;
 use crate::rules::argument::Argument;
 use crate::rules::content;
 use crate::rules::diagnostic::{Code, Problem};
+use crate::rules::keyword::Side;
 use crate::rules::keyword_table;
 use crate::rules::number;
 use crate::rules::parse::Builder;
@@ -398,20 +400,38 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         return Ok(());
     };
     let bad = || argument.bad(format!("`{}` is no value of `{name}`", argument.text));
-    let (text, which) = match (reading, argument.text.split_once(',')) {
+    let (side, text) = side_of(argument.text);
+    if let Some(side) = side {
+        let needed = match side {
+            Direction::ToServer => Side::ToServer,
+            Direction::ToClient => Side::ToClient,
+        };
+        builder.need_side(needed, argument.name);
+    }
+    let (text, which) = match (reading, text.split_once(',')) {
         (Reading::Indexed(_), Some((text, which))) => {
             (text.trim(), which_of(which.trim()).ok_or_else(bad)?)
         }
-        _ => (argument.text, Which::Any),
+        _ => (text, Which::Any),
     };
     let any_of = read(*reading, text).ok_or_else(bad)?;
     builder.signature.app.push(AppTest {
+        side,
         field,
         any_of,
         negated: argument.negated,
         which,
     });
     Ok(())
+}
+
+/// A direction before the value (`to_client, <100`).
+fn side_of(text: &str) -> (Option<Direction>, &str) {
+    match text.split_once(',').map(|(side, rest)| (side.trim(), rest)) {
+        Some(("to_server", rest)) => (Some(Direction::ToServer), rest.trim()),
+        Some(("to_client", rest)) => (Some(Direction::ToClient), rest.trim()),
+        _ => (None, text),
+    }
 }
 
 /// `any`, `all`, or a place.
@@ -432,6 +452,7 @@ pub fn number_test(
 ) {
     builder.executable(argument.keyword.name, registry::fills(field));
     builder.signature.app.push(AppTest {
+        side: None,
         field,
         any_of,
         negated: argument.negated,
@@ -471,6 +492,7 @@ fn word(words: &[(&str, u64)], text: &str) -> Option<Compare> {
 fn event(builder: &mut Builder<'_, '_>, argument: Argument<'_>) -> Result<(), Problem> {
     match registry::event(argument.text) {
         Some(event) => builder.signature.app.push(AppTest {
+            side: None,
             field: Field::AppLayerEvent,
             any_of: vec![Compare::Equal(u64::from(event.0))],
             negated: false,

@@ -10,7 +10,7 @@ pub use inspect::*;
 pub use limits::*;
 
 use crate::app::Field;
-use crate::packet::RejectTo;
+use crate::packet::{Direction, RejectTo};
 
 /// What a rule asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -413,6 +413,8 @@ pub enum Track {
 pub struct AppTest {
     /// Which number.
     pub field: Field,
+    /// The direction whose instances are meant; `None`: of the direction at hand.
+    pub side: Option<Direction>,
     /// One of these must hold.
     pub any_of: Vec<Compare>,
     /// None of the field's instances may satisfy it.
