@@ -388,9 +388,8 @@ impl PageKind {
             PageKind::Huge => "reserved 2 MiB pages",
             PageKind::Transparent => "transparent 2 MiB pages (too few are reserved; as fast)",
             PageKind::Small => {
-                "4 KiB pages [hint] neither reserved nor transparent 2 MiB pages were to be had: \
-                 look-ups are up to 1.6 times slower; see vm.nr_hugepages and \
-                 /sys/kernel/mm/transparent_hugepage/enabled"
+                "4 KiB pages: no 2 MiB pages were to be had, look-ups are up to 1.6 times slower \
+                 [hint] vm.nr_hugepages, /sys/kernel/mm/transparent_hugepage/enabled"
             }
         }
     }
