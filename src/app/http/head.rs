@@ -575,7 +575,7 @@ fn flags_of(name: &[u8]) -> u8 {
     let from = name.iter().take_while(|b| blank(b)).count();
     let rest = name.get(from..).unwrap_or(&[]);
     let rest = rest.get(run(rest, is_token)..).unwrap_or(&[]);
-    if !rest.iter().all(|b| blank(b)) {
+    if !rest.iter().all(blank) {
         flags |= NO_TOKEN;
     }
     flags
@@ -656,7 +656,7 @@ mod tests {
         let (outcome, lines) = read(b"a: b\r\n\r\r\nc: d\r\n\r\nx", ToClient);
         assert_eq!(
             (outcome, lines.len()),
-            (Outcome::End(18), 2),
+            (Outcome::End(17), 2),
             "no empty line"
         );
     }

@@ -247,3 +247,40 @@ fn work_grows_with_length_alone() {
     }
     assert!(times[1] < times[0] * 16.0 + 0.2, "{times:?}");
 }
+
+/// Conversations with bytes changed, left out and doubled, in pieces of any size: nothing panics,
+/// and everything comes back (`run_cut` asserts that).
+#[test]
+fn damaged_conversations_are_survived() {
+    let form = b"POST /p?q HTTP/1.1\r\nHost: h\r\nContent-Type: multipart/form-data; boundary=b\r\n\
+        Content-Encoding: gzip, deflate\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n--b\r\n\r\n2c\r\n\
+        Content-Disposition: x; filename=\"f\"\r\n\r\nyz\r\n\r\n0\r\nT: u\r\n v\r\n\r\nCONNECT h:1 HTTP/1.0\r\n\r\n";
+    let page = b"HTTP/1.1 100 C\r\n\r\nHTTP/1.0 200 OK\r\nA: b\n\r c\r\n\r\t\r\nContent-Encoding: deflate,gzip\r\n\
+        Content-Length: 30\r\nContent-Disposition: a; filename*0=x\r\n\r\n\x1f\x8b\x08\x1e\0\0\0\0\0\0\x02\0xxn\0c\0\x01\x02\
+        abcdefghijHTTP/1.1 101 S\r\nUpgrade: h2c\r\n\r\nPRI";
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: usize| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below.max(1)
+    };
+    for round in 0..3000 {
+        let mut sides = [[GET, form].concat(), [OK, page].concat()];
+        for side in &mut sides {
+            for _ in 0..next(12) {
+                let (at, from) = (next(side.len()), next(side.len()));
+                match next(4) {
+                    0 => side[at] = b"\r\n \t:;\0%0fA\xff"[next(12)],
+                    1 => drop(side.drain(at.min(from)..at.max(from).min(at.min(from) + 9))),
+                    2 => side.insert(at, side[from]),
+                    _ => side.truncate(side.len() - next(9).min(side.len() - 1)),
+                }
+            }
+        }
+        let talk: &[(Direction, &[u8])] = &[(ToServer, &sides[0]), (ToClient, &sides[1])];
+        let cut = [1, 2, 3, 11, 100, 1000][round % 6];
+        let (_, lines) = super::super::testing::run_cut(PLACE, talk, cut);
+        assert!(lines.len() < 10_000);
+    }
+}
