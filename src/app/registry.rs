@@ -125,6 +125,18 @@ pub fn event(name: &str) -> Option<AppEvent> {
     Some(AppEvent::of(description.protocol, place as u8))
 }
 
+/// Number of a hook of rules (`PROTOCOL:NAME`), as the parser tells it in [`Field::Hook`].
+pub fn hook(protocol: &str, name: &str) -> Option<u64> {
+    let known = match protocol {
+        "tls" => super::tls::HOOKS,
+        _ => return None,
+    };
+    known
+        .iter()
+        .position(|hook| *hook == name)
+        .map(|place| place as u64)
+}
+
 /// Protocol and name of an event.
 pub fn event_name(event: AppEvent) -> Option<(&'static str, &'static str)> {
     let protocol = AppProtocol::from_number((event.0 >> 8) as u8);

@@ -75,6 +75,8 @@ fn key(field: Field, direction: Direction) -> &'static str {
         | Field::Ja3String
         | Field::Ja3sString
         | Field::DcerpcStubData
+        | Field::Hook
+        | Field::DohMessage
         | Field::AppLayerEvent => "",
         field if field.is_frame() => "",
         field => {
