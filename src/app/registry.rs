@@ -76,6 +76,7 @@ parsers! {
     Llmnr: llmnr::Llmnr,
     Sip: sip::Sip,
     Http: http::Http,
+    Rdp: rdp::Rdp,
     Snmp: snmp::Snmp,
     Rfb: rfb::Rfb,
     Mqtt: mqtt::Mqtt,

@@ -577,7 +577,9 @@ impl Tls {
         let side = self.side(direction);
         let first = side.seen & seen::HELLO == 0;
         side.seen |= seen::HELLO;
-        side.version = hello.effective_version();
+        if hello.version != 0 {
+            side.version = hello.effective_version();
+        }
         let version = side.version;
         self.tell_version(direction, out);
         if first {
