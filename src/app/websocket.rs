@@ -182,7 +182,8 @@ impl Websocket {
         // Control frames may stand between those of a message (RFC 6455 5.4).
         let control = head.opcode >= 8;
         let mut compressed = head.flags & flag::COMPRESSED != 0;
-        if !control && !(last && side.message.is_empty()) {
+        let whole = last && side.message.is_empty();
+        if !control && !whole {
             if side.message.is_empty() {
                 side.compressed = compressed;
             }
