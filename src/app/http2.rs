@@ -538,7 +538,8 @@ impl Http2 {
         self.headers(read, flags, stream, direction, out);
     }
 
-    /// Reads a block into the second buffer of the lane: what was wrong, and a new size of the table.
+    /// Reads a block into the second buffer of the lane: what was wrong, and a new size of the
+    /// table.
     fn decode(
         &mut self,
         block: &[u8],

@@ -1,5 +1,5 @@
-//! WebSocket (RFC 6455), after HTTP/1 has changed over to it: frames, unmasked; a message that comes
-//! in several frames is put together in its last one. Each frame is a transaction.
+//! WebSocket (RFC 6455), after HTTP/1 has changed over to it: frames, unmasked; a message that
+//! comes in several frames is put together in its last one. Each frame is a transaction.
 
 use super::field::Field;
 use super::heap::{Heap, Text};

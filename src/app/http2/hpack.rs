@@ -212,8 +212,8 @@ pub fn headers(list: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
     })
 }
 
-/// Reads a block into `list`, which is emptied before; what was wrong, as bits. Sizes that the block
-/// sets for the table are given to `on_size`.
+/// Reads a block into `list`, which is emptied before; what was wrong, as bits. Sizes that the
+/// block sets for the table are given to `on_size`.
 pub fn decode(
     table: &mut Table,
     heap: &mut Heap,
