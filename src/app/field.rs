@@ -55,6 +55,7 @@ fields! {
     HttpLocation = "http.location",
     HttpServer = "http.server",
     HttpPath = "-http.path",
+    DohMessage = "-doh.message",
     Http2HeaderName = "http2.header_name",
     FileData = "file.data",
     FileName = "file.name",
@@ -263,10 +264,10 @@ fields! {
         FrameKrb5Pdu = "frame:krb5.pdu",
         FrameFtpCommandLine = "frame:ftp.command_line",
         FrameFtpResponseLine = "frame:ftp.response_line",
-    DohMessage = "-doh.message",
     }
     numbers {
     AppLayerEvent = "app-layer-event",
+    Hook = "-hook",
     Http2Frametype = "http2.frametype",
     Http2Errorcode = "http2.errorcode",
     Http2Priority = "http2.priority",

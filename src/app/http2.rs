@@ -538,7 +538,8 @@ impl Http2 {
         self.headers(read, flags, stream, direction, out);
     }
 
-    /// Reads a block into the second buffer of the lane: what was wrong, and a new size of the table.
+    /// Reads a block into the second buffer of the lane: what was wrong, and a new size of the
+    /// table.
     fn decode(
         &mut self,
         block: &[u8],
@@ -630,7 +631,7 @@ fn settings(tx: TxId, body: &[u8], direction: Direction, out: &mut Output<'_>) {
         let setting = u64::from(id) << 32 | u64::from(value);
         number(tx, Field::Http2Settings, direction, setting, out);
     }
-    if body.len() % 6 != 0 {
+    if !body.len().is_multiple_of(6) {
         event(tx, direction, event::FRAME_DATA, out);
     }
 }

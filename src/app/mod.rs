@@ -43,6 +43,7 @@ pub mod pgsql;
 pub mod pop3;
 pub mod protocol;
 pub mod quic;
+pub mod rdp;
 pub mod reader;
 pub mod record;
 pub mod registry;

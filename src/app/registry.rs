@@ -76,6 +76,7 @@ parsers! {
     Llmnr: llmnr::Llmnr,
     Sip: sip::Sip,
     Http: http::Http,
+    Rdp: rdp::Rdp,
     Snmp: snmp::Snmp,
     Rfb: rfb::Rfb,
     Mqtt: mqtt::Mqtt,
@@ -123,6 +124,18 @@ pub fn event(name: &str) -> Option<AppEvent> {
         .find(|d| d.protocol.name() == protocol)?;
     let place = description.events.iter().position(|known| *known == name)?;
     Some(AppEvent::of(description.protocol, place as u8))
+}
+
+/// Number of a hook of rules (`PROTOCOL:NAME`), as the parser tells it in [`Field::Hook`].
+pub fn hook(protocol: &str, name: &str) -> Option<u64> {
+    let known = match protocol {
+        "tls" => super::tls::HOOKS,
+        _ => return None,
+    };
+    known
+        .iter()
+        .position(|hook| *hook == name)
+        .map(|place| place as u64)
 }
 
 /// Protocol and name of an event.

@@ -1,10 +1,12 @@
 //! TLS 1.0 to 1.3 and SSL 3 and 2 (RFC 8446, 5246, 6101; SSL 2.0 of 1995): records, handshake
 //! messages over record borders, what hellos and certificates say. A flow is one transaction. Once
 //! both sides are encrypted nothing is looked at any more. Hellos are cut up in tls/hello.rs,
-//! certificates in tls/x509.rs and told in tls/chain.rs, fingerprints made in tls/fingerprint.rs; old SSL in tls/old.rs.
+//! certificates in tls/x509.rs and told in tls/chain.rs, fingerprints made in tls/fingerprint.rs;
+//! alerts and heartbeats stand in tls/heartbeat.rs, old SSL in tls/old.rs.
 
 mod chain;
 pub mod fingerprint;
+mod heartbeat;
 pub mod hello;
 mod old;
 pub mod x509;
@@ -50,6 +52,7 @@ pub const DESCRIPTION: Description = Description {
         Field::TlsCertChainLen,
         Field::TlsCertExpired,
         Field::TlsCertValid,
+        Field::Hook,
         Field::FrameTlsPdu,
         Field::FrameTlsHdr,
         Field::FrameTlsData,
@@ -132,6 +135,25 @@ pub mod state {
     pub const SERVER_KEYX: u64 = 8;
     /// None of these.
     pub const UNKNOWN: u64 = 16;
+}
+
+/// What rules can wait for; a number in [`Field::Hook`] is a place here.
+pub const HOOKS: &[&str] = &[
+    "client_hello_done",
+    "client_cert_done",
+    "client_handshake_done",
+    "server_hello",
+    "server_cert_done",
+    "server_hello_done",
+    "server_handshake_done",
+];
+
+/// Places in [`HOOKS`].
+mod hook {
+    pub const HELLO: [u64; 2] = [0, 3];
+    pub const CERTIFICATE: [u64; 2] = [1, 4];
+    pub const SERVER_DONE: u64 = 5;
+    pub const HANDSHAKE: [u64; 2] = [2, 6];
 }
 
 /// Content types of records (RFC 8446 5.1; heartbeat: RFC 6520).
@@ -364,9 +386,21 @@ impl Tls {
         }
         let side = self.side(direction);
         if side.seen & seen::DATA == 0 {
+            let certificate = side.seen & seen::CERTIFICATE != 0;
             side.seen |= seen::DATA;
             self.tell_version(direction, out);
+            if !certificate {
+                self.reach(hook::CERTIFICATE[direction.index()], direction, out);
+            }
+            self.reach(hook::HANDSHAKE[direction.index()], direction, out);
             out.progress(self.tx, direction, Progress::Complete);
+        }
+    }
+
+    /// A state that rules may wait for.
+    fn reach(&self, state: u64, direction: Direction, out: &mut Output<'_>) {
+        if out.wants(Field::Hook) {
+            out.number(self.tx, Field::Hook, direction, state);
         }
     }
 
@@ -412,68 +446,6 @@ impl Tls {
             && client.version > TLS_12
             && server.seen & seen::HELLO == 0;
         !changed || show
-    }
-
-    fn alert(
-        &mut self,
-        body: &[u8],
-        direction: Direction,
-        out: &mut Output<'_>,
-    ) -> Result<(), Broken> {
-        const FATAL: u8 = 2;
-        match body {
-            // Longer ones are encrypted.
-            [FATAL, _] => out.complete(self.tx),
-            [_] | [] => {
-                self.event(out, direction, event::ALERT);
-                return Err(Broken);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// RFC 6520; finds what CVE-2014-0160 was used with.
-    fn heartbeat(
-        &mut self,
-        body: &[u8],
-        direction: Direction,
-        out: &mut Output<'_>,
-    ) -> Result<(), Broken> {
-        const PADDING_MIN: usize = 16;
-        let [kind, high, low, ..] = body else {
-            return Ok(());
-        };
-        let [client, server] = &self.sides;
-        let encrypted = (client.seen | server.seen) & seen::CHANGE_CIPHER != 0;
-        let payload = usize::from(*high) << 8 | usize::from(*low);
-        let place = if !encrypted && !matches!(kind, 1 | 2) {
-            event::HEARTBEAT
-        } else if self.heartbeat == Some(direction) {
-            // Two at once.
-            event::HEARTBEAT
-        } else if self.heartbeat.take().is_some() {
-            let asked = usize::from(std::mem::take(&mut self.heartbeat_length));
-            if !encrypted || asked == 0 || asked >= body.len() {
-                return Ok(());
-            }
-            event::HEARTBEAT_LEAK
-        } else {
-            self.heartbeat = Some(direction);
-            if encrypted {
-                self.heartbeat_length = body.len() as u16;
-                return Ok(());
-            }
-            if payload + 3 > body.len() {
-                event::HEARTBEAT_OVERFLOW
-            } else if body.len() - payload - 3 < PADDING_MIN {
-                event::HEARTBEAT
-            } else {
-                return Ok(());
-            }
-        };
-        self.event(out, direction, place);
-        Err(Broken)
     }
 
     /// Messages of one record; the last may go on in the next one, and the first have begun before.
@@ -563,12 +535,14 @@ impl Tls {
             }
             (message::CERTIFICATE, _) => {
                 self.certificates(body, input, out);
+                self.reach(hook::CERTIFICATE[direction.index()], direction, out);
                 out.progress(self.tx, direction, Progress::Head);
                 return;
             }
             (message::SERVER_KEYX, _) => state::SERVER_KEYX,
             (message::CLIENT_KEYX, _) => state::CLIENT_KEYX,
             (message::SERVER_DONE, Direction::ToClient) => {
+                self.reach(hook::SERVER_DONE, direction, out);
                 out.progress(self.tx, direction, Progress::Head);
                 return;
             }
@@ -603,7 +577,9 @@ impl Tls {
         let side = self.side(direction);
         let first = side.seen & seen::HELLO == 0;
         side.seen |= seen::HELLO;
-        side.version = hello.effective_version();
+        if hello.version != 0 {
+            side.version = hello.effective_version();
+        }
         let version = side.version;
         self.tell_version(direction, out);
         if first {
@@ -616,6 +592,7 @@ impl Tls {
             side.seen |= seen::FINGERPRINT;
             fingerprints(tx, &hello, direction, false, out);
         }
+        self.reach(hook::HELLO[direction.index()], direction, out);
         // A server's certificate is still to come, but not a plain one of TLS 1.3.
         if speaker == Speaker::Client || version > TLS_12 {
             out.progress(tx, direction, Progress::Head);

@@ -1,5 +1,5 @@
-//! WebSocket (RFC 6455), after HTTP/1 has changed over to it: frames, unmasked; a message that comes
-//! in several frames is put together in its last one. Each frame is a transaction.
+//! WebSocket (RFC 6455), after HTTP/1 has changed over to it: frames, unmasked; a message that
+//! comes in several frames is put together in its last one. Each frame is a transaction.
 
 use super::field::Field;
 use super::heap::{Heap, Text};
@@ -182,7 +182,8 @@ impl Websocket {
         // Control frames may stand between those of a message (RFC 6455 5.4).
         let control = head.opcode >= 8;
         let mut compressed = head.flags & flag::COMPRESSED != 0;
-        if !control && !(last && side.message.is_empty()) {
+        let whole = last && side.message.is_empty();
+        if !control && !whole {
             if side.message.is_empty() {
                 side.compressed = compressed;
             }

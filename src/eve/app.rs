@@ -66,22 +66,31 @@ fn key(field: Field, direction: Direction) -> &'static str {
         | Field::TlsRandom
         | Field::TlsRandomTime
         | Field::TlsRandomBytes
-        | Field::TlsVersion
-        | Field::TlsCertExpired
-        | Field::TlsCertValid
-        | Field::TlsCertChainLen
-        | Field::SslState
-        | Field::SslVersion
         | Field::Ja3String
         | Field::Ja3sString
         | Field::DcerpcStubData
         | Field::AppLayerEvent => "",
-        field if field.is_frame() => "",
+        field if field.is_frame() || is_for_rules(field) => "",
         field => {
             let name = field.name();
             name.split_once('.').map_or(name, |(_, key)| key)
         }
     }
+}
+
+/// Whether a field says nothing to a reader that others do not say.
+fn is_for_rules(field: Field) -> bool {
+    matches!(
+        field,
+        Field::TlsVersion
+            | Field::TlsCertExpired
+            | Field::TlsCertValid
+            | Field::TlsCertChainLen
+            | Field::SslState
+            | Field::SslVersion
+            | Field::Hook
+            | Field::DohMessage
+    )
 }
 
 /// `{"http": {...}}`, to be flattened into a record.

@@ -305,7 +305,7 @@ fn tls_version(text: &str) -> Option<Vec<Compare>> {
 }
 
 /// `DATE`, `<DATE`, `>DATE` or `DATE<>DATE`, the bounds included; a date is a number of seconds
-/// since 1970, or as in ISO 8601 from the month on.
+/// since 1970, or as in ISO 8601 from the year on.
 fn date(text: &str) -> Option<Vec<Compare>> {
     let text = text.trim();
     let compare = if let Some((from, to)) = text.split_once("<>") {
@@ -326,13 +326,15 @@ fn date(text: &str) -> Option<Vec<Compare>> {
 
 /// Seconds since the epoch.
 fn seconds(text: &str) -> Option<u64> {
+    const YEAR: usize = 4;
     let text = text.trim();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+    let number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if number && text.len() != YEAR {
         return text.parse().ok();
     }
     let (day, time) = text.split_once(['T', ' ']).unwrap_or((text, "0"));
     let mut parts = day.split('-').map(str::parse);
-    let (year, month) = (parts.next()?.ok()?, parts.next()?.ok()?);
+    let (year, month) = (parts.next()?.ok()?, parts.next().unwrap_or(Ok(1)).ok()?);
     let day = parts.next().unwrap_or(Ok(1)).ok()?;
     let mut clock = time.split(':').map(str::parse::<i64>);
     let hour = clock.next()?.ok()?;
@@ -485,6 +487,16 @@ fn word(words: &[(&str, u64)], text: &str) -> Option<Compare> {
         Some((_, value)) if negated => Some(Compare::NotEqual(*value)),
         Some((_, value)) => Some(Compare::Equal(*value)),
         None => number::compare(text, u64::MAX),
+    }
+}
+
+/// The test of a hook (`tls:client_hello_done`): its state has been reached.
+pub fn hook(state: u64) -> AppTest {
+    AppTest {
+        field: Field::Hook,
+        any_of: vec![Compare::Equal(state)],
+        negated: false,
+        which: Which::Any,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Address and port lists are sets.rs's; here is what the words mean.
 
+use crate::app::registry;
 use crate::packet::RejectTo;
 use crate::rules::diagnostic::{Code, Problem, Span, nearest};
 use crate::rules::lex::{ACTIONS, RawRule};
@@ -19,6 +20,8 @@ pub struct Head {
     pub header: Header,
     /// A rule hook (`tcp:flow_start`) was written.
     pub hook: bool,
+    /// Number of a hook of an application protocol, as its parser tells it.
+    pub state: Option<u64>,
     /// What of it this build cannot run.
     pub unsupported: Option<String>,
 }
@@ -172,7 +175,11 @@ pub fn parse(text: &str, raw: &RawRule, context: &mut Context<'_>) -> Result<Hea
     {
         unsupported.get_or_insert_with(|| format!("protocol {name}"));
     }
-    if hook {
+    let state = hook.and_then(|hook| match &protocol {
+        Protocol::App(name) => registry::hook(name, hook),
+        _ => None,
+    });
+    if hook.is_some() && state.is_none() {
         unsupported = Some(format!("hook {}", raw.protocol.of(text)));
     }
     let direction = raw.direction.of(text);
@@ -203,7 +210,8 @@ pub fn parse(text: &str, raw: &RawRule, context: &mut Context<'_>) -> Result<Hea
             bidirectional: direction == "<>" && !same,
             transactional: direction == "=>",
         },
-        hook,
+        hook: hook.is_some(),
+        state,
         unsupported,
     })
 }
@@ -253,8 +261,8 @@ fn action(text: &str, span: Span) -> Result<(Action, Option<String>), Problem> {
     }
 }
 
-/// The protocol, and whether it names a hook.
-fn protocol(text: &str, span: Span) -> Result<(Protocol, bool), Problem> {
+/// The protocol, and the hook that it names.
+fn protocol(text: &str, span: Span) -> Result<(Protocol, Option<&str>), Problem> {
     let word = span.of(text);
     let (name, hook) = match word.split_once(':') {
         Some((name, hook)) => (name, Some(hook)),
@@ -292,7 +300,7 @@ fn protocol(text: &str, span: Span) -> Result<(Protocol, bool), Problem> {
             format!("`{hook}` is not a hook of `{name}`"),
         ));
     }
-    Ok((found, hook.is_some()))
+    Ok((found, hook))
 }
 
 fn unknown_protocol(name: &str, span: Span) -> Problem {

@@ -674,6 +674,7 @@ fn empty_buffer(text: &str, list: &List) -> Problem {
 fn blank(head: header::Head, sid: u32, source: Source) -> Signature {
     let mut unsupported: Vec<Box<str>> = Vec::new();
     unsupported.extend(head.unsupported.map(Box::from));
+    let app = head.state.map(app_keywords::hook);
     Signature {
         action: head.action,
         header: head.header,
@@ -690,7 +691,7 @@ fn blank(head: header::Head, sid: u32, source: Source) -> Signature {
         packet: Vec::new(),
         state: Vec::new(),
         inspect: Vec::new(),
-        app: Vec::new(),
+        app: app.into_iter().collect(),
         threshold: None,
         detection_filter: None,
         limits: Limits::default(),

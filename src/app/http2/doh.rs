@@ -1,5 +1,5 @@
-//! DNS over HTTP/2 (RFC 8484): the question in the path of a GET, messages in bodies. Their fields are
-//! those of DNS, in the transaction of the stream.
+//! DNS over HTTP/2 (RFC 8484): the question in the path of a GET, messages in bodies. Their fields
+//! are those of DNS, in the transaction of the stream.
 
 use super::fields::first;
 use super::{Output, TxId, event};

@@ -212,8 +212,8 @@ pub fn headers(list: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
     })
 }
 
-/// Reads a block into `list`, which is emptied before; what was wrong, as bits. Sizes that the block
-/// sets for the table are given to `on_size`.
+/// Reads a block into `list`, which is emptied before; what was wrong, as bits. Sizes that the
+/// block sets for the table are given to `on_size`.
 pub fn decode(
     table: &mut Table,
     heap: &mut Heap,
@@ -247,14 +247,18 @@ pub fn decode(
             Err(fault) => return faults | fault,
         };
         let whole = first & 0x80 != 0;
-        if !header(table, heap, &mut reader, index, whole, list) {
-            list.truncate(start);
-            // Where the next header begins is not known after a string that is cut.
-            if reader.is_empty() && !whole {
+        match header(table, heap, &mut reader, index, whole, list) {
+            Some(true) => {}
+            Some(false) => {
+                list.truncate(start);
+                faults |= INVALID;
+                continue;
+            }
+            // Where the next header begins is not known.
+            None => {
+                list.truncate(start);
                 return faults | CUT;
             }
-            faults |= INVALID;
-            continue;
         }
         if keep {
             table.insert(heap, list.get(start..).unwrap_or(&[]));
@@ -267,7 +271,8 @@ pub fn decode(
     faults
 }
 
-/// Appends one header to the list; false when it is none (its bytes are taken all the same).
+/// Appends one header to the list; false when it is none (its bytes are taken all the same), `None`
+/// when its bytes are not all there.
 fn header(
     table: &Table,
     heap: &Heap,
@@ -275,12 +280,12 @@ fn header(
     index: u64,
     whole: bool,
     list: &mut Vec<u8>,
-) -> bool {
+) -> Option<bool> {
     let start = list.len();
     let mut good = push(list, &[0; HEAD], SCRATCH_SIZE);
     let index = usize::try_from(index).unwrap_or(usize::MAX);
     let known = match index.checked_sub(1) {
-        None if whole => return false,
+        None if whole => return Some(false),
         None => None,
         Some(place) => {
             let of_static = STATIC.get(place);
@@ -294,20 +299,14 @@ fn header(
     };
     match known {
         Some((name, _)) => good &= push(list, name, SCRATCH_SIZE),
-        None if index == 0 => match string(reader, list) {
-            Some(read) => good &= read,
-            None => return false,
-        },
+        None if index == 0 => good &= string(reader, list)?,
         None => {}
     }
     let middle = list.len();
     match known {
         Some((_, value)) if whole => good &= push(list, value, SCRATCH_SIZE),
         _ if whole => {}
-        _ => match string(reader, list) {
-            Some(read) => good &= read,
-            None => return false,
-        },
+        _ => good &= string(reader, list)?,
     }
     let lengths = [
         middle - start - HEAD.min(middle - start),
@@ -319,7 +318,7 @@ fn header(
             bytes.copy_from_slice(&(*length as u32).to_be_bytes());
         }
     }
-    good
+    Some(good)
 }
 
 /// Appends a string (RFC 7541 5.2): None if its bytes are not all there, which takes the rest.

@@ -18,6 +18,8 @@ const SIZE: usize = 64;
 /// Bits of [`Stream::flags`], shifted by the direction.
 mod state {
     pub const ENDED: u32 = 1;
+    /// Both directions have ended.
+    pub const BOTH: u32 = 3;
     pub const BODY: u32 = 4;
     /// The body is a DNS message.
     pub const DNS: u32 = 16;
@@ -258,7 +260,7 @@ impl Streams {
         close_chain(&mut stream.chains[direction.index()], out.shared);
         stream.flags |= state::ENDED << direction.index();
         out.progress(stream.tx, direction, Progress::Complete);
-        if stream.flags & 3 * state::ENDED == 3 * state::ENDED {
+        if stream.flags & state::BOTH == state::BOTH {
             self.remove(place, out.heap());
         } else {
             self.put(place, &stream, out.heap());

@@ -1,5 +1,5 @@
-//! Keys of QUIC's Initial packets (RFC 9001 5, RFC 9369 3.3.1, the drafts before them): derived from
-//! the connection id that the client chose, so that anyone on the path can read those packets.
+//! Keys of QUIC's Initial packets (RFC 9001 5, RFC 9369 3.3.1, the drafts before them): derived
+//! from the connection id that the client chose, so that anyone on the path can read those packets.
 
 use aes::Aes128;
 use aes::cipher::{BlockEncrypt, KeyInit};

@@ -94,7 +94,7 @@ impl<'a> Hello<'a> {
             Speaker::Client => reader.counted_u16()?,
             Speaker::Server => reader.take(2)?,
         };
-        if self.ciphers.len() % 2 != 0 {
+        if !self.ciphers.len().is_multiple_of(2) {
             return None;
         }
         match speaker {

@@ -394,7 +394,7 @@ fn write_value(out: &mut Vec<u8>, tag: u8, value: &[u8]) -> bool {
                 };
                 push(out, unit.encode_utf8(&mut [0; 4]).as_bytes(), SCRATCH_SIZE);
             }
-            value.len() % 2 == 0
+            value.len().is_multiple_of(2)
         }
         _ => {
             for byte in value {

@@ -1,0 +1,156 @@
+//! RDP ([MS-RDPBCGR] 2.2.1, T.123 and X.224 below it): that a flow is one, and its first messages,
+//! each a transaction. With the TLS that usually follows nothing is looked at any more.
+
+use super::field::Field;
+use super::output::Output;
+use super::protocol::{
+    AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
+};
+use super::reader::Reader;
+use crate::packet::Direction;
+
+/// See `Description`.
+pub const DESCRIPTION: Description = Description {
+    protocol: AppProtocol::Rdp,
+    probe,
+    over: &[Transport::Tcp],
+    fields: &[Field::FrameRdpPdu],
+    events: &[],
+};
+
+/// The port of RDP.
+const PORT: u16 = 3389;
+/// Version of the packets of T.123.
+const VERSION: u8 = 3;
+/// Bytes of their head.
+const HEAD: usize = 4;
+/// What TLS begins with.
+const TLS: [u8; 2] = [22, 3];
+/// Packets of a direction that are looked at; a connection needs a few tens before it is encrypted.
+const PACKETS_MAX: u16 = 256;
+
+/// Codes of X.224 (13.3, 13.4).
+mod code {
+    pub const REQUEST: u8 = 0xe0;
+    pub const CONFIRM: u8 = 0xd0;
+}
+
+fn probe(probe: &Probe<'_>) -> Guess {
+    const COOKIE: &[u8] = b"Cookie: mstshash=";
+    // Head, length of the X.224 part, its code, two references and the class.
+    const CODE: usize = 5;
+    const VARIABLE: usize = 11;
+    let bytes = probe.bytes;
+    let wanted = match probe.direction {
+        Direction::ToServer => code::REQUEST,
+        Direction::ToClient => code::CONFIRM,
+    };
+    let start = [VERSION, 0];
+    let count = bytes.len().min(start.len());
+    if bytes.get(..count) != start.get(..count) {
+        return Guess::No;
+    }
+    let Some(code) = bytes.get(CODE) else {
+        return Guess::More;
+    };
+    if *code & 0xf0 != wanted {
+        return Guess::No;
+    }
+    if probe.server_port == PORT {
+        return Guess::Yes;
+    }
+    // Other protocols of ISO begin alike; only the cookie tells.
+    let rest = bytes.get(VARIABLE..).unwrap_or(&[]);
+    let count = rest.len().min(COOKIE.len());
+    match rest.get(..count) == COOKIE.get(..count) {
+        false => Guess::No,
+        true if count == COOKIE.len() => Guess::Yes,
+        true => Guess::More,
+    }
+}
+
+/// State of a connection.
+#[derive(Debug, Default)]
+pub struct Rdp {
+    packets: [u16; 2],
+}
+
+impl Parse for Rdp {
+    fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
+        let (bytes, direction) = (input.bytes, input.direction);
+        if input.gap > 0 {
+            return Err(Broken);
+        }
+        let mut at = 0;
+        // Every turn takes a head at least.
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            if rest.starts_with(&TLS) {
+                out.done();
+                return Ok(Taken::all(bytes.len()));
+            }
+            let mut reader = Reader::new(rest);
+            let head = (reader.u16(), reader.u16());
+            let (Some(version), Some(length)) = head else {
+                return Ok(Taken::until(at, HEAD));
+            };
+            let length = usize::from(length);
+            if version >> 8 != u16::from(VERSION) || length <= HEAD {
+                // Fast-path output and what is encrypted without TLS.
+                out.done();
+                return Ok(Taken::all(bytes.len()));
+            }
+            let Some(packet) = rest.get(..length) else {
+                return Ok(Taken::until(at, length));
+            };
+            out.frame(Field::FrameRdpPdu, direction, packet);
+            let tx = out.open();
+            out.complete(tx);
+            at += length;
+            let packets = &mut self.packets[direction.index()];
+            *packets += 1;
+            if *packets >= PACKETS_MAX {
+                out.done();
+                return Ok(Taken::all(bytes.len()));
+            }
+        }
+        Ok(Taken::all(bytes.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::*;
+    use Direction::{ToClient, ToServer};
+
+    const REQUEST: &[u8] =
+        b"\x03\0\0\x2a\x25\xe0\0\0\0\0\0Cookie: mstshash=abc\r\n\x01\0\x08\0\x03\0\0\0";
+
+    fn place(server_port: u16) -> Place {
+        Place {
+            transport: Transport::Tcp,
+            server_port,
+        }
+    }
+
+    #[test]
+    fn a_connection_is_found_and_tls_ends_it() {
+        let confirm = b"\x03\0\0\x13\x0e\xd0\0\0\x12\x34\0\x02\x1f\x08\0\x02\0\0\0";
+        let talk: &[(Direction, &[u8])] = &[
+            (ToServer, REQUEST),
+            (ToClient, confirm),
+            (ToServer, b"\x16\x03\x01\0\x05hello"),
+            (ToServer, b"\x03\0\0\x05x"),
+        ];
+        let (protocol, lines) = same_for_every_cut(place(3390), talk);
+        assert_eq!(protocol, AppProtocol::Rdp);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+    }
+
+    #[test]
+    fn other_protocols_of_iso_are_not_taken_for_it() {
+        let other = b"\x03\0\0\x16\x11\xe0\0\0\0\x01\0\xc0\x01\x0a\xc1\x02\x01\0\xc2\x02\x01\x02";
+        assert_ne!(run(place(102), &[(ToServer, other)]).0, AppProtocol::Rdp);
+        assert_eq!(run(place(3389), &[(ToServer, other)]).0, AppProtocol::Rdp);
+    }
+}
