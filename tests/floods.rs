@@ -20,15 +20,18 @@ use sluice::port::memory::{End, Memory, Shape, Side};
 use sluice::port::{Receive, Receiver, Transmit, Transmitter};
 use sluice::reason::Reason;
 
-/// Flows of the table.
-const FLOWS: u32 = 1 << 13;
+/// Flows of the table of a SYN flood. Large enough that ticks (1/64 s) tell its entries' ages apart
+/// at the rate at which a busy core makes SYNs.
+const FLOWS: u32 = 1 << 17;
+/// Flows of a table that is flooded with whole connections.
+const FEW: u32 = 1 << 13;
 /// Honest connections that are open all the while.
 const OPEN: usize = 400;
 /// Honest connections that begin in the middle of a flood.
-const NEW: usize = 300;
+const NEW: usize = 200;
 /// Frames of a flood between two steps of an honest host: its round-trip time. At 10 M flows and
 /// line rate (14.88 M frames/s) the same share of the table is 25 ms.
-const ROUND_TRIP: usize = 300;
+const ROUND_TRIP: usize = 4800;
 /// Frames sent before the engine gets its turn.
 const BURST: usize = 32;
 /// Times that a host sends a SYN before it gives up.
@@ -84,7 +87,7 @@ impl Rig {
             program: Arc::clone(&loaded.program),
             events_per_worker: 256,
             cores: Vec::new(),
-            key: 7,
+            key: 0x9e37_79b9_7f4a_7c15,
         })
         .unwrap();
         let mut regions = Regions::default();
@@ -218,10 +221,10 @@ fn strict(config: Config) -> Config {
     }
 }
 
-fn table() -> Config {
+fn table(flows: u32) -> Config {
     strict(Config {
-        flows_max: FLOWS,
-        inspected_flows_max: FLOWS / 2,
+        flows_max: flows,
+        inspected_flows_max: flows / 2,
         ..small(Mode::Inline)
     })
 }
@@ -292,13 +295,8 @@ impl Talk {
             if answered {
                 pause(rig);
                 let ack = self.segment(0, ACK, b"");
-                let done = rig.pass(0, &ack);
-                if !done {
-                    println!("{} ack {:?}", self.client, rig.reasons());
-                }
-                return done;
+                return rig.pass(0, &ack);
             }
-            println!("{} syn {:?}", self.client, rig.reasons());
             pause(rig);
         }
         false
@@ -352,7 +350,7 @@ fn resident_pages() -> u64 {
 #[test]
 fn a_syn_flood_of_ten_tables_loses_nothing_of_open_flows_and_keeps_out_no_new_one() {
     let mut rig = Rig::new(
-        table(),
+        table(FLOWS),
         "alert tcp any any -> any 80 (content:\"newcomer\"; sid:1;)",
     );
     let mut talks = open(&mut rig, 0, OPEN);
@@ -455,7 +453,7 @@ fn a_flood_of_holes_takes_no_memory_and_stops_nobody_else() {
         "alert tcp any any -> any 80 (content:\"honest\"; sid:1;)",
     );
     let mut honest = open(&mut rig, 0, 100);
-    let mut hostile = open(&mut rig, 1000, 1500);
+    let mut hostile = open(&mut rig, 1000, 800);
     let holes = |rig: &mut Rig, hostile: &mut [Talk], round: u32| {
         for (number, talk) in hostile.iter_mut().enumerate() {
             // Each a little further on, never the byte that is missing.
@@ -498,7 +496,7 @@ fn a_flood_of_holes_takes_no_memory_and_stops_nobody_else() {
 fn what_was_dropped_stays_dropped_through_a_flood_of_ten_tables() {
     for whole_handshakes in [false, true] {
         let mut rig = Rig::new(
-            table(),
+            table(FEW),
             "drop tcp any any -> any 80 (content:\"forbidden\"; sid:1;)",
         );
         let mut talks = open(&mut rig, 0, 20);
@@ -510,7 +508,7 @@ fn what_was_dropped_stays_dropped_through_a_flood_of_ten_tables() {
             dropped.push(frame);
         }
         if whole_handshakes {
-            for number in 0..10 * FLOWS as usize {
+            for number in 0..10 * FEW as usize {
                 let mut talk = Talk::new(100_000 + number);
                 let frames = [
                     (0, talk.segment(0, SYN, b"")),
@@ -525,7 +523,7 @@ fn what_was_dropped_stays_dropped_through_a_flood_of_ten_tables() {
                 rig.out = Default::default();
             }
         } else {
-            rig.flood(10 * FLOWS as usize, syn_of_nobody);
+            rig.flood(10 * FEW as usize, syn_of_nobody);
         }
         for (talk, frame) in talks.iter_mut().zip(&dropped) {
             assert!(

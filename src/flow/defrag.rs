@@ -343,12 +343,9 @@ impl Defrag {
             return Some(Fitted::Refused(Reason::IpFragInvalid));
         }
         if is_duplicate {
-            // It may be the one that was dropped when it made the datagram whole: it would do so
-            // again at the receiver, so the datagram is looked at again.
-            return Some(match tracker.whole {
-                true => Fitted::Whole(index),
-                false => Fitted::Duplicate,
-            });
+            // The one that was dropped when it made the datagram whole would do so at the receiver.
+            let again = tracker.whole.then_some(Fitted::Whole(index));
+            return Some(again.unwrap_or(Fitted::Duplicate));
         }
         if compared.present == 0 && !tracker.whole {
             return None;

@@ -156,7 +156,7 @@ pub const FLOW_DROP: u8 = 16;
 pub const FLOW_REUSE: u8 = 32;
 
 /// Counters and flags of any flow, one per slot of the table. 48 bytes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Record {
     /// Arrival of the first packet, nanoseconds since the epoch.
@@ -178,6 +178,22 @@ pub struct Record {
 }
 
 const _: () = assert!(size_of::<Record>() == 48);
+
+impl Default for Record {
+    /// Of no flow. It names no TCP state: 0 would be that of another flow.
+    fn default() -> Record {
+        Record {
+            start_ns: 0,
+            last_ns: 0,
+            bytes: [0; 2],
+            packets: [0; 2],
+            tcp: NONE,
+            tcp_flags: [0; 2],
+            flags: 0,
+            phase: 0,
+        }
+    }
+}
 
 /// Side: its FIN was seen; `fin` is the number after its last byte.
 pub const SIDE_FIN: u8 = 1;

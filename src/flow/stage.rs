@@ -430,7 +430,6 @@ impl FlowStage {
                 let record = self.records.get_mut(flow.slot)?;
                 *record = Record {
                     start_ns: context.time_ns,
-                    tcp: NONE,
                     ..Record::default()
                 };
                 record.flags |= if context.has(flag::REVERSED) {

@@ -689,13 +689,14 @@ fn urgent_data_follows_its_policy() {
         ),
         (12, "")
     );
+    // The first byte of a segment, and a segment of nothing else.
+    let seen = bench.tcp(&client(16, b"Xmore").urgent(1));
+    assert_eq!((seen[0].text(), seen[0].offset), ("more", 14));
+    assert_eq!(bench.tcp(&client(21, b"X").urgent(1))[0].text(), "");
+    let seen = bench.tcp(&client(22, b"last"));
+    assert_eq!((seen[0].text(), seen[0].offset), ("last", 18));
     bench.finish();
     bench.check_empty();
-    // The first byte of a segment, and a segment of nothing else.
-    let seen = bench.tcp(&client(14, b"Xmore").urgent(1));
-    assert_eq!((seen[0].text(), seen[0].offset), ("more", 12));
-    assert_eq!(bench.tcp(&client(19, b"X").urgent(1))[0].text(), "");
-    assert_eq!(bench.tcp(&client(20, b"last"))[0].text(), "last");
     let mut bench = Bench::new(settings(Urgent::Inline, Mode::Tap));
     bench.handshake();
     assert_eq!(

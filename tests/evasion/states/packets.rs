@@ -160,10 +160,13 @@ fn chain(packet: &Packet, headers: &[(u8, Vec<u8>)], protocol: u8, payload: &[u8
     packet.frame(first, &bytes)
 }
 
+/// Extension headers: number and body.
+type Chain = Vec<(u8, Vec<u8>)>;
+
 /// Chains of extension headers in front of the secret's second half.
 pub fn headers(list: &mut List) {
     let pad = || vec![1, 4, 0, 0, 0, 0];
-    let chains: Vec<(&str, Vec<(u8, Vec<u8>)>)> = vec![
+    let chains: Vec<(&str, Chain)> = vec![
         ("hop by hop", vec![(HOP_BY_HOP, pad())]),
         ("destination options", vec![(DESTINATION, pad())]),
         (

@@ -170,7 +170,7 @@ pub fn numbers(list: &mut List) {
     );
     list.add(EW, "other bytes for half of what waits", |case, [a, b]| {
         case.round([data(HALF_I, &b)])
-            .round([data(HALF_I - 6, &vec![b'x'; 12])])
+            .round([data(HALF_I - 6, &[b'x'; 12])])
             .round([data(0, &a)])
     });
     list.add(EW, "the hole is filled twice", |case, [a, b]| {
