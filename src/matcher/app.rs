@@ -11,86 +11,21 @@
 //! grows); what stage of a transaction says that it won't is `Field::known_at`.
 
 use super::app_program::AppRule;
+use super::feed::TCP;
 use super::header::{self, Packet};
 use super::program::{Program, Rule};
+use super::seen::Seen;
 use super::verify::{Outcome, View};
 use super::{DetectionAccess, FlowMark, FlowVerdict, Hit, MatchStage, state};
 use crate::app::transaction::NONE;
-use crate::app::{AppProtocol, Field, Heap, Piece, Progress, Transaction, Transport, record};
+use crate::app::{AppProtocol, Field, Instance, Progress};
 use crate::counters::Counter;
-use crate::event::{Emit, EventKind};
-use crate::packet::{Context, Direction, Kind, flag};
+use crate::event::Emit;
+use crate::packet::{Context, Direction, Kind};
 use crate::rules::signature::{AppTest, Signature, Which};
 
-/// Rules that wait in one direction of a transaction at most.
-pub const WAITING_MAX: usize = 48;
-/// Rules that hit in one direction of a transaction and are remembered at most.
-pub const MATCHED_MAX: usize = 32;
 /// Transactions of a flow looked at for one packet at most.
 const TRANSACTIONS_MAX: usize = 4096;
-/// IP protocol numbers.
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-
-/// What the matcher keeps of one direction of a transaction.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    waiting: [u32; WAITING_MAX],
-    waiting_count: u8,
-    matched: [u32; MATCHED_MAX],
-    matched_count: u8,
-    /// Rules that wait did not all fit: everything is looked at again at each change.
-    overflowed: bool,
-    started: bool,
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Seen {
-            waiting: [u32::MAX; WAITING_MAX],
-            waiting_count: 0,
-            matched: [u32::MAX; MATCHED_MAX],
-            matched_count: 0,
-            overflowed: false,
-            started: false,
-        }
-    }
-}
-
-impl Seen {
-    fn has_matched(&self, signature: u32) -> bool {
-        self.matched
-            .iter()
-            .take(usize::from(self.matched_count))
-            .any(|known| *known == signature)
-    }
-
-    fn wait(&mut self, signature: u32) -> bool {
-        match self.waiting.get_mut(usize::from(self.waiting_count)) {
-            Some(place) => {
-                *place = signature;
-                self.waiting_count += 1;
-                true
-            }
-            None => {
-                self.overflowed = true;
-                false
-            }
-        }
-    }
-
-    fn note_match(&mut self, signature: u32) -> bool {
-        match self.matched.get_mut(usize::from(self.matched_count)) {
-            Some(place) => {
-                *place = signature;
-                self.matched_count += 1;
-                true
-            }
-            None => false,
-        }
-    }
-}
-
 /// What a rule says of a transaction so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Answer {
@@ -110,67 +45,6 @@ impl Answer {
 }
 
 impl<D: DetectionAccess> MatchStage<D> {
-    /// What the flow of a packet speaks.
-    pub(super) fn app_protocol(&self, mark: &FlowMark) -> AppProtocol {
-        self.apps
-            .as_ref()
-            .and_then(|apps| apps.state(self.slabs.app(mark.slab)))
-            .map_or(AppProtocol::Unknown, |state| state.protocol)
-    }
-
-    /// Shows the packet's new bytes to the flow's parser. Gives the flow among the parsers' flows if
-    /// there is something to look at.
-    pub(super) fn feed(
-        &mut self,
-        context: &Context,
-        bytes: &[u8],
-        mark: &mut FlowMark,
-    ) -> Option<u32> {
-        self.apps.as_ref()?;
-        if !context.flow.is_some() || context.has(flag::ICMP_ERROR) {
-            return None;
-        }
-        let tcp = context.protocol == TCP;
-        let (new, end) = match context.protocol {
-            TCP if context.has(flag::STREAM) || context.kind == Kind::Stream => {
-                (context.stream_of(bytes), context.has(flag::STREAM_END))
-            }
-            UDP if context.has(flag::TRANSPORT) => (context.payload_of(bytes), false),
-            _ => return None,
-        };
-        if new.is_empty() && !(end && mark.slab != state::NONE) {
-            return None;
-        }
-        let slab = self.slab(mark, context)?;
-        let gap = if tcp {
-            self.slabs.turn_offset(
-                slab,
-                context.direction,
-                context.stream_offset,
-                new.len() as u32,
-            )
-        } else {
-            0
-        };
-        let piece = piece_of(context, new, gap, end, tcp);
-        let apps = self.apps.as_mut()?;
-        let mut app = self.slabs.app(slab);
-        if app == state::NONE {
-            app = match apps.open(&piece) {
-                Some(app) => app,
-                None => {
-                    self.lost += 1;
-                    return None;
-                }
-            };
-            self.slabs.set_app(slab, app);
-        }
-        apps.feed(app, &piece);
-        mark.app = apps.state(app).map_or(0, |state| state.protocol as u8);
-        self.lost += apps.take_lost();
-        Some(app)
-    }
-
     /// Evaluates rules on the transactions of the flow that changed.
     pub(super) fn inspect_transactions(
         &mut self,
@@ -211,36 +85,6 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
     }
 
-    /// Lets go of complete transactions of a flow and of what was kept about them, once alerts have
-    /// been raised.
-    pub(super) fn release_transactions(&mut self, app: u32, context: &Context, emit: &mut Emit) {
-        let Some(apps) = self.apps.as_mut() else {
-            return;
-        };
-        let mut any = false;
-        let mut next = apps.state(app).map_or(NONE, |state| state.first);
-        while let Some((transaction, heap)) = apps.transaction_mut(next) {
-            if transaction.is_complete() {
-                any = true;
-                let told = std::mem::replace(&mut transaction.told, true);
-                if self.app_records && !told && !transaction.is_frame && !transaction.is_empty() {
-                    tell(transaction, heap, context, emit);
-                }
-                for record in &mut transaction.detection {
-                    if *record != NONE {
-                        let given = self.seen.give_back(*record);
-                        debug_assert!(given, "a record is given back once");
-                        *record = NONE;
-                    }
-                }
-            }
-            next = transaction.next;
-        }
-        if any {
-            apps.release(app, Transaction::is_complete);
-        }
-    }
-
     /// The end of a flow: parsers and rules see the end of everything.
     pub(super) fn end_app(
         &mut self,
@@ -259,19 +103,6 @@ impl<D: DetectionAccess> MatchStage<D> {
         if mark.verdict == FlowVerdict::Inspect {
             self.inspect_transactions(program, app, context, &[], mark, emit);
         }
-    }
-
-    /// Gives back all that the parsers held of a flow.
-    pub(super) fn close_app(&mut self, context: &Context, mark: &FlowMark, emit: &mut Emit) {
-        let app = self.slabs.app(mark.slab);
-        if app == state::NONE {
-            return;
-        }
-        self.release_transactions(app, context, emit);
-        if let Some(apps) = self.apps.as_mut() {
-            apps.close(app);
-        }
-        self.slabs.set_app(mark.slab, state::NONE);
     }
 
     /// Rules that wait for an event of the flow alone.
@@ -368,61 +199,60 @@ impl<D: DetectionAccess> MatchStage<D> {
         seen.waiting_count = 0;
         emit.counters
             .add(Counter::Candidates, candidates.len() as u64);
+        let place = Place { index, direction };
         for candidate in candidates.drain(..) {
-            let signature_index = (candidate & !FRESH) as u32;
-            let Some((signature, rule)) = program.rule(signature_index) else {
-                continue;
-            };
-            let transactional = signature.header.transactional;
-            if !rule.runs
-                || seen.has_matched(signature_index)
-                || (transactional && self.has_matched(index, direction, signature_index))
-            {
-                continue;
-            }
-            if candidate & FRESH != 0
-                && !(self.speaks(index, signature, packet.app)
-                    && header::fits_towards(
-                        signature,
-                        packet,
-                        // The header of a rule about both directions is the client's.
-                        if transactional {
-                            Direction::ToServer
-                        } else {
-                            direction
-                        },
-                    )
-                    && header::tests_hold(&signature.packet, packet))
-            {
-                continue;
-            }
-            match self.answer(index, direction, signature, rule, packet, mark) {
-                Answer::Never => {}
-                Answer::Later => {
-                    if !seen.wait(signature_index) {
-                        self.lost += 1;
-                    }
-                }
-                Answer::Holds => {
-                    if self.state_holds(signature, packet.context, mark) {
-                        if !seen.note_match(signature_index) {
-                            self.lost += 1;
-                        }
-                        self.app_hit(
-                            signature_index,
-                            index,
-                            signature,
-                            direction,
-                            packet.context,
-                            mark,
-                        );
-                    }
-                }
-            }
+            self.decide_candidate(program, candidate, place, &mut seen, packet, mark);
         }
         self.candidates = candidates;
         if let Some(place) = record.and_then(|record| self.seen.get_mut(record)) {
             *place = seen;
+        }
+    }
+
+    /// Asks one candidate; it hits, waits or is forgotten.
+    fn decide_candidate(
+        &mut self,
+        program: &Program,
+        candidate: u64,
+        place: Place,
+        seen: &mut Seen,
+        packet: &Packet,
+        mark: &mut FlowMark,
+    ) {
+        let Place { index, direction } = place;
+        let number = (candidate & !FRESH) as u32;
+        let Some((signature, rule)) = program.rule(number) else {
+            return;
+        };
+        let transactional = signature.header.transactional;
+        if !rule.runs
+            || seen.has_matched(number)
+            || (transactional && self.has_matched(index, direction, number))
+        {
+            return;
+        }
+        // The header of a rule about both directions is the client's.
+        let towards = if transactional {
+            Direction::ToServer
+        } else {
+            direction
+        };
+        if candidate & FRESH != 0
+            && !(self.speaks(index, signature, packet.app)
+                && header::fits_towards(signature, packet, towards)
+                && header::tests_hold(&signature.packet, packet))
+        {
+            return;
+        }
+        match self.answer(index, direction, signature, rule, packet, mark) {
+            Answer::Never => {}
+            Answer::Later => self.lost += u64::from(!seen.wait(number)),
+            Answer::Holds => {
+                if self.state_holds(signature, packet.context, mark) {
+                    self.lost += u64::from(!seen.note_match(number));
+                    self.app_hit(number, index, signature, direction, packet.context, mark);
+                }
+            }
         }
     }
 
@@ -480,57 +310,9 @@ impl<D: DetectionAccess> MatchStage<D> {
                 if instance.direction != direction {
                     continue;
                 }
-                if instance.field == Field::AppLayerEvent {
-                    if instance.scanned == 0 {
-                        for signature in program.app.for_event(instance.number() as u16) {
-                            self.propose_app(*signature);
-                        }
-                        transaction.set_scanned(heap, place, 1);
-                    }
-                    continue;
-                }
-                let tables = program.app.tables(instance.field, direction);
-                if instance.is_number() || tables.is_empty() {
-                    continue;
-                }
                 let data = transaction.bytes(heap, &instance);
-                let before = if seen.overflowed {
-                    0
-                } else {
-                    instance.scanned as usize
-                };
-                let fresh = data.len() > before;
-                for table in tables {
-                    if !table.transforms.is_empty() {
-                        // A transformed buffer exists once its bytes are complete.
-                        if instance.ended()
-                            && (instance.scanned & SCANNED_WHOLE == 0)
-                            && let Some(data) =
-                                self.room
-                                    .apply(&table.transforms, self.scratch.regexes(), data)
-                        {
-                            scanned_bytes += data.len();
-                            let candidates = &mut self.candidates;
-                            table.prefilter.scan(data, |signature, _| {
-                                push(candidates, signature);
-                            });
-                        }
-                        continue;
-                    }
-                    if !fresh {
-                        continue;
-                    }
-                    let carry = table.prefilter.longest().saturating_sub(1);
-                    let from = (before & !SCANNED_WHOLE as usize).saturating_sub(carry);
-                    let new = data.get(from..).unwrap_or(&[]);
-                    scanned_bytes += new.len();
-                    let candidates = &mut self.candidates;
-                    table.prefilter.scan(new, |signature, _| {
-                        push(candidates, signature);
-                    });
-                }
-                let whole = if instance.ended() { SCANNED_WHOLE } else { 0 };
-                let scanned = data.len() as u32 | whole;
+                let (scanned, bytes) = self.scan_instance(program, &instance, data, seen);
+                scanned_bytes += bytes;
                 if scanned != instance.scanned {
                     transaction.set_scanned(heap, place, scanned as usize);
                 }
@@ -539,6 +321,55 @@ impl<D: DetectionAccess> MatchStage<D> {
         self.apps = apps;
         emit.counters
             .add(Counter::PrefilterBytes, scanned_bytes as u64);
+    }
+
+    /// Scans what is new of an instance. Gives how far it has been seen now, and bytes scanned.
+    fn scan_instance(
+        &mut self,
+        program: &Program,
+        instance: &Instance,
+        data: &[u8],
+        seen: &Seen,
+    ) -> (u32, usize) {
+        if instance.field == Field::AppLayerEvent {
+            if instance.scanned == 0 {
+                for signature in program.app.for_event(instance.number() as u16) {
+                    self.propose_app(*signature);
+                }
+            }
+            return (1, 0);
+        }
+        let tables = program.app.tables(instance.field, instance.direction);
+        if instance.is_number() || tables.is_empty() {
+            return (instance.scanned, 0);
+        }
+        let before = if seen.overflowed { 0 } else { instance.scanned };
+        let was_whole = before & SCANNED_WHOLE != 0;
+        let before = (before & !SCANNED_WHOLE) as usize;
+        let mut bytes = 0;
+        for table in tables {
+            let new = if table.transforms.is_empty() {
+                let carry = table.prefilter.longest().saturating_sub(1);
+                let from = before.saturating_sub(carry);
+                data.get(from..).filter(|_| data.len() > before)
+            } else if instance.ended() && !was_whole {
+                // A transformed buffer exists once its bytes are complete.
+                let regexes = self.scratch.regexes();
+                self.room.apply(&table.transforms, regexes, data)
+            } else {
+                None
+            };
+            let new = new.unwrap_or(&[]);
+            bytes += new.len();
+            let candidates = &mut self.candidates;
+            let mut over = 0;
+            table.prefilter.scan(new, |signature, _| {
+                over += u64::from(!push(candidates, signature));
+            });
+            self.over += over;
+        }
+        let whole = if instance.ended() { SCANNED_WHOLE } else { 0 };
+        (data.len() as u32 | whole, bytes)
     }
 
     fn propose_app(&mut self, signature: u32) {
@@ -711,17 +542,11 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 }
 
-/// The event of a transaction that is complete. It is told as its client's.
-fn tell(transaction: &Transaction, heap: &Heap, context: &Context, emit: &mut Emit) {
-    emit.event(|event| {
-        event.fill(EventKind::App, context, &[]);
-        if context.direction == Direction::ToClient {
-            event.direction = Direction::ToServer;
-            event.flags ^= flag::REVERSED;
-        }
-        event.app = transaction.protocol as u8;
-        record::encode(transaction, heap, &mut event.record);
-    });
+/// A direction of a transaction.
+#[derive(Clone, Copy)]
+struct Place {
+    index: u32,
+    direction: Direction,
 }
 
 /// Bit of a candidate whose header has not been looked at.
@@ -735,29 +560,4 @@ fn push(candidates: &mut Vec<u64>, signature: u32) -> bool {
         candidates.push(u64::from(signature));
     }
     room
-}
-
-fn piece_of<'a>(context: &Context, bytes: &'a [u8], gap: u32, end: bool, tcp: bool) -> Piece<'a> {
-    let to_server = context.direction == Direction::ToServer;
-    let (source, destination) = (
-        (*context.src_addr(), context.src_port()),
-        (*context.dst_addr(), context.dst_port()),
-    );
-    let (client, server) = if to_server {
-        (source, destination)
-    } else {
-        (destination, source)
-    };
-    Piece {
-        transport: if tcp { Transport::Tcp } else { Transport::Udp },
-        direction: context.direction,
-        bytes,
-        gap,
-        end,
-        client_port: client.1,
-        server_port: server.1,
-        client_addr: client.0,
-        server_addr: server.0,
-        time_ns: context.time_ns,
-    }
 }

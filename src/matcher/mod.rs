@@ -30,6 +30,7 @@ pub mod arbiter;
 mod asn1;
 pub mod base64;
 pub mod detect;
+mod feed;
 pub mod find;
 pub mod header;
 pub mod host;
@@ -39,6 +40,7 @@ pub mod pcre;
 pub mod prefilter;
 pub mod program;
 pub mod regex;
+mod seen;
 pub mod state;
 pub mod streams;
 pub mod tag;
@@ -142,7 +144,7 @@ pub struct MatchStage<D> {
     /// The parsers, if a rule or an event asks for the application layer.
     apps: Option<Apps>,
     /// What is kept of transactions' directions.
-    seen: crate::memory::slab::Slabs<app::Seen>,
+    seen: crate::memory::slab::Slabs<seen::Seen>,
     room: transform::Room,
     slabs: state::Slabs,
     windows: window::Windows,
@@ -202,7 +204,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             }),
             seen: crate::memory::slab::Slabs::from_fn(
                 if wants_app { 2 * flows as u32 } else { 0 },
-                app::Seen::default,
+                seen::Seen::default,
             ),
             room: transform::Room::new(),
             slabs: state::Slabs::new(flows, flowbits, flowints),

@@ -493,6 +493,7 @@ fn word(words: &[(&str, u64)], text: &str) -> Option<Compare> {
 /// The test of a hook (`tls:client_hello_done`): its state has been reached.
 pub fn hook(state: u64) -> AppTest {
     AppTest {
+        side: None,
         field: Field::Hook,
         any_of: vec![Compare::Equal(state)],
         negated: false,

@@ -1,0 +1,156 @@
+//! The match stage and the parsers of app/: shows them the bytes of a flow, lets go of transactions
+//! that are done with (and tells of them), and closes flows. Rules are app.rs's.
+
+use super::{DetectionAccess, FlowMark, MatchStage, state};
+use crate::app::transaction::NONE;
+use crate::app::{AppProtocol, Heap, Piece, Transaction, Transport, record};
+use crate::event::{Emit, EventKind};
+use crate::packet::{Context, Direction, Kind, flag};
+
+/// IP protocol numbers.
+pub(super) const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+impl<D: DetectionAccess> MatchStage<D> {
+    /// What the flow of a packet speaks.
+    pub(super) fn app_protocol(&self, mark: &FlowMark) -> AppProtocol {
+        self.apps
+            .as_ref()
+            .and_then(|apps| apps.state(self.slabs.app(mark.slab)))
+            .map_or(AppProtocol::Unknown, |state| state.protocol)
+    }
+
+    /// Shows the packet's new bytes to the flow's parser. Gives the flow among the parsers' flows if
+    /// there is something to look at.
+    pub(super) fn feed(
+        &mut self,
+        context: &Context,
+        bytes: &[u8],
+        mark: &mut FlowMark,
+    ) -> Option<u32> {
+        self.apps.as_ref()?;
+        if !context.flow.is_some() || context.has(flag::ICMP_ERROR) {
+            return None;
+        }
+        let tcp = context.protocol == TCP;
+        let (new, end) = match context.protocol {
+            TCP if context.has(flag::STREAM) || context.kind == Kind::Stream => {
+                (context.stream_of(bytes), context.has(flag::STREAM_END))
+            }
+            UDP if context.has(flag::TRANSPORT) => (context.payload_of(bytes), false),
+            _ => return None,
+        };
+        if new.is_empty() && !(end && mark.slab != state::NONE) {
+            return None;
+        }
+        let slab = self.slab(mark, context)?;
+        let gap = if tcp {
+            self.slabs.turn_offset(
+                slab,
+                context.direction,
+                context.stream_offset,
+                new.len() as u32,
+            )
+        } else {
+            0
+        };
+        let piece = piece_of(context, new, gap, end, tcp);
+        let apps = self.apps.as_mut()?;
+        let mut app = self.slabs.app(slab);
+        if app == state::NONE {
+            app = match apps.open(&piece) {
+                Some(app) => app,
+                None => {
+                    self.lost += 1;
+                    return None;
+                }
+            };
+            self.slabs.set_app(slab, app);
+        }
+        apps.feed(app, &piece);
+        mark.app = apps.state(app).map_or(0, |state| state.protocol as u8);
+        self.lost += apps.take_lost();
+        Some(app)
+    }
+
+    /// Lets go of complete transactions of a flow and of what was kept about them, once alerts have
+    /// been raised.
+    pub(super) fn release_transactions(&mut self, app: u32, context: &Context, emit: &mut Emit) {
+        let Some(apps) = self.apps.as_mut() else {
+            return;
+        };
+        let mut any = false;
+        let mut next = apps.state(app).map_or(NONE, |state| state.first);
+        while let Some((transaction, heap)) = apps.transaction_mut(next) {
+            if transaction.is_complete() {
+                any = true;
+                let told = std::mem::replace(&mut transaction.told, true);
+                if self.app_records && !told && !transaction.is_frame && !transaction.is_empty() {
+                    tell(transaction, heap, context, emit);
+                }
+                for record in &mut transaction.detection {
+                    if *record != NONE {
+                        let given = self.seen.give_back(*record);
+                        debug_assert!(given, "a record is given back once");
+                        *record = NONE;
+                    }
+                }
+            }
+            next = transaction.next;
+        }
+        if any {
+            apps.release(app, Transaction::is_complete);
+        }
+    }
+
+    /// Gives back all that the parsers held of a flow.
+    pub(super) fn close_app(&mut self, context: &Context, mark: &FlowMark, emit: &mut Emit) {
+        let app = self.slabs.app(mark.slab);
+        if app == state::NONE {
+            return;
+        }
+        self.release_transactions(app, context, emit);
+        if let Some(apps) = self.apps.as_mut() {
+            apps.close(app);
+        }
+        self.slabs.set_app(mark.slab, state::NONE);
+    }
+}
+
+/// The event of a transaction that is complete. It is told as its client's.
+fn tell(transaction: &Transaction, heap: &Heap, context: &Context, emit: &mut Emit) {
+    emit.event(|event| {
+        event.fill(EventKind::App, context, &[]);
+        if context.direction == Direction::ToClient {
+            event.direction = Direction::ToServer;
+            event.flags ^= flag::REVERSED;
+        }
+        event.app = transaction.protocol as u8;
+        record::encode(transaction, heap, &mut event.record);
+    });
+}
+
+fn piece_of<'a>(context: &Context, bytes: &'a [u8], gap: u32, end: bool, tcp: bool) -> Piece<'a> {
+    let to_server = context.direction == Direction::ToServer;
+    let (source, destination) = (
+        (*context.src_addr(), context.src_port()),
+        (*context.dst_addr(), context.dst_port()),
+    );
+    let (client, server) = if to_server {
+        (source, destination)
+    } else {
+        (destination, source)
+    };
+    Piece {
+        transport: if tcp { Transport::Tcp } else { Transport::Udp },
+        direction: context.direction,
+        bytes,
+        gap,
+        end,
+        client_port: client.1,
+        server_port: server.1,
+        client_addr: client.0,
+        server_addr: server.0,
+        time_ns: context.time_ns,
+    }
+}

@@ -1,0 +1,68 @@
+//! What the matcher remembers of one direction of a transaction: who waits for more of it, and who
+//! has hit. Detection itself is app.rs's.
+
+/// Rules that wait in one direction of a transaction at most.
+pub const WAITING_MAX: usize = 48;
+/// Rules that hit in one direction of a transaction and are remembered at most.
+pub const MATCHED_MAX: usize = 32;
+/// What the matcher keeps of one direction of a transaction.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub(super) waiting: [u32; WAITING_MAX],
+    pub(super) waiting_count: u8,
+    matched: [u32; MATCHED_MAX],
+    matched_count: u8,
+    /// Rules that wait did not all fit: everything is looked at again at each change.
+    pub(super) overflowed: bool,
+    pub(super) started: bool,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Seen {
+            waiting: [u32::MAX; WAITING_MAX],
+            waiting_count: 0,
+            matched: [u32::MAX; MATCHED_MAX],
+            matched_count: 0,
+            overflowed: false,
+            started: false,
+        }
+    }
+}
+
+impl Seen {
+    /// Whether a signature hit already.
+    pub fn has_matched(&self, signature: u32) -> bool {
+        self.matched
+            .iter()
+            .take(usize::from(self.matched_count))
+            .any(|known| *known == signature)
+    }
+
+    /// Notes that a signature waits. False: no room.
+    pub fn wait(&mut self, signature: u32) -> bool {
+        match self.waiting.get_mut(usize::from(self.waiting_count)) {
+            Some(place) => {
+                *place = signature;
+                self.waiting_count += 1;
+                true
+            }
+            None => {
+                self.overflowed = true;
+                false
+            }
+        }
+    }
+
+    /// Notes that a signature hit. False: no room.
+    pub fn note_match(&mut self, signature: u32) -> bool {
+        match self.matched.get_mut(usize::from(self.matched_count)) {
+            Some(place) => {
+                *place = signature;
+                self.matched_count += 1;
+                true
+            }
+            None => false,
+        }
+    }
+}
