@@ -72,7 +72,6 @@ parsers! {
     Ike: ike::Ike,
     Dnp3: dnp3::Dnp3,
     Modbus: modbus::Modbus,
-    Rdp: rdp::Rdp,
     Dns: dns::Dns,
     Mdns: mdns::Mdns,
     Llmnr: llmnr::Llmnr,
