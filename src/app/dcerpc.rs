@@ -47,8 +47,6 @@ const INTERFACES_MAX: usize = 64;
 const CALLS_MAX: usize = 128;
 /// Bytes of stub data that are kept of a direction of a call; it ends there.
 pub(super) const STUB_MAX: usize = 128 << 10;
-/// Bytes after a gap that may be searched for a header at once.
-const SEARCH_KEEP: usize = HEADER - 1;
 
 /// Kinds of PDUs.
 pub(super) mod kind {
@@ -419,7 +417,6 @@ impl Dcerpc {
                 Guess::No => from = place + 1,
             }
         }
-        debug_assert!(SEARCH_KEEP < HEADER);
         bytes.len()
     }
 
@@ -488,34 +485,28 @@ impl Dcerpc {
 
     /// Takes a fragment in. Its kind says which way it goes, not who sent it: servers call back.
     fn fragment(&mut self, header: &Header, body: &[u8], out: &mut Output<'_>) {
-        let mut stub: &[u8] = &[];
-        let mut whole = true;
-        let direction = match header.kind {
+        let (direction, stub, whole): (_, &[u8], _) = match header.kind {
             kind::BIND | kind::ALTER_CONTEXT => {
                 let _ = self.interfaces.bind(out.heap(), header, body);
-                Direction::ToServer
+                (Direction::ToServer, &[], true)
             }
             kind::BIND_ACK | kind::ALTER_CONTEXT_RESP => {
                 let _ = self.interfaces.answer(out.heap(), header, body);
-                Direction::ToClient
+                (Direction::ToClient, &[], true)
             }
             kind::REQUEST => {
-                stub = body.get(REQUEST_HEAD..).unwrap_or(&[]);
-                whole = false;
-                Direction::ToServer
+                let stub = body.get(REQUEST_HEAD..).unwrap_or(&[]);
+                (Direction::ToServer, stub, false)
             }
-            kind::RESPONSE => {
-                stub = body;
-                whole = false;
-                Direction::ToClient
-            }
-            kind::FAULT | kind::REJECT | kind::BIND_NAK => Direction::ToClient,
+            kind::RESPONSE => (Direction::ToClient, body, false),
+            kind::FAULT | kind::REJECT | kind::BIND_NAK => (Direction::ToClient, &[], true),
             _ => return,
         };
         let way = direction.index();
+        let refused = matches!(header.kind, kind::FAULT | kind::REJECT | kind::BIND_NAK);
         let place = match self.find(out, header.call, [0; 4], header.kind, way) {
             Some(place) => place,
-            None if matches!(header.kind, kind::FAULT | kind::REJECT | kind::BIND_NAK) => return,
+            None if refused => return,
             None => self.begin(out, header.call, [0; 4], header.little),
         };
         let Some(words) = self.calls.get(out.heap(), place) else {
@@ -525,11 +516,18 @@ impl Dcerpc {
         call.kinds[way] = header.kind;
         // Neither first nor last: the middle of a call, or a whole one of a careless sender.
         let done = whole || header.last || (!header.first && call.stub[way] == NOT_BEGUN);
+        self.name(out, header, body, &mut call);
+        add_stub(out, call.tx, direction, &mut call.stub[way], stub);
+        self.end(out, place, call, direction, done);
+    }
+
+    /// Tells operation and interface of a call, as soon as they are known.
+    fn name(&self, out: &mut Output<'_>, header: &Header, body: &[u8], call: &mut Call) {
         if header.kind == kind::REQUEST {
             let mut at = Reader::at(body, 4);
             let context = at.u16_of(header.little);
             if let (Some(context), Some(operation)) = (context, at.u16_of(header.little))
-                && (header.first || call.stub[way] == NOT_BEGUN)
+                && (header.first || call.stub[0] == NOT_BEGUN)
             {
                 call.context = context;
                 tell_operation(out, call.tx, operation);
@@ -539,8 +537,6 @@ impl Dcerpc {
             // Its binding may have been answered after the request was sent.
             call.told = self.interfaces.tell(out, call.tx, Some(call.context));
         }
-        add_stub(out, call.tx, direction, &mut call.stub[way], stub);
-        self.end(out, place, call, direction, done);
     }
 
     fn end(

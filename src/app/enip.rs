@@ -378,6 +378,27 @@ fn service(
     Some(())
 }
 
+/// A logical segment of a path, of 8, 16 or 32 bits: its kind and value.
+fn segment(path: &mut Reader<'_>) -> Option<(u8, u32)> {
+    let segment = path.u8()?;
+    if segment >> 5 != 1 {
+        return None;
+    }
+    let value = match segment & 3 {
+        0 => u32::from(path.u8()?),
+        1 => {
+            path.skip(1)?;
+            u32::from(path.le16()?)
+        }
+        2 => {
+            path.skip(1)?;
+            path.le32()?
+        }
+        _ => return None,
+    };
+    Some((segment, value))
+}
+
 /// The path of a request, and the attributes that it lists.
 fn request(
     out: &mut Output<'_>,
@@ -407,25 +428,10 @@ fn request(
         }
     };
     for _ in 0..SEGMENTS_MAX {
-        let Some(segment) = path.u8() else {
+        if path.is_empty() {
             break;
-        };
-        // Logical segments alone, of 8, 16 or 32 bits.
-        if segment >> 5 != 1 {
-            return None;
         }
-        let value = match segment & 3 {
-            0 => u32::from(path.u8()?),
-            1 => {
-                path.skip(1)?;
-                u32::from(path.le16()?)
-            }
-            2 => {
-                path.skip(1)?;
-                path.le32()?
-            }
-            _ => return None,
-        };
+        let (segment, value) = segment(&mut path)?;
         match segment >> 2 {
             8 => {
                 class = class.or(Some(value));

@@ -71,6 +71,7 @@ parsers! {
     Enip: enip::Enip,
     Ike: ike::Ike,
     Dnp3: dnp3::Dnp3,
+    Modbus: modbus::Modbus,
     Dns: dns::Dns,
     Mdns: mdns::Mdns,
     Llmnr: llmnr::Llmnr,

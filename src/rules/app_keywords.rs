@@ -15,6 +15,7 @@ use crate::rules::content;
 use crate::rules::diagnostic::{Code, Problem};
 use crate::rules::keyword::Side;
 use crate::rules::keyword_table;
+use crate::rules::modbus_keyword;
 use crate::rules::number;
 use crate::rules::parse::Builder;
 use crate::rules::rpc_keywords;
@@ -389,6 +390,7 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         "app-layer-event" => return event(builder, argument),
         "urilen" => return urilen(builder, argument),
         "dcerpc.iface" => return rpc_keywords::interface(builder, argument),
+        "modbus" => return modbus_keyword::parse(builder, argument),
         "dcerpc.opnum" => return rpc_keywords::operation(builder, argument),
         _ => {}
     }

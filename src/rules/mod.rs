@@ -36,6 +36,7 @@ mod bytes;
 mod content;
 mod header;
 mod keyword_table;
+mod modbus_keyword;
 mod packet_keywords;
 mod state_keywords;
 mod transform;

@@ -120,7 +120,8 @@ fn comparison(compare: Compare) -> Option<Vec<Test>> {
     })
 }
 
-fn byte_test(count: i64, at: i64, operator: ByteOperator, value: i64, negated: bool) -> Test {
+/// A test of a binary number.
+pub fn byte_test(count: i64, at: i64, operator: ByteOperator, value: i64, negated: bool) -> Test {
     Test::ByteTest(ByteTest {
         format: ByteFormat {
             count: Number::Literal(count),

@@ -188,7 +188,7 @@ impl Smb {
                     tell(out, tx, odd::MALFORMED);
                 }
             }
-            0..=kind::LAST => {}
+            other if other <= kind::LAST => {}
             _ => tell(out, tx, odd::MALFORMED),
         }
         self.push(out, &call);
