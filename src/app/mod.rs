@@ -34,6 +34,7 @@ mod lines;
 pub mod llmnr;
 pub mod mdns;
 pub mod mime;
+mod mime_words;
 pub mod mqtt;
 mod names;
 pub mod nfs;
