@@ -32,6 +32,9 @@ pub struct BittorrentDht;
 
 impl Parse for BittorrentDht {
     fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
+        if input.bytes.is_empty() {
+            return Ok(Taken::all(0));
+        }
         let tx = out.open();
         // A dictionary ends with `e` (BEP 3).
         if !input.bytes.starts_with(b"d1:") || !input.bytes.ends_with(b"e") {

@@ -520,7 +520,6 @@ impl<'r, 'o> Reader<'r, 'o> {
         let mut cut = false;
         for _ in 0..=LABELS_MAX {
             if self.budget == 0 {
-                self.event(Odd::TooManyLabels);
                 return NameEnd::Bad;
             }
             self.budget -= 1;

@@ -392,7 +392,12 @@ impl AppFlow {
     }
 
     fn hold(&mut self, holds: &mut Heap, way: usize, bytes: &[u8]) {
-        if bytes.is_empty() || self.state.done || self.failed[way] {
+        if bytes.is_empty() || self.state.done {
+            return;
+        }
+        if self.failed[way] && self.state.protocol == AppProtocol::Unknown {
+            // Should the other side tell the protocol yet, these bytes are missing.
+            self.lose(holds, way, bytes.len());
             return;
         }
         if !holds.append(&mut self.held[way], bytes) {
@@ -408,7 +413,8 @@ impl AppFlow {
         } else {
             TEXT_MAX
         };
-        if self.held[way].len() > limit {
+        let hopeless = self.failed[way] && self.state.protocol == AppProtocol::Unknown;
+        if self.held[way].len() > limit || (hopeless && !self.held[way].is_empty()) {
             self.lose(holds, way, 0);
         }
     }

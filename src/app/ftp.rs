@@ -171,6 +171,7 @@ impl Parse for Ftp {
         if input.gap > 0 {
             // The next line may begin anywhere.
             self.discard.begin(input.direction.index());
+            self.in_reply = 0;
         }
         let mut at = 0;
         // Each round takes a byte at least, or leaves.
@@ -220,7 +221,8 @@ impl Ftp {
         };
         let tx = out.open();
         out.field(tx, Field::FtpCommand, ToServer, name);
-        if let Some(data) = line.get(name.len() + 1..) {
+        let data = line.get(name.len() + 1..);
+        if let Some(data) = data.filter(|data| !data.is_empty()) {
             out.field(tx, Field::FtpCommandData, ToServer, data);
         }
         if long {

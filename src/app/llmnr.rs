@@ -6,6 +6,7 @@ use super::output::Output;
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
+use crate::packet::Direction;
 
 /// See `Description`.
 pub const DESCRIPTION: Description = Description {
@@ -33,11 +34,18 @@ const VARIANT: Variant = Variant {
 };
 
 fn probe(probe: &Probe<'_>) -> Guess {
-    if probe.server_port == VARIANT.port {
+    // Who asks many is answered from another host, in a flow of its own (RFC 4795 section 2.1).
+    let port = VARIANT.port;
+    if probe.server_port == port || (probe.client_port == port && is_response(probe.bytes)) {
         looks_whole(probe.bytes)
     } else {
         Guess::No
     }
+}
+
+/// The header's first flag.
+fn is_response(message: &[u8]) -> bool {
+    message.get(2).is_some_and(|flags| flags & 0x80 != 0)
 }
 
 /// Keeps nothing from one datagram to the next.
@@ -46,7 +54,11 @@ pub struct Llmnr;
 
 impl Parse for Llmnr {
     fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
-        read_message(&VARIANT, input.bytes, input.direction, out);
+        let direction = match is_response(input.bytes) {
+            true => Direction::ToClient,
+            false => Direction::ToServer,
+        };
+        read_message(&VARIANT, input.bytes, direction, out);
         Ok(Taken::all(input.bytes.len()))
     }
 }

@@ -7,6 +7,7 @@
 
 use super::field::Field;
 use super::heap::{Heap, Text};
+use super::mime_words::{Base64, find_parameter, hex_byte};
 use super::output::{Growing, Output, TxId};
 use crate::packet::Direction::ToServer;
 use memchr::memchr;
@@ -43,8 +44,6 @@ const HEADER_MAX: usize = 16 << 10;
 const FILENAME_MAX: usize = 255;
 /// Bytes of all boundaries that are open.
 const BOUNDARIES_MAX: usize = 8192;
-/// Sections of one parameter (RFC 2231 section 3).
-const SECTIONS_MAX: u32 = 32;
 /// Bytes of a text line that wait for its end, where links are looked for.
 const TEXT_LINE_MAX: usize = 8192;
 const LINE_LENGTH: usize = 998;
@@ -135,9 +134,7 @@ pub struct Mime {
     depth: u8,
     /// The beginning of a text line whose end has not come.
     text: Text,
-    /// Base64 digits that wait for the others of their four.
-    digits: [u8; 4],
-    digit_count: u8,
+    base64: Base64,
     /// The line end behind the last line of a plain file: it may belong to the boundary.
     line_end: [u8; 2],
     line_end_length: u8,
@@ -281,7 +278,7 @@ impl Mime {
             Kind::Encoding => {
                 if value.eq_ignore_ascii_case(b"base64") {
                     self.encoding = Encoding::Base64;
-                    self.digit_count = 0;
+                    self.base64 = Base64::default();
                 } else if value.eq_ignore_ascii_case(b"quoted-printable") {
                     self.encoding = Encoding::Quoted;
                 }
@@ -367,7 +364,7 @@ impl Mime {
         self.encoding = Encoding::Plain;
         self.is_text = true;
         self.encapsulated = false;
-        self.digit_count = 0;
+        self.base64 = Base64::default();
         self.line_end_length = 0;
         heap.truncate(&mut self.filename, 0);
         heap.truncate(&mut self.text, 0);
@@ -444,7 +441,7 @@ impl Mime {
         }
         let mut decoded = std::mem::take(&mut out.shared.scratch);
         decoded.clear();
-        if self.decode_base64(line, &mut decoded) {
+        if self.base64.decode(line, &mut decoded) {
             self.find_links(tx, &decoded, out);
             self.put(tx, &decoded, out);
         } else {
@@ -452,41 +449,6 @@ impl Mime {
         }
         out.shared.scratch = decoded;
         odd
-    }
-
-    /// Decodes what is whole; other bytes than digits are passed over (RFC 2045 section 6.8).
-    fn decode_base64(&mut self, line: &[u8], decoded: &mut Vec<u8>) -> bool {
-        let mut good = true;
-        for byte in line {
-            let digit = base64_digit(*byte);
-            if digit == NO_DIGIT {
-                continue;
-            }
-            let count = usize::from(self.digit_count);
-            if let Some(place) = self.digits.get_mut(count) {
-                *place = digit;
-            }
-            if count < 3 {
-                self.digit_count += 1;
-                continue;
-            }
-            self.digit_count = 0;
-            let [a, b, c, d] = self.digits;
-            if a == PADDING || b == PADDING || (d != PADDING && c == PADDING) {
-                good &= c == PADDING && a != PADDING && b != PADDING;
-            }
-            if a == PADDING || b == PADDING {
-                continue;
-            }
-            decoded.push(a << 2 | b >> 4);
-            if c != PADDING {
-                decoded.push(b << 4 | c >> 2);
-                if d != PADDING {
-                    decoded.push(c << 6 | d);
-                }
-            }
-        }
-        good
     }
 
     fn quoted_line(&mut self, tx: TxId, line: &[u8], full: &[u8], out: &mut Output<'_>) -> u16 {
@@ -563,11 +525,10 @@ impl Mime {
         if self.file.is_none() {
             return;
         }
-        if self.encoding == Encoding::Base64 && self.digit_count > 0 {
+        if self.encoding == Encoding::Base64 {
             let mut decoded = std::mem::take(&mut out.shared.scratch);
             decoded.clear();
-            let missing = usize::from(4 - self.digit_count.min(4));
-            self.decode_base64(b"===".get(..missing).unwrap_or(&[]), &mut decoded);
+            self.base64.finish(&mut decoded);
             self.put(tx, &decoded, out);
             out.shared.scratch = decoded;
         }
@@ -630,158 +591,5 @@ fn give_links(tx: TxId, text: &[u8], out: &mut Output<'_>) {
         out.field(tx, Field::EmailUrl, ToServer, url);
         rest = link.get(end..).unwrap_or(&[]);
         from = 0;
-    }
-}
-
-/// The value of a parameter of a header (RFC 2045 section 5.1), the last one of that name; one
-/// that comes in sections (RFC 2231 section 3) is put together in `joined`.
-fn find_parameter<'a>(header: &'a [u8], name: &[u8], joined: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-    if let Some(value) = last_parameter(header, |known| known == name) {
-        return Some(value);
-    }
-    joined.clear();
-    for section in 0..SECTIONS_MAX {
-        let is_it = |known: &[u8]| {
-            let number = known
-                .strip_prefix(name)
-                .and_then(|rest| rest.strip_prefix(b"*"));
-            number.is_some_and(|digits| is_number(digits, section))
-        };
-        match last_parameter(header, is_it) {
-            Some(value) => joined.extend_from_slice(value),
-            None if section == 0 => return None,
-            None => break,
-        }
-    }
-    Some(joined)
-}
-
-/// Whether digits are this number in its plainest form.
-fn is_number(digits: &[u8], number: u32) -> bool {
-    let tens = [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8];
-    match number {
-        0..=9 => digits == [tens[1]],
-        _ => digits == tens,
-    }
-}
-
-fn last_parameter(header: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
-    let mut rest = header.get(memchr(b';', header)? + 1..)?;
-    let mut found = None;
-    // Each round takes the `=` at least.
-    while !rest.is_empty() {
-        let blanks = rest.iter().take_while(|b| is_blank(**b)).count();
-        rest = rest.get(blanks..).unwrap_or(&[]);
-        let Some(equals) = memchr(b'=', rest) else {
-            break;
-        };
-        let (name, value) = (rest.get(..equals)?, rest.get(equals + 1..)?);
-        let (value, after) = parameter_value(value);
-        if is_it(name) {
-            found = Some(value);
-        }
-        let blanks = after.iter().take_while(|b| is_blank(**b)).count();
-        rest = after.get(blanks..).unwrap_or(&[]);
-        rest = rest.strip_prefix(b";").unwrap_or(rest);
-    }
-    found
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
-}
-
-/// A parameter's value, quoted or up to the semicolon, and what follows it.
-fn parameter_value(bytes: &[u8]) -> (&[u8], &[u8]) {
-    if let Some(quoted) = bytes.strip_prefix(b"\"") {
-        let mut escaped = false;
-        for (at, byte) in quoted.iter().enumerate() {
-            if *byte == b'"' && !escaped {
-                let after = quoted.get(at + 1..).unwrap_or(&[]);
-                return (quoted.get(..at).unwrap_or(&[]), after);
-            }
-            escaped = *byte == b'\\';
-        }
-    }
-    let end = memchr(b';', bytes).unwrap_or(bytes.len());
-    let value = bytes.get(..end).unwrap_or(&[]);
-    let trimmed = value
-        .iter()
-        .rposition(|b| !is_blank(*b))
-        .map_or(value.len(), |at| at + 1);
-    (
-        value.get(..trimmed).unwrap_or(&[]),
-        bytes.get(end..).unwrap_or(&[]),
-    )
-}
-
-const NO_DIGIT: u8 = 0xff;
-const PADDING: u8 = 0xfe;
-
-/// Values of base64's digits (RFC 4648 section 4).
-const BASE64: [u8; 256] = {
-    let mut table = [NO_DIGIT; 256];
-    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut value = 0;
-    while value < digits.len() {
-        table[digits[value] as usize] = value as u8;
-        value += 1;
-    }
-    table[b'=' as usize] = PADDING;
-    table
-};
-
-fn base64_digit(byte: u8) -> u8 {
-    BASE64.get(usize::from(byte)).copied().unwrap_or(NO_DIGIT)
-}
-
-fn hex_byte(high: u8, low: u8) -> Option<u8> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    };
-    Some(digit(high)? << 4 | digit(low)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parameter(header: &str, name: &str) -> Option<String> {
-        let mut joined = Vec::new();
-        let found = find_parameter(header.as_bytes(), name.as_bytes(), &mut joined);
-        found.map(|value| String::from_utf8_lossy(value).into_owned())
-    }
-
-    #[test]
-    fn parameters_are_found() {
-        let found = |header| parameter(header, "filename");
-        assert_eq!(found("attachment; filename=a.exe").unwrap(), "a.exe");
-        assert_eq!(found("attachment; filename=a.exe ; x=y").unwrap(), "a.exe");
-        assert_eq!(
-            found("a; filename=\"b \\\" ;c\"; d=e").unwrap(),
-            "b \\\" ;c"
-        );
-        assert_eq!(
-            found("a; dummy=\"filename=no\"; filename=real;").unwrap(),
-            "real"
-        );
-        assert_eq!(
-            found("a; filename*0=one; filename*1=\"-two\"").unwrap(),
-            "one-two"
-        );
-        assert_eq!(found("attachment; name=x"), None);
-        assert_eq!(found("filename=x"), None);
-    }
-
-    #[test]
-    fn base64_is_decoded_across_lines() {
-        let mut mime = Mime::new();
-        let mut decoded = Vec::new();
-        assert!(mime.decode_base64(b"SGVs bG", &mut decoded));
-        assert!(mime.decode_base64(b"8sIHdvcmxkIQ==", &mut decoded));
-        assert_eq!(decoded, b"Hello, world!");
-        assert!(!mime.decode_base64(b"=aaa", &mut decoded));
     }
 }

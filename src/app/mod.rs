@@ -35,6 +35,7 @@ pub mod llmnr;
 pub mod mdns;
 pub mod mime;
 pub mod modbus;
+mod mime_words;
 pub mod mqtt;
 mod names;
 pub mod nfs;

@@ -84,6 +84,9 @@ pub struct Snmp {
 impl Parse for Snmp {
     fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
         let (bytes, direction) = (input.bytes, input.direction);
+        if bytes.is_empty() {
+            return Ok(Taken::all(0));
+        }
         let mut rest = bytes;
         let message = ber::take(&mut rest, tag::SEQUENCE);
         let (Some(mut message), Some(version)) = (message, version_of(bytes)) else {
@@ -245,7 +248,7 @@ mod tests {
     #[test]
     fn a_trap_of_version_1() {
         // enterprise 1.3.6.1.4.1.9, agent 10.0.0.1, linkDown.
-        let trap = b"\x30\x24\x02\x01\x00\x04\x01p\xa4\x1c\x06\x06\x2b\x06\x01\x04\x01\x09\
+        let trap = b"\x30\x21\x02\x01\x00\x04\x01p\xa4\x19\x06\x06\x2b\x06\x01\x04\x01\x09\
             \x40\x04\x0a\x00\x00\x01\x02\x01\x02\x02\x01\x00\x43\x01\x00\x30\x00";
         let (_, lines) = run(PLACE, &[(ToServer, trap)]);
         assert_eq!(

@@ -23,7 +23,7 @@ pub struct Place {
 /// A lane's parsers with every field wanted but frames, which are transactions of their own.
 pub fn apps() -> Apps {
     let wanted = Field::ALL.iter().map(|field| !field.is_frame()).collect();
-    Apps::new(4, 8 << 20, wanted, Limits::default())
+    Apps::new(128, 8 << 20, wanted, Limits::default())
 }
 
 /// What a conversation gives: the protocol, then a line for each instance, as
