@@ -22,9 +22,6 @@ mod response;
 mod settings;
 mod uri;
 
-#[cfg(test)]
-mod tests;
-
 use super::field::Field;
 use super::heap::Heap;
 use super::output::{AppEvent, Output, Shared};
@@ -171,3 +168,6 @@ impl Parse for Http {
         self.free(&mut shared.heap);
     }
 }
+
+#[cfg(test)]
+mod tests;
