@@ -124,7 +124,7 @@ mod tests {
     use Direction::{ToClient, ToServer};
 
     const REQUEST: &[u8] =
-        b"\x03\0\0\x2a\x25\xe0\0\0\0\0\0Cookie: mstshash=abc\r\n\x01\0\x08\0\x03\0\0\0";
+        b"\x03\0\0\x29\x24\xe0\0\0\0\0\0Cookie: mstshash=abc\r\n\x01\0\x08\0\x03\0\0\0";
 
     fn place(server_port: u16) -> Place {
         Place {
