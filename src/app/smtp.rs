@@ -593,7 +593,7 @@ mod tests {
     };
 
     /// A conversation up to the mail.
-    fn with_mail<'a>(mail: &'a [u8]) -> Vec<(Direction, &'a [u8])> {
+    fn with_mail(mail: &[u8]) -> Vec<(Direction, &[u8])> {
         vec![
             (ToClient, b"220 mx.example.com ESMTP\r\n"),
             (ToServer, b"EHLO client.example.com\r\n"),

@@ -324,7 +324,7 @@ mod tests {
             "ToClient websocket.payload 0 \"xyz\"",
         ] {
             let wanted = line.replace("\\x60", "`");
-            assert!(lines.iter().any(|got| *got == wanted), "{line}: {lines:#?}");
+            assert!(lines.contains(&wanted), "{line}: {lines:#?}");
         }
     }
 }

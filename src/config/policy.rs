@@ -217,6 +217,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::type_complexity)]
     fn what_is_nearest_decides() {
         let inline = ("inline", "true");
         let auto = ("exception-policy", "auto");

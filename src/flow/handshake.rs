@@ -389,9 +389,14 @@ impl Track<'_> {
 
     /// The client's SYN again; with another number it is remembered which ones there were.
     fn syn_repeated(&mut self) -> Fate {
-        let segment = *self.segment;
+        let (segment, seconds) = (*self.segment, self.seconds);
         let [client, server] = &self.tcp.sides;
-        if segment.seq == client.isn {
+        let again = segment.seq == client.isn;
+        let newer = segment
+            .timestamp
+            .map(|(value, _)| value)
+            .filter(|value| client.has(SIDE_TIMESTAMPS) && *value != client.ts_recent);
+        if again && newer.is_none() {
             return Fate::Stream;
         }
         let before = Alternate {
@@ -407,6 +412,12 @@ impl Track<'_> {
                 *place = before;
             }
             self.tcp.alternates.rotate_left(1);
+        }
+        if let (true, Some(value)) = (again, newer) {
+            // Sent again, with the clock of now: the answer echoes either.
+            let [client, _] = &mut self.tcp.sides;
+            (client.ts_recent, client.ts_seconds) = (value, seconds);
+            return Fate::Stream;
         }
         let first = segment.seq.plus(1);
         let [client, _] = &mut self.tcp.sides;

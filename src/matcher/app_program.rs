@@ -57,6 +57,8 @@ fn asks_protocol(signature: &Signature) -> bool {
 }
 
 type Patterns = Vec<(Pattern, u32)>;
+/// Patterns of a field, by the transforms before them.
+type ByTransforms = Vec<(Box<[Transform]>, Patterns)>;
 
 impl AppProgram {
     /// Lays out those of `signatures` that look at transactions.
@@ -74,7 +76,7 @@ impl AppProgram {
             wanted: vec![false; fields],
             ..AppProgram::default()
         };
-        let mut patterns: [Vec<Vec<(Box<[Transform]>, Patterns)>>; 2] =
+        let mut patterns: [Vec<ByTransforms>; 2] =
             [vec![Vec::new(); fields], vec![Vec::new(); fields]];
         for (index, signature) in signatures {
             program.any |= asks_protocol(signature);
@@ -229,6 +231,8 @@ fn reaches(signature: &Signature, direction: Direction) -> bool {
 /// The field behind a buffer of a rule.
 pub fn field_of(view: &crate::rules::signature::Inspect) -> Option<Field> {
     match &view.buffer {
+        // The body of a response is its file data.
+        Buffer::App(name) if &**name == "http.response_body" => Some(Field::FileData),
         Buffer::App(name) => Field::by_name(name),
         _ => None,
     }

@@ -254,7 +254,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             self.one(context, bytes, emit);
             self.report(emit);
             if matches!(context.kind, Kind::Frame | Kind::Inner | Kind::Datagram) {
-                self.outer = context.has(flag::HAS_INNER).then(|| Outer {
+                self.outer = context.has(flag::HAS_INNER).then_some(Outer {
                     tuple: context.tuple,
                     flags: context.flags,
                     protocol: context.protocol,

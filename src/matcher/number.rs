@@ -12,7 +12,13 @@ pub const TEXT_MAX: usize = 23;
 pub fn read(format: &ByteFormat, count: i64, data: &[u8], at: i64) -> Option<(u64, usize)> {
     let at = usize::try_from(at).ok()?;
     let count = usize::try_from(count).ok()?;
-    let bytes = data.get(at..at.checked_add(count)?)?;
+    // As text, 0 bytes means as many as there are digits.
+    let rest = data.get(at..)?;
+    let count = match (format.base, count) {
+        (Some(_), 0) => rest.len().min(TEXT_MAX),
+        _ => count,
+    };
+    let bytes = rest.get(..count)?;
     match format.base {
         Some(base) => text(bytes, base),
         None if count == 0 || count > 8 => None,

@@ -264,6 +264,20 @@ fn invalid_segments_are_dropped_inline_and_named() {
 }
 
 #[test]
+fn a_syn_sent_again_with_the_clock_of_then_is_answered_by_either_echo() {
+    for (echo, dropped) in [(500, false), (750, false), (600, true)] {
+        let mut bench = Bench::inline();
+        bench.tcp(&Tcp::new(true, SYN, CLIENT_ISN, 0, b"").timestamp(500, 0));
+        bench.tcp(&Tcp::new(true, SYN, CLIENT_ISN, 0, b"").timestamp(750, 0));
+        let answer = Tcp::new(false, SYN | ACK, SERVER_ISN, CLIENT_ISN + 1, b"");
+        let answer = bench.tcp(&answer.timestamp(900, echo));
+        assert_eq!(answer[0].dropped().is_some(), dropped, "echo {echo}");
+        bench.finish();
+        bench.check_empty();
+    }
+}
+
+#[test]
 fn old_timestamps_are_dropped() {
     let mut bench = Bench::inline();
     bench.tcp(&Tcp::new(true, SYN, CLIENT_ISN, 0, b"").timestamp(500, 0));
