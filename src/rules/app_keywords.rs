@@ -494,6 +494,7 @@ fn word(words: &[(&str, u64)], text: &str) -> Option<Compare> {
 pub fn hook(state: u64) -> AppTest {
     AppTest {
         field: Field::Hook,
+        side: None,
         any_of: vec![Compare::Equal(state)],
         negated: false,
         which: Which::Any,
