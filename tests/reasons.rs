@@ -315,7 +315,12 @@ fn tcp_cases() -> Vec<Case> {
                 policy(config, Area::MatchBudget, Policy::DropPacket);
             },
             rules: "alert udp any any -> any any (content:\"a\"; content:\"b\"; within:1; sid:1;)",
-            frames: || vec![datagram(5000, &[b'a'; 20]), datagram(5000, b"ab")],
+            frames: || {
+                vec![
+                    datagram(5000, b"aaaaaaaaaaaaaaaaaaaa-b"),
+                    datagram(5000, b"ab"),
+                ]
+            },
             ..PLAIN
         },
         Case {

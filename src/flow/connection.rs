@@ -395,17 +395,7 @@ impl FlowStage {
             Taking::Nothing | Taking::BeyondDepth => {}
             Taking::InOrder => {
                 counters.inc(Counter::SegmentsInOrder);
-                context.set(flag::STREAM);
-                context.stream_offset = taken.offset;
-                context.stream_skip = taken.skip;
-                context.stream_length = taken.length;
-                context.set(if taken.start { flag::STREAM_START } else { 0 });
-                context.set(if taken.gap { flag::STREAM_GAP } else { 0 });
-                context.set(if taken.depth_reached {
-                    flag::STREAM_END
-                } else {
-                    0
-                });
+                mark_in_order(context, taken);
             }
             Taking::Buffered => counters.inc(Counter::SegmentsBuffered),
             Taking::Retransmit => {
@@ -588,6 +578,22 @@ impl FlowStage {
             let given = self.connections.give_back(index);
             debug_assert!(given, "a record names state in use");
         }
+    }
+}
+
+/// Says which bytes of the packet belong to the stream, and how.
+fn mark_in_order(context: &mut Context, taken: &Taken) {
+    context.stream_offset = taken.offset;
+    context.stream_skip = taken.skip;
+    context.stream_length = taken.length;
+    let marks = [
+        (true, flag::STREAM),
+        (taken.start, flag::STREAM_START),
+        (taken.gap, flag::STREAM_GAP),
+        (taken.depth_reached, flag::STREAM_END),
+    ];
+    for (_, bits) in marks.into_iter().filter(|(is_so, _)| *is_so) {
+        context.set(bits);
     }
 }
 

@@ -260,6 +260,7 @@ impl Rig {
     fn of(ruleset: RuleSet, change: impl FnOnce(&mut Config)) -> Rig {
         let mut config = Config {
             inspected_flows_max: 8,
+            app_records: false,
             ..Config::default()
         };
         change(&mut config);

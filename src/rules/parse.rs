@@ -674,35 +674,14 @@ fn empty_buffer(text: &str, list: &List) -> Problem {
 fn blank(head: header::Head, sid: u32, source: Source) -> Signature {
     let mut unsupported: Vec<Box<str>> = Vec::new();
     unsupported.extend(head.unsupported.map(Box::from));
-    let app = head.state.map(app_keywords::hook);
     Signature {
         action: head.action,
         header: head.header,
-        sid,
-        gid: 1,
         rev: 0,
         msg: "".into(),
-        classtype: None,
         priority: 0,
-        references: Vec::new(),
-        metadata: Vec::new(),
-        target: None,
-        flow: None,
-        packet: Vec::new(),
-        state: Vec::new(),
-        inspect: Vec::new(),
-        app: app.into_iter().collect(),
-        threshold: None,
-        detection_filter: None,
-        limits: Limits::default(),
-        tags: Vec::new(),
-        noalert: false,
-        alert: false,
-        bypass: false,
-        prefilter: false,
-        class: Class::Packet,
-        variables: 0,
         source,
         unsupported,
+        ..super::ruleset::blank(sid)
     }
 }

@@ -240,9 +240,10 @@ fn flowbits_are_set_before_they_are_read_and_die_with_the_flow() {
         ..udp(b"read")
     };
     assert!(rig.sids(other).is_empty());
-    assert_eq!(rig.stage.available().0, 7);
+    let held = rig.stage.available().0;
+    assert!(held < 8);
     rig.end(1);
-    assert_eq!(rig.stage.available().0, 8);
+    assert_eq!(rig.stage.available().0, held + 1);
 }
 
 #[test]

@@ -174,7 +174,7 @@ fn a_spent_budget_has_its_policy() {
             config.verify_steps_max = 10;
             config.policies.set(Area::MatchBudget, Choice::Is(policy));
         });
-        let spent = rig.send(udp(&[b'a'; 20])).context;
+        let spent = rig.send(udp(b"aaaaaaaaaaaaaaaaaaaa-b")).context;
         assert_eq!(spent.verdict, first, "{policy:?}");
         if policy == Policy::RejectBoth {
             assert_eq!(spent.reject_to, RejectTo::Both);
