@@ -129,11 +129,22 @@ impl Files {
         (offset, size): (u64, u32),
         open: impl FnOnce(&mut Output<'_>) -> TxId,
     ) -> Begun {
-        let (place, mut known) = match self.find(&out.shared.heap, file, direction) {
-            Some(found) => found,
+        let found = match self.find(&out.shared.heap, file, direction) {
+            Some(found) => Ok(found),
             None => {
                 let tx = open(out);
-                self.open(out, file, direction, tx)
+                self.open(out, file, direction, tx).ok_or(tx)
+            }
+        };
+        let (place, mut known) = match found {
+            Ok(found) => found,
+            // The heap is full: the file is not followed.
+            Err(tx) => {
+                return Begun {
+                    tx,
+                    overlaps: false,
+                    too_many: false,
+                };
             }
         };
         self.settle(out, place, &mut known);
@@ -157,7 +168,7 @@ impl Files {
         file: &[u8; 16],
         direction: Direction,
         tx: TxId,
-    ) -> (usize, File) {
+    ) -> Option<(usize, File)> {
         let growing = growing_word(out.begin(tx, Field::FileData, direction));
         for direction in [Direction::ToServer, Direction::ToClient] {
             out.progress(tx, direction, Progress::Head);
@@ -174,10 +185,14 @@ impl Files {
             full: false,
             early_text: Text::default().into_parts(),
         };
-        if let Some(words) = self.table.push(out.heap(), FILES_MAX, &known.encode()) {
+        let record = known.encode();
+        if let Some(words) = self.table.push(out.heap(), FILES_MAX, &record) {
             finish(out, File::decode(&words));
+            if words == record {
+                return None;
+            }
         }
-        (self.table.len().saturating_sub(1), known)
+        Some((self.table.len().checked_sub(1)?, known))
     }
 
     /// Takes bytes of the chunk that was begun last.

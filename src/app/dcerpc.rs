@@ -466,7 +466,13 @@ impl Dcerpc {
             .map(|(place, _)| place)
     }
 
-    fn begin(&mut self, out: &mut Output<'_>, id: u32, activity: [u32; 4], little: bool) -> usize {
+    fn begin(
+        &mut self,
+        out: &mut Output<'_>,
+        id: u32,
+        activity: [u32; 4],
+        little: bool,
+    ) -> Option<usize> {
         let call = Call {
             id,
             kinds: [kind::REQUEST, kind::RESPONSE],
@@ -477,10 +483,14 @@ impl Dcerpc {
             stub: [NOT_BEGUN; 2],
             activity,
         };
-        if let Some(oldest) = self.calls.push(out.heap(), CALLS_MAX, &call.encode()) {
+        let record = call.encode();
+        if let Some(oldest) = self.calls.push(out.heap(), CALLS_MAX, &record) {
             out.complete(Call::decode(&oldest).tx);
+            if oldest == record {
+                return None;
+            }
         }
-        self.calls.len().saturating_sub(1)
+        self.calls.len().checked_sub(1)
     }
 
     /// Takes a fragment in. Its kind says which way it goes, not who sent it: servers call back.
@@ -505,11 +515,12 @@ impl Dcerpc {
         let way = direction.index();
         let refused = matches!(header.kind, kind::FAULT | kind::REJECT | kind::BIND_NAK);
         let place = match self.find(out, header.call, [0; 4], header.kind, way) {
-            Some(place) => place,
+            Some(place) => Some(place),
             None if refused => return,
             None => self.begin(out, header.call, [0; 4], header.little),
         };
-        let Some(words) = self.calls.get(out.heap(), place) else {
+        let Some((place, words)) = place.and_then(|at| Some((at, self.calls.get(out.heap(), at)?)))
+        else {
             return;
         };
         let mut call = Call::decode(&words);
@@ -574,10 +585,11 @@ impl Dcerpc {
         let activity = guid_words(datagram.activity);
         let found = self.find(out, datagram.sequence, activity, datagram.kind, way);
         let place = match found {
-            Some(place) => place,
+            Some(place) => Some(place),
             None => self.begin(out, datagram.sequence, activity, datagram.little),
         };
-        let Some(words) = self.calls.get(out.heap(), place) else {
+        let Some((place, words)) = place.and_then(|at| Some((at, self.calls.get(out.heap(), at)?)))
+        else {
             return;
         };
         let mut call = Call::decode(&words);

@@ -59,12 +59,11 @@ const OPERATIONS_MAX: usize = 32;
 fn probe(probe: &Probe<'_>) -> Guess {
     let head: &[u8] = match probe.transport {
         Transport::Udp => probe.bytes,
-        Transport::Tcp => match probe.bytes.get(4..) {
-            Some(head) => head,
-            None => return Guess::More,
-        },
+        Transport::Tcp => probe.bytes.get(4..).unwrap_or(&[]),
     };
-    if probe.transport == Transport::Tcp && probe.bytes.first().is_some_and(|b| b & 0x80 == 0) {
+    // A whole fragment, of two megabytes at most.
+    let whole = matches!(probe.bytes, [] | [0x80] | [0x80, 0..=0x1f, ..]);
+    if probe.transport == Transport::Tcp && !whole {
         return Guess::No;
     }
     let mut at = Reader::new(head);

@@ -214,7 +214,7 @@ impl Smb {
             tx,
             stub: [NOT_BEGUN; 2],
         };
-        self.push(out, &call);
+        let _ = self.push(out, &call);
         if !open {
             out.progress(tx, Direction::ToServer, Progress::Complete);
         }
@@ -227,13 +227,18 @@ impl Smb {
         }
     }
 
-    /// Adds an open call.
-    pub(super) fn push(&mut self, out: &mut Output<'_>, call: &Call) {
-        if let Some(words) = self.calls.table.push(out.heap(), CALLS_MAX, &call.encode()) {
+    /// Adds an open call; its place, or `None` when the heap is full.
+    pub(super) fn push(&mut self, out: &mut Output<'_>, call: &Call) -> Option<usize> {
+        let record = call.encode();
+        if let Some(words) = self.calls.table.push(out.heap(), CALLS_MAX, &record) {
             let oldest = Call::decode(&words).tx;
             tell(out, oldest, odd::TOO_MANY);
             out.complete(oldest);
+            if words == record {
+                return None;
+            }
         }
+        self.calls.len().checked_sub(1)
     }
 
     /// The answer to a plain command: its exchange is complete.

@@ -3,6 +3,7 @@
 
 use super::super::dcerpc::{HEADER, NOT_BEGUN};
 use super::super::dcerpc::{Header, REQUEST_HEAD, add_stub, kind, open_call, tell_operation};
+use super::super::field::Progress;
 use super::super::heap::{Heap, Text};
 use super::super::output::Output;
 use super::super::reader::Reader;
@@ -191,9 +192,9 @@ impl Smb {
             other if other <= kind::LAST => {}
             _ => tell(out, tx, odd::MALFORMED),
         }
-        self.push(out, &call);
-        let place = self.calls.len().saturating_sub(1);
-        self.calls.step(out, place, call, Direction::ToServer, done);
+        if let Some(place) = self.push(out, &call) {
+            self.calls.step(out, place, call, Direction::ToServer, done);
+        }
     }
 
     /// Part of an answer: the rest comes with the next read.
@@ -293,13 +294,11 @@ impl Smb {
                     tx,
                     stub: [NOT_BEGUN; 2],
                 };
-                self.push(out, &call);
-                out.progress(
-                    tx,
-                    Direction::ToServer,
-                    super::super::field::Progress::Complete,
-                );
-                (self.calls.len().saturating_sub(1), call)
+                out.progress(tx, Direction::ToServer, Progress::Complete);
+                let Some(place) = self.push(out, &call) else {
+                    return;
+                };
+                (place, call)
             }
         };
         let mut done = true;
