@@ -581,7 +581,7 @@ impl<'r, 'o> Reader<'r, 'o> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::super::testing::{Place, run, same_for_every_cut, survives_damage};
     use super::*;
     use crate::packet::Direction::{ToClient, ToServer};
 
@@ -767,5 +767,13 @@ mod tests {
                 "{records}: {names}"
             );
         }
+    }
+
+    #[test]
+    fn damage_is_survived() {
+        let (query, answer) = (query(), answer());
+        survives_damage(UDP, &[(ToServer, &query), (ToClient, &answer)], 400);
+        let (query, answer) = (framed(&query), framed(&answer));
+        survives_damage(TCP, &[(ToServer, &query), (ToClient, &answer)], 400);
     }
 }

@@ -453,7 +453,7 @@ fn bounces(line: &[u8], input: &Input<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::super::testing::{Place, run, same_for_every_cut, survives_damage};
     use super::*;
 
     const PLACE: Place = Place {
@@ -542,5 +542,27 @@ mod tests {
             .iter()
             .filter(|line| line.contains("too_many_transactions"));
         assert_eq!(events.count(), 200 - WAITING_MAX);
+    }
+
+    #[test]
+    fn damage_is_survived() {
+        let talk: &[(Direction, &[u8])] = &[
+            (ToClient, b"220-hello\r\n220 ready\r\n"),
+            (
+                ToServer,
+                b"USER anonymous\r\nPORT 192,168,0,13,234,10\r\nRETR x\r\n",
+            ),
+            (
+                ToClient,
+                b"331 password?\r\n200 fine\r\n150 here\r\n226 done\r\n",
+            ),
+            (ToServer, b"EPSV\r\n"),
+            (
+                ToClient,
+                b"229 Entering Extended Passive Mode (|||48758|)\r\n",
+            ),
+            (ToServer, b"STOR y\r\n"),
+        ];
+        survives_damage(PLACE, talk, 400);
     }
 }

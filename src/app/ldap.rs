@@ -405,7 +405,7 @@ fn read_response(message: &Message<'_>, tx: TxId, out: &mut Output<'_>) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::super::testing::{Place, run, same_for_every_cut, survives_damage};
     use super::*;
 
     const PLACE: Place = Place {
@@ -421,6 +421,7 @@ mod tests {
         let unbind = b"\x30\x05\x02\x01\x02\x42\x00";
         let talk: &[(Direction, &[u8])] =
             &[(ToServer, bind), (ToClient, answer), (ToServer, unbind)];
+        survives_damage(PLACE, talk, 200);
         let (protocol, lines) = same_for_every_cut(PLACE, talk);
         assert_eq!(protocol, AppProtocol::Ldap);
         let shown: Vec<_> = lines

@@ -502,7 +502,7 @@ impl Mqtt {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, same_for_every_cut};
+    use super::super::testing::{Place, same_for_every_cut, survives_damage};
     use super::*;
 
     #[test]
@@ -520,6 +520,7 @@ mod tests {
             (ToServer, b"\x82\x06\x00\x08\x00\x01x\x00"),
             (ToClient, b"\x90\x03\x00\x08\x80"),
         ];
+        survives_damage(place, talk, 200);
         let (protocol, lines) = same_for_every_cut(place, talk);
         assert_eq!(protocol, AppProtocol::Mqtt);
         let names = [

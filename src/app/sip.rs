@@ -362,7 +362,7 @@ fn finish(tx: TxId, body: &[u8], direction: Direction, out: &mut Output<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::super::testing::{Place, run, same_for_every_cut, survives_damage};
     use super::*;
     use crate::packet::Direction::ToClient;
 
@@ -421,5 +421,12 @@ mod tests {
             lines.contains(&"tx 1 ToServer sip.method \"BYE\"".to_owned()),
             "{lines:?}"
         );
+    }
+
+    #[test]
+    fn damage_is_survived() {
+        let talk = [(ToServer, REQUEST), (ToClient, RESPONSE)];
+        survives_damage(place(Transport::Udp), &talk, 200);
+        survives_damage(place(Transport::Tcp), &talk, 200);
     }
 }

@@ -584,7 +584,7 @@ fn argument(line: &[u8], command: usize) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::super::testing::{Place, run, same_for_every_cut, survives_damage};
     use super::*;
 
     const PLACE: Place = Place {
@@ -614,6 +614,16 @@ mod tests {
         ]
     }
 
+    /// A mail of three files in three codings.
+    const PARTS: &[u8] =
+        b"Content-Type: multipart/mixed; boundary=\"xx\"\r\n\r\npreamble\r\n--xx\r\n\
+        Content-Disposition: attachment; filename=\"a.exe\"\r\n\
+        Content-Transfer-Encoding: base64\r\n\r\nTVqQ\r\nAAMAAAA\r\n--xx\r\n\
+        Content-Type: text/x-c; name=b.c\r\n\
+        Content-Transfer-Encoding: quoted-printable\r\n\r\na=3Db=\r\nc\r\n\r\n--xx\r\n\
+        Content-Disposition: attachment; filename=c\r\n\r\nplain\r\ntext\r\n--xx--\r\n\
+        epilogue\r\n.\r\n";
+
     const ENVELOPE: &[&str] = &[
         "tx 0 ToServer smtp.helo \"client.example.com\"",
         "tx 0 ToServer smtp.mail_from \"<a@example.com>\"",
@@ -640,13 +650,7 @@ mod tests {
 
     #[test]
     fn attachments_are_decoded_as_they_come() {
-        let mail = b"Content-Type: multipart/mixed; boundary=\"xx\"\r\n\r\npreamble\r\n--xx\r\n\
-            Content-Disposition: attachment; filename=\"a.exe\"\r\n\
-            Content-Transfer-Encoding: base64\r\n\r\nTVqQ\r\nAAMAAAA\r\n--xx\r\n\
-            Content-Type: text/x-c; name=b.c\r\n\
-            Content-Transfer-Encoding: quoted-printable\r\n\r\na=3Db=\r\nc\r\n\r\n--xx\r\n\
-            Content-Disposition: attachment; filename=c\r\n\r\nplain\r\ntext\r\n--xx--\r\n\
-            epilogue\r\n.\r\n";
+        let mail = PARTS;
         let (_, lines) = same_for_every_cut(PLACE, &with_mail(mail));
         let rest = [
             "tx 0 ToServer file.name \"a.exe\"",
@@ -739,5 +743,10 @@ mod tests {
         let (_, lines) = same_for_every_cut(PLACE, &with_mail(&mail));
         let event = "tx 0 ToServer app-layer-event Some((\"smtp\", \"mime_parse_failed\"))";
         assert!(lines.contains(&event.to_owned()), "{lines:?}");
+    }
+
+    #[test]
+    fn damage_is_survived() {
+        survives_damage(PLACE, &with_mail(PARTS), 400);
     }
 }

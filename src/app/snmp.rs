@@ -220,7 +220,7 @@ fn write_oid(oid: &[u8], to: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run};
+    use super::super::testing::{Place, run, survives_damage};
     use super::*;
     use crate::packet::Direction::ToServer;
 
@@ -250,6 +250,7 @@ mod tests {
         // enterprise 1.3.6.1.4.1.9, agent 10.0.0.1, linkDown.
         let trap = b"\x30\x21\x02\x01\x00\x04\x01p\xa4\x19\x06\x06\x2b\x06\x01\x04\x01\x09\
             \x40\x04\x0a\x00\x00\x01\x02\x01\x02\x02\x01\x00\x43\x01\x00\x30\x00";
+        survives_damage(PLACE, &[(ToServer, trap)], 200);
         let (_, lines) = run(PLACE, &[(ToServer, trap)]);
         assert_eq!(
             lines,

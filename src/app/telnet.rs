@@ -48,7 +48,7 @@ mod tests {
             transport: Transport::Tcp,
             server_port,
         };
-        let talk: &[(_, &[u8])] = &[(ToClient, b"\xff\xfd\x18login: ")];
+        let talk: &[(_, &[u8])] = &[(ToClient, b"\xff\xfd\x18Welcome to this host\r\nlogin: ")];
         assert_eq!(same_for_every_cut(place(PORT), talk).0, AppProtocol::Telnet);
         assert_ne!(same_for_every_cut(place(24), talk).0, AppProtocol::Telnet);
     }

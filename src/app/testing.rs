@@ -164,3 +164,46 @@ impl Random {
         (self.0 % bound.max(1) as u64) as usize
     }
 }
+
+/// Like [`shake`], and on streams the cut must change nothing. The failure names the seed.
+pub fn survives_damage(place: Place, talk: Talk<'_>, rounds: u64) {
+    const PIECES: [&[u8]; 8] = [
+        b"\r\n",
+        b"\n",
+        b"\0",
+        b"\xff",
+        b".",
+        b"--",
+        b"=",
+        b"\xc0\x0c",
+    ];
+    for seed in 1..=rounds {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut damaged: Vec<_> = talk.iter().map(|(d, b)| (*d, b.to_vec())).collect();
+        for _ in 0..=random.below(4) {
+            let which = random.below(damaged.len());
+            let bytes = &mut damaged[which].1;
+            let at = random.below(bytes.len() + 1);
+            let end = (at + random.below(9)).min(bytes.len());
+            match random.below(4) {
+                0 if at < bytes.len() => bytes[at] = random.below(256) as u8,
+                1 => drop(bytes.drain(at..end)),
+                2 => {
+                    let again = bytes[at..end].to_vec();
+                    bytes.splice(at..at, again);
+                }
+                _ => {
+                    let piece = PIECES[random.below(PIECES.len())];
+                    bytes.splice(at..at, piece.iter().copied());
+                }
+            }
+        }
+        let shown: Vec<_> = damaged.iter().map(|(d, b)| (*d, b.as_slice())).collect();
+        let whole = run(place, &shown);
+        if place.transport == Transport::Tcp {
+            let cut = 1 + random.below(7);
+            let parts = run_cut(place, &shown, cut);
+            assert_eq!(parts, whole, "seed {seed}, cut into pieces of {cut}");
+        }
+    }
+}
