@@ -171,7 +171,7 @@ impl FlowStage {
     pub fn run(&mut self, burst: &mut Burst, emit: &mut Emit) {
         if self.taken.is_empty() {
             std::mem::swap(burst, &mut self.taken);
-            self.ask();
+            self.ask(&emit.counters);
             self.taken.reverse();
         }
         // Once a burst: the stage is borrowed while it looks at a context and its bytes.
@@ -298,7 +298,7 @@ impl FlowStage {
     }
 
     /// Asks the table for the flows of all contexts that have one, in parts of [`ASK_MAX`].
-    fn ask(&mut self) {
+    fn ask(&mut self, counters: &Counters) {
         self.answers.clear();
         self.answered = 0;
         let blank = Tuple::default();
@@ -331,6 +331,9 @@ impl FlowStage {
                 None => asked.answers.extend(part.iter().map(|_| Answer::Missing)),
             }
         }
+        let created = |answer: &&Answer| matches!(answer, Answer::Created(_));
+        let created = self.answers.iter().filter(created).count();
+        counters.add(Counter::FlowsCreated, created as u64);
     }
 
     /// Asks for the TCP state of a packet further on, whose record has come by now.
@@ -343,18 +346,19 @@ impl FlowStage {
         }
     }
 
-    /// Asks the table for the flow of one handle of the burst, a view that was made on the way.
-    pub(super) fn ask_alone(&mut self, place: usize, burst: &Burst) -> Answer {
-        let context = match burst.get(place) {
-            Some(handle) => self.contexts.get(handle),
-            None => return Answer::Missing,
-        };
+    /// Asks the table for the flow of one packet: a view that was made on the way, or one whose flow
+    /// has ended meanwhile.
+    pub(super) fn ask_alone(&mut self, context: &Context, counters: &Counters) -> Answer {
         if !has_flow(context) {
             return Answer::Missing;
         }
         let now = Tick::from_nanos(self.clock);
-        self.flows
-            .find_or_create(&context.tuple, admit(context), now)
+        let admit = admit(context);
+        let answer = self.flows.find_or_create(&context.tuple, admit, now);
+        if matches!(answer, Answer::Created(_)) {
+            counters.inc(Counter::FlowsCreated);
+        }
+        answer
     }
 
     /// One packet: its flow, direction, counters, and TCP. Gives what there is to show behind it.
@@ -396,12 +400,7 @@ impl FlowStage {
         let mut answer = match answer {
             // An earlier packet of this burst may have ended the flow.
             Answer::Found(flow) | Answer::Created(flow) if self.flows.class(flow).is_none() => {
-                if matches!(answer, Answer::Created(_)) {
-                    // It was evicted before its first packet had its turn; its end is told.
-                    emit.counters.inc(Counter::FlowsCreated);
-                }
-                self.flows
-                    .find_or_create(&context.tuple, admit(context), now)
+                self.ask_alone(context, &emit.counters)
             }
             answer => answer,
         };
@@ -419,26 +418,11 @@ impl FlowStage {
         {
             // One that timed out is not there any more, whether the sweep has come by or not.
             reused = reason == EndReason::Closed;
-            answer = self
-                .flows
-                .find_or_create(&context.tuple, admit(context), now);
+            answer = self.ask_alone(context, &emit.counters);
         }
         match answer {
-            Answer::Found(flow) => Some((flow, false)),
-            Answer::Created(flow) => {
-                emit.counters.inc(Counter::FlowsCreated);
-                let record = self.records.get_mut(flow.slot)?;
-                *record = Record {
-                    start_ns: context.time_ns,
-                    ..Record::default()
-                };
-                record.flags |= if context.has(flag::REVERSED) {
-                    FLOW_CLIENT_IS_B
-                } else {
-                    0
-                };
-                record.flags |= if reused { FLOW_REUSE } else { 0 };
-                Some((flow, true))
+            Answer::Found(flow) | Answer::Created(flow) => {
+                Some((flow, self.begin(context, flow, reused)?))
             }
             Answer::Missing => None,
             Answer::Full(_) => {
@@ -450,6 +434,30 @@ impl FlowStage {
                 None
             }
         }
+    }
+
+    /// Begins a flow with the first packet that has its turn: the table may have made it for a later
+    /// packet of the burst, while this one lay in a datagram that was not whole yet. Gives whether
+    /// it began; `None` for an error about a flow that has not begun.
+    fn begin(&mut self, context: &Context, flow: FlowHandle, reused: bool) -> Option<bool> {
+        let record = self.records.get_mut(flow.slot)?;
+        if record.packets != [0; 2] {
+            return Some(false);
+        }
+        if context.has(flag::ICMP_ERROR) {
+            return None;
+        }
+        *record = Record {
+            start_ns: context.time_ns,
+            ..Record::default()
+        };
+        record.flags |= if context.has(flag::REVERSED) {
+            FLOW_CLIENT_IS_B
+        } else {
+            0
+        };
+        record.flags |= if reused { FLOW_REUSE } else { 0 };
+        Some(true)
     }
 
     /// Why a flow is over although the table still has it.

@@ -307,7 +307,7 @@ impl FlowStage {
             let Some(handle) = burst.get_mut(place) else {
                 return;
             };
-            let context = self.contexts.get(handle);
+            let context = contexts.get_mut(handle);
             let left = room.saturating_sub(place + 1 - at);
             if context.has(flag::FRAGMENT) && !context.has(flag::DECIDED) {
                 // Only the innermost packet can be a fragment: it is the last.
@@ -318,12 +318,8 @@ impl FlowStage {
                 }
                 return;
             }
-            let answer = self.ask_alone(place, burst);
-            let Some(handle) = burst.get_mut(place) else {
-                return;
-            };
+            let answer = self.ask_alone(context, &emit.counters);
             let length = handle.length();
-            let context = contexts.get_mut(handle);
             let bytes = regions.bytes(context.span);
             let work = self.packet(context, bytes, length, answer, emit, left);
             self.show(work, place, burst, emit, left);
