@@ -497,7 +497,6 @@ pub fn hook(state: u64) -> AppTest {
     AppTest {
         side: None,
         field: Field::Hook,
-        side: None,
         any_of: vec![Compare::Equal(state)],
         negated: false,
         which: Which::Any,
