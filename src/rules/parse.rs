@@ -674,7 +674,9 @@ fn empty_buffer(text: &str, list: &List) -> Problem {
 fn blank(head: header::Head, sid: u32, source: Source) -> Signature {
     let mut unsupported: Vec<Box<str>> = Vec::new();
     unsupported.extend(head.unsupported.map(Box::from));
+    let app = head.state.map(app_keywords::hook);
     Signature {
+        app: app.into_iter().collect(),
         action: head.action,
         header: head.header,
         rev: 0,
