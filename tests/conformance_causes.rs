@@ -22,6 +22,10 @@ const LACKING: &[(&str, &[(&str, &str)])] = &[
         &[("action-order", "drop,pass,reject,alert")],
     ),
     (
+        "bug-5464-verdict-02",
+        &[("action-order", "alert,pass,drop,reject")],
+    ),
+    (
         "util-action-tests/util-action-11",
         &[("action-order", "drop,pass,alert,reject")],
     ),

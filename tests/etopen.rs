@@ -51,6 +51,17 @@ const VARIABLES: &[(&str, &str)] = &[
     ("TEREDO_PORTS", "3544"),
 ];
 
+/// Captures whose difference is the oracle's: it ran all captures in one process, and the counts of
+/// thresholds outlived a capture, so that a host's alert in one of them is missing, or counted on
+/// towards, in another. File name (its beginning) and sid.
+const ONE_PROCESS: &[(&str, u32)] = &[
+    ("323c3dd135d7f053", 2012648),
+    ("323c3dd135d7f053", 2027397),
+    ("8a56c159a0c53957", 2003068),
+    ("ad75f2686ccd5afb", 2012141),
+    ("fb660bb0ad2d4651", 2000328),
+];
+
 /// Alerts per sid.
 type Alerts = BTreeMap<u32, u64>;
 
@@ -176,6 +187,15 @@ impl Found {
         found
     }
 
+    /// Whether all that differs is the oracle's.
+    fn is_explained(&self) -> bool {
+        let named = |sid: &u32| {
+            let is_so = |(name, named): &(&str, u32)| self.name.starts_with(name) && named == sid;
+            ONE_PROCESS.iter().any(is_so)
+        };
+        !self.is_equal() && self.missing.keys().chain(self.extra.keys()).all(named)
+    }
+
     fn is_equal(&self) -> bool {
         self.missing.is_empty() && self.extra.is_empty()
     }
@@ -236,9 +256,10 @@ fn report(found: &[Found]) -> String {
         let count = |test: &dyn Fn(&&Found) -> bool| of.iter().copied().filter(test).count();
         let _ = writeln!(
             text,
-            "{kind:<9}{:>5} captures{:>6} equal{:>6} with missing{:>6} with extra",
+            "{kind:<9}{:>5} captures{:>6} equal{:>4} the oracle's{:>6} with missing{:>6} with extra",
             of.len(),
             count(&|f| f.is_equal()),
+            count(&|f| f.is_explained()),
             count(&|f| !f.missing.is_empty()),
             count(&|f| !f.extra.is_empty())
         );

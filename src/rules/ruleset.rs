@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn what_cannot_run_is_kept_and_said() {
         let mut signature = blank(7);
-        signature.header.protocol = Protocol::App("no-such-protocol".into());
+        signature.unsupported.push("no-such-keyword".into());
         let set = RuleSet::build(vec![signature, blank(8)], Names::default(), 1);
         assert_eq!(set.idle().len(), 1);
         assert!(!set.runs(0) && set.runs(1));
