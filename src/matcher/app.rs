@@ -570,11 +570,11 @@ impl<D: DetectionAccess> MatchStage<D> {
             Which::At(back) => {
                 let count = found.by_ref().count();
                 let place = count.checked_sub(back.unsigned_abs() as usize);
-                let again = transaction
+                let mut again = transaction
                     .instances(&apps.shared.heap)
                     .filter(|i| i.field == test.field && i.direction == direction);
                 place
-                    .and_then(|place| again.skip(place).next())
+                    .and_then(|place| again.nth(place))
                     .is_some_and(|i| test.any_of.iter().any(|compare| compare.test(i.number())))
             }
         };
