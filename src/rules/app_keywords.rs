@@ -540,7 +540,13 @@ fn urilen<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result<(
         "raw" => "http.uri.raw",
         _ => return Err(argument.bad("`norm` or `raw` can follow the length")),
     };
-    let Some(compare) = number::compare(value, u64::from(u16::MAX)) else {
+    // A range without a number in it is written in real rules; it never matches.
+    let range = || {
+        let (low, high) = value.split_once("<>")?;
+        let (low, high) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
+        (low < high).then_some(Compare::Between(low, high))
+    };
+    let Some(compare) = number::compare(value, u64::from(u16::MAX)).or_else(range) else {
         return Err(argument.bad(format!("`{value}` is not a length")));
     };
     builder.executable("urilen", support::buffer(buffer));
