@@ -144,7 +144,10 @@ mod tests {
         ];
         let (protocol, lines) = same_for_every_cut(place(3390), talk);
         assert_eq!(protocol, AppProtocol::Rdp);
-        assert!(lines.is_empty(), "frames are told to rules alone: {lines:?}");
+        assert!(
+            lines.is_empty(),
+            "frames are told to rules alone: {lines:?}"
+        );
     }
 
     #[test]
