@@ -137,9 +137,9 @@ impl Event {
     /// An event whose byte fields have their room already.
     pub fn with_room() -> Event {
         Event {
-            payload: Vec::with_capacity(EVENT_PAYLOAD_MAX),
-            packet: Vec::with_capacity(EVENT_PACKET_MAX),
-            record: Vec::with_capacity(EVENT_RECORD_MAX),
+            payload: room(EVENT_PAYLOAD_MAX),
+            packet: room(EVENT_PACKET_MAX),
+            record: room(EVENT_RECORD_MAX),
             signature: u32::MAX,
             ..Event::default()
         }
@@ -191,6 +191,13 @@ impl Event {
         self.payload
             .extend_from_slice(bytes.get(..kept).unwrap_or(&[]));
     }
+}
+
+/// An empty vector whose memory has been written to, so that its pages are there already.
+fn room(size: usize) -> Vec<u8> {
+    let mut room = vec![0xa5; size];
+    room.clear();
+    room
 }
 
 /// The two queues between one worker and the writer.

@@ -214,7 +214,10 @@ fn strict(config: Config) -> Config {
     Config {
         policies: {
             let mut policies = sluice::config::Policies::default();
-            policies.master = Some(sluice::config::Choice::Auto);
+            policies.set(
+                sluice::config::Area::Midstream,
+                sluice::config::Choice::Auto,
+            );
             policies
         },
         ..config

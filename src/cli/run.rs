@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::control::{self, EngineHooks, Served};
 use super::rules::{self, Loaded};
 use super::{EngineArgs, Failure, exit};
-use crate::config::{Choice, Config, Mode, Urgent};
+use crate::config::{Area, Choice, Config, Mode, Urgent};
 use crate::eve::{Options as EveOptions, Target, Writer};
 use crate::flow::FlowPlan;
 use crate::lane::build::{Engine, Halves, Plan};
@@ -190,7 +190,7 @@ fn defaults(inline: bool) -> Config {
     let mut config = Config::default();
     if inline {
         config.urgent = Urgent::Drop;
-        config.policies.master = Some(Choice::Auto);
+        config.policies.set(Area::Midstream, Choice::Auto);
     }
     config
 }
