@@ -240,7 +240,7 @@ fn the_demo_capture_gives_the_same_in_every_layout_lane_count_burst_and_spread()
     );
 }
 
-/// Every capture, in every layout, in the path and (every other one, or all with SLUICE_LONG) as a
+/// Every capture, in every layout, in the path and (every fourth one, or all with SLUICE_LONG) as a
 /// tap.
 #[test]
 fn every_shared_capture_gives_the_same_in_every_layout() {
@@ -253,7 +253,7 @@ fn every_shared_capture_gives_the_same_in_every_layout() {
     let long = std::env::var_os("SLUICE_LONG").is_some();
     let taps: Vec<PathBuf> = files
         .iter()
-        .step_by(if long { 1 } else { 2 })
+        .step_by(if long { 1 } else { 4 })
         .cloned()
         .collect();
     seen += check_each(&taps, &[Mode::Tap], |at| eight_ways(at + 5));
@@ -262,7 +262,7 @@ fn every_shared_capture_gives_the_same_in_every_layout() {
             seen += check_each(&files, &[Mode::Inline], |at| eight_ways(at + turn));
         }
     }
-    assert!(seen > 100_000, "only {seen} facts");
+    assert!(seen > 70_000, "only {seen} facts");
 }
 
 /// All captures in one session: time jumps from file to file, back and forth by years, and comes
@@ -318,7 +318,7 @@ fn the_smallest_pools_never_stand_still() {
         let all = captures(&shared.join("captures"));
         let crossing = |file: &&PathBuf| !crossing(std::slice::from_ref(*file)).is_empty();
         files.extend(all.iter().filter(crossing).cloned());
-        files.extend(all.iter().step_by(60).cloned());
+        files.extend(all.iter().step_by(100).cloned());
     }
     let rules = Arc::new(rules(RULES));
     for (at, file) in files.iter().enumerate() {
