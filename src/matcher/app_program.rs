@@ -124,6 +124,16 @@ impl AppProgram {
                 tables[place].1.push((pattern.clone(), index));
             }
         }
+        program.build_tables(patterns, regexes)?;
+        Ok(program)
+    }
+
+    /// Builds the automata of all fields.
+    fn build_tables(
+        &mut self,
+        patterns: [Vec<ByTransforms>; 2],
+        regexes: &mut Regexes,
+    ) -> Result<(), String> {
         for (way, fields) in patterns.into_iter().enumerate() {
             for tables in fields {
                 let tables: Result<Vec<Table>, String> = tables
@@ -135,10 +145,10 @@ impl AppProgram {
                         })
                     })
                     .collect();
-                program.tables[way].push(tables?);
+                self.tables[way].push(tables?);
             }
         }
-        Ok(program)
+        Ok(())
     }
 
     fn note_wanted(&mut self, signature: &Signature) {
