@@ -345,6 +345,13 @@ fn syn_of_nobody(noise: u64) -> Vec<u8> {
     tcp.frame(&envelope(src, server()), b"")
 }
 
+/// One test at a time: what is measured is the memory of the process.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ONE.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 fn resident_pages() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap();
     text.split(' ').nth(1).unwrap().parse().unwrap()
@@ -352,6 +359,7 @@ fn resident_pages() -> u64 {
 
 #[test]
 fn a_syn_flood_of_ten_tables_loses_nothing_of_open_flows_and_keeps_out_no_new_one() {
+    let _alone = alone();
     let mut rig = Rig::new(
         table(FLOWS),
         "alert tcp any any -> any 80 (content:\"newcomer\"; sid:1;)",
@@ -391,6 +399,7 @@ fn a_syn_flood_of_ten_tables_loses_nothing_of_open_flows_and_keeps_out_no_new_on
 
 #[test]
 fn a_fragment_flood_takes_no_memory_and_stops_nobody_else() {
+    let _alone = alone();
     let config = strict(Config {
         defrag_memory: 1 << 20,
         ..small(Mode::Inline)
@@ -447,6 +456,7 @@ fn a_fragment_flood_takes_no_memory_and_stops_nobody_else() {
 
 #[test]
 fn a_flood_of_holes_takes_no_memory_and_stops_nobody_else() {
+    let _alone = alone();
     let config = strict(Config {
         stream_memory: 2 << 20,
         ..small(Mode::Inline)
@@ -497,6 +507,7 @@ fn a_flood_of_holes_takes_no_memory_and_stops_nobody_else() {
 
 #[test]
 fn what_was_dropped_stays_dropped_through_a_flood_of_ten_tables() {
+    let _alone = alone();
     for whole_handshakes in [false, true] {
         let mut rig = Rig::new(
             table(FEW),
