@@ -11,7 +11,9 @@
 //! A frame stays in its ring's buffer and is read only. What travels is a [`memory::Handle`], eight
 //! bytes, naming a [`packet::Context`]; it is move-only, so whoever has it may write the context
 //! and nobody else can. A *view* (inner packet, reassembled datagram, stream bytes that waited, end
-//! of a flow) has a context of its own and follows its carrier. Every frame ends in exactly one
+//! of a flow) has a context of its own and follows its carrier. Match shows the bytes of a flow, in
+//! order, to the parser of what it speaks ([`app`]), and rules see the transactions that come out.
+//! Every frame ends in exactly one
 //! count: forwarded, bypassed, dropped for a [`reason::Reason`], rejected.
 //!
 //! Deliberately absent: BPF, dynamic dispatch per packet, a clock read per packet, allocation after

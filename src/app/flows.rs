@@ -11,7 +11,7 @@ use super::field::Progress;
 use super::heap::{Heap, TEXT_MAX, Text};
 use super::output::{Expected, FlowState, Limits, Output, SCRATCH_SIZE, Shared};
 use super::protocol::{AppProtocol, Guess, Input, Probe, Transport};
-use super::registry::{DESCRIPTIONS, Parser, description};
+use super::registry::{DESCRIPTIONS, Parser};
 use super::transaction::{NONE, Transaction};
 use crate::memory::slab::Slabs;
 use crate::packet::Direction;
@@ -473,9 +473,4 @@ impl AppFlow {
             holds.clear(text);
         }
     }
-}
-
-/// Whether this build can follow a protocol.
-pub fn follows(protocol: AppProtocol) -> bool {
-    description(protocol).is_some()
 }

@@ -4,6 +4,7 @@
 
 use super::ber::{self, Lack, tag};
 use super::field::{Field, Progress};
+use super::lines;
 use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
@@ -150,9 +151,8 @@ impl Parse for Ldap {
         let mut at = 0;
         // Each round takes a byte at least, or leaves.
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            let skip = (self.skip[way] as usize).min(rest.len());
+            let skip = lines::pass_over(&mut self.skip[way], rest);
             if skip > 0 {
-                self.skip[way] -= skip as u32;
                 at += skip;
                 continue;
             }

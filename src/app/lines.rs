@@ -14,6 +14,13 @@ pub(super) fn take_line(bytes: &[u8], limit: usize) -> Option<&[u8]> {
     }
 }
 
+/// How many bytes of `rest` belong to a message that is passed over, of which `left` bytes are to come.
+pub(super) fn pass_over(left: &mut u32, rest: &[u8]) -> usize {
+    let count = (*left as usize).min(rest.len());
+    *left -= count as u32;
+    count
+}
+
 /// The line without its end.
 pub(super) fn without_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);

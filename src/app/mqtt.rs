@@ -2,6 +2,7 @@
 //! join: CONNECT and CONNACK, PUBLISH and its acknowledgements, subscriptions.
 
 use super::field::{Field, Progress};
+use super::lines;
 use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
@@ -164,9 +165,8 @@ impl Parse for Mqtt {
         let mut at = 0;
         // Each round takes a byte at least, or leaves.
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            let skip = (self.skip[way] as usize).min(rest.len());
+            let skip = lines::pass_over(&mut self.skip[way], rest);
             if skip > 0 {
-                self.skip[way] -= skip as u32;
                 at += skip;
                 continue;
             }

@@ -2,6 +2,7 @@
 //! (its documentation, chapter on message formats).
 
 use super::field::{Field, Progress};
+use super::lines;
 use super::output::{Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
@@ -77,9 +78,8 @@ impl Parse for Pgsql {
         let mut at = 0;
         // Each round takes a byte at least, or leaves.
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            let skip = (self.skip[way] as usize).min(rest.len());
+            let skip = lines::pass_over(&mut self.skip[way], rest);
             if skip > 0 {
-                self.skip[way] -= skip as u32;
                 at += skip;
                 continue;
             }

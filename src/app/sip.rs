@@ -5,7 +5,7 @@
 //! read as far as it can be: one odd header does not hide the others.
 
 use super::field::{Field, Progress};
-use super::lines::{decimal, without_end};
+use super::lines::{self, decimal, without_end};
 use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
@@ -157,9 +157,8 @@ impl Sip {
         let mut at = 0;
         // Each round takes a byte at least, or leaves.
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            let skip = (self.skip[way] as usize).min(rest.len());
+            let skip = lines::pass_over(&mut self.skip[way], rest);
             if skip > 0 {
-                self.skip[way] -= skip as u32;
                 at += skip;
                 continue;
             }

@@ -108,11 +108,6 @@ pub trait DetectionAccess {
     fn prefetch(&self, flow: FlowHandle);
 }
 
-/// Fields that rules ask for.
-fn wanted_fields(program: &Program) -> Box<[bool]> {
-    program.app.wanted()
-}
-
 /// A signature that matched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Hit {
@@ -198,7 +193,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                 Apps::new(
                     flows,
                     memory,
-                    wanted_fields(&program),
+                    program.app.wanted(),
                     Limits::of(&config.app_settings),
                 )
             }),

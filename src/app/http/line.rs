@@ -144,6 +144,12 @@ pub(super) fn chunk_length(line: &[u8]) -> ChunkLine {
     }
 }
 
+/// What is at hand of the `left` bytes to come; `None` if nothing is.
+pub(super) fn at_hand(left: u64, rest: &[u8]) -> Option<&[u8]> {
+    let count = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+    rest.get(..count).filter(|taken| !taken.is_empty())
+}
+
 /// Whether what has come of a line can still become a chunk's length.
 pub(super) fn may_be_chunk_length(bytes: &[u8]) -> bool {
     let (_, rest) = take(bytes, is_chunk_space);

@@ -15,8 +15,8 @@ use super::event::Event;
 use super::exchange::{Connect, Exchange, Frame, HEAD_MAX, Method, Search, Waiting};
 use super::head::Outcome;
 use super::line::{
-    ChunkLine, METHODS, RequestLine, Version, chunk_length, contains, content_length, is_space,
-    may_be_chunk_length, request_line, take,
+    ChunkLine, METHODS, RequestLine, Version, at_hand, chunk_length, contains, content_length,
+    is_space, may_be_chunk_length, request_line, take,
 };
 use super::settings::Tools;
 use super::{Next, fields};
@@ -345,17 +345,19 @@ impl Request {
         Next::Go(0)
     }
 
-    fn identity(&mut self, tools: &mut Tools, out: &mut Output<'_>, rest: &[u8]) -> Next {
-        let count = usize::try_from(self.left)
-            .unwrap_or(usize::MAX)
-            .min(rest.len());
-        if count == 0 {
-            return Next::Wait;
-        }
+    /// Takes what is at hand of the bytes that are left of a body or a chunk; `None` if nothing is.
+    fn take_left(&mut self, tools: &mut Tools, out: &mut Output<'_>, rest: &[u8]) -> Option<usize> {
+        let taken = at_hand(self.left, rest)?;
         let whose = self.whose();
-        self.body
-            .push(tools, out, whose, rest.get(..count).unwrap_or(&[]));
-        self.left -= count as u64;
+        self.body.push(tools, out, whose, taken);
+        self.left -= taken.len() as u64;
+        Some(taken.len())
+    }
+
+    fn identity(&mut self, tools: &mut Tools, out: &mut Output<'_>, rest: &[u8]) -> Next {
+        let Some(count) = self.take_left(tools, out, rest) else {
+            return Next::Wait;
+        };
         if self.left == 0 {
             self.body.close_coding(tools);
             self.state = State::Finalize;
@@ -396,16 +398,9 @@ impl Request {
     }
 
     fn chunk_data(&mut self, tools: &mut Tools, out: &mut Output<'_>, rest: &[u8]) -> Next {
-        let count = usize::try_from(self.left)
-            .unwrap_or(usize::MAX)
-            .min(rest.len());
-        if count == 0 {
+        let Some(count) = self.take_left(tools, out, rest) else {
             return Next::Wait;
-        }
-        let whose = self.whose();
-        self.body
-            .push(tools, out, whose, rest.get(..count).unwrap_or(&[]));
-        self.left -= count as u64;
+        };
         if self.left == 0 {
             self.state = State::ChunkEnd;
         }

@@ -14,8 +14,8 @@ use super::event::Event;
 use super::exchange::{Connect, Exchange, Frame, HEAD_MAX, Method, Search, Waiting};
 use super::head::Outcome;
 use super::line::{
-    ChunkLine, StatusLine, Version, chomp, chunk_length, contains, content_length, is_status_line,
-    may_be_chunk_length, status_line,
+    ChunkLine, StatusLine, Version, at_hand, chomp, chunk_length, contains, content_length,
+    is_status_line, may_be_chunk_length, status_line,
 };
 use super::multipart::find_token;
 use super::request::Request;
@@ -430,15 +430,18 @@ impl Response {
         }
     }
 
+    /// Takes what is at hand of the bytes that are left of a body or a chunk; `None` if nothing is.
+    fn take_left(&mut self, tools: &mut Tools, out: &mut Output<'_>, rest: &[u8]) -> Option<usize> {
+        let taken = at_hand(self.left, rest)?;
+        self.take_body(tools, out, taken);
+        self.left -= taken.len() as u64;
+        Some(taken.len())
+    }
+
     fn length(&mut self, tools: &mut Tools, out: &mut Output<'_>, rest: &[u8]) -> Next {
-        let count = usize::try_from(self.left)
-            .unwrap_or(usize::MAX)
-            .min(rest.len());
-        if count == 0 {
+        let Some(count) = self.take_left(tools, out, rest) else {
             return Next::Wait;
-        }
-        self.take_body(tools, out, rest.get(..count).unwrap_or(&[]));
-        self.left -= count as u64;
+        };
         if self.left == 0 {
             self.body.close_coding(tools);
             self.state = State::Finalize;
@@ -491,14 +494,9 @@ impl Response {
     }
 
     fn chunk_data(&mut self, tools: &mut Tools, out: &mut Output<'_>, rest: &[u8]) -> Next {
-        let count = usize::try_from(self.left)
-            .unwrap_or(usize::MAX)
-            .min(rest.len());
-        if count == 0 {
+        let Some(count) = self.take_left(tools, out, rest) else {
             return Next::Wait;
-        }
-        self.take_body(tools, out, rest.get(..count).unwrap_or(&[]));
-        self.left -= count as u64;
+        };
         if self.left == 0 {
             self.state = State::ChunkEnd;
         }
