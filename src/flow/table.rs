@@ -505,6 +505,11 @@ impl FlowSide {
         self.core.population()
     }
 
+    /// Flows it holds at once (of this shard, in owner mode).
+    pub fn flows_max(&self) -> u32 {
+        self.core.flows_max
+    }
+
     /// The hash of this table.
     pub fn hash(&self) -> &FlowHash {
         &self.core.hash
