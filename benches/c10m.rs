@@ -278,6 +278,7 @@ impl Rig {
             mode: Mode::Inline,
             flows_max: room,
             inspected_flows_max: room,
+            window_memory: 1 << 30,
             ..Config::default()
         };
         config.tcp_timeouts.established = 3600;

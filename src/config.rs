@@ -81,6 +81,11 @@ pub struct Config {
     pub recursion_limit: u32,
     /// Budget of verification steps per packet.
     pub verify_steps_max: u32,
+    /// Bytes of stream windows, the last bytes of the streams that signatures look at, all lanes
+    /// together. Streams that fell silent longest ago give theirs up.
+    pub window_memory: u64,
+    /// Flows whose application layer is followed at once, all lanes together.
+    pub app_flows_max: u32,
     /// Bytes for parsers of the application layer, all lanes together.
     pub app_memory: u64,
     /// Follow the application layer even where no rule asks for it (for events).
@@ -165,6 +170,8 @@ impl Default for Config {
             },
             recursion_limit: 3000,
             verify_steps_max: 1 << 20,
+            window_memory: 640 << 20,
+            app_flows_max: 1 << 15,
             app_memory: 128 << 20,
             app_records: true,
             app_settings: Vec::new(),

@@ -145,6 +145,9 @@ counters! {
     PcreSteps = "sluice_pcre_steps_exhausted_total";
     /// Detection state (flowbit slabs, thresholds) that did not fit its pool.
     DetectionStateLost = "sluice_detection_state_lost_total";
+    /// Streams whose older bytes were let go because all windows were in use: matches that reach
+    /// further back than a few bytes are missed there.
+    StreamHistoriesCut = "sluice_stream_histories_cut_total";
     /// Events handed to the writer.
     Events = "sluice_events_emitted_total";
     /// Events lost because the pool or the queue to the writer was empty or full.

@@ -39,6 +39,7 @@ pub mod number;
 pub mod pcre;
 pub mod prefilter;
 pub mod program;
+pub mod recent;
 pub mod regex;
 mod seen;
 pub mod state;
@@ -143,6 +144,9 @@ pub struct MatchStage<D> {
     room: transform::Room,
     slabs: state::Slabs,
     windows: window::Windows,
+    recent: recent::Recent,
+    /// Streams that lost their windows since the last report.
+    cut: u64,
     scratch: verify::Scratch,
     /// Signature number and view of what is to be checked: `signature << 1 | packet`.
     candidates: Vec<u64>,
@@ -171,6 +175,11 @@ impl<D: DetectionAccess> MatchStage<D> {
         let names = program.ruleset().names();
         let flowbits = names.flowbits.names().len();
         let flowints = names.flowints.names().len();
+        let app_flows = (config.app_flows_max as usize)
+            .div_ceil(lanes)
+            .clamp(1, flows);
+        let window_count =
+            (config.window_memory as usize / lanes / window::MEMORY).clamp(1, 2 * flows);
         let wants_app = config.app_records || program.app.is_wanted();
         MatchStage {
             regions,
@@ -189,21 +198,23 @@ impl<D: DetectionAccess> MatchStage<D> {
             apps: wants_app.then(|| {
                 let memory = (config.app_memory as usize)
                     .div_ceil(lanes)
-                    .min(flows << 14);
+                    .min(app_flows << 14);
                 Apps::new(
-                    flows,
+                    app_flows,
                     memory,
                     program.app.wanted(),
                     Limits::of(&config.app_settings),
                 )
             }),
             seen: crate::memory::slab::Slabs::from_fn(
-                if wants_app { 2 * flows as u32 } else { 0 },
+                if wants_app { 2 * app_flows as u32 } else { 0 },
                 seen::Seen::default,
             ),
             room: transform::Room::new(),
             slabs: state::Slabs::new(flows, flowbits, flowints),
-            windows: window::Windows::new(2 * flows),
+            windows: window::Windows::new(window_count),
+            recent: recent::Recent::new(window_count, flows),
+            cut: 0,
             scratch: verify::Scratch::new(
                 config.recursion_limit,
                 config.verify_steps_max,
@@ -285,6 +296,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                     self.arbitrate(context, bytes, &mut mark, emit);
                     if let Some(app) = fed {
                         self.release_transactions(app, context, emit);
+                        self.let_go_failed(app, &mark);
                     }
                     self.follow_tags(context, &mut mark);
                     if self.spent(emit) {
@@ -391,9 +403,11 @@ impl<D: DetectionAccess> MatchStage<D> {
         self.close_app(context, mark, emit);
         for window in windows {
             if window != state::NONE {
+                self.recent.remove(window);
                 self.windows.give(window);
             }
         }
+        self.recent.forget(mark.slab);
         self.slabs.give(mark.slab);
         mark.slab = state::NONE;
     }
@@ -414,6 +428,10 @@ impl<D: DetectionAccess> MatchStage<D> {
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {
             emit.counters.add(Counter::DetectionStateLost, lost);
+        }
+        let cut = std::mem::take(&mut self.cut);
+        if cut > 0 {
+            emit.counters.add(Counter::StreamHistoriesCut, cut);
         }
     }
 }
