@@ -233,5 +233,11 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+#[path = "tests/bench.rs"]
+pub mod bench;
+#[cfg(any(test, fuzzing))]
+pub mod twins;
+
 #[cfg(test)]
 mod tests;
