@@ -15,7 +15,7 @@ use serde_json::Value;
 use wire::frame::Packet;
 use wire::{
     Ended, Offload, PATIENCE, Process, RawSocket, Scratch, Wire, appliance, ip, link_address,
-    offload, possible, until,
+    offload, pcap_replay, possible, until,
 };
 
 const SERVER: [&str; 2] = ["10.9.0.2", "fd00:9::2"];
@@ -704,25 +704,6 @@ fn connections_older_than_the_engine_are_dropped_or_picked_up_as_told() {
             "{summary}"
         );
     }
-}
-
-/// The binary of pcap-replay, beside ours; built if it is not there or not up to date.
-fn pcap_replay() -> PathBuf {
-    let beside = Path::new(env!("CARGO_BIN_EXE_sluice")).parent().unwrap();
-    let mut build = Command::new(env!("CARGO"));
-    build.args([
-        "build",
-        "--quiet",
-        "--package",
-        "pcap-replay",
-        "--target-dir",
-    ]);
-    build.arg(beside.parent().unwrap());
-    if beside.ends_with("release") {
-        build.arg("--release");
-    }
-    assert!(build.status().unwrap().success(), "{build:?}");
-    beside.join("pcap-replay")
 }
 
 fn run(command: &mut Command) -> (Option<i32>, String) {

@@ -25,6 +25,8 @@
 pub mod af_packet;
 pub mod capture;
 pub mod checksum;
+pub mod ethtool;
+pub mod facts;
 pub mod generator;
 pub mod memory;
 pub mod open;

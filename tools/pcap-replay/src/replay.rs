@@ -2,7 +2,7 @@
 //! reports what was lost, changed, overtaken, and how long the way took.
 //!
 //! ```text
-//! pcap-replay replay --port mem:/tmp/wire demo.pcap   # and: sluice run mem:/tmp/wire{0 mem:/tmp/wire{1
+//! pcap-replay replay --port mem:/tmp/wire demo.pcap   # and: sluice run --inline mem:/tmp/wire{0 mem:/tmp/wire{1
 //! pcap-replay replay --port in0 --port out0 demo.pcap # far ends of two veth pairs
 //! ```
 
@@ -173,7 +173,7 @@ impl FarEnd {
         while ends.iter().any(|end| memory.open_halves(*end) < 2) {
             if Instant::now() > deadline {
                 return Err(Failure::device(
-                    "no engine has opened the ports\n [hint] sluice run mem:PATH{0 mem:PATH{1",
+                    "no engine has opened the ports\n [hint] sluice run --inline mem:PATH{0 mem:PATH{1",
                 ));
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -535,4 +535,11 @@ fn print_text(report: &Report) {
         micros(report.latency_p999_ns),
         micros(report.latency_max_ns)
     );
+    let most = report.latency_histogram.iter().map(|bar| bar.1).max();
+    for (beyond, count) in &report.latency_histogram {
+        const WIDTH: u64 = 50;
+        let length = (count * WIDTH).div_ceil(most.unwrap_or(1).max(1));
+        let bar = "#".repeat(length as usize);
+        println!("  < {:>9.1} us {count:>10} {bar}", micros(*beyond));
+    }
 }
