@@ -159,6 +159,8 @@ pub struct State {
     samples: u32,
     idle: u32,
     started: Option<Instant>,
+    /// Start of a turn that is measured whole.
+    turn_started: Option<Instant>,
 }
 
 impl Default for State {
@@ -176,6 +178,7 @@ impl Default for State {
             samples: 0,
             idle: 0,
             started: None,
+            turn_started: None,
         }
     }
 }
@@ -234,6 +237,7 @@ impl Worker {
             self.push();
         }
         self.end_if_done();
+        self.busy(moved);
         moved
     }
 
@@ -559,6 +563,17 @@ impl Worker {
     fn sample(&mut self) {
         self.state.samples = (self.state.samples + 1) % SAMPLE_EVERY;
         self.state.started = (self.state.samples == 0).then(Instant::now);
+        self.state.turn_started = self.state.started;
+    }
+
+    /// At the end of a sampled turn that moved something: it stands for those between samples.
+    fn busy(&mut self, moved: bool) {
+        if let Some(started) = self.state.turn_started.take()
+            && moved
+        {
+            let nanos = started.elapsed().as_nanos() as u64;
+            self.emit.counters.busy_for(nanos * u64::from(SAMPLE_EVERY));
+        }
     }
 
     /// In a sampled burst, adds the time since the last lap to a step's histogram.

@@ -175,6 +175,55 @@ fn ports_that_must_not_be_inline_ports_are_refused_with_the_line_that_mends_it()
     assert_eq!(code, Some(0), "{errors}");
 }
 
+#[test]
+fn a_tap_watches_both_ways_and_sends_nothing() {
+    if !possible("a_tap_watches_both_ways_and_sends_nothing") {
+        return;
+    }
+    let wire = Wire::new();
+    wire.appliance.inside(|| {
+        ip("link add br0 type bridge");
+        ip("link set a1 master br0");
+        ip("link set b1 master br0");
+        ip("link set br0 up");
+    });
+    let scratch = Scratch::new("appliance-tap");
+    let rules = scratch.file(
+        "r.rules",
+        "drop tcp any any -> any 5000 (msg:\"d\"; flow:established,to_server; content:\"forbidden\"; \
+         sid:1;)\n",
+    );
+    let run = [
+        "--tap",
+        "a1",
+        "b1",
+        "-S",
+        text(&rules),
+        "-l",
+        text(&scratch.0),
+    ];
+    let process = appliance(&wire, &run);
+    assert!(process.errors().contains("ready: tap a1 b1"));
+    let to: SocketAddr = "10.9.0.2:5000".parse().unwrap();
+    let listener = wire.server.inside(|| TcpListener::bind(to).unwrap());
+    let mut client = wire.client.inside(|| TcpStream::connect(to).unwrap());
+    let (mut server, _) = listener.accept().unwrap();
+    client.write_all(b"a forbidden word").unwrap();
+    let mut heard = [0; 16];
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    server.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"a forbidden word", "a tap stops nothing");
+    drop((client, server));
+    until("the alert", || {
+        let eve = std::fs::read_to_string(scratch.0.join("eve.json")).unwrap_or_default();
+        eve.contains("\"signature_id\":1")
+    });
+    let summary = process.stop().json();
+    assert_eq!(figure(&summary, "dropped"), 0, "{summary}");
+    assert_eq!(figure(&summary, "flows_refused"), 0, "{summary}");
+    assert!(figure(&summary, "packets") >= 6, "both ways: {summary}");
+}
+
 fn diagnosis(wire: &Wire, arguments: &[&str]) -> (Option<i32>, Vec<Value>) {
     let (code, output, errors) = sluice(
         &wire.appliance,

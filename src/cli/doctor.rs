@@ -248,7 +248,9 @@ pub fn examine(names: &[String]) -> Result<Vec<Finding>, Failure> {
     }
     for pair in ports.chunks(2) {
         findings.extend(mtu(pair));
-        if let [a, b] = pair {
+    }
+    for (at, a) in ports.iter().enumerate() {
+        for b in ports.iter().skip(at + 1) {
             for finding in guard::around(&facts, a.link, b.link) {
                 let of = format!("{} {}", a.name, b.name);
                 let made = Finding::new(&of, "around", Grade::Wrong, finding.what);

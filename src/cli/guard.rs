@@ -7,7 +7,6 @@ use std::path::Path;
 
 use super::{Failure, exit};
 use crate::port::facts::{Facts, Link};
-use crate::port::spec::PortSpec;
 
 /// Something that an inline port should not be, and what to do about it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,20 +22,22 @@ pub struct Finding {
 /// Where the kernel's settings are.
 const SETTINGS: &str = "/proc/sys/net";
 
-/// Names of the interfaces among ports, as the kernel knows them.
-fn interface(port: &PortSpec) -> Option<&str> {
-    match port {
-        PortSpec::Interface(name) => Some(name),
-        PortSpec::Memory { .. } => None,
+/// The interface that a port is, as the kernel knows it; `None` for ports in memory and switches.
+pub fn interface(port: &str) -> Option<&str> {
+    let name = port.strip_prefix("netmap:").unwrap_or(port);
+    if name.contains(':') {
+        return None;
     }
+    // What netmap's names say of rings, host side and memory.
+    name.split(['^', '*', '/', '{', '}', '@']).next()
 }
 
 /// Refuses ports that must not be inline ports.
 ///
 /// # Errors
 /// Device (5), with every finding and its remedy.
-pub fn check(ports: &[PortSpec], force: bool) -> Result<(), Failure> {
-    let names: Vec<&str> = ports.iter().filter_map(interface).collect();
+pub fn check(ports: &[String], force: bool) -> Result<(), Failure> {
+    let names: Vec<&str> = ports.iter().filter_map(|port| interface(port)).collect();
     if names.is_empty() {
         return Ok(());
     }
@@ -54,11 +55,12 @@ pub fn check(ports: &[PortSpec], force: bool) -> Result<(), Failure> {
         .filter_map(|name| facts.link(name))
         .flat_map(|link| management(&facts, link))
         .collect();
-    for pair in ports.chunks(2) {
-        if let [Some(a), Some(b)] = [pair.first(), pair.get(1)].map(|p| p.and_then(interface))
-            && let (Some(a), Some(b)) = (facts.link(a), facts.link(b))
-        {
-            findings.extend(around(&facts, a, b));
+    // Between ports of two wires, too: what changes wires is inspected by neither.
+    for (at, a) in names.iter().enumerate() {
+        for b in names.iter().skip(at + 1) {
+            if let (Some(a), Some(b)) = (facts.link(a), facts.link(b)) {
+                findings.extend(around(&facts, a, b));
+            }
         }
     }
     let (refusals, notes): (Vec<_>, Vec<_>) =
@@ -222,6 +224,22 @@ fn hex_address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interfaces_are_told_from_ports_that_are_none() {
+        let cases = [
+            ("eth0", Some("eth0")),
+            ("eth0.7", Some("eth0.7")),
+            ("netmap:eth1", Some("eth1")),
+            ("netmap:eth1/R", Some("eth1")),
+            ("netmap:eth1^", Some("eth1")),
+            ("mem:/run/x{0", None),
+            ("vale0:1", None),
+        ];
+        for (port, expected) in cases {
+            assert_eq!(interface(port), expected, "{port}");
+        }
+    }
 
     #[test]
     fn addresses_are_read_as_the_kernel_writes_them() {

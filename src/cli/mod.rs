@@ -91,6 +91,9 @@ pub struct EngineArgs {
     /// Serve Prometheus metrics on this loopback address, e.g. 127.0.0.1:9417.
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics: Option<std::net::SocketAddr>,
+    /// Rules that metrics count one by one: those that matched most (50).
+    #[arg(long, value_name = "N")]
+    pub metrics_rules_top: Option<usize>,
     /// Load the rules that are without fault and report the others (default: refuse to start).
     #[arg(long)]
     pub skip_bad_rules: bool,
@@ -151,12 +154,19 @@ impl EngineArgs {
             })?;
             args.metrics = Some(address);
         }
+        let top = file.number("metrics.rules-top")?;
+        args.metrics_rules_top = args.metrics_rules_top.or(top);
         args.skip_bad_rules |= file.flag("rules.skip-bad");
         let classes = file.path("rules.classification");
         args.classification = args.classification.or(classes);
         args.reference = args.reference.or(file.path("rules.references"));
         args.file = file;
         Ok(args)
+    }
+
+    /// Rules that metrics count one by one.
+    pub fn rules_top(&self) -> usize {
+        self.metrics_rules_top.unwrap_or(50)
     }
 
     /// Frames a burst takes at most.

@@ -158,7 +158,13 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
     let session =
         Session::open(&captures, options, Arc::clone(&loaded.program)).map_err(|e| fail(&e))?;
     let writer = writer(args, &captures, &session, &loaded)?;
-    let hooks = EngineHooks::new(&shown, &loaded, session.ports(&captures), session.stop());
+    let hooks = EngineHooks::new(
+        &shown,
+        &loaded,
+        session.ports(&captures),
+        session.stop(),
+        args.engine.rules_top(),
+    );
     let served = Served {
         metrics: args.engine.metrics,
         socket: None,

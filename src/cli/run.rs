@@ -136,7 +136,7 @@ fn open_ports(args: &RunArgs) -> Result<Opened, Failure> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Failure::new(exit::USAGE, error))?;
     if args.is_inline() {
-        super::guard::check(&specs, args.force)?;
+        super::guard::check(args.ports(), args.force)?;
     }
     let options = OpenOptions {
         lanes: args.lanes(),
@@ -274,7 +274,13 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         .map(|(index, name)| (name.clone(), engine.halves(index)))
         .collect();
     let stop = Arc::clone(&signals.stop);
-    let hooks = EngineHooks::new(&config, &loaded, halves.clone(), stop);
+    let hooks = EngineHooks::new(
+        &config,
+        &loaded,
+        halves.clone(),
+        stop,
+        args.engine.rules_top(),
+    );
     let served = Served {
         metrics: args.engine.metrics,
         socket: args.socket.clone(),

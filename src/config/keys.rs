@@ -145,6 +145,7 @@ pub const KEYS: &[Key] = &[
     command("log.dir", Path, Else("\"/var/log/sluice\"", "no log is written"), "Folder of eve.json."),
     command("log.stats-interval", Seconds, Is("10"), "Time between `stats` events; 0: one at the end."),
     command("metrics.listen", Text, Else("\"127.0.0.1:9417\"", "no metrics are served"), "Loopback address at which Prometheus metrics are served."),
+    command("metrics.rules-top", Number, Is("50"), "Rules that metrics count one by one: those that matched most."),
     command("rules.files", Paths, Else("[\"rules/suricata.rules\"]", "no rules"), "Rule files; -S on the command line takes their place."),
     command("rules.path", Path, Else("\"rules\"", "this file's folder"), "Folder that rules.files are relative to (Suricata's default-rule-path)."),
     command("rules.classification", Path, Else("\"classification.config\"", "the one beside a rule file"), "Rule classes and their priorities."),

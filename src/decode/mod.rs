@@ -31,7 +31,7 @@ pub use anomaly::Anomaly;
 pub use ethernet::ethernet_header;
 pub use fragment::{Fragment, fragment};
 pub use stage::{DecodeStage, Views};
-pub use tuple::{Ends, canonical, is_v6, mapped, owner_hash, scope};
+pub use tuple::{Ends, canonical, is_v6, mapped, outer_vlan, owner_hash, pair_port, scope};
 
 use crate::config::{Config, Mode};
 use crate::counters::Counters;

@@ -90,6 +90,21 @@ pub fn scope(v6: bool, vlans: [u16; VLANS_MAX], depth: u8, tunnel: u32, pair: u8
     [high, middle, low]
 }
 
+/// The outer VLAN that a tuple's scope names; 0: none.
+pub fn outer_vlan(tuple: &Tuple) -> u16 {
+    let [_, middle, low] = tuple.scope;
+    u16::from_be_bytes([middle, low]) & 0xfff
+}
+
+/// The first port of the pair that a tuple's flow came over; `None` where further tags or a tunnel
+/// are folded into its scope as well.
+pub fn pair_port(tuple: &Tuple) -> Option<u8> {
+    let outer = [outer_vlan(tuple), 0, 0];
+    let mut pairs = 0..=u8::MAX >> 1;
+    let pair = pairs.find(|pair| scope(is_v6(tuple), outer, 0, 0, *pair) == tuple.scope)?;
+    Some(pair << 1)
+}
+
 /// Whether the tuple is of IPv6.
 pub fn is_v6(tuple: &Tuple) -> bool {
     tuple.scope.first().is_some_and(|&high| high & 0x80 != 0)
@@ -169,7 +184,16 @@ mod tests {
         assert!(seen.insert(scope(false, [0; 3], 1, 5000, 0)));
         assert!(seen.insert(scope(false, [0; 3], 1, 5001, 0)));
         for pair in 1..32 {
-            assert!(seen.insert(scope(false, [0; 3], 0, 0, pair)), "pair {pair}");
+            let of_pair = scope(false, [0; 3], 0, 0, pair);
+            assert!(seen.insert(of_pair), "pair {pair}");
+            let tuple = Tuple {
+                scope: scope(true, [7, 0, 0], 0, 0, pair),
+                ..Tuple::default()
+            };
+            assert_eq!(
+                (outer_vlan(&tuple), pair_port(&tuple)),
+                (7, Some(pair << 1))
+            );
         }
         assert!(is_v6(&Tuple {
             scope: scope(true, [4095; 3], 1, 1, 0),

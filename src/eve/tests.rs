@@ -131,7 +131,7 @@ fn text_of(event: &Event, options: &Options) -> String {
         event,
         &rules(),
         options,
-        &AlertCounts::default(),
+        &WriterCounters::default(),
         &mut buffer,
     );
     String::from_utf8(buffer).unwrap()
@@ -431,7 +431,7 @@ fn an_alert_of_a_rule_set_that_is_gone_is_still_written() {
         &event,
         &rules(),
         &options(),
-        &AlertCounts::default(),
+        &WriterCounters::default(),
         &mut buffer
     ));
     let value: Value = serde_json::from_slice(&buffer).unwrap();
@@ -627,7 +627,7 @@ proptest! {
         (options.payload, options.packet) = (true, true);
         let rules = Rules { msg, ..rules() };
         let mut buffer = Vec::new();
-        encode(&event, &rules, &options, &AlertCounts::default(), &mut buffer);
+        encode(&event, &rules, &options, &WriterCounters::default(), &mut buffer);
         prop_assert!(buffer.len() <= LINE_MAX);
         let text = String::from_utf8(buffer).unwrap();
         prop_assert_eq!(text.matches('\n').count(), 1);

@@ -71,15 +71,10 @@ impl Facts {
     /// # Errors
     /// No netlink socket, or an answer that is none.
     pub fn read() -> std::io::Result<Facts> {
-        let mut facts = Facts::default();
-        let links = dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
-        facts.links = links
-            .iter()
-            .filter_map(|message| match message {
-                RouteNetlinkMessage::NewLink(link) => Some(link_of(link)),
-                _ => None,
-            })
-            .collect();
+        let mut facts = Facts {
+            links: links()?,
+            routes: Vec::new(),
+        };
         for message in dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))? {
             let RouteNetlinkMessage::NewAddress(address) = message else {
                 continue;
@@ -138,6 +133,19 @@ impl Facts {
         let mut routes = self.routes.iter();
         routes.any(|route| route.out == link.index && route.is_v6 == v6 && route.leads_on)
     }
+}
+
+/// The interfaces alone, without their addresses.
+///
+/// # Errors
+/// As [`Facts::read`].
+pub fn links() -> std::io::Result<Vec<Link>> {
+    let messages = dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    let link = |message: &RouteNetlinkMessage| match message {
+        RouteNetlinkMessage::NewLink(link) => Some(link_of(link)),
+        _ => None,
+    };
+    Ok(messages.iter().filter_map(link).collect())
 }
 
 fn link_of(message: &LinkMessage) -> Link {
