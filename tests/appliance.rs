@@ -253,7 +253,7 @@ fn the_doctor_finds_what_is_wrong_and_mends_it() {
     assert_eq!(merging["grade"], "wrong", "{merging}");
     let line = merging["remedy"].as_str().unwrap();
     assert!(
-        line.starts_with("ethtool -K a1 ") && line.contains("gro off"),
+        line.starts_with("ethtool -K a1 ") && line.contains("gso off"),
         "{line}"
     );
     assert!(
@@ -322,7 +322,7 @@ fn the_demonstration_shows_what_it_should_and_leaves_nothing() {
     let (told, _) = run(&["--memory"]);
     for word in [
         "forwarded",
-        "went through",
+        "told only",
         "stopped",
         "rule_flow",
         "tcp_flags_invalid",
