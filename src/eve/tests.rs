@@ -214,6 +214,19 @@ fn alerts_are_counted_by_class_type_within_a_bound() {
 }
 
 #[test]
+fn matches_are_counted_by_rule_and_the_most_frequent_are_shown() {
+    let matches = RuleMatches::default();
+    for (sid, count) in [(7, 3), (5, 1), (6, 3)] {
+        (0..count).for_each(|_| matches.count(1, sid));
+    }
+    assert_eq!(matches.most(2), [(1, 6, 3), (1, 7, 3)]);
+    for sid in 0..2 * RULES_MAX as u32 {
+        matches.count(3, sid);
+    }
+    assert_eq!(matches.most(usize::MAX).len(), RULES_MAX);
+}
+
+#[test]
 fn an_alert_is_this_line() {
     let mut options = options();
     (options.payload, options.packet, options.references) = (true, true, true);
