@@ -127,6 +127,9 @@ pub struct Worker {
     pub stop: Arc<AtomicBool>,
     /// Time of the wire, or of the capture.
     pub live: bool,
+    /// A tap on several ports: each may bring one direction of a flow, so a burst is put in the
+    /// order in which its frames arrived. (In the path no answer can overtake what it answers.)
+    pub by_time: bool,
     /// CPU time that `run` took.
     pub cpu: Duration,
     /// Between turns.
@@ -285,8 +288,12 @@ impl Worker {
                 self.emit.now_ns
             };
             let (mut end, mut next) = (true, u64::MAX);
+            let share = match self.by_time {
+                true => self.burst_max.div_ceil(receivers.len().max(1)),
+                false => self.burst_max,
+            };
             for receiver in receivers.iter_mut().filter(|_| !stop) {
-                let limit = self.burst_max.saturating_sub(burst.len());
+                let limit = self.burst_max.saturating_sub(burst.len()).min(share);
                 let got = receiver.receive(&self.contexts, &mut self.frames, burst, limit, now);
                 counters.add(
                     Counter::PacketsReceived,
@@ -302,6 +309,9 @@ impl Worker {
             }
             self.state.received_end = end;
             self.state.next = next;
+            if self.by_time {
+                burst.sort_unstable_by_key(|handle| self.contexts.get(handle).time_ns);
+            }
             decode.run(burst, &mut self.emit);
         }
         if let Some(mesh) = mesh {

@@ -5,7 +5,7 @@
 //! variables, rule files, pairs of ports, and limits that are counted otherwise. Facts about
 //! Suricata's keys are from its user guide ("Suricata.yaml", "Exception Policies").
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
@@ -158,13 +158,30 @@ fn flatten(path: &str, node: &MarkedYaml<'_>, file: &str, leaves: &mut Vec<Leaf>
     }
 }
 
+/// Ports of the capture sections.
+#[derive(Default)]
+struct Ports {
+    pairs: Vec<[String; 2]>,
+    taps: Vec<String>,
+}
+
+impl Ports {
+    /// A direction of a pair; the other one says the same again.
+    fn pair(&mut self, near: String, far: String) {
+        let known = |pair: &[String; 2]| pair.contains(&near) && pair.contains(&far);
+        if !self.pairs.iter().any(known) {
+            self.pairs.push([near, far]);
+        }
+    }
+}
+
 /// An import under way.
 struct Work {
     /// Values by key, as TOML.
     keys: BTreeMap<&'static str, String>,
     variables: Vec<(String, String)>,
-    /// Interfaces that ports were made of: `af-packet.0`, ...
-    ports_used: BTreeSet<String>,
+    /// Entries of capture sections (`af-packet.0`, ...), and why no port was made of one.
+    entries: BTreeMap<String, Option<&'static str>>,
     folder: PathBuf,
     taken: usize,
     left: Vec<String>,
@@ -181,7 +198,7 @@ impl Work {
         Work {
             keys: BTreeMap::new(),
             variables: leaves.iter().filter_map(group).collect(),
-            ports_used: BTreeSet::new(),
+            entries: BTreeMap::new(),
             folder: path.parent().unwrap_or(Path::new("")).to_path_buf(),
             taken: 0,
             left: Vec::new(),
@@ -191,9 +208,10 @@ impl Work {
 
     /// Pairs and taps of the capture sections.
     fn ports(&mut self, leaves: &[Leaf]) {
-        let mut pairs: Vec<[String; 2]> = Vec::new();
-        let mut taps: Vec<String> = Vec::new();
+        let mut found = Ports::default();
         for (section, prefix) in [("af-packet", ""), ("netmap", "netmap:"), ("pcap", "")] {
+            // Suricata's command line chooses a section; its own file has taps in all of them.
+            let has_taps = !found.taps.is_empty();
             for number in 0.. {
                 let entry = format!("{section}.{number}");
                 let of = |name: &str| {
@@ -212,41 +230,34 @@ impl Work {
                     false => format!("{prefix}{interface}"),
                 };
                 let near = name(&interface);
-                match (of("copy-mode").as_deref(), of("copy-iface")) {
+                let why = match (of("copy-mode").as_deref(), of("copy-iface")) {
                     (Some("ips"), Some(far)) => {
-                        let pair = [near, name(&far)];
-                        let back = [pair[1].clone(), pair[0].clone()];
-                        if !pairs.contains(&back) {
-                            pairs.push(pair);
-                        }
+                        found.pair(near, name(&far));
+                        None
                     }
-                    (Some(_), Some(far)) => self.remarks.push(format!(
-                        "{interface} is copied to {far} without inspection's verdict: Sluice has \
-                         no such mode; a tap (run.tap) watches without deciding"
-                    )),
-                    _ => taps.push(near),
-                }
-                self.ports_used.insert(entry);
+                    (Some(_), Some(_)) => Some("no mode that copies whatever the verdict is"),
+                    _ if has_taps => Some("ports of a section before it are taken"),
+                    _ => {
+                        found.taps.push(near);
+                        None
+                    }
+                };
+                self.entries.insert(entry, why);
             }
         }
-        let quoted = |list: &[String]| list.iter().map(|text| quote(text)).collect::<Vec<_>>();
-        if !pairs.is_empty() {
-            let pairs: Vec<String> = pairs
-                .iter()
-                .map(|pair| format!("[{}]", quoted(pair).join(", ")))
-                .collect();
-            self.keys
-                .insert("run.inline", format!("[{}]", pairs.join(", ")));
-            if !taps.is_empty() {
+        if !found.pairs.is_empty() {
+            let pairs: Vec<String> = found.pairs.iter().map(|pair| list(pair)).collect();
+            let pairs = format!("[{}]", pairs.join(", "));
+            self.keys.insert("run.inline", pairs);
+            if !found.taps.is_empty() {
                 self.remarks.push(format!(
                     "{} are watched only: one process is a gate or a tap; run a second one with \
                      --tap for them",
-                    taps.join(", ")
+                    found.taps.join(", ")
                 ));
             }
-        } else if !taps.is_empty() {
-            let taps = format!("[{}]", quoted(&taps).join(", "));
-            self.keys.insert("run.tap", taps);
+        } else if !found.taps.is_empty() {
+            self.keys.insert("run.tap", list(&found.taps));
         }
     }
 
@@ -290,8 +301,11 @@ impl Work {
         }
         let capture = path.rsplit_once('.');
         if let Some((entry, name)) = capture
-            && self.ports_used.contains(entry)
+            && let Some(why) = self.entries.get(entry)
         {
+            if let Some(why) = why {
+                return Fate::Left(why.to_string());
+            }
             return match name {
                 "interface" | "copy-iface" | "copy-mode" => Fate::Used,
                 "threads" => match text.parse::<u32>() {
@@ -474,6 +488,8 @@ const REASONS: &[(&str, &str)] = &[
     ("pcap", "captures are read by `sluice replay`"),
     ("af-xdp", "no BPF and no XDP here: AF_PACKET or netmap"),
     ("dpdk", "no DPDK here: AF_PACKET or netmap"),
+    ("napatech.", "no card of its own here: AF_PACKET or netmap"),
+    ("profiling.", "stages are timed in metrics, sampled, all the time"),
     ("nfq", "no netfilter queue here: AF_PACKET or netmap"),
     ("nflog", "no netfilter log here: AF_PACKET or netmap"),
     ("ipfw", "no divert socket here: netmap"),
