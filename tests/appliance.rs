@@ -435,7 +435,7 @@ fn iperf3_loses_nothing_below_capacity() {
     let wire = Wire::new();
     let process = appliance(&wire, &["--inline", "a1", "b1"]);
     let mut figures = Vec::new();
-    for extra in [&["-u", "-b", "20M", "-l", "1200"][..], &[]] {
+    for extra in [&["-u", "-b", "4M", "-l", "500"][..], &[]] {
         let server = Process::start(&wire.server, Command::new("iperf3").args(["-s", "-1"]));
         until("iperf3 to listen", || {
             // A connection would use the server up: the kernel's tables tell (port 5201).

@@ -402,14 +402,11 @@ impl Shared {
             decode.wait_for_views(views.len(), reserve);
         }
         let matcher = if runs(2) { stages.matcher.take() } else { None };
-        let verdict = if runs(3) {
-            stages.transmitters.take().map(|transmitters| VerdictPart {
-                stage: self.verdict_stage(),
-                transmitters,
-            })
-        } else {
-            None
-        };
+        let transmitters = stages.transmitters.take_if(|_| runs(3));
+        let verdict = transmitters.map(|transmitters| VerdictPart {
+            stage: self.verdict_stage(),
+            transmitters,
+        });
         let names: Vec<&str> = (0..4)
             .filter(|stage| runs(*stage))
             .map(|stage| crate::layout::STAGES[stage])

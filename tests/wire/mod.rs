@@ -283,6 +283,7 @@ pub struct Process {
     child: Child,
     errors: Arc<Mutex<String>>,
     output: Option<std::thread::JoinHandle<String>>,
+    hearing: Option<std::thread::JoinHandle<()>>,
     what: String,
 }
 
@@ -317,7 +318,7 @@ impl Process {
             .unwrap_or_else(|e| panic!("{what}: {e}"));
         let errors = Arc::new(Mutex::new(String::new()));
         let (stderr, heard) = (child.stderr.take().unwrap(), Arc::clone(&errors));
-        std::thread::spawn(move || {
+        let hearing = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let mut heard = heard.lock().unwrap();
                 heard.push_str(&line);
@@ -334,6 +335,7 @@ impl Process {
             child,
             errors,
             output: Some(output),
+            hearing: Some(hearing),
             what,
         }
     }
@@ -378,6 +380,8 @@ impl Process {
             None => false,
         });
         let output = self.output.take().unwrap().join().unwrap();
+        // What it said last may still be on its way through the pipe.
+        self.hearing.take().unwrap().join().unwrap();
         Ended {
             code,
             output,
