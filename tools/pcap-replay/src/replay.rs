@@ -27,6 +27,8 @@ use crate::track::{Addresses, Report, Tracker, addresses};
 
 /// Frames handled between two looks at the clock.
 const BURST: usize = 32;
+/// Longest wait for a frame to come out on the other side before it is answered.
+const ARRIVAL: Duration = Duration::from_millis(250);
 /// Ethernet, in pcap's numbers and as capture readers say it here.
 const ETHERNET: u8 = 1;
 
@@ -313,6 +315,8 @@ struct Replay {
     pace: Pace,
     writer: Option<CaptureWriter>,
     in_order: bool,
+    /// Frames that are not waited for any more.
+    given_up: u64,
     /// The port by which the last frame entered.
     entry: usize,
     linger: Duration,
@@ -366,6 +370,18 @@ impl Replay {
         Ok(())
     }
 
+    /// An interface has taken a frame long before the engine has: a host would answer when it had
+    /// come. So waits until all that was sent has come out, or is not coming (it was dropped).
+    fn wait_for_arrival(&mut self) {
+        let start = Instant::now();
+        while self.tracker.missing() > self.given_up && start.elapsed() < ARRIVAL {
+            if self.collect() == 0 {
+                std::thread::yield_now();
+            }
+        }
+        self.given_up = self.tracker.missing();
+    }
+
     /// Sends one frame when it is due, waiting for room: what the engine does not take in time
     /// must not be lost on our side.
     fn send(&mut self, frame: &[u8], time_ns: u64) -> Result<(), Failure> {
@@ -381,6 +397,9 @@ impl Replay {
         let port = self.director.port(frame);
         if self.in_order && port != self.entry {
             self.wait_until(self.entry, Transmit::is_drained)?;
+            if self.far_end.memory.is_none() {
+                self.wait_for_arrival();
+            }
         }
         self.entry = port;
         self.wait_until(port, |half| half.room() > 0)?;
@@ -490,6 +509,7 @@ pub fn replay(arguments: &Arguments) -> Result<Report, Failure> {
         },
         writer,
         in_order: arguments.in_order,
+        given_up: 0,
         entry: 0,
         linger: Duration::from_millis(arguments.linger),
         last_ns: 0,
