@@ -1,8 +1,9 @@
 //! Settings of the engine, with Suricata's key names where the setting is the same.
 //!
 //! Everything has a default; no configuration is needed to start. `set` takes the text of
-//! `--set KEY=VALUE`; exception policies are policy.rs's. Knows no other room.
+//! `--set KEY=VALUE`; exception policies are policy.rs's, the list of all keys is keys.rs's. Knows no other room.
 
+pub mod keys;
 mod policy;
 
 pub use policy::{Area, Choice, Policies, Policy};
@@ -320,6 +321,8 @@ impl Config {
             }
             "detect.inspection-recursion-limit" => self.recursion_limit = number(key, value)?,
             "detect.budget" => self.verify_steps_max = number(key, value)?,
+            "app-layer.memory" => self.app_memory = size(key, value)?,
+            "app-layer.records" => self.app_records = boolean(key, value)?,
             "action-order" => self.action_order = action_order(key, value)?,
             _ if key.starts_with("app-layer.protocols.") || key.contains("libhtp.") => {
                 self.app_settings.push((key.to_string(), value.to_string()));
@@ -381,6 +384,7 @@ impl Config {
                 }
             }
             "stream.reassembly.depth" => self.stream_depth = number(key, value)?,
+            "stream.reassembly.hole-bytes" => self.stream_hole_bytes_max = number(key, value)?,
             "stream.reassembly.memcap" => self.stream_memory = size(key, value)?,
             "stream.reassembly.urgent.policy" => {
                 self.urgent = match value {
@@ -404,6 +408,8 @@ impl Config {
     fn set_flow(&mut self, key: &str, value: &str) -> Result<bool, SettingError> {
         match key {
             "flows" => self.flows_max = number(key, value)?,
+            "inspected-flows" => self.inspected_flows_max = number(key, value)?,
+            "contexts-per-lane" => self.contexts_per_lane = number(key, value)?,
             "defrag.memcap" => self.defrag_memory = size(key, value)?,
             "defrag.timeout" => self.defrag_timeout = number(key, value)?,
             _ => {

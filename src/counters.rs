@@ -244,6 +244,7 @@ pub struct Counters {
     would_drop: [AtomicU64; crate::reason::REASON_COUNT_MAX],
     anomalies: [AtomicU64; ANOMALY_COUNT_MAX],
     flows: [AtomicU64; FLOW_CLASSES],
+    busy_ns: AtomicU64,
     /// Durations per packet, nanoseconds, by step.
     pub durations: [Histogram; 6],
 }
@@ -264,6 +265,7 @@ impl Default for Counters {
             would_drop: zeros(),
             anomalies: zeros(),
             flows: zeros(),
+            busy_ns: AtomicU64::new(0),
             durations: Default::default(),
         }
     }
@@ -278,6 +280,16 @@ impl Counters {
     /// Adds one. Single writer.
     pub fn inc(&self, counter: Counter) {
         self.add(counter, 1);
+    }
+
+    /// Adds time in which the worker moved packets. Single writer.
+    pub fn busy_for(&self, nanos: u64) {
+        bump(&self.busy_ns, nanos);
+    }
+
+    /// Nanoseconds in which the worker moved packets, estimated from every so many-th turn.
+    pub fn busy_ns(&self) -> u64 {
+        self.busy_ns.load(Relaxed)
     }
 
     /// Counts a frame dropped for `reason`.

@@ -15,7 +15,7 @@ use super::stage::FlowStage;
 use super::table::{EVICTED_MAX, EXPIRY_CLASSES, GROUP_SLOTS, Timeouts};
 use crate::config::{Config, Mode};
 use crate::counters::Counter;
-use crate::decode::is_v6;
+use crate::decode::{is_v6, outer_vlan, pair_port};
 use crate::event::Emit;
 use crate::memory::{Block, Handle};
 use crate::packet::{BURST_VIEWS_MAX, Burst, Direction, FlowHandle, Kind, flag};
@@ -308,6 +308,10 @@ impl FlowStage {
         context.flow = flow;
         context.tuple = tuple;
         context.protocol = tuple.protocol;
+        // What the key still says of the wire: no packet is at hand any more.
+        let vlan = outer_vlan(&tuple);
+        (context.vlans[0], context.vlan_count) = (vlan, u8::from(vlan != 0));
+        context.port = pair_port(&tuple).unwrap_or(u8::MAX);
         context.direction = Direction::ToServer;
         context.order = order;
         context.time_ns = now;
