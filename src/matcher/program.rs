@@ -331,8 +331,9 @@ fn compile_group(
         }
     }
     Ok(Group {
-        packet: Prefilter::build(&packet)?,
-        stream: Prefilter::build(&stream)?,
+        packet: Prefilter::build(&packet, true)?,
+        // What is scanned of a stream begins and ends anywhere.
+        stream: Prefilter::build(&stream, false)?,
         packet_always: packet_always.into(),
         stream_always: stream_always.into(),
     })
