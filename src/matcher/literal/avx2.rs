@@ -182,6 +182,7 @@ pub(super) unsafe fn classes(
     let first_place = Place::load(&filter.halves[0]);
     let second_place = Place::load(&filter.halves[1]);
     let third_place = Place::load(&filter.halves[2]);
+    let fourth_place = Place::load(&filter.halves[3]);
     let order = _mm_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7);
     let (mut at, mut count) = (0, 0);
     while at < length {
@@ -191,7 +192,12 @@ pub(super) unsafe fn classes(
             let first = first_place.buckets(part(0));
             let second = second_place.buckets(part(1));
             let third = third_place.buckets(part(2));
-            let all = _mm256_and_si256(_mm256_and_si256(first, second), third);
+            let fourth = fourth_place.buckets(part(3));
+            let (front, back) = (
+                _mm256_and_si256(first, second),
+                _mm256_and_si256(third, fourth),
+            );
+            let all = _mm256_and_si256(front, back);
             let none = _mm256_cmpeq_epi8(all, _mm256_setzero_si256());
             let mut passed = !_mm256_movemask_epi8(none) as u32;
             let left = length - at;

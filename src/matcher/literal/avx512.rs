@@ -197,6 +197,7 @@ pub(super) unsafe fn classes(
     let first = Place::load(&filter.buckets[0]);
     let second = Place::load(&filter.buckets[1]);
     let third = Place::load(&filter.buckets[2]);
+    let fourth = Place::load(&filter.buckets[3]);
     let (mut at, mut count) = (0, 0);
     while at < length {
         // SAFETY: `at < length`, and 72 bytes more can be read; each store writes 32 elements.
@@ -204,7 +205,12 @@ pub(super) unsafe fn classes(
             let first = first.buckets(_mm512_loadu_si512(folded.add(at).cast()));
             let second = second.buckets(_mm512_loadu_si512(folded.add(at + 1).cast()));
             let third = third.buckets(_mm512_loadu_si512(folded.add(at + 2).cast()));
-            let mut passed = _mm512_test_epi8_mask(_mm512_and_si512(first, second), third);
+            let fourth = fourth.buckets(_mm512_loadu_si512(folded.add(at + 3).cast()));
+            let (front, back) = (
+                _mm512_and_si512(first, second),
+                _mm512_and_si512(third, fourth),
+            );
+            let mut passed = _mm512_test_epi8_mask(front, back);
             let left = length - at;
             if left < 64 {
                 passed &= (1 << left) - 1;

@@ -1,8 +1,8 @@
 //! How common a piece of bytes is in ordinary traffic: decides which bytes of a literal are its
 //! windows, worth up to 2.5x on text (MATCHER.md 5). A wrong answer costs time, never a match.
 //!
-//! A table of logarithms, four bits for each hash of three or four folded bytes. The one that is
-//! built in was counted over the captures of `shared/` whose name begins with an even hex digit
+//! A table of logarithms, four bits for each hash of three or four folded bytes, and a byte for each
+//! value of a byte. The one that is built in was counted over the captures of `shared/` whose name begins with an even hex digit
 //! (benches/prefilter.rs measures on the others).
 
 /// Cells of the table, as a power of two.
@@ -10,9 +10,13 @@ const CELLS_BITS: u32 = 17;
 /// Largest logarithm.
 const LOG_MAX: u8 = 15;
 
-static BUILT_IN: &[u8; 1 << (CELLS_BITS - 1)] = include_bytes!("background.bin");
+/// Bytes of the cells.
+const CELLS_BYTES: usize = 1 << (CELLS_BITS - 1);
 
-/// Counts of pieces of three and four bytes.
+static BUILT_IN: &[u8; CELLS_BYTES + 256] = include_bytes!("background.bin");
+
+/// Logarithms of counts: of pieces of three and four bytes (`CELLS_BYTES`), then of single bytes,
+/// as 16 times the binary logarithm of one more than their share in 65,536.
 #[derive(Clone, Debug)]
 pub struct Background {
     cells: Box<[u8]>,
@@ -30,9 +34,12 @@ impl Background {
     /// Counts over samples of traffic.
     pub fn train<'a>(samples: impl Iterator<Item = &'a [u8]>) -> Background {
         let mut counts = vec![0u32; 1 << CELLS_BITS];
-        let mut total = 0u64;
+        let (mut total, mut bytes) = (0u64, [0u64; 256]);
         for sample in samples {
             let folded = sample.to_ascii_lowercase();
+            for byte in &folded {
+                bytes[usize::from(*byte)] += 1;
+            }
             for piece in folded.windows(4) {
                 total += 1;
                 for size in [3, 4] {
@@ -46,19 +53,33 @@ impl Background {
                 .checked_ilog2()
                 .map_or(0, |l| l + 1)
         };
-        let cells = counts
-            .chunks(2)
-            .map(|pair| {
-                let log = |count| (log(count) as u8).min(LOG_MAX);
-                log(pair[0]) | log(pair[1]) << 4
-            })
-            .collect();
-        Background { cells }
+        let pairs = counts.chunks(2).map(|pair| {
+            let log = |count| (log(count) as u8).min(LOG_MAX);
+            log(pair[0]) | log(pair[1]) << 4
+        });
+        let all = bytes.iter().sum::<u64>().max(1);
+        let singles = bytes.iter().map(|count| {
+            let share = *count as f64 * 65_536.0 / all as f64;
+            (16.0 * (share + 1.0).log2()).min(255.0) as u8
+        });
+        Background {
+            cells: pairs.chain(singles).collect(),
+        }
     }
 
     /// The table, as `background.bin` holds it.
     pub fn as_bytes(&self) -> &[u8] {
         &self.cells
+    }
+
+    /// Share of a folded byte in traffic, 0 to 1.
+    pub fn share(&self, byte: u8) -> f64 {
+        let log = self
+            .cells
+            .get(CELLS_BYTES + usize::from(byte))
+            .copied()
+            .unwrap_or(0);
+        ((f64::from(log) / 16.0).exp2() - 1.0) / 65_536.0
     }
 
     fn log(&self, piece: &[u8]) -> u32 {

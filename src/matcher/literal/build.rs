@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::anchored::Anchored;
 use super::background::Background;
-use super::filter::{Classes, Windows};
+use super::filter::{Classes, PLACES, Windows};
 use super::table::{CLASS_LENGTHS, Store, Window};
 use super::{Anchor, LENGTH_MAX, Literal, Literals, Path};
 
@@ -80,7 +80,7 @@ impl Literals {
         Ok(Literals {
             store,
             windows: (!long.is_empty()).then(|| Windows::build(&long, stride, literals)),
-            classes: (!short.is_empty()).then(|| Classes::build(&short, literals)),
+            classes: (!short.is_empty()).then(|| Classes::build(&short, literals, background)),
             starts: Anchored::build(literals, false),
             ends: Anchored::build(literals, true),
             count: literals.len(),
@@ -134,11 +134,11 @@ impl Crowd {
     }
 }
 
-/// The window of a short literal, or of one of a small set: up to three bytes, the rarest.
+/// The window of a short literal, or of one of a small set: up to four bytes, the rarest.
 fn short_window(literal: u32, folded: &[u8], background: &Background) -> Window {
-    let size = folded.len().min(3);
+    let size = folded.len().min(PLACES);
     let cost = |offset: &usize| match folded.get(*offset..offset + size) {
-        Some(bytes) if size == 3 => background.cost(bytes),
+        Some(bytes) if size >= 3 => background.cost(bytes),
         _ => 0,
     };
     let offset = (0..=folded.len() - size).min_by_key(cost).unwrap_or(0);

@@ -1,8 +1,8 @@
 //! The two filters: what the vector code reads, and how one window passes. The vector code itself
 //! is in avx512.rs, avx2.rs and portable.rs.
 
-use super::Literal;
 use super::table::{CLASS_LENGTHS, Table, Window};
+use super::{Background, Literal};
 
 /// Multipliers of the bit table's hashes.
 pub(super) const MULTIPLY_LOW: u32 = 0x9E37_79B1;
@@ -11,6 +11,8 @@ pub(super) const MULTIPLY_HIGH: u32 = 0x85EB_CA77;
 const BITS_PER_WINDOW: usize = 128;
 /// Words of the table, as powers of two: 16 KB, half of a first level of cache, to 256 KB.
 const WORDS_BITS: std::ops::RangeInclusive<u32> = 12..=16;
+/// Bytes of a window of the byte classes at most.
+pub(super) const PLACES: usize = 4;
 /// Buckets of the byte classes.
 const BUCKETS: usize = 8;
 
@@ -118,50 +120,85 @@ impl Windows {
     }
 }
 
-/// Up to three bytes at every position, by classes of bytes in eight buckets: a position passes
+/// Up to four bytes at every position, by classes of bytes in eight buckets: a position passes
 /// where some bucket has each of its bytes (the idea of Teddy).
 #[derive(Clone, Debug)]
 pub(super) struct Classes {
-    /// Buckets of each byte, at the first, second and third place.
-    pub buckets: Box<[[u8; 256]; 3]>,
+    /// Buckets of each byte, by place.
+    pub buckets: Box<[[u8; 256]; PLACES]>,
     /// The same by low and high half of a byte, which lets a little more pass.
-    pub halves: Box<[[[u8; 16]; 2]; 3]>,
-    /// Windows of one, two and three bytes occur.
-    pub has: [bool; 3],
+    pub halves: Box<[[[u8; 16]; 2]; PLACES]>,
+    /// Windows of one to four bytes occur.
+    pub has: [bool; PLACES],
     pub table: Table,
 }
 
 impl Classes {
-    pub fn build(windows: &[Window], literals: &[Literal]) -> Classes {
-        // Neighbours in this order share their bytes, so that a bucket has few of them.
-        let mut order: Vec<&Window> = windows.iter().collect();
-        order.sort_by_key(|window| (window.class, window.key[0].swap_bytes()));
+    pub fn build(windows: &[Window], literals: &[Literal], background: &Background) -> Classes {
         let mut classes = Classes {
-            buckets: Box::new([[0; 256]; 3]),
-            halves: Box::new([[[0; 16]; 2]; 3]),
-            has: [0, 1, 2].map(|class| windows.iter().any(|window| window.class == class)),
+            buckets: Box::new([[0; 256]; PLACES]),
+            halves: Box::new([[[0; 16]; 2]; PLACES]),
+            has: [0, 1, 2, 3].map(|class| windows.iter().any(|window| window.class == class)),
             table: Table::build(windows, literals),
         };
-        for (place, window) in order.iter().enumerate() {
-            let bucket = 1u8 << (place * BUCKETS / order.len());
+        let share: Vec<f64> = (0..=255)
+            .map(|byte| background.share(byte) + 1e-5)
+            .collect();
+        // How much of each place of each bucket is taken, in shares of traffic.
+        let mut taken = [[0.0f64; PLACES]; BUCKETS];
+        // The common ones first, so that the rare ones don't widen them.
+        let bytes_of = |window: &Window| -> [Option<u8>; PLACES] {
             let bytes = window.key[0].to_le_bytes();
-            for at in 0..3 {
-                let (from, to) = if at < CLASS_LENGTHS[window.class] {
-                    (bytes[at], bytes[at])
-                } else {
-                    (0, 255)
-                };
-                for byte in from..=to {
-                    classes.buckets[at][usize::from(byte)] |= bucket;
-                    classes.halves[at][0][usize::from(byte & 15)] |= bucket;
-                    classes.halves[at][1][usize::from(byte >> 4)] |= bucket;
+            [0, 1, 2, 3].map(|at| (at < CLASS_LENGTHS[window.class]).then_some(bytes[at]))
+        };
+        let weight = |window: &&Window| -> f64 {
+            let of = |byte: Option<u8>| byte.map_or(1.0, |byte| share[usize::from(byte)]);
+            bytes_of(window).map(of).iter().product()
+        };
+        let mut order: Vec<&Window> = windows.iter().collect();
+        order.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
+        for window in order {
+            let bytes = bytes_of(window);
+            let with = |bucket: usize| {
+                let mut places = taken[bucket];
+                for (at, byte) in bytes.iter().enumerate() {
+                    let bit = 1u8 << bucket;
+                    places[at] = match byte {
+                        None => 1.0,
+                        Some(byte) if classes.buckets[at][usize::from(*byte)] & bit != 0 => {
+                            places[at]
+                        }
+                        Some(byte) => (places[at] + share[usize::from(*byte)]).min(1.0),
+                    };
                 }
-            }
+                places
+            };
+            let passes = |places: [f64; PLACES]| places.iter().product::<f64>();
+            let grows = |bucket: &usize| passes(with(*bucket)) - passes(taken[*bucket]);
+            let best = (0..BUCKETS).min_by(|a, b| grows(a).total_cmp(&grows(b)));
+            let best = best.unwrap_or(0);
+            taken[best] = with(best);
+            classes.add(best, bytes);
         }
         classes
     }
 
+    /// Puts a window's bytes into a bucket; where it has none, all fit.
+    fn add(&mut self, bucket: usize, bytes: [Option<u8>; PLACES]) {
+        let bit = 1u8 << bucket;
+        for (at, byte) in bytes.into_iter().enumerate() {
+            let (from, to) = byte.map_or((0, 255), |byte| (byte, byte));
+            for byte in from..=to {
+                self.buckets[at][usize::from(byte)] |= bit;
+                self.halves[at][0][usize::from(byte & 15)] |= bit;
+                self.halves[at][1][usize::from(byte >> 4)] |= bit;
+            }
+        }
+    }
+
     pub fn memory(&self) -> usize {
-        size_of::<[[u8; 256]; 3]>() + size_of::<[[[u8; 16]; 2]; 3]>() + self.table.memory()
+        size_of::<[[u8; 256]; PLACES]>()
+            + size_of::<[[[u8; 16]; 2]; PLACES]>()
+            + self.table.memory()
     }
 }

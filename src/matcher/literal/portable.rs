@@ -51,14 +51,15 @@ pub(super) unsafe fn classes(
     length: usize,
     out: *mut u16,
 ) -> usize {
-    let [first, second, third] = &*filter.buckets;
+    let [first, second, third, fourth] = &*filter.buckets;
     let mut count = 0;
     for at in 0..length {
         // SAFETY: `at < length`, and eight more can be read; at most one is written for each.
         unsafe {
             let byte = |i| usize::from(*folded.add(at + i));
             out.add(count).write(at as u16);
-            count += usize::from(first[byte(0)] & second[byte(1)] & third[byte(2)] != 0);
+            let buckets = first[byte(0)] & second[byte(1)] & third[byte(2)] & fourth[byte(3)];
+            count += usize::from(buckets != 0);
         }
     }
     count

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::filter::{Classes, Windows};
+use super::filter::{Classes, PLACES, Windows};
 use super::path::Path;
 use super::table::{self, Table, load};
 use super::{LENGTH_MAX, Literals};
@@ -369,10 +369,10 @@ fn spent(budget: u32) -> Scan {
     }
 }
 
-/// Positions whose tag was there, and their slots: up to three of each position probed.
+/// Positions whose tag was there, and their slots: up to four of each position probed.
 struct Hits {
-    positions: [MaybeUninit<u16>; 3 * GROUP],
-    slots: [MaybeUninit<u32>; 3 * GROUP],
+    positions: [MaybeUninit<u16>; PLACES * GROUP],
+    slots: [MaybeUninit<u32>; PLACES * GROUP],
     count: usize,
 }
 
@@ -380,8 +380,8 @@ impl Hits {
     #[inline(always)]
     fn new() -> Hits {
         Hits {
-            positions: [MaybeUninit::uninit(); 3 * GROUP],
-            slots: [MaybeUninit::uninit(); 3 * GROUP],
+            positions: [MaybeUninit::uninit(); PLACES * GROUP],
+            slots: [MaybeUninit::uninit(); PLACES * GROUP],
             count: 0,
         }
     }
@@ -389,7 +389,7 @@ impl Hits {
     /// Keeps a position if `there`, without a branch.
     ///
     /// # Safety
-    /// Called at most three times for each of `GROUP` positions.
+    /// Called at most four times for each of `GROUP` positions.
     #[inline(always)]
     unsafe fn push(&mut self, position: u16, (slot, there): (u32, bool)) {
         // SAFETY: the caller's promise.
@@ -453,14 +453,14 @@ unsafe fn probe_classes(filter: &Classes, group: &[u16], folded: *const u8, hits
     for &position in group {
         // SAFETY: the position lies in the block.
         let key = [unsafe { load(folded.add(usize::from(position))) }, 0];
-        let mut before = [(u32::MAX, false); 3];
-        for class in 0..3 {
+        let mut before = [(u32::MAX, false); PLACES];
+        for class in 0..PLACES {
             if filter.has[class] {
                 let mut hit = filter.table.probe(table::hash(key, class));
                 // A slot that two classes share is looked at once.
                 hit.1 &= !before.contains(&hit);
                 before[class] = hit;
-                // SAFETY: three times for a position of the group.
+                // SAFETY: four times for a position of the group.
                 unsafe { hits.push(position, hit) };
             }
         }

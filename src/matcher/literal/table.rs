@@ -1,7 +1,7 @@
 //! From a window that passed the filter to the literals it may belong to: tags by slot, entries of
 //! a slot with eight bytes of context inline, and the bytes of the literals for the last word.
 //!
-//! Only a tag (one byte, an eighth of the slots in use) is read for most of what the filter lets
+//! Only a tag (one byte, a quarter of the slots in use at most) is read for most of what the filter lets
 //! through by mistake; an entry (24 bytes) answers nearly all of what remains.
 
 use super::Literal;
@@ -24,7 +24,7 @@ const MULTIPLIERS: [u64; CLASSES] = [
 /// Tag of a slot whose keys have several tags.
 const TAG_ANY: u8 = 255;
 /// Slots per key.
-const SLOTS_PER_KEY: usize = 8;
+const SLOTS_PER_KEY: usize = 4;
 
 /// The bytes of all literals.
 #[derive(Clone, Debug, Default)]
