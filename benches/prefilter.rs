@@ -3,7 +3,7 @@
 //!
 //! Rows: fourteen groups of ET Open on buffers of their own, sets of 100 to all fast patterns on
 //! mixed and on random payloads, and hostile segments. Hyperscan is opened at run time if it is
-//! installed; its better form counts. `cargo bench --bench prefilter [-- --only ROW]`.
+//! installed; its better form counts. `cargo bench --bench prefilter [-- --only ROW] [-- --quick]`.
 //! `-- --train FILE` counts the captures of the other half and writes the table of the engine.
 
 #[path = "prefilter/corpus.rs"]
@@ -17,7 +17,7 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-use corpus::{Set, Traffic};
+use corpus::Traffic;
 use sluice::matcher::literal as engine;
 use sluice::packet::Direction::{ToClient, ToServer};
 use sluice::rules::signature::Signature;
@@ -45,8 +45,8 @@ fn rules(shared: &Path) -> Vec<Signature> {
     load(&[file], &variables, &classes, &Options::default()).signatures
 }
 
-/// The rows of groups: name, literals, name of the input, told by buffer.
-fn groups(signatures: &[Signature]) -> Vec<(Set, &'static str, bool)> {
+/// The rows of groups.
+fn groups(signatures: &[Signature]) -> Vec<table::Group> {
     let buffer = |name: &str, direction| {
         let literals = corpus::of_buffer(signatures, name, direction);
         (name.to_string(), literals)
@@ -132,5 +132,6 @@ fn main() {
     if let Some(path) = after("--dump") {
         return rows.dump(&path);
     }
-    rows.run(after("--only").as_deref());
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    rows.run(after("--only").as_deref(), quick);
 }

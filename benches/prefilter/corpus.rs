@@ -250,9 +250,6 @@ fn server_name(payload: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// A set of literals with its name.
-pub type Set = (String, Vec<Literal>);
-
 /// Distinct literals in their order.
 #[derive(Default)]
 struct Distinct(Vec<Literal>, HashMap<Literal, ()>);

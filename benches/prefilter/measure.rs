@@ -6,7 +6,7 @@ use aho_corasick::automaton::OverlappingState;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind};
 
 /// Turns of each peer; medians count.
-const TURNS: usize = 9;
+pub const TURNS: usize = 9;
 /// A turn scans the input so many times that it takes about this long.
 const TURN_SECONDS: f64 = 0.012;
 /// Buffers of a group that go through the phases together.
@@ -21,6 +21,8 @@ pub struct Row<'a> {
     pub buffers: &'a [Vec<u8>],
     /// Time is told by buffer, not by byte.
     pub small: bool,
+    /// Turns of each peer.
+    pub turns: usize,
 }
 
 /// Seconds for a pass over the input, by peer; `NaN` where it was not run.
@@ -49,7 +51,7 @@ fn thread_seconds() -> f64 {
 type Scan<'a> = Box<dyn Fn() -> u64 + 'a>;
 
 /// Median seconds of a pass, of peers that take turns.
-fn in_turns(peers: &[Option<Scan>]) -> Vec<f64> {
+fn in_turns(peers: &[Option<Scan>], turns: usize) -> Vec<f64> {
     let passes: Vec<usize> = peers
         .iter()
         .map(|peer| {
@@ -59,7 +61,7 @@ fn in_turns(peers: &[Option<Scan>]) -> Vec<f64> {
         })
         .collect();
     let mut times = vec![Vec::new(); peers.len()];
-    for _ in 0..TURNS {
+    for _ in 0..turns {
         for ((peer, passes), times) in peers.iter().zip(&passes).zip(&mut times) {
             let Some(scan) = peer else {
                 continue;
@@ -172,15 +174,18 @@ pub fn run(row: &Row, library: Option<&Library>, background: &Background) -> Tim
             count
         })
     });
-    let times = in_turns(&[
-        ours(&peers.ours, Path::best(), row),
-        row.small.then_some(burst),
-        by_name("avx2").and_then(|path| ours(&peers.others[0], path, row)),
-        ours(&peers.others[1], Path::PORTABLE, row),
-        peer(peers.lit.as_ref(), row.buffers),
-        peer(peers.single.as_ref(), row.buffers),
-        dfa,
-    ]);
+    let times = in_turns(
+        &[
+            ours(&peers.ours, Path::best(), row),
+            row.small.then_some(burst),
+            by_name("avx2").and_then(|path| ours(&peers.others[0], path, row)),
+            ours(&peers.others[1], Path::PORTABLE, row),
+            peer(peers.lit.as_ref(), row.buffers),
+            peer(peers.single.as_ref(), row.buffers),
+            dfa,
+        ],
+        row.turns,
+    );
     Times {
         ours: times[0],
         burst: times[1],

@@ -16,10 +16,14 @@ const SEGMENTS: usize = 600;
 /// Bytes of an input that are scanned at most.
 const INPUT_MAX: usize = 2 << 20;
 
+/// A set of literals with its name.
+pub type Set = (String, Vec<Literal>);
+/// A set, the name of its input, whether time is told by buffer.
+pub type Group = (Set, &'static str, bool);
+
 /// What the bench runs.
 pub struct Rows {
-    /// Name and literals, name of the input, whether it is told by buffer.
-    pub groups: Vec<((String, Vec<Literal>), &'static str, bool)>,
+    pub groups: Vec<Group>,
     /// All fast patterns.
     pub all: Vec<Literal>,
     pub traffic: Traffic,
@@ -96,7 +100,7 @@ impl Rows {
     }
 
     /// Runs all rows, or those whose name holds `only`.
-    pub fn run(&self, only: Option<&str>) {
+    pub fn run(&self, only: Option<&str>, quick: bool) {
         let library = Library::open();
         if library.is_none() {
             println!(
@@ -118,6 +122,7 @@ impl Rows {
                 literals,
                 buffers,
                 small,
+                turns: if quick { 1 } else { measure::TURNS },
             };
             let times = measure::run(&row, library, &background);
             print(&row, &times);
@@ -129,6 +134,9 @@ impl Rows {
             groups.extend(run(&name, literals, &self.input(input), *small));
         }
         summary("groups", &groups);
+        if quick {
+            return;
+        }
         let random = Rows::random();
         let (mut on_mixed, mut on_random) = (Vec::new(), Vec::new());
         let sets: BTreeMap<usize, Vec<Literal>> = SIZES

@@ -10,17 +10,47 @@ pub(super) struct Anchored {
     table: Option<Table>,
     /// The classes of windows that occur, shortest first.
     classes: Vec<u8>,
-    /// How many of them are shorter than eight bytes.
+    /// How many of them are shorter than four bytes, and than eight.
+    tiny: usize,
     short: usize,
-    /// Bits by the hash of the nearest eight bytes, of windows that have as many: nearly all buffers
-    /// are done with after one look for all the longer classes.
-    nearest: Vec<u64>,
+    /// By the nearest four and eight bytes: nearly all buffers are done with after these.
+    gates: [Gate; 2],
 }
 
-/// Class of windows of eight bytes.
+/// Classes of windows of four and of eight bytes.
+const FOUR: usize = 3;
 const EIGHT: usize = 5;
-/// Bits of `nearest` for each window.
+/// Bits of a gate for each window.
 const BITS_PER_WINDOW: usize = 32;
+
+/// Bits by a hash of bytes that all windows behind it share in length.
+#[derive(Clone, Debug, Default)]
+struct Gate {
+    bits: Vec<u64>,
+    shift: u32,
+}
+
+impl Gate {
+    fn build(hashes: &[u64]) -> Gate {
+        let bits = (hashes.len() * BITS_PER_WINDOW).next_power_of_two().max(64);
+        let mut gate = Gate {
+            bits: vec![0; bits / 64],
+            shift: 64 - bits.trailing_zeros(),
+        };
+        for hash in hashes {
+            let bit = hash >> gate.shift;
+            gate.bits[(bit / 64) as usize] |= 1 << (bit % 64);
+        }
+        gate
+    }
+
+    #[inline]
+    fn passes(&self, hash: u64) -> bool {
+        let bit = hash >> self.shift;
+        let word = self.bits.get((bit / 64) as usize).copied().unwrap_or(0);
+        word >> (bit % 64) & 1 != 0
+    }
+}
 
 impl Anchored {
     /// Those of `literals` that stand at the start, or at the end.
@@ -38,7 +68,7 @@ impl Anchored {
             }
             let length = literal.bytes.len();
             let fits = |l: &usize| *l <= length;
-            let class = CLASS_LENGTHS.iter().rposition(|l| fits(l)).unwrap_or(0);
+            let class = CLASS_LENGTHS.iter().rposition(fits).unwrap_or(0);
             any[class] = true;
             let size = CLASS_LENGTHS[class];
             let key = if end {
@@ -58,26 +88,30 @@ impl Anchored {
             .filter(|class| any[usize::from(*class)])
             .collect();
         let table = (!windows.is_empty()).then(|| Table::build(&windows, literals));
-        let long = || windows.iter().filter(|window| window.class >= EIGHT);
-        let bits = (long().count() * BITS_PER_WINDOW)
-            .next_power_of_two()
-            .max(64);
-        let mut nearest = vec![0u64; bits / 64];
-        for window in long() {
-            let hash = table::hash(window.key, EIGHT);
-            let bit = (hash >> (64 - bits.trailing_zeros())) as usize;
-            nearest[bit / 64] |= 1 << (bit % 64);
-        }
+        let gate = |class: usize, of: std::ops::Range<usize>| {
+            let behind = windows.iter().filter(|window| of.contains(&window.class));
+            let hashes: Vec<u64> = behind
+                .map(|window| table::hash(nearer(window.key, window.class, class, end), class))
+                .collect();
+            Gate::build(&hashes)
+        };
+        let below = |class: usize| (0..class).filter(|class| any[*class]).count();
         Anchored {
             table,
-            short: (0..EIGHT).filter(|class| any[*class]).count(),
+            tiny: below(FOUR),
+            short: below(EIGHT),
+            gates: [gate(FOUR, FOUR..EIGHT), gate(EIGHT, EIGHT..CLASSES)],
             classes,
-            nearest,
         }
     }
 
     pub fn memory(&self) -> usize {
-        self.table.as_ref().map_or(0, Table::memory) + self.nearest.len() * 8
+        self.table.as_ref().map_or(0, Table::memory)
+            + self
+                .gates
+                .iter()
+                .map(|gate| gate.bits.len() * 8)
+                .sum::<usize>()
     }
 
     /// Calls `found` with each literal at the buffer's start (or end). Gives how many entries were
@@ -94,16 +128,20 @@ impl Anchored {
             return 0;
         };
         let key = if end { last(buffer) } else { first(buffer) };
+        let passes = |gate: usize, class| {
+            let hash = table::hash(by_class(key, class, end), class);
+            self.gates[gate].passes(hash)
+        };
+        let (from, to) = match (passes(0, FOUR), passes(1, EIGHT)) {
+            (false, false) => (self.tiny, self.tiny),
+            (true, false) => (self.tiny, self.short),
+            (false, true) => (self.short, self.classes.len()),
+            (true, true) => (self.tiny, self.classes.len()),
+        };
         let mut looked = 0;
         let mut slots = [u32::MAX; CLASSES];
-        let hash = table::hash(by_class(key, EIGHT, end), EIGHT);
-        let bit = (hash >> (64 - (self.nearest.len() * 64).trailing_zeros())) as usize;
-        let word = self.nearest.get(bit / 64).copied().unwrap_or(0);
-        let classes = match word >> (bit % 64) & 1 {
-            0 => &self.classes[..self.short],
-            _ => &self.classes[..],
-        };
-        for class in classes {
+        let near = self.classes[..self.tiny].iter();
+        for class in near.chain(&self.classes[from..to]) {
             let class = usize::from(*class) % CLASSES;
             let length = CLASS_LENGTHS[class];
             if length > buffer.len() {
@@ -140,6 +178,17 @@ fn by_class(key: [u64; 2], class: usize, end: bool) -> [u64; 2] {
     } else {
         // The last eight bytes first; of those before them, the nearest.
         [key[1], key[0] >> (128 - 8 * size)]
+    }
+}
+
+/// Of a window's words, those of the shorter class that is nearest to the same end.
+fn nearer(key: [u64; 2], class: usize, shorter: usize, end: bool) -> [u64; 2] {
+    let (size, less) = (CLASS_LENGTHS[class].min(8), CLASS_LENGTHS[shorter]);
+    if end {
+        // The last bytes stand highest in the window's first word.
+        [key[0] >> (8 * (size - less)), 0]
+    } else {
+        key
     }
 }
 

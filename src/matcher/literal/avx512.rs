@@ -110,7 +110,6 @@ unsafe fn pass<const WIDE: bool, const TWO: bool, const FOUR: bool, const THREE:
         let after = folded(from, at + 64);
         let second = _mm512_alignr_epi32::<1>(after, text);
         let even = test(text, second);
-        let left = length - at;
         // SAFETY: `at < length`, and `to` has room for the vector of `at` and the one behind; what
         // passes are at most as many as there are positions, and each store writes 32 elements.
         unsafe {
@@ -122,18 +121,10 @@ unsafe fn pass<const WIDE: bool, const TWO: bool, const FOUR: bool, const THREE:
                 let high = _mm512_shrdi_epi32::<16>(second, third);
                 passed |= u32::from(test(low, high)) << 16;
             }
-            if left < 64 {
-                passed &= ((1u32 << left.div_ceil(4)) - 1) | ((1u32 << ((left + 1) / 4)) - 1) << 16;
+            if length - at < 64 {
+                passed &= within(length - at);
             }
-            let positions = _mm512_add_epi16(order, _mm512_set1_epi16(at as i16));
-            if TWO {
-                let positions = _mm512_maskz_compress_epi16(passed, positions);
-                _mm512_storeu_si512(out.add(count).cast(), positions);
-            } else {
-                let positions = _mm512_castsi512_si256(positions);
-                let positions = _mm256_maskz_compress_epi16(passed as u16, positions);
-                _mm256_storeu_si256(out.add(count).cast(), positions);
-            }
+            put::<TWO>(passed, order, at, out.add(count));
             count += passed.count_ones() as usize;
         }
         text = after;
@@ -142,6 +133,32 @@ unsafe fn pass<const WIDE: bool, const TWO: bool, const FOUR: bool, const THREE:
     // SAFETY: as above; the vector behind is read by whoever looks at the last positions.
     unsafe { _mm512_storeu_si512(to.add(at).cast(), text) };
     count
+}
+
+/// Mask bits of the windows that begin before `left`, which is less than 64.
+fn within(left: usize) -> u32 {
+    ((1 << left.div_ceil(4)) - 1) | ((1 << ((left + 1) / 4)) - 1) << 16
+}
+
+/// Writes the positions `at + order[i]` of the set bits, of the lower sixteen unless `TWO`.
+///
+/// # Safety
+/// `out` has room for 32.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2")]
+unsafe fn put<const TWO: bool>(passed: u32, order: __m512i, at: usize, out: *mut u16) {
+    let positions = _mm512_add_epi16(order, _mm512_set1_epi16(at as i16));
+    // SAFETY: 32 elements, or 16.
+    unsafe {
+        if TWO {
+            let positions = _mm512_maskz_compress_epi16(passed, positions);
+            _mm512_storeu_si512(out.cast(), positions);
+        } else {
+            let positions = _mm512_castsi512_si256(positions);
+            let positions = _mm256_maskz_compress_epi16(passed as u16, positions);
+            _mm256_storeu_si256(out.cast(), positions);
+        }
+    }
 }
 
 /// Offsets of the windows of a vector, in the order of their mask bits: the multiples of four, then

@@ -104,7 +104,7 @@ fn case() -> impl Strategy<Value = (Vec<Literal>, Vec<u8>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn every_path_finds_what_the_twin_finds((literals, buffer) in case()) {
