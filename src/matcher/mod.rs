@@ -35,6 +35,7 @@ pub mod find;
 pub mod header;
 pub mod host;
 mod line;
+pub mod literal;
 pub mod number;
 pub mod pcre;
 pub mod prefilter;
@@ -157,6 +158,8 @@ pub struct MatchStage<D> {
     outer: Option<Outer>,
     lost: u64,
     over: u64,
+    /// Entries that the prefilters may still look at for this packet.
+    looks: u32,
     waited: bool,
 }
 
@@ -226,6 +229,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             outer: None,
             lost: 0,
             over: 0,
+            looks: prefilter::LOOKS_MAX,
             waited: false,
             program,
         }
@@ -274,6 +278,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         self.candidates.clear();
         self.hits.clear();
         self.waited = false;
+        self.looks = prefilter::LOOKS_MAX;
         let known = context.flow.is_some();
         let loaded = known.then(|| self.detection.load(context.flow)).flatten();
         let mut mark = loaded.unwrap_or_default();

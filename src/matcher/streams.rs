@@ -9,6 +9,7 @@
 //! at one turn at a time: a header that was missing in one request is not found in the next.
 
 use super::detect::IN_PACKET;
+use super::prefilter::{Extent, Scan};
 use super::program::{Group, Program, Rule};
 use super::recent::CARRY;
 use super::verify::{Outcome, View};
@@ -134,9 +135,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     fn propose_alone(&mut self, group: &Group, piece: &[u8]) {
-        group
-            .stream
-            .scan(piece, |signature, _| self.propose(signature, IN_PACKET));
+        self.propose_by(&group.stream, piece, Extent::WHOLE);
         for signature in &group.stream_always {
             self.propose(*signature, IN_PACKET);
         }
@@ -157,14 +156,17 @@ impl<D: DetectionAccess> MatchStage<D> {
         let mut found = std::mem::take(&mut self.found);
         let data = self.windows.data(window).get(from..).unwrap_or(&[]);
         let mut over = 0;
-        group.stream.scan(data, |signature, at| {
-            if found.len() < found.capacity() {
-                found.push((signature, at));
-            } else {
-                over += 1;
-            }
-        });
-        self.over += over;
+        let looks = &mut self.looks;
+        let scan = group
+            .stream
+            .scan(data, Extent::WHOLE, looks, |signature, at| {
+                if found.len() < found.capacity() {
+                    found.push((signature, at));
+                } else {
+                    over += 1;
+                }
+            });
+        self.over += over + u64::from(scan == Scan::Spent);
         for (signature, at) in found.drain(..) {
             if !self.windows.note_seen(window, signature, from + at) {
                 self.lost += u64::from(!overflowed);
