@@ -149,6 +149,12 @@ counters! {
     Events = "sluice_events_emitted_total";
     /// Events lost because the pool or the queue to the writer was empty or full.
     EventsLost = "sluice_events_lost_total", "sink" = "writer";
+    /// Files that were told of, or stored.
+    Files = "sluice_files_total";
+    /// Pieces of stored files handed to the writer.
+    FilePieces = "sluice_file_pieces_total";
+    /// Pieces of stored files lost because no event was free; their files are stored in part.
+    FilePiecesLost = "sluice_file_pieces_lost_total";
     /// Events withheld because their kind reached its cap per second.
     EventsCappedDrop = "sluice_events_capped_total", "type" = "drop";
     /// Events withheld because their kind reached its cap per second.

@@ -8,6 +8,7 @@
 //! A protocol is told by content; ports only help where the content of a datagram says too little.
 
 use super::field::Progress;
+use super::file;
 use super::heap::{Heap, TEXT_MAX, Text};
 use super::output::{Expected, FlowState, Limits, Output, SCRATCH_SIZE, Shared};
 use super::protocol::{AppProtocol, Guess, Input, Probe, Transport};
@@ -70,6 +71,9 @@ impl Apps {
                 serials: vec![0; transactions as usize],
                 wanted,
                 http: Some(Box::new(super::http::Tools::new(&limits, memory / 8))),
+                outbox: file::Outbox::new(limits.files.store),
+                files: Slabs::from_fn(count, file::Open::default),
+                file_number: 0,
                 limits,
                 scratch: Vec::with_capacity(SCRATCH_SIZE),
                 scratch2: Vec::with_capacity(SCRATCH_SIZE),
@@ -143,7 +147,7 @@ impl Apps {
         (
             self.flows.used(),
             self.shared.transactions.used(),
-            self.holds.used() + self.shared.heap.used(),
+            self.holds.used() + self.shared.heap.used() + self.shared.files.used() as usize,
         )
     }
 
@@ -223,12 +227,33 @@ impl Apps {
         flow.let_go(holds, shared);
         let mut next = flow.state.first;
         // The list is as long as there are transactions.
-        while let Some(transaction) = shared.transactions.get_mut(next) {
+        while shared.transactions.get(next).is_some() {
+            file::end_all(shared, next, None);
+            let Some(transaction) = shared.transactions.get_mut(next) else {
+                break;
+            };
             for direction in [Direction::ToServer, Direction::ToClient] {
                 transaction.advance(&mut shared.heap, direction, Progress::Complete);
             }
             next = transaction.next;
         }
+    }
+
+    /// Marks files of a transaction, or of its whole flow, for the store (file.rs).
+    pub fn store_files(
+        &mut self,
+        flow: u32,
+        transaction: u32,
+        directions: [bool; 2],
+        all: bool,
+        show: impl FnMut(u64, &[u8]),
+    ) {
+        if all && let Some(flow) = self.flows.get_mut(flow) {
+            for (known, asked) in flow.state.stores.iter_mut().zip(directions) {
+                *known |= asked;
+            }
+        }
+        file::store(&mut self.shared, transaction, directions, show);
     }
 
     /// Lets go of a flow, which must have been finished, and of its transactions.
@@ -275,6 +300,7 @@ impl Apps {
 }
 
 fn release(shared: &mut Shared, index: u32) {
+    file::end_all(shared, index, None);
     if let Some(transaction) = shared.transactions.get_mut(index) {
         transaction.free(&mut shared.heap);
     }

@@ -4,6 +4,7 @@
 //! the parser goes on as if it had been kept.
 
 use super::field::{Field, Progress};
+use super::file::{self, FileSettings};
 use super::heap::{Heap, TEXT_MAX};
 use super::protocol::AppProtocol;
 use super::transaction::{NONE, Transaction};
@@ -69,6 +70,8 @@ pub struct Limits {
     pub file: usize,
     /// Transactions of a flow that are open at once.
     pub transactions: usize,
+    /// What is asked of files.
+    pub files: FileSettings,
     /// Other settings of parsers, by Suricata's key names (`app-layer.protocols...`).
     pub settings: Vec<(String, String)>,
 }
@@ -125,6 +128,7 @@ impl Default for Limits {
             response_body: 100 << 10,
             file: 100 << 10,
             transactions: 512,
+            files: FileSettings::default(),
             settings: Vec::new(),
         }
     }
@@ -167,6 +171,10 @@ pub struct Shared {
     pub scratch: Vec<u8>,
     /// Room for another.
     pub scratch2: Vec<u8>,
+    /// Pieces of stored files that wait for the writer.
+    pub outbox: file::Outbox,
+    pub(super) files: Slabs<file::Open>,
+    pub(super) file_number: u64,
     pub(super) expected: std::collections::VecDeque<Expected>,
     pub(super) serial: u32,
     pub(super) lost: u64,
@@ -193,6 +201,8 @@ pub struct FlowState {
     pub event_count: u8,
     /// All that follows is encrypted or none of ours.
     pub done: bool,
+    /// Files of a direction are stored, as a rule asked for.
+    pub stores: [bool; 2],
     pub(super) change: Option<AppProtocol>,
     /// What another flow's parser said about this one.
     pub expected: Option<Expected>,
@@ -210,6 +220,7 @@ impl Default for FlowState {
             events: [(AppEvent(0), Direction::ToServer); FLOW_EVENTS_MAX],
             event_count: 0,
             done: false,
+            stores: [false; 2],
             change: None,
             expected: None,
         }
@@ -357,6 +368,9 @@ impl Output<'_> {
 
     /// A direction of the transaction has come this far.
     pub fn progress(&mut self, tx: TxId, direction: Direction, progress: Progress) {
+        if progress == Progress::Complete && self.transaction(tx).is_some() {
+            file::end_all(self.shared, tx.index, Some(direction));
+        }
         self.with(tx, |tx, heap| tx.advance(heap, direction, progress));
     }
 

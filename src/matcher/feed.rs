@@ -1,7 +1,7 @@
 //! The match stage and the parsers of app/: shows them the bytes of a flow, lets go of transactions
 //! that are done with (and tells of them), and closes flows. Rules are app.rs's.
 
-use super::{DetectionAccess, FlowMark, MatchStage, state};
+use super::{DetectionAccess, FlowMark, MatchStage, files, state};
 use crate::app::transaction::NONE;
 use crate::app::{AppProtocol, Heap, Piece, Transaction, Transport, record};
 use crate::event::{Emit, EventKind};
@@ -79,6 +79,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let Some(apps) = self.apps.as_mut() else {
             return;
         };
+        files::drain(apps, emit);
         let mut any = false;
         let mut next = apps.state(app).map_or(NONE, |state| state.first);
         while let Some((transaction, heap)) = apps.transaction_mut(next) {
@@ -87,6 +88,9 @@ impl<D: DetectionAccess> MatchStage<D> {
                 let told = std::mem::replace(&mut transaction.told, true);
                 if self.app_records && !told && !transaction.is_frame && !transaction.is_empty() {
                     tell(transaction, heap, context, emit);
+                }
+                if !told && !transaction.is_frame {
+                    files::tell(transaction, heap, self.file_events, context, emit);
                 }
                 for record in &mut transaction.detection {
                     if *record != NONE {

@@ -31,6 +31,7 @@ mod asn1;
 pub mod base64;
 pub mod detect;
 mod feed;
+mod files;
 pub mod find;
 pub mod header;
 pub mod host;
@@ -53,7 +54,7 @@ pub use host::{HostState, NoTurn, Turn};
 pub use program::Program;
 pub use state::FlowVerdict;
 
-use crate::app::{Apps, Limits};
+use crate::app::{Apps, Field, FileSettings, Limits, record};
 use crate::config::{Area, Config, Mode, Policy};
 use crate::counters::Counter;
 use crate::event::{Emit, Outer};
@@ -131,6 +132,8 @@ pub struct MatchStage<D> {
     turn: Box<dyn Turn>,
     inline: bool,
     app_records: bool,
+    /// Each file is an event.
+    file_events: bool,
     /// What becomes of a packet whose inspection spent its budget.
     budget_policy: Policy,
     /// The drop of a flow is told once per direction, not for each packet.
@@ -180,6 +183,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             turn: Box::new(NoTurn),
             inline: config.mode == Mode::Inline,
             app_records: config.app_records,
+            file_events: config.app_records && config.files.events,
             budget_policy: config.policy(Area::MatchBudget),
             tells_start: config.drop_events_start,
             stream_depth: match config.stream_depth {
@@ -190,12 +194,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                 let memory = (config.app_memory as usize)
                     .div_ceil(lanes)
                     .min(flows << 14);
-                Apps::new(
-                    flows,
-                    memory,
-                    program.app.wanted(),
-                    Limits::of(&config.app_settings),
-                )
+                Apps::new(flows, memory, wanted(config, &program), limits(config))
             }),
             seen: crate::memory::slab::Slabs::from_fn(
                 if wants_app { 2 * flows as u32 } else { 0 },
@@ -415,6 +414,37 @@ impl<D: DetectionAccess> MatchStage<D> {
         if lost > 0 {
             emit.counters.add(Counter::DetectionStateLost, lost);
         }
+    }
+}
+
+/// Fields that rules or events ask for.
+fn wanted(config: &Config, program: &Program) -> Box<[bool]> {
+    let mut wanted = program.app.wanted();
+    if config.app_records {
+        for field in Field::ALL.iter().filter(|field| record::is_told(**field)) {
+            if let Some(wanted) = wanted.get_mut(*field as usize) {
+                *wanted = true;
+            }
+        }
+    }
+    if let Some(name) = wanted.get_mut(Field::FileName as usize) {
+        *name |= config.app_records && config.files.events || config.files.store;
+    }
+    wanted
+}
+
+/// What parsers heed.
+fn limits(config: &Config) -> Limits {
+    let files = &config.files;
+    Limits {
+        files: FileSettings {
+            events: config.app_records && files.events,
+            hashes: files.hashes,
+            store: files.store,
+            store_all: files.store_all,
+            size_max: files.size_max,
+        },
+        ..Limits::of(&config.app_settings)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::rules::diagnostic::{Code, Problem, Span, nearest};
 use crate::rules::keyword;
 use crate::rules::lex::{RawOption, RawRule, shorten};
 use crate::rules::parse::Builder;
+use crate::rules::signature::FileStore;
 use crate::rules::support::{FEATURES, LANGUAGE_VERSION};
 
 /// Priority of a rule that names none.
@@ -331,8 +332,34 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
             signature.bypass = true;
             Ok(())
         }
+        "filestore" => filestore(builder, &argument),
         _ => prefilter(builder, &argument),
     }
+}
+
+/// `filestore:DIRECTION,SCOPE`: whose files, and the transaction's or all of the flow.
+fn filestore(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), Problem> {
+    builder.once(argument)?;
+    let mut store = FileStore::default();
+    for word in argument.text.split(',').map(str::trim) {
+        match word {
+            "" | "file" | "tx" => {}
+            "request" | "to_server" => store.directions = Some([true, false]),
+            "response" | "to_client" => store.directions = Some([false, true]),
+            "both" => store.directions = Some([true; 2]),
+            "ssn" | "flow" => store.flow = true,
+            _ => {
+                return Err(argument.bad(format!(
+                    "`{}` is neither a direction (request, response, both) nor a scope (file, tx, ssn)",
+                    shorten(word)
+                )));
+            }
+        }
+    }
+    builder.signature.filestore = Some(store);
+    builder.facts.application = true;
+    builder.facts.app_buffer = true;
+    Ok(())
 }
 
 /// `prefilter`: the keyword before it is searched for first; behind a content it is its
