@@ -140,6 +140,10 @@ pub struct Event {
     pub reason: Option<Reason>,
     /// Anomaly: code (decode::Anomaly as u8).
     pub anomaly: u8,
+    /// Anomaly of a parser: number of app's `AppEvent`.
+    pub app_event: Option<u16>,
+    /// Anomaly of a parser: number of the transaction.
+    pub app_number: u32,
     /// Flow: whether an alert was raised in it.
     pub alerted: bool,
     /// What the flow speaks (number of app's `AppProtocol`).

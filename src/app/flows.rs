@@ -80,6 +80,7 @@ impl Apps {
                 expected: std::collections::VecDeque::with_capacity(super::output::EXPECTED_MAX),
                 serial: 0,
                 lost: 0,
+                undecoded: 0,
             },
         }
     }
@@ -126,6 +127,11 @@ impl Apps {
         self.flows.get(flow).map(|flow| &flow.state)
     }
 
+    /// Transactions that a flow has begun so far.
+    pub fn opened(&self, flow: u32) -> u32 {
+        self.state(flow).map_or(0, |state| state.next_number)
+    }
+
     /// A transaction.
     pub fn transaction(&self, index: u32) -> Option<&Transaction> {
         self.shared.transactions.get(index)
@@ -140,6 +146,11 @@ impl Apps {
     /// What found no room since the last call.
     pub fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.shared.lost)
+    }
+
+    /// Bodies in a coding that is not decoded, since the last call.
+    pub fn take_undecoded(&mut self) -> u64 {
+        std::mem::take(&mut self.shared.undecoded)
     }
 
     /// Flows, transactions and bytes in use, for the tests of conservation.
@@ -161,7 +172,7 @@ impl Apps {
         let Some(flow) = flows.get_mut(index) else {
             return;
         };
-        flow.state.event_count = 0;
+        (flow.state.event_count, flow.state.broken) = (0, false);
         flow.time_ns = piece.time_ns;
         let way = piece.direction.index();
         if flow.state.done || flow.ended[way] {
@@ -290,6 +301,8 @@ impl Apps {
                     flow.state.last = before;
                 }
                 flow.state.open = flow.state.open.saturating_sub(1);
+                let held = self.shared.transactions.get(at).map_or(0, |tx| tx.held);
+                flow.state.held = flow.state.held.saturating_sub(held as usize);
                 release(&mut self.shared, at);
             } else {
                 before = at;
@@ -354,7 +367,7 @@ impl AppFlow {
             let answer = self.parser.parse(&input, &mut output);
             self.gap[way] = 0;
             let Ok(answer) = answer else {
-                self.state.done = true;
+                (self.state.done, self.state.broken) = (true, true);
                 break;
             };
             taken += answer.count.min(rest.len());

@@ -111,6 +111,8 @@ pub struct Transaction {
     pub told: bool,
     /// First open file (file.rs), or [`NONE`].
     pub files: u32,
+    /// Bytes of the heap that it holds.
+    pub held: u32,
     /// Files of a direction are stored.
     pub stores: [bool; 2],
     /// The next transaction of the flow, or [`NONE`].
@@ -131,6 +133,7 @@ impl Transaction {
             detection: [NONE; 2],
             told: false,
             files: NONE,
+            held: 0,
             stores: [false; 2],
             next: NONE,
             list: Text::default(),

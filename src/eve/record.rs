@@ -201,12 +201,16 @@ impl Serialize for ValuesOf<'_> {
 
 #[derive(Serialize)]
 struct Anomaly {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto: Option<Text<&'static str>>,
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<EventName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layer: Option<&'static str>,
 }
 
 /// An anomaly's name; logs, unlike rules, put `decoder.` before those of decode.
@@ -330,7 +334,10 @@ pub fn record<'a>(
         EventKind::Alert => alert_parts(&mut record, event, info, ends, options),
         EventKind::Drop => drop_parts(&mut record, event, info, ends),
         EventKind::Flow => flow_parts(&mut record, event, &options.names),
-        EventKind::Anomaly => record.anomaly = Some(anomaly(event, &options.names)),
+        EventKind::Anomaly => {
+            record.anomaly = Some(anomaly(event, &options.names));
+            record.tx_id = event.app_event.map(|_| event.app_number);
+        }
         EventKind::App => {}
         EventKind::File => record.fileinfo = Some(fileinfo(event)),
         // Bytes for the store are no line.
@@ -618,6 +625,16 @@ fn flow(event: &Event, client_first: Option<Ends>, end: Option<FlowEnd>) -> Flow
 /// Anomalies that decode finds are `decode`, those of TCP `stream`; a code without a name is given
 /// as its number.
 fn anomaly(event: &Event, names: &Names) -> Anomaly {
+    if let Some(number) = event.app_event {
+        let known = crate::app::registry::event_name(crate::app::AppEvent(number));
+        return Anomaly {
+            app_proto: app::app_proto(event.app),
+            kind: "applayer",
+            event: known.map(|(_, name)| EventName { prefix: "", name }),
+            code: None,
+            layer: Some("proto_parser"),
+        };
+    }
     let name = (names.anomaly)(event.anomaly);
     let (kind, prefix) = match name.split_once('.') {
         _ if name.is_empty() => ("unknown", ""),
@@ -625,6 +642,8 @@ fn anomaly(event: &Event, names: &Names) -> Anomaly {
         _ => ("decode", "decoder."),
     };
     Anomaly {
+        app_proto: None,
+        layer: None,
         kind,
         event: (!name.is_empty()).then_some(EventName { prefix, name }),
         code: name.is_empty().then_some(event.anomaly),

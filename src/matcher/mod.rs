@@ -134,8 +134,11 @@ pub struct MatchStage<D> {
     app_records: bool,
     /// Each file is an event.
     file_events: bool,
+    anomalies: feed::Anomalies,
     /// What becomes of a packet whose inspection spent its budget.
     budget_policy: Policy,
+    /// What becomes of a packet whose application layer cannot be read.
+    app_policy: Policy,
     /// The drop of a flow is told once per direction, not for each packet.
     tells_start: bool,
     stream_depth: u64,
@@ -155,6 +158,9 @@ pub struct MatchStage<D> {
     /// The packet before the one at hand, which carries it if that is an inner one.
     outer: Option<Outer>,
     lost: u64,
+    undecoded: u64,
+    /// The parser could not read the packet's bytes.
+    broken: bool,
     over: u64,
     waited: bool,
 }
@@ -184,7 +190,9 @@ impl<D: DetectionAccess> MatchStage<D> {
             inline: config.mode == Mode::Inline,
             app_records: config.app_records,
             file_events: config.app_records && config.files.events,
+            anomalies: feed::Anomalies::default(),
             budget_policy: config.policy(Area::MatchBudget),
+            app_policy: config.policy(Area::AppError),
             tells_start: config.drop_events_start,
             stream_depth: match config.stream_depth {
                 0 => u64::MAX,
@@ -213,6 +221,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             found: Vec::with_capacity(CANDIDATES_MAX),
             outer: None,
             lost: 0,
+            undecoded: 0,
+            broken: false,
             over: 0,
             waited: false,
             program,
@@ -286,8 +296,13 @@ impl<D: DetectionAccess> MatchStage<D> {
                         self.release_transactions(app, context, emit);
                     }
                     self.follow_tags(context, &mut mark);
+                    if std::mem::take(&mut self.broken) {
+                        let what = (Counter::ExceptionsAppError, Reason::AppError);
+                        self.except(self.app_policy, what, context, &mut mark, emit);
+                    }
                     if self.spent(emit) {
-                        self.except(context, &mut mark, emit);
+                        let what = (Counter::ExceptionsMatchBudget, Reason::MatchBudget);
+                        self.except(self.budget_policy, what, context, &mut mark, emit);
                     }
                 }
             }
@@ -317,9 +332,15 @@ impl<D: DetectionAccess> MatchStage<D> {
         cut > 0
     }
 
-    /// Applies the policy for packets whose inspection was cut short.
-    fn except(&self, context: &mut Context, mark: &mut FlowMark, emit: &Emit) {
-        let policy = self.budget_policy;
+    /// Applies a policy for packets that could not be inspected to their end.
+    fn except(
+        &self,
+        policy: Policy,
+        (counter, reason): (Counter, Reason),
+        context: &mut Context,
+        mark: &mut FlowMark,
+        emit: &Emit,
+    ) {
         let verdict = match policy {
             Policy::Ignore => return,
             Policy::PassFlow => FlowVerdict::Pass,
@@ -327,14 +348,13 @@ impl<D: DetectionAccess> MatchStage<D> {
             Policy::DropFlow | Policy::Reject | Policy::RejectBoth => FlowVerdict::Drop,
             Policy::PassPacket | Policy::DropPacket => FlowVerdict::Inspect,
         };
-        emit.counters.inc(Counter::ExceptionsMatchBudget);
+        emit.counters.inc(counter);
         if mark.verdict == FlowVerdict::Inspect {
             mark.verdict = verdict;
         }
         if policy.forwards() {
             return;
         }
-        let reason = Reason::MatchBudget;
         if !self.inline {
             context.set(flag::WOULD_DROP);
             context.would = context.would.or(Some(reason));
@@ -413,6 +433,10 @@ impl<D: DetectionAccess> MatchStage<D> {
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {
             emit.counters.add(Counter::DetectionStateLost, lost);
+        }
+        let undecoded = std::mem::take(&mut self.undecoded);
+        if undecoded > 0 {
+            emit.counters.add(Counter::BodiesUndecoded, undecoded);
         }
     }
 }

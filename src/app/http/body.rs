@@ -105,6 +105,9 @@ impl Body {
             out.event(whose.tx, whose.direction, event.app());
         });
         let found = codings.get(..count).unwrap_or(&[]);
+        let plain = [&b""[..], b"inflate", b"none", b"identity"];
+        let said = !plain.iter().any(|name| same(value, name));
+        out.shared.undecoded += u64::from(found.is_empty() && said);
         match tools.codings.open(found) {
             Some(chain) => self.chain = chain,
             None => out.shared.lost += 1,

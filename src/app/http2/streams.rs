@@ -214,7 +214,11 @@ impl Streams {
         let coding = match encoding {
             b"gzip" | b"x-gzip" => Coding::Gzip,
             b"deflate" => Coding::Deflate,
-            _ => return,
+            b"identity" | b"" => return,
+            _ => {
+                out.shared.undecoded += 1;
+                return;
+            }
         };
         let Some(place) = self.place(id, out.heap()) else {
             return;
