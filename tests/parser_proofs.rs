@@ -306,3 +306,70 @@ fn a_flow_holds_no_more_than_its_bound() {
         wrong.join("\n")
     );
 }
+
+/// Instances of all transactions, as text.
+fn found(apps: &mut Apps, protocol: AppProtocol, talk: &Talk, cut: usize) -> Vec<String> {
+    let first = piece(Transport::Tcp, Direction::ToServer, b"");
+    let flow = apps.open_as(&first, protocol).expect("there is room");
+    for (direction, bytes) in talk {
+        for part in bytes.chunks(cut) {
+            apps.feed(flow, &piece(Transport::Tcp, *direction, part));
+        }
+    }
+    apps.finish(flow);
+    let mut lines = Vec::new();
+    let mut next = apps.state(flow).map_or(u32::MAX, |state| state.first);
+    while let Some(tx) = apps.transaction(next) {
+        for instance in tx.instances(&apps.shared.heap) {
+            if instance.field == Field::FileInfo {
+                continue;
+            }
+            let bytes = tx.bytes(&apps.shared.heap, &instance).escape_ascii();
+            lines.push(format!("{} {} {bytes}", tx.number, instance.field.name()));
+        }
+        next = tx.next;
+    }
+    apps.close(flow);
+    lines
+}
+
+#[test]
+fn what_fuzzing_found_stays_mended() {
+    use Direction::{ToClient, ToServer};
+    let cases: [(AppProtocol, Talk); 3] = [
+        // Lines that are no response: which of them are a body was told by what was at hand.
+        (
+            AppProtocol::Http,
+            vec![(ToClient, b"\xff\n\x0b".to_vec())],
+        ),
+        // A wrong preface was found wrong only once all of its bytes could have been there.
+        (
+            AppProtocol::Http2,
+            vec![
+                (ToServer, b"P\xf8".to_vec()),
+                (ToClient, b"\0\0\x2f\0\x52\x94\0\x01\0\xe9\0\xf6".to_vec()),
+            ],
+        ),
+        // The decoder of a body was chosen by its first piece (metamorphic.rs found it).
+        (
+            AppProtocol::Http,
+            vec![
+                (ToServer, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()),
+                (
+                    ToClient,
+                    b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 90\r\n\r\n\
+                      0123456789 plain text that is said to be gzip 0123456789 and goes on for a while yet....."
+                        .to_vec(),
+                ),
+            ],
+        ),
+    ];
+    let mut apps = apps();
+    for (protocol, talk) in &cases {
+        let whole = found(&mut apps, *protocol, talk, usize::MAX);
+        for cut in [1, 2, 7, 61] {
+            let parts = found(&mut apps, *protocol, talk, cut);
+            assert_eq!(parts, whole, "{protocol:?} {talk:?} cut into {cut}");
+        }
+    }
+}

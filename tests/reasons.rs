@@ -445,7 +445,7 @@ fn rule_cases() -> Vec<Case> {
                 vec![
                     datagram(
                         5000,
-                        b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP c\r\n\r\n",
+                        b"INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP c\r\n\r\n",
                     ),
                     datagram(5000, b"no message of that protocol"),
                 ]

@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use sluice::app::registry::DESCRIPTIONS;
-use sluice::app::{Apps, Description, Field, FileSettings, Limits, Piece, Transport};
+use sluice::app::{AppProtocol, Apps, Description, Field, FileSettings, Limits, Piece, Transport};
 use sluice::packet::Direction;
 
 const PORTS: [u16; 8] = [443, 80, 53, 25, 21, 22, 5060, 123];
@@ -73,6 +73,35 @@ fn pieces(input: &[u8]) -> Vec<(Direction, &[u8], u32, bool)> {
     found
 }
 
+/// FTP says what a data connection carries before it is opened.
+fn foresee_data(apps: &mut Apps) {
+    let talk: [(Direction, &[u8]); 4] = [
+        (Direction::ToClient, b"220 ready\r\n"),
+        (Direction::ToServer, b"PASV\r\n"),
+        (Direction::ToClient, b"227 Entering Passive Mode (2,2,2,2,4,1).\r\n"),
+        (Direction::ToServer, b"RETR a.exe\r\n"),
+    ];
+    let piece = |direction, bytes| Piece {
+        transport: Transport::Tcp,
+        direction,
+        bytes,
+        gap: 0,
+        end: false,
+        client_port: 40_000,
+        server_port: 21,
+        client_addr: [1; 16],
+        server_addr: [2; 16],
+        time_ns: 1,
+    };
+    let first = piece(Direction::ToServer, &[]);
+    let control = apps.open_as(&first, AppProtocol::Ftp).expect("all flows came back");
+    for (direction, bytes) in talk {
+        apps.feed(control, &piece(direction, bytes));
+    }
+    apps.finish(control);
+    apps.close(control);
+}
+
 /// Runs the conversation; what its transactions are at the end, as text.
 fn run(apps: &mut Apps, place: u8, input: &[u8], cut: Option<usize>) -> Vec<String> {
     let known = protocol();
@@ -90,7 +119,16 @@ fn run(apps: &mut Apps, place: u8, input: &[u8], cut: Option<usize>) -> Vec<Stri
         time_ns: 1,
     };
     let first = piece(Direction::ToServer, &[], 0, false);
-    let flow = apps.open_as(&first, known.protocol).expect("all flows came back");
+    let flow = if known.protocol == AppProtocol::FtpData {
+        foresee_data(apps);
+        apps.open(&Piece {
+            server_port: 1025,
+            ..first
+        })
+    } else {
+        apps.open_as(&first, known.protocol)
+    };
+    let flow = flow.expect("all flows came back");
     for (direction, bytes, gap, end) in pieces(input) {
         match cut {
             None => {

@@ -487,7 +487,8 @@ impl AppFlow {
                 continue;
             }
             match (description.probe)(&probe) {
-                Guess::Yes if !open => {
+                // A datagram is whole: nothing that stands before it can still turn out otherwise.
+                Guess::Yes if !open || transport == Transport::Udp => {
                     self.state.protocol = description.protocol;
                     self.parser = Parser::new(description.protocol);
                     return true;

@@ -533,6 +533,12 @@ const KNOWN: &[&str] = &[
     "anomaly.type",
     "anomaly.event",
     "anomaly.code",
+    "fileinfo.filename",
+    "fileinfo.gaps",
+    "fileinfo.state",
+    "fileinfo.stored",
+    "fileinfo.size",
+    "fileinfo.tx_id",
 ];
 
 fn names_in(value: &Value, prefix: &str, into: &mut BTreeSet<String>) {

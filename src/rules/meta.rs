@@ -10,7 +10,7 @@ use crate::rules::diagnostic::{Code, Problem, Span, nearest};
 use crate::rules::keyword;
 use crate::rules::lex::{RawOption, RawRule, shorten};
 use crate::rules::parse::Builder;
-use crate::rules::signature::FileStore;
+use crate::rules::signature::{Buffer, FileStore, Inspect, Signature};
 use crate::rules::support::{FEATURES, LANGUAGE_VERSION};
 
 /// Priority of a rule that names none.
@@ -334,6 +334,19 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         }
         "filestore" => filestore(builder, &argument),
         _ => prefilter(builder, &argument),
+    }
+}
+
+/// A rule that stores files and asks nothing of a transaction asks for a file.
+pub fn need_file(signature: &mut Signature) {
+    if signature.filestore.is_some() && signature.inspect.is_empty() && signature.app.is_empty() {
+        signature.inspect.push(Inspect {
+            buffer: Buffer::App("file.data".into()),
+            side: None,
+            transforms: Vec::new(),
+            absent: None,
+            tests: Vec::new(),
+        });
     }
 }
 

@@ -624,22 +624,7 @@ impl<'a, 'c> Builder<'a, 'c> {
                 tests,
             });
         }
-        self.need_file();
-    }
-
-    /// A rule that stores files and asks nothing of a transaction asks for a file.
-    fn need_file(&mut self) {
-        let signature = &mut self.signature;
-        if signature.filestore.is_some() && signature.inspect.is_empty() && signature.app.is_empty()
-        {
-            signature.inspect.push(Inspect {
-                buffer: Buffer::App("file.data".into()),
-                side: None,
-                transforms: Vec::new(),
-                absent: None,
-                tests: Vec::new(),
-            });
-        }
+        meta::need_file(&mut self.signature);
     }
 }
 

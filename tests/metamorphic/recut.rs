@@ -59,9 +59,19 @@ fn payload_of(frame: &[u8]) -> Option<(usize, usize, usize)> {
     let tcp = ETHERNET + head;
     let data = tcp + usize::from(frame.get(tcp + 12)? >> 4) * 4;
     let end = ETHERNET + total;
-    // Urgent data is at a place of its segment, and a SYN's bytes come with it.
-    let plain = frame.get(tcp + 13)? & 0x22 == 0;
+    // The bytes of a SYN come with it.
+    let plain = frame.get(tcp + 13)? & 2 == 0;
     (plain && data < end && sum_of(frame, tcp, end) == 0xffff).then_some((tcp, data, end))
+}
+
+/// Whether a frame may carry urgent data, which is at a place of its segment: such captures are not
+/// cut.
+fn is_urgent(frame: &[u8]) -> bool {
+    let head = frame
+        .get(ETHERNET)
+        .map_or(0, |byte| usize::from(byte & 15) * 4);
+    let flags = frame.get(ETHERNET + head + 13).copied().unwrap_or(0);
+    frame.get(ETHERNET + 9) == Some(&6) && flags & 0x20 != 0
 }
 
 /// Sum over pseudo header and segment; 0xffff if its checksum is right.
@@ -149,6 +159,9 @@ pub fn recut(capture: &[u8], cut: Cut) -> Option<(Vec<u8>, usize)> {
         let Some(frame) = capture.get(at + RECORD_HEADER..end) else {
             break;
         };
+        if is_urgent(frame) {
+            return None;
+        }
         let time = &capture[at..at + 8];
         let frames = parts(frame, cut, &mut random);
         count += usize::from(frames.is_some());

@@ -223,8 +223,24 @@ impl Body {
         }
     }
 
+    /// No more encoded bytes follow: what the decoders hold back comes out.
+    fn finish_coding(&mut self, tools: &mut Tools, out: &mut Output<'_>, whose: Whose) {
+        if !self.chain.is_empty() {
+            let (chain, room) = (self.chain, &mut tools.room);
+            let bomb = tools.codings.finish(&chain, &mut |decoded| {
+                self.append(room, out, whose, decoded);
+                !self.sealed
+            });
+            if bomb {
+                out.event(whose.tx, whose.direction, Event::CompressionBomb.app());
+                self.sealed = true;
+            }
+        }
+    }
+
     /// Bytes are missing: what follows is not next to what was before.
     pub(super) fn gap(&mut self, tools: &mut Tools, out: &mut Output<'_>, whose: Whose) {
+        self.finish_coding(tools, out, whose);
         if !self.chain.is_empty() {
             tools.codings.close(&mut self.chain);
             self.ended = true;
@@ -240,7 +256,8 @@ impl Body {
     }
 
     /// The length that the message gave is there. What still follows is taken if it is not encoded.
-    pub(super) fn close_coding(&mut self, tools: &mut Tools) {
+    pub(super) fn close_coding(&mut self, tools: &mut Tools, out: &mut Output<'_>, whose: Whose) {
+        self.finish_coding(tools, out, whose);
         if !self.chain.is_empty() {
             tools.codings.close(&mut self.chain);
             self.ended = true;
@@ -249,6 +266,7 @@ impl Body {
 
     /// The message ends.
     pub(super) fn end(&mut self, tools: &mut Tools, out: &mut Output<'_>, whose: Whose) {
+        self.finish_coding(tools, out, whose);
         if self.kind == Kind::Multipart {
             self.parts.end(out, whose.tx, &mut tools.room);
         }

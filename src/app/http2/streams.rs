@@ -261,6 +261,18 @@ impl Streams {
         let Some(mut stream) = self.at(place, out.heap()) else {
             return;
         };
+        let chain = stream.chains[direction.index()];
+        if !chain.is_empty()
+            && let Some(mut tools) = out.shared.http.take()
+        {
+            let bomb = tools.codings.finish(&chain, &mut |decoded| {
+                append(&stream, direction, decoded, out)
+            });
+            if bomb {
+                event(stream.tx, direction, event::COMPRESSION_BOMB, out);
+            }
+            out.shared.http = Some(tools);
+        }
         if stream.flags & state::DNS << direction.index() != 0 {
             doh::message(stream.tx, direction, out);
         }
