@@ -3,9 +3,11 @@
 //! Everything has a default; no configuration is needed to start. `set` takes the text of
 //! `--set KEY=VALUE`; exception policies are policy.rs's, the list of all keys is keys.rs's. Knows no other room.
 
+mod files;
 pub mod keys;
 mod policy;
 
+pub use files::Files;
 pub use policy::{Area, Choice, Policies, Policy};
 
 /// Whether packets are ours to stop.
@@ -103,6 +105,8 @@ pub struct Config {
     pub drop_events_start: bool,
     /// ERSPAN type III is decoded (`decoder.erspan.typeIII.enabled`, ours).
     pub erspan_third: bool,
+    /// Files in transactions.
+    pub files: Files,
     /// Settings of parsers (`app-layer.protocols.*`, `libhtp.*`), as given.
     pub app_settings: Vec<(String, String)>,
     /// Lanes.
@@ -176,6 +180,7 @@ impl Default for Config {
             app_memory: 128 << 20,
             app_records: true,
             app_settings: Vec::new(),
+            files: Files::default(),
             policies: Policies::default(),
             action_order: [0, 1, 2, 3],
             threshold_file: None,
@@ -308,6 +313,7 @@ impl Config {
             || self.set_stream(key, value)?
             || self.set_flow(key, value)?
             || self.set_policy(key, value)?
+            || self.files.set(key, value)?
         {
             return Ok(());
         }

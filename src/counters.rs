@@ -143,6 +143,8 @@ counters! {
     VerifyBudget = "sluice_verify_budget_exhausted_total";
     /// Regex searches cut short by their step limit.
     PcreSteps = "sluice_pcre_steps_exhausted_total";
+    /// Bodies in a coding that is not decoded (brotli, LZMA), looked at as they are.
+    BodiesUndecoded = "sluice_bodies_undecoded_total";
     /// Detection state (flowbit slabs, thresholds) that did not fit its pool.
     DetectionStateLost = "sluice_detection_state_lost_total";
     /// Streams whose older bytes were let go because all windows were in use: matches that reach
@@ -152,6 +154,12 @@ counters! {
     Events = "sluice_events_emitted_total";
     /// Events lost because the pool or the queue to the writer was empty or full.
     EventsLost = "sluice_events_lost_total", "sink" = "writer";
+    /// Files that were told of, or stored.
+    Files = "sluice_files_total";
+    /// Pieces of stored files handed to the writer.
+    FilePieces = "sluice_file_pieces_total";
+    /// Pieces of stored files lost because no event was free; their files are stored in part.
+    FilePiecesLost = "sluice_file_pieces_lost_total";
     /// Events withheld because their kind reached its cap per second.
     EventsCappedDrop = "sluice_events_capped_total", "type" = "drop";
     /// Events withheld because their kind reached its cap per second.

@@ -41,6 +41,33 @@ pub enum EventKind {
     App,
     /// A packet that a `tag` asked for.
     Packet,
+    /// A file of a transaction is complete (`file`, `record`; its name stands in `payload`).
+    File,
+    /// Bytes of a file that is stored (`file`, `payload`): for the store, no line of the log.
+    FilePiece,
+}
+
+/// What an event says about a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FileNote {
+    /// Number of the file in its lane.
+    pub number: u64,
+    /// Piece: where in the file it belongs.
+    pub offset: u64,
+    /// Bytes that were seen in all.
+    pub size: u64,
+    /// Its end was not seen, or lies beyond a limit.
+    pub truncated: bool,
+    /// Bytes were missing in it.
+    pub gaps: bool,
+    /// Its bytes went to the store.
+    pub stored: bool,
+    /// MD5, if it was asked for and the file is whole; so for the others.
+    pub md5: Option<[u8; 16]>,
+    /// SHA-1.
+    pub sha1: Option<[u8; 20]>,
+    /// SHA-256.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// What the alert says about the packet's fate, as EVE's `alert.action`.
@@ -113,12 +140,18 @@ pub struct Event {
     pub reason: Option<Reason>,
     /// Anomaly: code (decode::Anomaly as u8).
     pub anomaly: u8,
+    /// Anomaly of a parser: number of app's `AppEvent`.
+    pub app_event: Option<u16>,
+    /// Anomaly of a parser: number of the transaction.
+    pub app_number: u32,
     /// Flow: whether an alert was raised in it.
     pub alerted: bool,
     /// What the flow speaks (number of app's `AppProtocol`).
     pub app: u8,
     /// The transaction, as app/record.rs writes it; empty if none. Room of [`EVENT_RECORD_MAX`].
     pub record: Vec<u8>,
+    /// File, piece of a file: which, and what is known of it.
+    pub file: FileNote,
     /// Flow values as of this packet, or at the end.
     pub values: FlowValues,
     /// Payload or stream bytes, at most [`EVENT_PAYLOAD_MAX`].
@@ -303,6 +336,35 @@ impl Emit {
         self.counters.inc(Counter::Events);
         let pushed = self.events.full.push(event);
         debug_assert!(pushed.is_ok(), "the full queue has room for all events");
+    }
+
+    /// Hands bytes of a stored file to the writer, piece by piece. Pieces leave a quarter of the
+    /// events to others; false: one found no room and is lost (counted).
+    pub fn file_bytes(&mut self, number: u64, offset: u64, bytes: &[u8]) -> bool {
+        let reserve = self.events.free.capacity() / 4;
+        for (place, piece) in bytes.chunks(EVENT_PAYLOAD_MAX).enumerate() {
+            while self.events.free.len() <= reserve && self.wait_for_writer {
+                std::thread::yield_now();
+            }
+            let room = self.events.free.len() > reserve;
+            let free = room.then(|| self.events.free.pop()).flatten();
+            let Some(mut event) = free else {
+                self.counters.inc(Counter::FilePiecesLost);
+                return false;
+            };
+            event.kind = EventKind::FilePiece;
+            event.file = FileNote {
+                number,
+                offset: offset + (place * EVENT_PAYLOAD_MAX) as u64,
+                ..FileNote::default()
+            };
+            event.lane = self.lane;
+            event.set_payload(piece);
+            self.counters.inc(Counter::FilePieces);
+            let pushed = self.events.full.push(event);
+            debug_assert!(pushed.is_ok(), "the full queue has room for all events");
+        }
+        true
     }
 
     /// A slot for a built frame; `None` when the burst's are used up.

@@ -38,7 +38,7 @@ type Frames = Vec<Vec<u8>>;
 
 /// Reasons that nothing in this build sets, and why. A reason that gets a user must leave this
 /// list (checked below) and needs a case.
-const NOT_SET: &[(Reason, &str)] = &[(Reason::AppError, "there is no application parser yet")];
+const NOT_SET: &[(Reason, &str)] = &[];
 
 /// One way to a reason. The first of `drops` is the reason that the case is for.
 struct Case {
@@ -438,6 +438,20 @@ fn stamped() -> Frames {
 fn rule_cases() -> Vec<Case> {
     use Reason::*;
     vec![
+        Case {
+            drops: &[(AppError, 1)],
+            set: |config| policy(config, Area::AppError, Policy::DropPacket),
+            frames: || {
+                vec![
+                    datagram(
+                        5000,
+                        b"INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP c\r\n\r\n",
+                    ),
+                    datagram(5000, b"no message of that protocol"),
+                ]
+            },
+            ..PLAIN
+        },
         Case {
             drops: &[(Rule, 1)],
             rules: "drop udp any any -> any any (content:\"bad\"; sid:1;)",

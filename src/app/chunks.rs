@@ -3,12 +3,11 @@
 //! that overlaps what is known is not looked at again (what Suricata's tracker does). Bytes beyond
 //! the limit of a file are counted and not kept.
 
-use super::field::{Field, Progress};
+use super::field::Progress;
+use super::file::FileId;
 use super::heap::{Heap, Text};
 use super::output::{Output, TxId};
-use super::table::{
-    Table, growing_of, growing_word, guid_bytes, guid_words, number, tx_of, tx_words, words,
-};
+use super::table::{Table, guid_bytes, guid_words, number, tx_of, tx_words, words};
 use crate::packet::Direction;
 
 /// Files of a flow that are followed at once; the oldest is closed.
@@ -35,7 +34,7 @@ struct File {
     file: [u8; 16],
     direction: Direction,
     tx: TxId,
-    growing: u32,
+    open: u32,
     /// Bytes known in order.
     tracked: u64,
     /// Offset at which the chunk that is being taken goes on, and bytes of it that are to come.
@@ -66,7 +65,7 @@ impl File {
             flags,
             tx,
             serial,
-            self.growing,
+            self.open,
             tracked,
             tracked_high,
             at,
@@ -89,7 +88,7 @@ impl File {
             early: w[4] & 2 != 0,
             full: w[4] & 4 != 0,
             tx: tx_of(w[5], w[6]),
-            growing: w[7],
+            open: w[7],
             tracked: number(w[8], w[9]),
             at: number(w[10], w[11]),
             left: w[12],
@@ -169,7 +168,7 @@ impl Files {
         direction: Direction,
         tx: TxId,
     ) -> Option<(usize, File)> {
-        let growing = growing_word(out.begin(tx, Field::FileData, direction));
+        let open = out.begin_file(tx, direction).word();
         for direction in [Direction::ToServer, Direction::ToClient] {
             out.progress(tx, direction, Progress::Head);
         }
@@ -177,7 +176,7 @@ impl Files {
             file: *file,
             direction,
             tx,
-            growing,
+            open,
             tracked: 0,
             at: 0,
             left: 0,
@@ -233,6 +232,9 @@ impl Files {
         };
         let follows = !known.early && known.at == known.tracked;
         let mut left = if follows { count as usize } else { 0 };
+        if left > 0 {
+            out.file_gap(FileId::of_word(known.open));
+        }
         while left > 0 && !known.full {
             let zeros = ZEROS.get(..left).unwrap_or(&ZEROS);
             append(out, &mut known, zeros);
@@ -292,7 +294,7 @@ impl Files {
 
 fn finish(out: &mut Output<'_>, known: File) {
     out.heap().free(Heap::of_parts(known.early_text));
-    out.end(known.tx, growing_of(known.growing));
+    out.end_file(known.tx, FileId::of_word(known.open));
     out.complete(known.tx);
 }
 
@@ -302,13 +304,12 @@ fn append(out: &mut Output<'_>, known: &mut File, bytes: &[u8]) {
     if known.full {
         return;
     }
-    let growing = growing_of(known.growing);
+    let file = FileId::of_word(known.open);
     let limit = out.shared.limits.file;
-    let room = limit.saturating_sub(out.grown(known.tx, growing));
-    let kept = bytes.get(..room).unwrap_or(bytes);
-    if !kept.is_empty() && !out.grow(known.tx, growing, kept) || bytes.len() >= room {
+    out.file_bytes(known.tx, file, limit, bytes);
+    if known.tracked >= limit as u64 && !out.file_goes_on(file) {
         known.full = true;
-        out.end(known.tx, growing);
+        out.file_full(file);
     }
 }
 

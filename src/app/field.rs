@@ -60,6 +60,10 @@ fields! {
     FileData = "file.data",
     FileName = "file.name",
     FileMagic = "file.magic",
+    FileInfo = "-file.info",
+    Filemd5 = "filemd5",
+    Filesha1 = "filesha1",
+    Filesha256 = "filesha256",
     DnsQuery = "dns.query",
     DnsQueryName = "dns.query.name",
     DnsAnswerName = "dns.answer.name",
@@ -303,9 +307,6 @@ fields! {
     EnipState = "enip.state",
     EnipStatus = "enip.status",
     EnipVendorId = "enip.vendor_id",
-    Filemd5 = "filemd5",
-    Filesha1 = "filesha1",
-    Filesha256 = "filesha256",
     Filesize = "filesize",
     FtpdataCommand = "ftpdata_command",
     FtpDynamicPort = "ftp.dynamic_port",
@@ -389,6 +390,10 @@ impl Field {
             | Field::HttpResponseBody
             | Field::FileData
             | Field::FileName
+            | Field::FileInfo
+            | Field::Filemd5
+            | Field::Filesha1
+            | Field::Filesha256
             | Field::Filesize
             | Field::DohMessage => Progress::Complete,
             _ => Progress::Head,

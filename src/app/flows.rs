@@ -8,6 +8,7 @@
 //! A protocol is told by content; ports only help where the content of a datagram says too little.
 
 use super::field::Progress;
+use super::file;
 use super::heap::{Heap, TEXT_MAX, Text};
 use super::output::{Expected, FlowState, Limits, Output, SCRATCH_SIZE, Shared};
 use super::protocol::{AppProtocol, Guess, Input, Probe, Transport};
@@ -70,12 +71,16 @@ impl Apps {
                 serials: vec![0; transactions as usize],
                 wanted,
                 http: Some(Box::new(super::http::Tools::new(&limits, memory / 8))),
+                outbox: file::Outbox::new(limits.files.store),
+                files: Slabs::from_fn(count, file::Open::default),
+                file_number: 0,
                 limits,
                 scratch: Vec::with_capacity(SCRATCH_SIZE),
                 scratch2: Vec::with_capacity(SCRATCH_SIZE),
                 expected: std::collections::VecDeque::with_capacity(super::output::EXPECTED_MAX),
                 serial: 0,
                 lost: 0,
+                undecoded: 0,
             },
         }
     }
@@ -122,6 +127,11 @@ impl Apps {
         self.flows.get(flow).map(|flow| &flow.state)
     }
 
+    /// Transactions that a flow has begun so far.
+    pub fn opened(&self, flow: u32) -> u32 {
+        self.state(flow).map_or(0, |state| state.next_number)
+    }
+
     /// A transaction.
     pub fn transaction(&self, index: u32) -> Option<&Transaction> {
         self.shared.transactions.get(index)
@@ -138,12 +148,17 @@ impl Apps {
         std::mem::take(&mut self.shared.lost)
     }
 
+    /// Bodies in a coding that is not decoded, since the last call.
+    pub fn take_undecoded(&mut self) -> u64 {
+        std::mem::take(&mut self.shared.undecoded)
+    }
+
     /// Flows, transactions and bytes in use, for the tests of conservation.
     pub fn in_use(&self) -> (u32, u32, usize) {
         (
             self.flows.used(),
             self.shared.transactions.used(),
-            self.holds.used() + self.shared.heap.used(),
+            self.holds.used() + self.shared.heap.used() + self.shared.files.used() as usize,
         )
     }
 
@@ -157,7 +172,7 @@ impl Apps {
         let Some(flow) = flows.get_mut(index) else {
             return;
         };
-        flow.state.event_count = 0;
+        (flow.state.event_count, flow.state.broken) = (0, false);
         flow.time_ns = piece.time_ns;
         let way = piece.direction.index();
         if flow.state.done || flow.ended[way] {
@@ -223,12 +238,33 @@ impl Apps {
         flow.let_go(holds, shared);
         let mut next = flow.state.first;
         // The list is as long as there are transactions.
-        while let Some(transaction) = shared.transactions.get_mut(next) {
+        while shared.transactions.get(next).is_some() {
+            file::end_all(shared, next, None);
+            let Some(transaction) = shared.transactions.get_mut(next) else {
+                break;
+            };
             for direction in [Direction::ToServer, Direction::ToClient] {
                 transaction.advance(&mut shared.heap, direction, Progress::Complete);
             }
             next = transaction.next;
         }
+    }
+
+    /// Marks files of a transaction, or of its whole flow, for the store (file.rs).
+    pub fn store_files(
+        &mut self,
+        flow: u32,
+        transaction: u32,
+        directions: [bool; 2],
+        all: bool,
+        show: impl FnMut(u64, &[u8]),
+    ) {
+        if all && let Some(flow) = self.flows.get_mut(flow) {
+            for (known, asked) in flow.state.stores.iter_mut().zip(directions) {
+                *known |= asked;
+            }
+        }
+        file::store(&mut self.shared, transaction, directions, show);
     }
 
     /// Lets go of a flow, which must have been finished, and of its transactions.
@@ -265,6 +301,8 @@ impl Apps {
                     flow.state.last = before;
                 }
                 flow.state.open = flow.state.open.saturating_sub(1);
+                let held = self.shared.transactions.get(at).map_or(0, |tx| tx.held);
+                flow.state.held = flow.state.held.saturating_sub(held as usize);
                 release(&mut self.shared, at);
             } else {
                 before = at;
@@ -275,6 +313,7 @@ impl Apps {
 }
 
 fn release(shared: &mut Shared, index: u32) {
+    file::end_all(shared, index, None);
     if let Some(transaction) = shared.transactions.get_mut(index) {
         transaction.free(&mut shared.heap);
     }
@@ -328,7 +367,7 @@ impl AppFlow {
             let answer = self.parser.parse(&input, &mut output);
             self.gap[way] = 0;
             let Ok(answer) = answer else {
-                self.state.done = true;
+                (self.state.done, self.state.broken) = (true, true);
                 break;
             };
             taken += answer.count.min(rest.len());
@@ -448,7 +487,8 @@ impl AppFlow {
                 continue;
             }
             match (description.probe)(&probe) {
-                Guess::Yes if !open => {
+                // A datagram is whole: nothing that stands before it can still turn out otherwise.
+                Guess::Yes if !open || transport == Transport::Udp => {
                     self.state.protocol = description.protocol;
                     self.parser = Parser::new(description.protocol);
                     return true;

@@ -253,7 +253,7 @@ impl Ftp {
     fn wait(&mut self, tx: TxId, kind: Kind, out: &mut Output<'_>) {
         if self.limit == 0 {
             let set = out.shared.limits.setting("ftp.max-tx");
-            let set = set.and_then(|text| text.parse::<usize>().ok()?.checked_add(1));
+            let set = set.and_then(|text| text.parse::<usize>().ok());
             self.limit = set.unwrap_or(WAITING_MAX).clamp(1, WAITING_MAX) as u8;
         }
         if self.count >= self.limit {

@@ -2,7 +2,8 @@
 //! transaction a flow; what it carries is a file, unless it is a directory's listing.
 
 use super::field::{Field, Progress};
-use super::output::{Growing, Output, TxId};
+use super::file::FileId;
+use super::output::{Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
@@ -91,7 +92,7 @@ impl Transfer {
 pub struct FtpData {
     tx: TxId,
     begun: bool,
-    file: Option<Growing>,
+    file: Option<FileId>,
     size: u64,
     over: bool,
 }
@@ -116,11 +117,10 @@ impl Parse for FtpData {
         self.size += input.bytes.len() as u64;
         if let Some(file) = self.file {
             let limit = out.shared.limits.file;
-            let room = limit.saturating_sub(out.grown(self.tx, file));
-            let kept = input.bytes.get(..input.bytes.len().min(room));
-            if let Some(kept) = kept.filter(|kept| !kept.is_empty()) {
-                out.grow(self.tx, file, kept);
+            if input.gap > 0 {
+                out.file_gap(file);
             }
+            out.file_bytes(self.tx, file, limit, input.bytes);
         }
         if input.end && self.begun {
             self.finish(direction, out);
@@ -137,7 +137,7 @@ impl FtpData {
         }
         if !name.is_empty() {
             out.field(self.tx, Field::FileName, direction, name);
-            self.file = Some(out.begin(self.tx, Field::FileData, direction));
+            self.file = Some(out.begin_file(self.tx, direction));
         }
         out.progress(self.tx, direction.opposite(), Progress::Complete);
     }
@@ -145,7 +145,7 @@ impl FtpData {
     fn finish(&mut self, direction: Direction, out: &mut Output<'_>) {
         self.over = true;
         if let Some(file) = self.file.take() {
-            out.end(self.tx, file);
+            out.end_file(self.tx, file);
             out.number(self.tx, Field::Filesize, direction, self.size);
         }
         out.complete(self.tx);
@@ -195,16 +195,20 @@ mod tests {
         let state = apps.state(data).unwrap();
         assert_eq!(state.protocol, AppProtocol::FtpData);
         let tx = apps.transaction(state.first).unwrap();
-        let lines = tx.instances(&apps.shared.heap).map(|instance| {
-            let bytes = tx.bytes(&apps.shared.heap, &instance);
-            let shown = String::from_utf8_lossy(bytes);
-            let name = instance.field.name();
-            format!(
-                "{:?} {name} {} {shown}",
-                instance.direction,
-                instance.number()
-            )
-        });
+        let told = |instance: &super::super::Instance| instance.field != Field::FileInfo;
+        let lines = tx
+            .instances(&apps.shared.heap)
+            .filter(told)
+            .map(|instance| {
+                let bytes = tx.bytes(&apps.shared.heap, &instance);
+                let shown = String::from_utf8_lossy(bytes);
+                let name = instance.field.name();
+                format!(
+                    "{:?} {name} {} {shown}",
+                    instance.direction,
+                    instance.number()
+                )
+            });
         let lines = lines
             .map(|line| {
                 line.split(' ')

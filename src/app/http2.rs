@@ -266,7 +266,8 @@ impl Http2 {
                 return Err(Broken);
             }
             if count < MAGIC.len() {
-                return Ok(Taken::until(0, MAGIC.len()));
+                // Asked with each byte: what is no preface is known as soon as for any other cut.
+                return Ok(Taken::until(0, count + 1));
             }
             at = count;
         }

@@ -6,9 +6,10 @@
 //! dots stay doubled, and the line end before a boundary belongs to the boundary.
 
 use super::field::Field;
+use super::file::FileId;
 use super::heap::{Heap, Text};
 use super::mime_words::{Base64, find_parameter, hex_byte};
-use super::output::{Growing, Output, TxId};
+use super::output::{Output, TxId};
 use crate::packet::Direction::ToServer;
 use memchr::memchr;
 
@@ -138,7 +139,7 @@ pub struct Mime {
     /// The line end behind the last line of a plain file: it may belong to the boundary.
     line_end: [u8; 2],
     line_end_length: u8,
-    file: Option<Growing>,
+    file: Option<FileId>,
     file_size: u32,
     /// The last piece was not the end of its line.
     within_line: bool,
@@ -351,7 +352,7 @@ impl Mime {
             name.extend_from_slice(out.shared.heap.get(&self.filename));
             out.field(tx, Field::FileName, ToServer, &name);
             out.shared.scratch = name;
-            self.file = Some(out.begin(tx, Field::FileData, ToServer));
+            self.file = Some(out.begin_file(tx, ToServer));
             self.file_size = 0;
         }
         odd
@@ -509,16 +510,9 @@ impl Mime {
         let Some(file) = self.file else {
             return;
         };
-        let room = out
-            .shared
-            .limits
-            .file
-            .saturating_sub(self.file_size as usize);
         self.file_size = self.file_size.saturating_add(bytes.len() as u32);
-        let bytes = bytes.get(..bytes.len().min(room)).unwrap_or(&[]);
-        if !bytes.is_empty() {
-            out.grow(tx, file, bytes);
-        }
+        let limit = out.shared.limits.file;
+        out.file_bytes(tx, file, limit, bytes);
     }
 
     fn close_file(&mut self, tx: TxId, out: &mut Output<'_>) {
@@ -533,7 +527,7 @@ impl Mime {
             out.shared.scratch = decoded;
         }
         if let Some(file) = self.file.take() {
-            out.end(tx, file);
+            out.end_file(tx, file);
             let size = u64::from(self.file_size);
             out.number(tx, Field::Filesize, ToServer, size);
         }

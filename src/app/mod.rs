@@ -20,6 +20,7 @@ pub mod dnp3;
 pub mod dns;
 pub mod enip;
 pub mod field;
+pub mod file;
 pub mod flows;
 pub mod ftp;
 pub mod ftp_data;
@@ -64,6 +65,7 @@ pub mod transaction;
 pub mod websocket;
 
 pub use field::{Field, Progress};
+pub use file::{FileId, FileInfo, FileSettings, FileState};
 pub use flows::{Apps, Piece};
 pub use heap::{Heap, Text};
 pub use output::{AppEvent, Expected, Growing, Limits, Output, Shared, TxId};

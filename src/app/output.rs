@@ -4,6 +4,7 @@
 //! the parser goes on as if it had been kept.
 
 use super::field::{Field, Progress};
+use super::file::{self, FileSettings};
 use super::heap::{Heap, TEXT_MAX};
 use super::protocol::AppProtocol;
 use super::transaction::{NONE, Transaction};
@@ -69,6 +70,10 @@ pub struct Limits {
     pub file: usize,
     /// Transactions of a flow that are open at once.
     pub transactions: usize,
+    /// Bytes of the lane's heap that the transactions of one flow may hold.
+    pub flow_memory: usize,
+    /// What is asked of files.
+    pub files: FileSettings,
     /// Other settings of parsers, by Suricata's key names (`app-layer.protocols...`).
     pub settings: Vec<(String, String)>,
 }
@@ -125,6 +130,8 @@ impl Default for Limits {
             response_body: 100 << 10,
             file: 100 << 10,
             transactions: 512,
+            flow_memory: 3 << 19,
+            files: FileSettings::default(),
             settings: Vec::new(),
         }
     }
@@ -167,9 +174,15 @@ pub struct Shared {
     pub scratch: Vec<u8>,
     /// Room for another.
     pub scratch2: Vec<u8>,
+    /// Pieces of stored files that wait for the writer.
+    pub outbox: file::Outbox,
+    pub(super) files: Slabs<file::Open>,
+    pub(super) file_number: u64,
     pub(super) expected: std::collections::VecDeque<Expected>,
     pub(super) serial: u32,
     pub(super) lost: u64,
+    /// Bodies in a coding that is not decoded here (brotli, LZMA): they are looked at as they are.
+    pub(super) undecoded: u64,
 }
 
 /// Longest value that the scratch buffers hold.
@@ -187,12 +200,19 @@ pub struct FlowState {
     pub(super) last: u32,
     pub(super) open: u32,
     pub(super) next_number: u32,
+    /// Bytes of the heap that its transactions hold.
+    pub(super) held: usize,
     /// Events of this packet that belong to no transaction, with their direction.
     pub events: [(AppEvent, Direction); FLOW_EVENTS_MAX],
     /// Valid entries of `events`.
     pub event_count: u8,
     /// All that follows is encrypted or none of ours.
     pub done: bool,
+    /// The parser could not read this packet's bytes (the policy for errors of the application
+    /// layer decides).
+    pub broken: bool,
+    /// Files of a direction are stored, as a rule asked for.
+    pub stores: [bool; 2],
     pub(super) change: Option<AppProtocol>,
     /// What another flow's parser said about this one.
     pub expected: Option<Expected>,
@@ -207,9 +227,12 @@ impl Default for FlowState {
             last: NONE,
             open: 0,
             next_number: 0,
+            held: 0,
             events: [(AppEvent(0), Direction::ToServer); FLOW_EVENTS_MAX],
             event_count: 0,
             done: false,
+            broken: false,
+            stores: [false; 2],
             change: None,
             expected: None,
         }
@@ -284,11 +307,27 @@ impl Output<'_> {
             return None;
         }
         let transaction = self.shared.transactions.get_mut(tx.index)?;
-        Some(f(transaction, &mut self.shared.heap))
+        let before = self.shared.heap.used();
+        let result = f(transaction, &mut self.shared.heap);
+        let more = self.shared.heap.used().saturating_sub(before);
+        transaction.held += more as u32;
+        self.flow.held += more;
+        Some(result)
+    }
+
+    /// Whether the flow may hold `count` bytes more: what its peers send is bounded by
+    /// `Limits::flow_memory`, lest one flow takes the heap of all. What is beyond is lost (counted).
+    fn has_room(&mut self, count: usize) -> bool {
+        let room = self.flow.held + count <= self.shared.limits.flow_memory;
+        self.shared.lost += u64::from(!room);
+        room
     }
 
     /// Adds an instance of a field.
     pub fn field(&mut self, tx: TxId, field: Field, direction: Direction, bytes: &[u8]) {
+        if !self.has_room(bytes.len()) {
+            return;
+        }
         let kept = self.with(tx, |tx, heap| tx.add(heap, field, direction, bytes));
         self.shared.lost += u64::from(kept == Some(false));
     }
@@ -320,12 +359,18 @@ impl Output<'_> {
 
     /// Adds a number.
     pub fn number(&mut self, tx: TxId, field: Field, direction: Direction, number: u64) {
+        if !self.has_room(0) {
+            return;
+        }
         let kept = self.with(tx, |tx, heap| tx.add_number(heap, field, direction, number));
         self.shared.lost += u64::from(kept == Some(false));
     }
 
     /// Begins an instance that grows (a body, a file).
     pub fn begin(&mut self, tx: TxId, field: Field, direction: Direction) -> Growing {
+        if !self.has_room(0) {
+            return Growing(NONE);
+        }
         let place = self.with(tx, |tx, heap| tx.begin(heap, field, direction));
         match place.flatten() {
             Some(place) => Growing(place as u32),
@@ -335,6 +380,9 @@ impl Output<'_> {
 
     /// Adds bytes to it. False: there is no room for them, now or ever.
     pub fn grow(&mut self, tx: TxId, growing: Growing, bytes: &[u8]) -> bool {
+        if !self.has_room(bytes.len()) {
+            return false;
+        }
         let kept = self.with(tx, |tx, heap| tx.grow(heap, growing.0 as usize, bytes));
         self.shared.lost += u64::from(kept == Some(false));
         kept == Some(true)
@@ -357,6 +405,9 @@ impl Output<'_> {
 
     /// A direction of the transaction has come this far.
     pub fn progress(&mut self, tx: TxId, direction: Direction, progress: Progress) {
+        if progress == Progress::Complete && self.transaction(tx).is_some() {
+            file::end_all(self.shared, tx.index, Some(direction));
+        }
         self.with(tx, |tx, heap| tx.advance(heap, direction, progress));
     }
 
@@ -402,6 +453,11 @@ impl Output<'_> {
     /// All that follows is encrypted or of no interest: the parser is not asked again.
     pub fn done(&mut self) {
         self.flow.done = true;
+    }
+
+    /// These bytes are none of the protocol's, though the parser goes on with the next ones.
+    pub fn broken(&mut self) {
+        self.flow.broken = true;
     }
 
     /// What the parser that foresaw this flow said about it.

@@ -2,7 +2,7 @@
 //! alert names it, read by the event writer. Long values are cut, and what finds no room is left
 //! out: a record is never longer than its room.
 
-use super::field::Field;
+use super::field::{Field, Progress};
 use super::heap::Heap;
 use super::protocol::AppProtocol;
 use super::transaction::Transaction;
@@ -18,6 +18,39 @@ const TO_CLIENT: u8 = 1;
 /// Bytes before each value: field, flags, length (of numbers: eight bytes follow).
 const HEAD: usize = 5;
 
+/// Whether events tell of a field: it is found for them even where no rule asks for it. The rest
+/// are views of these, bodies, or what rules alone look at.
+pub fn is_told(field: Field) -> bool {
+    !field.is_frame()
+        && field.known_at() != Progress::Complete
+        && !matches!(
+            field,
+            Field::HttpUri
+                | Field::HttpHeader
+                | Field::HttpHeaderRaw
+                | Field::HttpHeaderNames
+                | Field::HttpRequestHeader
+                | Field::HttpResponseHeader
+                | Field::HttpStart
+                | Field::HttpRequestLine
+                | Field::HttpResponseLine
+                | Field::HttpHostRaw
+                | Field::HttpCookie
+                | Field::HttpAccept
+                | Field::HttpAcceptEnc
+                | Field::HttpAcceptLang
+                | Field::HttpConnection
+                | Field::HttpServer
+                | Field::Http2HeaderName
+                | Field::TlsCerts
+                | Field::TlsRandom
+                | Field::TlsRandomTime
+                | Field::TlsRandomBytes
+                | Field::DcerpcStubData
+                | Field::EmailUrl
+        )
+}
+
 /// Writes a transaction to `out` (emptied before), within its capacity and [`RECORD_MAX`].
 pub fn encode(transaction: &Transaction, heap: &Heap, out: &mut Vec<u8>) {
     out.clear();
@@ -26,7 +59,7 @@ pub fn encode(transaction: &Transaction, heap: &Heap, out: &mut Vec<u8>) {
     out.extend_from_slice(&transaction.number.to_le_bytes());
     for instance in transaction.instances(heap) {
         // Bodies and files are no part of a record.
-        if instance.field.known_at() == super::field::Progress::Complete {
+        if instance.field.known_at() == Progress::Complete {
             continue;
         }
         let turned = if instance.direction == Direction::ToClient {

@@ -132,6 +132,9 @@ impl Parse for Sip {
                 None => (bytes, &[][..]),
             };
             let tx = read_head(head, direction, out);
+            if !tx.is_some() && !bytes.is_empty() {
+                out.broken();
+            }
             if tx.is_some() && body.is_empty() && head_end(bytes, 0).is_none() {
                 out.event(tx, direction, INCOMPLETE);
             }

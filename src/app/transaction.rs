@@ -109,6 +109,12 @@ pub struct Transaction {
     pub detection: [u32; 2],
     /// What the event writer was told already.
     pub told: bool,
+    /// First open file (file.rs), or [`NONE`].
+    pub files: u32,
+    /// Bytes of the heap that it holds.
+    pub held: u32,
+    /// Files of a direction are stored.
+    pub stores: [bool; 2],
     /// The next transaction of the flow, or [`NONE`].
     pub next: u32,
     list: Text,
@@ -126,6 +132,9 @@ impl Transaction {
             touched: [false; 2],
             detection: [NONE; 2],
             told: false,
+            files: NONE,
+            held: 0,
+            stores: [false; 2],
             next: NONE,
             list: Text::default(),
             bytes: Text::default(),
@@ -212,6 +221,18 @@ impl Transaction {
     }
 
     /// Adds an instance; its place, or None when there is no room.
+    /// Writes other bytes over those of an instance that does not grow; as many as it has.
+    pub fn overwrite(&mut self, heap: &mut Heap, instance: &Instance, bytes: &[u8]) {
+        let [at, length, _] = instance.parts;
+        let (at, length) = (at as usize, length as usize);
+        if instance.flags & (GROWING | NUMBER) == 0
+            && let Some(place) = heap.get_mut(&mut self.bytes).get_mut(at..at + length)
+            && length == bytes.len()
+        {
+            place.copy_from_slice(bytes);
+        }
+    }
+
     fn push(&mut self, heap: &mut Heap, instance: &Instance) -> Option<usize> {
         let place = self.len();
         if place >= INSTANCES_MAX || !heap.append(&mut self.list, &instance.encode()) {

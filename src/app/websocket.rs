@@ -222,7 +222,7 @@ fn inflate(side: &mut Side, text: &mut Vec<u8>, out: &mut Output<'_>) -> bool {
         return false;
     };
     if side.chain.is_empty() {
-        match tools.codings.open(&[Coding::Deflate]) {
+        match tools.codings.open_certain(Coding::Deflate) {
             Some(chain) => side.chain = chain,
             None => out.shared.lost += 1,
         }

@@ -240,6 +240,20 @@ pub fn eve_names() -> crate::eve::Names {
     }
 }
 
+/// Where stored files go, if any are; a relative folder stands in the log folder.
+pub fn file_store(
+    config: &crate::config::Config,
+    log_dir: &std::path::Path,
+) -> Option<crate::eve::StoreOptions> {
+    let files = &config.files;
+    files.store.then(|| crate::eve::StoreOptions {
+        dir: log_dir.join(&files.dir),
+        open_max: files.open_max as usize,
+        count_max: u64::from(files.count_max),
+        bytes_max: files.bytes_max,
+    })
+}
+
 /// Splits `KEY=VALUE`.
 ///
 /// # Errors

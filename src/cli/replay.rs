@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::control::{self, EngineHooks, Served};
 use super::rules::{self, Wanted};
 use super::{EngineArgs, Failure, exit, pair};
+use crate::config::Config;
 use crate::control::{
     Snapshot,
     summary::{Figures, Format, print},
@@ -157,7 +158,7 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
     log_dir(args)?;
     let session =
         Session::open(&captures, options, Arc::clone(&loaded.program)).map_err(|e| fail(&e))?;
-    let writer = writer(args, &captures, &session, &loaded)?;
+    let writer = writer(args, &captures, &session, (&loaded, &shown))?;
     let hooks = EngineHooks::new(
         &shown,
         &loaded,
@@ -210,7 +211,7 @@ fn writer(
     args: &ReplayArgs,
     captures: &[PathBuf],
     session: &Session,
-    loaded: &rules::Loaded,
+    (loaded, config): (&rules::Loaded, &Config),
 ) -> Result<Option<Writer>, Failure> {
     let Some(dir) = &args.log_dir else {
         return Ok(None);
@@ -236,6 +237,7 @@ fn writer(
         _ => None,
     };
     options.names = super::eve_names();
+    options.store = super::file_store(config, dir);
     let writer = Writer::start(session.events(), loaded.info(), options);
     writer.map(Some).map_err(|error| fail(&path, error))
 }

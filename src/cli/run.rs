@@ -160,7 +160,12 @@ fn open_ports(args: &RunArgs) -> Result<Opened, Failure> {
     Ok(opened)
 }
 
-fn writer(args: &RunArgs, engine: &Engine, loaded: &Loaded) -> Result<Option<Writer>, Failure> {
+fn writer(
+    args: &RunArgs,
+    engine: &Engine,
+    loaded: &Loaded,
+    config: &Config,
+) -> Result<Option<Writer>, Failure> {
     let Some(dir) = &args.log_dir else {
         return Ok(None);
     };
@@ -175,6 +180,7 @@ fn writer(args: &RunArgs, engine: &Engine, loaded: &Loaded) -> Result<Option<Wri
     let mut options = EveOptions::new(Target::Path(dir.join("eve.json")));
     options.interfaces = args.ports().to_vec();
     options.names = super::eve_names();
+    options.store = super::file_store(config, dir);
     let writer = Writer::start(engine.events.clone(), loaded.info(), options);
     writer.map(Some).map_err(fail)
 }
@@ -268,7 +274,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let mut engine = build(args, &config, &loaded, lanes)?;
     eprintln!("memory: flow table on {}", engine.table_pages.start_text());
     let signals = signals(&engine.stop)?;
-    let writer = writer(args, &engine, &loaded)?;
+    let writer = writer(args, &engine, &loaded, &config)?;
     let named = args.ports().iter().enumerate();
     let halves: Vec<(String, Halves)> = named
         .map(|(index, name)| (name.clone(), engine.halves(index)))

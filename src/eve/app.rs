@@ -69,6 +69,7 @@ fn key(field: Field, direction: Direction) -> &'static str {
         | Field::Ja3String
         | Field::Ja3sString
         | Field::DcerpcStubData
+        | Field::HttpPath
         | Field::AppLayerEvent => "",
         field if field.is_frame() || is_for_rules(field) => "",
         field => {

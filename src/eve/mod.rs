@@ -27,11 +27,13 @@ mod headers;
 mod names;
 mod record;
 mod sink;
+mod store;
 mod text;
 
 pub use names::{Names, drop_reason as drop_word};
 pub use record::{event_type, flow_id};
 pub use sink::{LINE_MAX, Lost, SinkCounters, Target};
+pub use store::{Store, StoreCounters, StoreOptions, Stored};
 pub use text::{Text, Timestamp, line};
 
 /// Events taken from one queue before the next has its turn.
@@ -116,6 +118,8 @@ pub struct Options {
     pub pcap_filename: Option<String>,
     /// Words of other rooms.
     pub names: Names,
+    /// Where stored files go; none are stored without.
+    pub store: Option<StoreOptions>,
 }
 
 impl Options {
@@ -129,18 +133,20 @@ impl Options {
             interfaces: Vec::new(),
             pcap_filename: None,
             names: Names::default(),
+            store: None,
         }
     }
 }
 
 /// Kinds of events, for their counters.
-pub const EVENT_KINDS: [EventKind; 6] = [
+pub const EVENT_KINDS: [EventKind; 7] = [
     EventKind::Alert,
     EventKind::Drop,
     EventKind::Flow,
     EventKind::Anomaly,
     EventKind::App,
     EventKind::Packet,
+    EventKind::File,
 ];
 
 /// Class types that are counted apart; the alerts of further ones are `other`.
@@ -223,6 +229,8 @@ pub struct WriterCounters {
     pub rules: RuleMatches,
     /// Lines, bytes and losses.
     pub sink: SinkCounters,
+    /// Files, where some are stored.
+    pub store: Option<Arc<StoreCounters>>,
 }
 
 impl WriterCounters {
@@ -285,6 +293,7 @@ pub struct Log {
     options: Options,
     counters: Arc<WriterCounters>,
     sink: sink::Sink<std::fs::File>,
+    store: Option<Store>,
     line: Vec<u8>,
     rotation_checked: Instant,
 }
@@ -295,13 +304,17 @@ impl Log {
     /// # Errors
     /// The target cannot be opened; the error names it.
     pub fn open(signatures: Arc<dyn SignatureInfo>, options: Options) -> io::Result<Log> {
-        let counters = Arc::<WriterCounters>::default();
+        let mut counters = WriterCounters::default();
+        let store = options.store.clone().map(Store::open).transpose()?;
+        counters.store = store.as_ref().map(|store| Arc::clone(store.counters()));
+        let counters = Arc::new(counters);
         let file = options.target.open(&counters.sink)?;
         Ok(Log {
             signatures,
             options,
             counters,
             sink: sink::Sink::new(file),
+            store,
             line: Vec::with_capacity(LINE_MAX),
             rotation_checked: Instant::now(),
         })
@@ -314,12 +327,22 @@ impl Log {
 
     /// Writes an event, now or with the next ones.
     pub fn write(&mut self, event: &Event) {
+        let stored = match (event.kind, &mut self.store) {
+            (EventKind::FilePiece, Some(store)) => {
+                store.piece(event);
+                return;
+            }
+            (EventKind::FilePiece, None) => return,
+            (EventKind::File, Some(store)) => store.end(event.lane, &event.file),
+            _ => None,
+        };
         if let Some(taken) = self.counters.taken.get(event.kind as usize) {
             taken.fetch_add(1, Relaxed);
         }
         let counters = &self.counters;
         let known = encode(
             event,
+            stored,
             &*self.signatures,
             &self.options,
             counters,
@@ -470,6 +493,7 @@ fn turn(queue: &EventQueue, log: &mut Log) -> bool {
 /// one, was known.
 fn encode(
     event: &Event,
+    stored: Option<Stored>,
     signatures: &dyn SignatureInfo,
     options: &Options,
     counters: &WriterCounters,
@@ -486,18 +510,26 @@ fn encode(
                 counters.alerts.count(info.classtype, blocked);
                 counters.rules.count(info.gid, info.sid);
             }
-            put(event, Some(info), options, buffer);
+            put(event, stored, Some(info), options, buffer);
         });
         if shown {
             return true;
         }
     }
-    put(event, None, options, buffer);
+    put(event, stored, None, options, buffer);
     event.kind != EventKind::Alert
 }
 
-fn put(event: &Event, info: Option<AlertInfo>, options: &Options, buffer: &mut Vec<u8>) {
-    let written = text::line(buffer, &record::record(event, info, options));
+fn put(
+    event: &Event,
+    stored: Option<Stored>,
+    info: Option<AlertInfo>,
+    options: &Options,
+    buffer: &mut Vec<u8>,
+) {
+    let mut record = record::record(event, info, options);
+    record.note_stored(stored);
+    let written = text::line(buffer, &record);
     debug_assert!(written.is_ok(), "a record has no value that JSON lacks");
 }
 

@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 
 use super::headers::{self, Drop, Ends, protocol};
 use super::names::{self, Names};
-use super::text::{Address, Base64, Capped, Hex, Printable, Text, Timestamp};
-use super::{AlertInfo, Options, app};
+use super::text::{Address, Base64, Bytes, Capped, Digest, Hex, Printable, Text, Timestamp};
+use super::{AlertInfo, Options, Stored, app};
 use crate::event::{AlertAction, Event, EventKind};
 use crate::packet::{Direction, FlowHandle, Kind, flag};
 
@@ -61,6 +61,8 @@ pub struct Record<'a> {
     app: Option<app::AppObject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     app_proto: Option<Text<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fileinfo: Option<FileInfo<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     direction: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -199,12 +201,16 @@ impl Serialize for ValuesOf<'_> {
 
 #[derive(Serialize)]
 struct Anomaly {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto: Option<Text<&'static str>>,
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<EventName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layer: Option<&'static str>,
 }
 
 /// An anomaly's name; logs, unlike rules, put `decoder.` before those of decode.
@@ -328,12 +334,68 @@ pub fn record<'a>(
         EventKind::Alert => alert_parts(&mut record, event, info, ends, options),
         EventKind::Drop => drop_parts(&mut record, event, info, ends),
         EventKind::Flow => flow_parts(&mut record, event, &options.names),
-        EventKind::Anomaly => record.anomaly = Some(anomaly(event, &options.names)),
+        EventKind::Anomaly => {
+            record.anomaly = Some(anomaly(event, &options.names));
+            record.tx_id = event.app_event.map(|_| event.app_number);
+        }
         EventKind::App => {}
+        EventKind::File => record.fileinfo = Some(fileinfo(event)),
+        // Bytes for the store are no line.
+        EventKind::FilePiece => {}
         EventKind::Packet => packet_parts(&mut record, event, options),
     }
     app_parts(&mut record, event);
     record
+}
+
+/// A file: what is known of it, and where it was stored.
+#[derive(Serialize)]
+struct FileInfo<'a> {
+    filename: Text<Bytes<'a>>,
+    gaps: bool,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    md5: Option<Text<Digest<16>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha1: Option<Text<Digest<20>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<Text<Digest<32>>>,
+    stored: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_id: Option<u64>,
+    size: u64,
+    tx_id: u32,
+}
+
+fn fileinfo(event: &Event) -> FileInfo<'_> {
+    let file = &event.file;
+    FileInfo {
+        filename: Text(Bytes(&event.payload)),
+        gaps: file.gaps,
+        state: if file.truncated {
+            "TRUNCATED"
+        } else {
+            "CLOSED"
+        },
+        md5: file.md5.map(|digest| Text(Digest(digest))),
+        sha1: file.sha1.map(|digest| Text(Digest(digest))),
+        sha256: file.sha256.map(|digest| Text(Digest(digest))),
+        stored: false,
+        file_id: None,
+        size: file.size,
+        tx_id: 0,
+    }
+}
+
+impl Record<'_> {
+    /// A file that was stored is known by the hash that the store computed.
+    pub fn note_stored(&mut self, stored: Option<Stored>) {
+        if let (Some(file), Some(stored)) = (&mut self.fileinfo, stored) {
+            file.sha256 = Some(Text(Digest(stored.sha256)));
+            file.stored = true;
+            file.file_id = Some(stored.id);
+        }
+    }
 }
 
 /// `event_type` of a kind.
@@ -346,6 +408,8 @@ pub fn event_type(kind: EventKind) -> &'static str {
         // The event is named after its protocol; this is what counters say.
         EventKind::App => "app",
         EventKind::Packet => "packet",
+        EventKind::File => "fileinfo",
+        EventKind::FilePiece => "file_piece",
     }
 }
 
@@ -355,7 +419,10 @@ fn app_parts<'a>(record: &mut Record<'a>, event: &'a Event) {
     let Some(transaction) = crate::app::record::Record::new(&event.record) else {
         return;
     };
-    record.tx_id = Some(transaction.number());
+    match &mut record.fileinfo {
+        Some(file) => file.tx_id = transaction.number(),
+        None => record.tx_id = Some(transaction.number()),
+    }
     if event.kind == EventKind::App {
         record.event_type = app::object_name(transaction.protocol());
     }
@@ -558,6 +625,16 @@ fn flow(event: &Event, client_first: Option<Ends>, end: Option<FlowEnd>) -> Flow
 /// Anomalies that decode finds are `decode`, those of TCP `stream`; a code without a name is given
 /// as its number.
 fn anomaly(event: &Event, names: &Names) -> Anomaly {
+    if let Some(number) = event.app_event {
+        let known = crate::app::registry::event_name(crate::app::AppEvent(number));
+        return Anomaly {
+            app_proto: app::app_proto(event.app),
+            kind: "applayer",
+            event: known.map(|(_, name)| EventName { prefix: "", name }),
+            code: None,
+            layer: Some("proto_parser"),
+        };
+    }
     let name = (names.anomaly)(event.anomaly);
     let (kind, prefix) = match name.split_once('.') {
         _ if name.is_empty() => ("unknown", ""),
@@ -565,6 +642,8 @@ fn anomaly(event: &Event, names: &Names) -> Anomaly {
         _ => ("decode", "decoder."),
     };
     Anomaly {
+        app_proto: None,
+        layer: None,
         kind,
         event: (!name.is_empty()).then_some(EventName { prefix, name }),
         code: name.is_empty().then_some(event.anomaly),

@@ -129,6 +129,7 @@ fn text_of(event: &Event, options: &Options) -> String {
     let mut buffer = Vec::new();
     encode(
         event,
+        None,
         &rules(),
         options,
         &WriterCounters::default(),
@@ -442,6 +443,7 @@ fn an_alert_of_a_rule_set_that_is_gone_is_still_written() {
     let mut buffer = Vec::new();
     assert!(!encode(
         &event,
+        None,
         &rules(),
         &options(),
         &WriterCounters::default(),
@@ -544,6 +546,12 @@ const KNOWN: &[&str] = &[
     "anomaly.type",
     "anomaly.event",
     "anomaly.code",
+    "fileinfo.filename",
+    "fileinfo.gaps",
+    "fileinfo.state",
+    "fileinfo.stored",
+    "fileinfo.size",
+    "fileinfo.tx_id",
 ];
 
 fn names_in(value: &Value, prefix: &str, into: &mut BTreeSet<String>) {
@@ -640,7 +648,7 @@ proptest! {
         (options.payload, options.packet) = (true, true);
         let rules = Rules { msg, ..rules() };
         let mut buffer = Vec::new();
-        encode(&event, &rules, &options, &WriterCounters::default(), &mut buffer);
+        encode(&event, None, &rules, &options, &WriterCounters::default(), &mut buffer);
         prop_assert!(buffer.len() <= LINE_MAX);
         let text = String::from_utf8(buffer).unwrap();
         prop_assert_eq!(text.matches('\n').count(), 1);

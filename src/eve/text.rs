@@ -179,6 +179,15 @@ impl Display for Hex {
     }
 }
 
+/// A digest in hexadecimal.
+pub struct Digest<const N: usize>(pub [u8; N]);
+
+impl<const N: usize> Display for Digest<N> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| Hex(*byte).fmt(f))
+    }
+}
+
 /// JSON on one line whose strings hold no character that a terminal, a log reader or an eye could
 /// take for something else. serde_json itself escapes what JSON demands, up to U+001F.
 pub struct LineFormatter;

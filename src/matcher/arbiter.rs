@@ -42,6 +42,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             let Some((signature, _)) = program.rule(hit.signature) else {
                 continue;
             };
+            self.store_files(signature, &hit, mark, emit);
             let counted = self.counted(signature, &hit, context, emit);
             if counted == Counted::Nothing {
                 continue;

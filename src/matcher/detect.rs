@@ -48,6 +48,10 @@ impl<D: DetectionAccess> MatchStage<D> {
         } else {
             self.feed(context, bytes, mark)
         };
+        // What the policy for errors drops is not looked at by rules.
+        if self.broken && self.inline && !self.app_policy.forwards() {
+            return fed;
+        }
         for code in context.noted() {
             for signature in program.for_anomaly(*code) {
                 self.propose(*signature, IN_PACKET);

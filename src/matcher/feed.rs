@@ -1,9 +1,10 @@
 //! The match stage and the parsers of app/: shows them the bytes of a flow, lets go of transactions
 //! that are done with (and tells of them), and closes flows. Rules are app.rs's.
 
-use super::{DetectionAccess, FlowMark, MatchStage, state};
+use super::{DetectionAccess, FlowMark, MatchStage, files, state};
 use crate::app::transaction::NONE;
-use crate::app::{AppProtocol, Heap, Piece, Transaction, Transport, record};
+use crate::app::{AppProtocol, Field, Heap, Piece, Transaction, Transport, record};
+use crate::counters::Counter;
 use crate::event::{Emit, EventKind};
 use crate::packet::{Context, Direction, Kind, flag};
 
@@ -76,7 +77,9 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
         apps.feed(app, &piece);
         mark.app = apps.state(app).map_or(0, |state| state.protocol as u8);
+        self.broken = apps.state(app).is_some_and(|state| state.broken);
         self.lost += apps.take_lost();
+        self.undecoded += apps.take_undecoded();
         Some(app)
     }
 
@@ -86,6 +89,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let Some(apps) = self.apps.as_mut() else {
             return;
         };
+        files::drain(apps, emit);
         let mut any = false;
         let mut next = apps.state(app).map_or(NONE, |state| state.first);
         while let Some((transaction, heap)) = apps.transaction_mut(next) {
@@ -94,6 +98,12 @@ impl<D: DetectionAccess> MatchStage<D> {
                 let told = std::mem::replace(&mut transaction.told, true);
                 if self.app_records && !told && !transaction.is_frame && !transaction.is_empty() {
                     tell(transaction, heap, context, emit);
+                }
+                if self.app_records && !told && !transaction.is_frame {
+                    self.anomalies.tell(transaction, heap, context, emit);
+                }
+                if !told && !transaction.is_frame {
+                    files::tell(transaction, heap, self.file_events, context, emit);
                 }
                 for record in &mut transaction.detection {
                     if *record != NONE {
@@ -135,6 +145,63 @@ impl<D: DetectionAccess> MatchStage<D> {
             apps.close(app);
         }
         self.slabs.set_app(mark.slab, state::NONE);
+    }
+}
+
+/// Anomaly events of parsers per second, at most, live; further ones are counted.
+pub(super) const APP_ANOMALIES_PER_SECOND: u32 = 1000;
+
+/// The cap of anomaly events.
+#[derive(Debug, Default)]
+pub(super) struct Anomalies {
+    second: u64,
+    count: u32,
+}
+
+impl Anomalies {
+    /// Tells of what a parser found odd in a transaction (`app-layer-event`).
+    fn tell(&mut self, transaction: &Transaction, heap: &Heap, context: &Context, emit: &mut Emit) {
+        for instance in transaction.instances(heap) {
+            if instance.field == Field::AppLayerEvent {
+                self.one(
+                    instance.number() as u16,
+                    transaction,
+                    instance.direction,
+                    context,
+                    emit,
+                );
+            }
+        }
+    }
+
+    fn one(
+        &mut self,
+        number: u16,
+        transaction: &Transaction,
+        direction: Direction,
+        context: &Context,
+        emit: &mut Emit,
+    ) {
+        let second = emit.now_ns / 1_000_000_000;
+        if second != self.second {
+            (self.second, self.count) = (second, 0);
+        }
+        self.count += 1;
+        // In replay nobody is kept waiting by events.
+        if self.count > APP_ANOMALIES_PER_SECOND && !emit.wait_for_writer {
+            emit.counters.inc(Counter::EventsCappedAnomaly);
+            return;
+        }
+        emit.event(|event| {
+            event.fill(EventKind::Anomaly, context, &[]);
+            if context.direction != direction {
+                event.direction = direction;
+                event.flags ^= flag::REVERSED;
+            }
+            event.app = transaction.protocol as u8;
+            event.app_event = Some(number);
+            event.app_number = transaction.number;
+        });
     }
 }
 

@@ -31,6 +31,7 @@ mod asn1;
 pub mod base64;
 pub mod detect;
 mod feed;
+mod files;
 pub mod find;
 pub mod header;
 pub mod host;
@@ -55,7 +56,7 @@ pub use host::{HostState, NoTurn, Turn};
 pub use program::Program;
 pub use state::FlowVerdict;
 
-use crate::app::{Apps, Limits};
+use crate::app::{Apps, Field, FileSettings, Limits, record};
 use crate::config::{Area, Config, Mode, Policy};
 use crate::counters::Counter;
 use crate::event::{Emit, Outer};
@@ -133,8 +134,13 @@ pub struct MatchStage<D> {
     turn: Box<dyn Turn>,
     inline: bool,
     app_records: bool,
+    /// Each file is an event.
+    file_events: bool,
+    anomalies: feed::Anomalies,
     /// What becomes of a packet whose inspection spent its budget.
     budget_policy: Policy,
+    /// What becomes of a packet whose application layer cannot be read.
+    app_policy: Policy,
     /// The drop of a flow is told once per direction, not for each packet.
     tells_start: bool,
     stream_depth: u64,
@@ -157,6 +163,9 @@ pub struct MatchStage<D> {
     /// The packet before the one at hand, which carries it if that is an inner one.
     outer: Option<Outer>,
     lost: u64,
+    undecoded: u64,
+    /// The parser could not read the packet's bytes.
+    broken: bool,
     over: u64,
     /// Entries that the prefilters may still look at for this packet.
     looks: u32,
@@ -192,7 +201,10 @@ impl<D: DetectionAccess> MatchStage<D> {
             turn: Box::new(NoTurn),
             inline: config.mode == Mode::Inline,
             app_records: config.app_records,
+            file_events: config.app_records && config.files.events,
+            anomalies: feed::Anomalies::default(),
             budget_policy: config.policy(Area::MatchBudget),
+            app_policy: config.policy(Area::AppError),
             tells_start: config.drop_events_start,
             stream_depth: match config.stream_depth {
                 0 => u64::MAX,
@@ -202,12 +214,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                 let memory = (config.app_memory as usize)
                     .div_ceil(lanes)
                     .min(app_flows << 14);
-                Apps::new(
-                    app_flows,
-                    memory,
-                    program.app.wanted(),
-                    Limits::of(&config.app_settings),
-                )
+                Apps::new(app_flows, memory, wanted(config, &program), limits(config))
             }),
             seen: crate::memory::slab::Slabs::from_fn(
                 if wants_app { 2 * app_flows as u32 } else { 0 },
@@ -228,6 +235,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             found: Vec::with_capacity(CANDIDATES_MAX),
             outer: None,
             lost: 0,
+            undecoded: 0,
+            broken: false,
             over: 0,
             looks: prefilter::LOOKS_MAX,
             waited: false,
@@ -304,8 +313,13 @@ impl<D: DetectionAccess> MatchStage<D> {
                         self.let_go_failed(app, &mark);
                     }
                     self.follow_tags(context, &mut mark);
+                    if std::mem::take(&mut self.broken) {
+                        let what = (Counter::ExceptionsAppError, Reason::AppError);
+                        self.except(self.app_policy, what, context, &mut mark, emit);
+                    }
                     if self.spent(emit) {
-                        self.except(context, &mut mark, emit);
+                        let what = (Counter::ExceptionsMatchBudget, Reason::MatchBudget);
+                        self.except(self.budget_policy, what, context, &mut mark, emit);
                     }
                 }
             }
@@ -335,9 +349,15 @@ impl<D: DetectionAccess> MatchStage<D> {
         cut > 0
     }
 
-    /// Applies the policy for packets whose inspection was cut short.
-    fn except(&self, context: &mut Context, mark: &mut FlowMark, emit: &Emit) {
-        let policy = self.budget_policy;
+    /// Applies a policy for packets that could not be inspected to their end.
+    fn except(
+        &self,
+        policy: Policy,
+        (counter, reason): (Counter, Reason),
+        context: &mut Context,
+        mark: &mut FlowMark,
+        emit: &Emit,
+    ) {
         let verdict = match policy {
             Policy::Ignore => return,
             Policy::PassFlow => FlowVerdict::Pass,
@@ -345,14 +365,13 @@ impl<D: DetectionAccess> MatchStage<D> {
             Policy::DropFlow | Policy::Reject | Policy::RejectBoth => FlowVerdict::Drop,
             Policy::PassPacket | Policy::DropPacket => FlowVerdict::Inspect,
         };
-        emit.counters.inc(Counter::ExceptionsMatchBudget);
+        emit.counters.inc(counter);
         if mark.verdict == FlowVerdict::Inspect {
             mark.verdict = verdict;
         }
         if policy.forwards() {
             return;
         }
-        let reason = Reason::MatchBudget;
         if !self.inline {
             context.set(flag::WOULD_DROP);
             context.would = context.would.or(Some(reason));
@@ -438,6 +457,41 @@ impl<D: DetectionAccess> MatchStage<D> {
         if cut > 0 {
             emit.counters.add(Counter::StreamHistoriesCut, cut);
         }
+        let undecoded = std::mem::take(&mut self.undecoded);
+        if undecoded > 0 {
+            emit.counters.add(Counter::BodiesUndecoded, undecoded);
+        }
+    }
+}
+
+/// Fields that rules or events ask for.
+fn wanted(config: &Config, program: &Program) -> Box<[bool]> {
+    let mut wanted = program.app.wanted();
+    if config.app_records {
+        for field in Field::ALL.iter().filter(|field| record::is_told(**field)) {
+            if let Some(wanted) = wanted.get_mut(*field as usize) {
+                *wanted = true;
+            }
+        }
+    }
+    if let Some(name) = wanted.get_mut(Field::FileName as usize) {
+        *name |= config.app_records && config.files.events || config.files.store;
+    }
+    wanted
+}
+
+/// What parsers heed.
+fn limits(config: &Config) -> Limits {
+    let files = &config.files;
+    Limits {
+        files: FileSettings {
+            events: config.app_records && files.events,
+            hashes: files.hashes,
+            store: files.store,
+            store_all: files.store_all,
+            size_max: files.size_max,
+        },
+        ..Limits::of(&config.app_settings)
     }
 }
 

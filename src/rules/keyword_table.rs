@@ -594,7 +594,7 @@ static SPECIAL: &[Keyword] = &[
     negatable(row("filemagic", Form::Value, Quotes::Must, Family::App(""))),
     negatable(row("filename", Form::Value, Quotes::Maybe, Family::App(""))),
     negatable(row("fileext", Form::Value, Quotes::Maybe, Family::App(""))),
-    row("filestore", Form::Optional, Quotes::No, Family::App("")),
+    row("filestore", Form::Optional, Quotes::No, Family::Meta),
     row("gunzip", Form::Optional, Quotes::No, Family::Transform),
     row(
         "zlib_deflate",

@@ -10,6 +10,7 @@ use crate::rules::diagnostic::{Code, Problem, Span, nearest};
 use crate::rules::keyword;
 use crate::rules::lex::{RawOption, RawRule, shorten};
 use crate::rules::parse::Builder;
+use crate::rules::signature::{Buffer, FileStore, Inspect, Signature};
 use crate::rules::support::{FEATURES, LANGUAGE_VERSION};
 
 /// Priority of a rule that names none.
@@ -331,8 +332,47 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
             signature.bypass = true;
             Ok(())
         }
+        "filestore" => filestore(builder, &argument),
         _ => prefilter(builder, &argument),
     }
+}
+
+/// A rule that stores files and asks nothing of a transaction asks for a file.
+pub fn need_file(signature: &mut Signature) {
+    if signature.filestore.is_some() && signature.inspect.is_empty() && signature.app.is_empty() {
+        signature.inspect.push(Inspect {
+            buffer: Buffer::App("file.data".into()),
+            side: None,
+            transforms: Vec::new(),
+            absent: None,
+            tests: Vec::new(),
+        });
+    }
+}
+
+/// `filestore:DIRECTION,SCOPE`: whose files, and the transaction's or all of the flow.
+fn filestore(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), Problem> {
+    builder.once(argument)?;
+    let mut store = FileStore::default();
+    for word in argument.text.split(',').map(str::trim) {
+        match word {
+            "" | "file" | "tx" => {}
+            "request" | "to_server" => store.directions = Some([true, false]),
+            "response" | "to_client" => store.directions = Some([false, true]),
+            "both" => store.directions = Some([true; 2]),
+            "ssn" | "flow" => store.flow = true,
+            _ => {
+                return Err(argument.bad(format!(
+                    "`{}` is neither a direction (request, response, both) nor a scope (file, tx, ssn)",
+                    shorten(word)
+                )));
+            }
+        }
+    }
+    builder.signature.filestore = Some(store);
+    builder.facts.application = true;
+    builder.facts.app_buffer = true;
+    Ok(())
 }
 
 /// `prefilter`: the keyword before it is searched for first; behind a content it is its

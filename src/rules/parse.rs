@@ -624,6 +624,7 @@ impl<'a, 'c> Builder<'a, 'c> {
                 tests,
             });
         }
+        meta::need_file(&mut self.signature);
     }
 }
 

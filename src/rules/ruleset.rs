@@ -164,6 +164,7 @@ pub fn blank(sid: u32) -> Signature {
         noalert: false,
         alert: false,
         bypass: false,
+        filestore: None,
         prefilter: false,
         class: Class::Packet,
         variables: 0,

@@ -393,6 +393,15 @@ pub enum IntOperator {
     IsNotSet,
 }
 
+/// Which files `filestore` means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FileStore {
+    /// Whose; that of the match if nothing is said.
+    pub directions: Option<[bool; 2]>,
+    /// All files of the flow from now on, not those of the transaction alone.
+    pub flow: bool,
+}
+
 /// What a threshold, bit or tag hangs on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Track {
@@ -549,6 +558,8 @@ pub struct Signature {
     pub alert: bool,
     /// `bypass`.
     pub bypass: bool,
+    /// `filestore`.
+    pub filestore: Option<FileStore>,
     /// `prefilter` keyword.
     pub prefilter: bool,
     /// Class.

@@ -152,7 +152,7 @@ impl Fact {
                 Some(Fact::Flow(tuple, values.packets, values.bytes))
             }
             EventKind::Anomaly => Some(Fact::Anomaly(event.order, event.anomaly)),
-            EventKind::App | EventKind::Packet => None,
+            EventKind::App | EventKind::Packet | EventKind::File | EventKind::FilePiece => None,
         }
     }
 }

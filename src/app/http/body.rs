@@ -3,6 +3,7 @@
 //! (how long a body is) is request.rs's and response.rs's.
 
 use super::super::field::Field;
+use super::super::file::FileId;
 use super::super::heap::{Heap, TEXT_MAX, Text};
 use super::super::output::{Growing, Output, TxId};
 use super::coding::{Chain, Coding, Codings, LAYERS_MAX};
@@ -29,7 +30,7 @@ pub(super) enum Kind {
 pub(super) struct Body {
     kind: Kind,
     whole: Option<Growing>,
-    file: Option<Growing>,
+    file: Option<FileId>,
     file_size: u64,
     /// Bytes after decoding.
     seen: u64,
@@ -104,6 +105,9 @@ impl Body {
             out.event(whose.tx, whose.direction, event.app());
         });
         let found = codings.get(..count).unwrap_or(&[]);
+        let plain = [&b""[..], b"inflate", b"none", b"identity"];
+        let said = !plain.iter().any(|name| same(value, name));
+        out.shared.undecoded += u64::from(found.is_empty() && said);
         match tools.codings.open(found) {
             Some(chain) => self.chain = chain,
             None => out.shared.lost += 1,
@@ -161,7 +165,7 @@ impl Body {
         };
         let left = limit.saturating_sub(usize::try_from(self.seen).unwrap_or(usize::MAX));
         let kept = bytes.get(..left.min(bytes.len())).unwrap_or(&[]);
-        self.seen += kept.len() as u64;
+        self.seen += bytes.len() as u64;
         let field = if request {
             Field::HttpRequestBody
         } else {
@@ -170,19 +174,37 @@ impl Body {
         if self.whole.is_none() && out.wants(field) {
             self.whole = Some(out.begin(whose.tx, field, whose.direction));
         }
-        if let Some(whole) = self.whole {
+        if let Some(whole) = self.whole
+            && !kept.is_empty()
+        {
             out.grow(whose.tx, whole, kept);
         }
         match self.kind {
             Kind::Plain => {}
-            Kind::File => self.append_file(out, whose, kept),
+            Kind::File => self.append_file(out, whose, limit, kept, bytes),
             Kind::Multipart => self.parts.push(out, whose.tx, kept, room),
         }
-        // The file goes on beyond the limit, unseen.
-        self.sealed = kept.len() < bytes.len() || self.seen >= limit as u64;
+        // The body goes on beyond the limit, unseen, unless its file is stored or hashed.
+        let goes_on = self.file.is_some_and(|file| out.file_goes_on(file));
+        self.sealed = self.seen >= limit as u64 && !goes_on;
+        let cut = self.seen > limit as u64 && self.sealed;
+        if let Some(file) = self.file.filter(|_| cut) {
+            out.file_cut(file);
+        }
+        if self.seen > limit as u64 {
+            self.parts.cut(out);
+        }
     }
 
-    fn append_file(&mut self, out: &mut Output<'_>, whose: Whose, bytes: &[u8]) {
+    /// `kept` is what rules get to see of `bytes`.
+    fn append_file(
+        &mut self,
+        out: &mut Output<'_>,
+        whose: Whose,
+        limit: usize,
+        kept: &[u8],
+        bytes: &[u8],
+    ) {
         if self.file.is_none() {
             if !self.name.is_empty() {
                 let mut scratch = std::mem::take(&mut out.shared.scratch);
@@ -192,29 +214,50 @@ impl Body {
                 out.shared.scratch = scratch;
                 out.shared.heap.clear(&mut self.name);
             }
-            if out.wants(Field::FileData) {
-                self.file = Some(out.begin(whose.tx, Field::FileData, whose.direction));
-            }
+            self.file = Some(out.begin_file(whose.tx, whose.direction));
         }
-        self.file_size += bytes.len() as u64;
+        self.file_size += kept.len() as u64;
         if let Some(file) = self.file {
-            out.grow(whose.tx, file, bytes);
+            let seen = if out.file_goes_on(file) { bytes } else { kept };
+            out.file_bytes(whose.tx, file, limit, seen);
+        }
+    }
+
+    /// No more encoded bytes follow: what the decoders hold back comes out.
+    fn finish_coding(&mut self, tools: &mut Tools, out: &mut Output<'_>, whose: Whose) {
+        if !self.chain.is_empty() {
+            let (chain, room) = (self.chain, &mut tools.room);
+            let bomb = tools.codings.finish(&chain, &mut |decoded| {
+                self.append(room, out, whose, decoded);
+                !self.sealed
+            });
+            if bomb {
+                out.event(whose.tx, whose.direction, Event::CompressionBomb.app());
+                self.sealed = true;
+            }
         }
     }
 
     /// Bytes are missing: what follows is not next to what was before.
     pub(super) fn gap(&mut self, tools: &mut Tools, out: &mut Output<'_>, whose: Whose) {
+        self.finish_coding(tools, out, whose);
         if !self.chain.is_empty() {
             tools.codings.close(&mut self.chain);
             self.ended = true;
         }
-        for growing in [self.whole.take(), self.file.take()].into_iter().flatten() {
-            out.end(whose.tx, growing);
+        if let Some(whole) = self.whole.take() {
+            out.end(whose.tx, whole);
+        }
+        if let Some(file) = self.file.take() {
+            out.file_gap(file);
+            out.file_cut(file);
+            out.end_file(whose.tx, file);
         }
     }
 
     /// The length that the message gave is there. What still follows is taken if it is not encoded.
-    pub(super) fn close_coding(&mut self, tools: &mut Tools) {
+    pub(super) fn close_coding(&mut self, tools: &mut Tools, out: &mut Output<'_>, whose: Whose) {
+        self.finish_coding(tools, out, whose);
         if !self.chain.is_empty() {
             tools.codings.close(&mut self.chain);
             self.ended = true;
@@ -223,11 +266,15 @@ impl Body {
 
     /// The message ends.
     pub(super) fn end(&mut self, tools: &mut Tools, out: &mut Output<'_>, whose: Whose) {
+        self.finish_coding(tools, out, whose);
         if self.kind == Kind::Multipart {
             self.parts.end(out, whose.tx, &mut tools.room);
         }
-        for growing in [self.whole, self.file].into_iter().flatten() {
-            out.end(whose.tx, growing);
+        if let Some(whole) = self.whole {
+            out.end(whose.tx, whole);
+        }
+        if let Some(file) = self.file {
+            out.end_file(whose.tx, file);
         }
         if self.kind == Kind::File && self.file_size > 0 {
             out.number(whose.tx, Field::Filesize, whose.direction, self.file_size);

@@ -17,8 +17,10 @@ const PIECE: usize = 8 << 10;
 /// Bytes that a layer may make of one piece of a body; a body that makes more is given up (a
 /// decompression bomb).
 const WORK_MAX: usize = 4 << 20;
-/// First bytes of a body that are kept until something came out, to try another decoder on them.
-const PREFIX: usize = 64;
+/// First bytes of a body that are kept until something came out, to try another decoder on them. What
+/// does not begin like its coding waits until so many are there or the body ends: which decoder is
+/// the right one must not depend on how the bytes were cut.
+const PREFIX: usize = 512;
 /// Other decoders that are tried after the first.
 const RESTARTS_MAX: u8 = 3;
 
@@ -108,7 +110,11 @@ struct Decoder {
     left: u16,
     made: u64,
     prefix: [u8; PREFIX],
-    prefix_length: u8,
+    prefix_length: u16,
+    /// It is known with which decoder to begin.
+    settled: bool,
+    /// More came in than `prefix` holds.
+    past_prefix: bool,
 }
 
 /// What a step came to.
@@ -135,7 +141,37 @@ impl Decoder {
             made: 0,
             prefix: [0; PREFIX],
             prefix_length: 0,
+            settled: false,
+            past_prefix: false,
         }
+    }
+
+    /// Holds the first bytes back until it is known what they are: `None`, or the bytes behind those
+    /// that are held.
+    fn hold<'a>(&mut self, data: &'a [u8]) -> Option<&'a [u8]> {
+        let taken = self.keep(data);
+        let held = self.prefix.get(..usize::from(self.prefix_length));
+        let held = held.unwrap_or(&[]);
+        self.settled = held.len() == PREFIX || begins_like(self.coding, held);
+        self.settled.then(|| data.get(taken..).unwrap_or(&[]))
+    }
+
+    /// Keeps first bytes; how many.
+    fn keep(&mut self, data: &[u8]) -> usize {
+        let have = usize::from(self.prefix_length);
+        let more = data.len().min(PREFIX - have.min(PREFIX));
+        let room = self.prefix.get_mut(have..have + more);
+        if let (Some(room), Some(data)) = (room, data.get(..more)) {
+            room.copy_from_slice(data);
+            self.prefix_length += more as u16;
+        }
+        more
+    }
+
+    /// The bytes that are held, for good.
+    fn take_held(&mut self) -> ([u8; PREFIX], usize) {
+        let length = std::mem::take(&mut self.prefix_length);
+        (self.prefix, usize::from(length))
     }
 
     fn begin(&mut self, coding: Coding) {
@@ -284,6 +320,16 @@ impl Codings {
             let decoder = self.decoders.get_mut(usize::from(*place))?;
             decoder.begin(*coding);
             (decoder.restarts, decoder.made, decoder.prefix_length) = (0, 0, 0);
+            (decoder.settled, decoder.past_prefix) = (false, false);
+        }
+        Some(chain)
+    }
+
+    /// A chain of one coding that needs no guess: it decodes from the first byte.
+    pub(in crate::app) fn open_certain(&mut self, coding: Coding) -> Option<Chain> {
+        let chain = self.open(&[coding])?;
+        if let Some(decoder) = chain.get(0).and_then(|n| self.decoders.get_mut(n)) {
+            decoder.settled = true;
         }
         Some(chain)
     }
@@ -320,6 +366,67 @@ impl Codings {
         let Some(number) = chain.get(layer) else {
             return sink(data);
         };
+        let Some(decoder) = self.decoders.get_mut(number) else {
+            return false;
+        };
+        if decoder.settled {
+            return self.run_in_room(chain, layer, number, data, sink);
+        }
+        let Some(rest) = decoder.hold(data) else {
+            return true;
+        };
+        self.run_held(chain, layer, number, sink)
+            && (rest.is_empty() || self.run_in_room(chain, layer, number, rest, sink))
+    }
+
+    /// The body ends: what is still held of its start is decoded. True: it makes too much.
+    pub(in crate::app) fn finish(&mut self, chain: &Chain, sink: &mut Sink<'_>) -> bool {
+        (self.work, self.bomb) = (0, false);
+        for layer in 0..usize::from(chain.count) {
+            let Some(number) = chain.get(layer) else {
+                break;
+            };
+            let decoder = self.decoders.get_mut(number);
+            let waits = decoder.is_some_and(|decoder| {
+                let waits = !decoder.settled && decoder.prefix_length > 0;
+                decoder.settled = true;
+                waits
+            });
+            if waits && !self.run_held(chain, layer, number, sink) {
+                break;
+            }
+        }
+        self.bomb
+    }
+
+    fn run_held(
+        &mut self,
+        chain: &Chain,
+        layer: usize,
+        number: usize,
+        sink: &mut Sink<'_>,
+    ) -> bool {
+        let Some(decoder) = self.decoders.get_mut(number) else {
+            return false;
+        };
+        let (held, length) = decoder.take_held();
+        self.run_in_room(
+            chain,
+            layer,
+            number,
+            held.get(..length).unwrap_or(&[]),
+            sink,
+        )
+    }
+
+    fn run_in_room(
+        &mut self,
+        chain: &Chain,
+        layer: usize,
+        number: usize,
+        data: &[u8],
+        sink: &mut Sink<'_>,
+    ) -> bool {
         let Some(room) = self.rooms.get_mut(layer) else {
             return false;
         };
@@ -369,11 +476,16 @@ impl Codings {
                     if matches!(step, Step::Ended) {
                         decoder.mode = Mode::Ended;
                     } else if decoder.made == 0 {
-                        keep(decoder, data);
+                        decoder.past_prefix |= decoder.keep(data) < data.len();
                     }
                     return self.deliver(chain, layer, output, sink);
                 }
-                Step::Failed if decoder.restarts == 0 && filled > 0 => {
+                // Something came out, or it is too late for another decoder.
+                Step::Failed
+                    if decoder.made > 0
+                        || decoder.past_prefix
+                        || (decoder.restarts == 0 && filled > 0) =>
+                {
                     decoder.mode = Mode::Ended;
                     return self.deliver(chain, layer, output, sink);
                 }
@@ -431,14 +543,15 @@ impl Codings {
     }
 }
 
-/// Keeps the first bytes, as long as nothing came out.
-fn keep(decoder: &mut Decoder, data: &[u8]) {
-    let have = usize::from(decoder.prefix_length);
-    let more = data.len().min(PREFIX - have.min(PREFIX));
-    if let (Some(place), Some(data)) = (decoder.prefix.get_mut(have..have + more), data.get(..more))
-    {
-        place.copy_from_slice(data);
-        decoder.prefix_length += more as u8;
+/// Whether these bytes begin like the coding that they are said to have: gzip's magic number, or the
+/// header of a zlib frame (which is what servers send as `deflate`).
+fn begins_like(coding: Coding, bytes: &[u8]) -> bool {
+    match (coding, bytes) {
+        (Coding::Gzip, bytes) => bytes.starts_with(&[0x1f, 0x8b, 8]),
+        (Coding::Deflate | Coding::Zlib, [first, second, ..]) => {
+            first & 15 == 8 && (u16::from(*first) << 8 | u16::from(*second)) % 31 == 0
+        }
+        (Coding::Deflate | Coding::Zlib, _) => false,
     }
 }
 
@@ -473,6 +586,10 @@ mod tests {
             });
             assert!(!bomb);
         }
+        pool.finish(&chain, &mut |bytes| {
+            out.extend_from_slice(bytes);
+            true
+        });
         pool.close(&mut chain);
         assert_eq!(pool.used(), 0);
         out
@@ -525,6 +642,12 @@ mod tests {
         let chain = pool.open(&[Coding::Deflate, Coding::Deflate]).unwrap();
         let mut made = 0;
         let bomb = pool.decode(&chain, &body, &mut |bytes| {
+            made += bytes.len();
+            true
+        });
+        // So short a body waits for its end.
+        assert!(!bomb);
+        let bomb = pool.finish(&chain, &mut |bytes| {
             made += bytes.len();
             true
         });

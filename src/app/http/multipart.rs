@@ -3,8 +3,9 @@
 //! over. Nothing is held but a line that is not complete and what may be the start of a boundary.
 
 use super::super::field::Field;
+use super::super::file::FileId;
 use super::super::heap::{Heap, Text};
-use super::super::output::{Growing, Output, TxId};
+use super::super::output::{Output, TxId};
 use super::event::Event;
 use super::line::trim;
 use crate::packet::Direction;
@@ -42,7 +43,7 @@ pub(super) struct Parts {
     boundary: Text,
     pending: Text,
     state: State,
-    file: Option<Growing>,
+    file: Option<FileId>,
     named: bool,
     size: u64,
 }
@@ -170,7 +171,7 @@ impl Parts {
             self.close(out, tx);
             self.named = true;
             out.field(tx, Field::FileName, Direction::ToServer, &name);
-            self.file = Some(out.begin(tx, Field::FileData, Direction::ToServer));
+            self.file = Some(out.begin_file(tx, Direction::ToServer));
         }
         out.shared.scratch = name;
     }
@@ -217,17 +218,24 @@ impl Parts {
             && !bytes.is_empty()
         {
             self.size += bytes.len() as u64;
-            out.grow(tx, file, bytes);
+            out.file_bytes(tx, file, usize::MAX, bytes);
         }
     }
 
     /// The file at hand ends.
     fn close(&mut self, out: &mut Output<'_>, tx: TxId) {
         if let Some(file) = self.file.take() {
-            out.end(tx, file);
+            out.end_file(tx, file);
             out.number(tx, Field::Filesize, Direction::ToServer, self.size);
         }
         (self.named, self.size) = (false, 0);
+    }
+
+    /// The body goes on beyond what is looked at.
+    pub(super) fn cut(&mut self, out: &mut Output<'_>) {
+        if let Some(file) = self.file {
+            out.file_cut(file);
+        }
     }
 
     /// The body ends.

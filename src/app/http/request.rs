@@ -359,7 +359,8 @@ impl Request {
             return Next::Wait;
         };
         if self.left == 0 {
-            self.body.close_coding(tools);
+            let whose = self.whose();
+            self.body.close_coding(tools, out, whose);
             self.state = State::Finalize;
         }
         Next::Go(count)
@@ -431,7 +432,8 @@ impl Request {
             let raw = rest.get(..found).unwrap_or(&[]);
             fields::headers(out, &tools.head, self.whose(), &[], raw);
         }
-        self.body.close_coding(tools);
+        let whose = self.whose();
+        self.body.close_coding(tools, out, whose);
         self.state = State::Finalize;
         Next::Go(found)
     }

@@ -223,6 +223,10 @@ impl Response {
             self.state = State::Head;
             return Next::Go(0);
         }
+        // What follows decides, so it must be there: the cut of the bytes must not.
+        if after.len() < 2 && !end {
+            return Next::Wait;
+        }
         let next_is_line = after.first() == Some(&b'H') || chomp(text).len() <= 2;
         if after.len() > 1 && next_is_line {
             return Next::Go(line);
@@ -443,7 +447,8 @@ impl Response {
             return Next::Wait;
         };
         if self.left == 0 {
-            self.body.close_coding(tools);
+            let whose = self.whose();
+            self.body.close_coding(tools, out, whose);
             self.state = State::Finalize;
         }
         Next::Go(count)

@@ -2,6 +2,7 @@
 //! grown. They stand in the heap, newest last, where they are looked for first.
 
 use super::super::field::{Field, Progress};
+use super::super::file::FileId;
 use super::super::heap::{Heap, TEXT_MAX, Text};
 use super::super::http::{Chain, Coding};
 use super::super::output::{Growing, Output, Shared, TxId};
@@ -34,7 +35,9 @@ pub struct Stream {
     pub tx: TxId,
     flags: u32,
     /// Instances that grow: body and file of the request, then of the response.
-    bodies: [[Growing; 2]; 2],
+    bodies: [Growing; 2],
+    /// The same as files.
+    files: [FileId; 2],
     /// The same bytes, where they are a DNS message.
     messages: [Growing; 2],
     /// Decoders of the bodies.
@@ -48,17 +51,19 @@ impl Stream {
             id,
             tx,
             flags: 0,
-            bodies: [[Growing(NONE); 2]; 2],
+            bodies: [Growing(NONE); 2],
+            files: [FileId::NONE; 2],
             messages: [Growing(NONE); 2],
             chains: [Chain::default(); 2],
         }
     }
 
     fn encode(&self) -> [u8; SIZE] {
-        let [[a, b], [c, d]] = self.bodies;
-        let [e, f] = self.messages;
+        let [a, b] = self.bodies.map(|growing| growing.0);
+        let [c, d] = self.files.map(FileId::word);
+        let [e, f] = self.messages.map(|growing| growing.0);
         let head = [self.id, self.tx.index, self.tx.serial, self.flags];
-        let growing = [a, b, c, d, e, f].map(|growing| growing.0);
+        let growing = [a, b, c, d, e, f];
         let [first, second] = self.chains.map(Chain::words);
         let words = head.iter().chain(&growing).chain(&first).chain(&second);
         let mut out = [0; SIZE];
@@ -78,10 +83,8 @@ impl Stream {
                 serial: word()?,
             },
             flags: word()?,
-            bodies: [
-                [Growing(word()?), Growing(word()?)],
-                [Growing(word()?), Growing(word()?)],
-            ],
+            bodies: [Growing(word()?), Growing(word()?)],
+            files: [FileId::of_word(word()?), FileId::of_word(word()?)],
             messages: [Growing(word()?), Growing(word()?)],
             chains: [
                 Chain::of_words([word()?, word()?, word()?]),
@@ -172,11 +175,11 @@ impl Streams {
         let way = direction.index();
         if stream.flags & state::BODY << way == 0 {
             stream.flags |= state::BODY << way;
-            for (growing, field) in stream.bodies[way].iter_mut().zip(fields(direction)) {
-                if out.wants(field) {
-                    *growing = out.begin(stream.tx, field, direction);
-                }
+            let field = body_field(direction);
+            if out.wants(field) {
+                stream.bodies[way] = out.begin(stream.tx, field, direction);
             }
+            stream.files[way] = out.begin_file(stream.tx, direction);
             self.put(place, &stream, out.heap());
         }
         let chain = stream.chains[way];
@@ -211,7 +214,11 @@ impl Streams {
         let coding = match encoding {
             b"gzip" | b"x-gzip" => Coding::Gzip,
             b"deflate" => Coding::Deflate,
-            _ => return,
+            b"identity" | b"" => return,
+            _ => {
+                out.shared.undecoded += 1;
+                return;
+            }
         };
         let Some(place) = self.place(id, out.heap()) else {
             return;
@@ -254,10 +261,23 @@ impl Streams {
         let Some(mut stream) = self.at(place, out.heap()) else {
             return;
         };
+        let chain = stream.chains[direction.index()];
+        if !chain.is_empty()
+            && let Some(mut tools) = out.shared.http.take()
+        {
+            let bomb = tools.codings.finish(&chain, &mut |decoded| {
+                append(&stream, direction, decoded, out)
+            });
+            if bomb {
+                event(stream.tx, direction, event::COMPRESSION_BOMB, out);
+            }
+            out.shared.http = Some(tools);
+        }
         if stream.flags & state::DNS << direction.index() != 0 {
             doh::message(stream.tx, direction, out);
         }
         close_chain(&mut stream.chains[direction.index()], out.shared);
+        out.end_file(stream.tx, stream.files[direction.index()]);
         stream.flags |= state::ENDED << direction.index();
         out.progress(stream.tx, direction, Progress::Complete);
         if stream.flags & state::BOTH == state::BOTH {
@@ -293,11 +313,11 @@ impl Streams {
     }
 }
 
-/// Fields of a body.
-fn fields(direction: Direction) -> [Field; 2] {
+/// Field of a body.
+fn body_field(direction: Direction) -> Field {
     match direction {
-        Direction::ToServer => [Field::HttpRequestBody, Field::FileData],
-        Direction::ToClient => [Field::HttpResponseBody, Field::FileData],
+        Direction::ToServer => Field::HttpRequestBody,
+        Direction::ToClient => Field::HttpResponseBody,
     }
 }
 
@@ -320,16 +340,15 @@ fn append(stream: &Stream, direction: Direction, bytes: &[u8], out: &mut Output<
             doh::too_long(stream.tx, direction, out);
         }
     }
-    for (growing, field) in stream.bodies[way].iter().zip(fields(direction)) {
-        if out.wants(field) {
-            let room = limit.saturating_sub(out.grown(stream.tx, *growing));
-            let part = bytes.get(..room).unwrap_or(bytes);
-            if !part.is_empty() {
-                wanted |= out.grow(stream.tx, *growing, part);
-            }
+    if out.wants(body_field(direction)) {
+        let growing = stream.bodies[way];
+        let room = limit.saturating_sub(out.grown(stream.tx, growing));
+        let part = bytes.get(..room).unwrap_or(bytes);
+        if !part.is_empty() {
+            wanted |= out.grow(stream.tx, growing, part);
         }
     }
-    wanted
+    wanted | out.file_bytes(stream.tx, stream.files[way], limit, bytes)
 }
 
 fn close_chain(chain: &mut Chain, shared: &mut Shared) {
