@@ -57,7 +57,7 @@ fn reload(socket: &Path, force: bool) -> (Option<i32>, String) {
     )
 }
 
-fn rules(count: u32, word: &str) -> String {
+fn rules(count: u32, option: &str) -> String {
     let rule = |sid: u32| {
         format!(
             "alert tcp any any -> any any (msg:\"r{sid}\"; content:\"never-{sid}\"; sid:{sid};)\n"
@@ -65,7 +65,7 @@ fn rules(count: u32, word: &str) -> String {
     };
     let mut text: String = (1..=count).map(rule).collect();
     text.push_str(&format!(
-        "alert tcp any any -> any any (msg:\"new\"; flow:established; content:\"{word}\"; \
+        "alert tcp any any -> any any (msg:\"new\"; flow:established; {option}; \
          threshold:type limit,track by_rule,count 5,seconds 600; sid:900;)\n"
     ));
     text
@@ -87,14 +87,14 @@ fn wait_for(path: &Path) {
 fn replace(file: &Path, socket: &Path) {
     wait_for(socket);
     std::thread::sleep(Duration::from_millis(300));
-    std::fs::write(file, rules(41, "HTTP/1.")).unwrap();
+    std::fs::write(file, rules(41, "dsize:>100")).unwrap();
     let (code, text) = reload(socket, false);
     assert_eq!(code, Some(0), "{text}");
     assert!(
         text.contains("generation 2: 42 rules (41 before: 1 added"),
         "{text}"
     );
-    std::fs::write(file, rules(10, "HTTP/1.")).unwrap();
+    std::fs::write(file, rules(10, "dsize:>100")).unwrap();
     let (code, text) = reload(socket, false);
     assert_eq!(code, Some(4), "{text}");
     assert!(
@@ -109,7 +109,7 @@ fn replace(file: &Path, socket: &Path) {
     let (code, text) = reload(socket, false);
     assert_eq!(code, Some(4), "{text}");
     assert!(text.contains("my.rules:1:"), "{text}");
-    std::fs::write(file, rules(10, "HTTP/1.")).unwrap();
+    std::fs::write(file, rules(10, "dsize:>100")).unwrap();
     let (code, text) = reload(socket, true);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("generation 3"), "{text}");
@@ -132,7 +132,7 @@ fn rules_are_replaced_under_load_and_no_frame_is_lost() {
         .unwrap();
     assert!(made.status.success());
     let (file, socket) = (scratch.0.join("my.rules"), scratch.0.join("control"));
-    std::fs::write(&file, rules(40, "no such word")).unwrap();
+    std::fs::write(&file, rules(40, "content:\"no such word\"")).unwrap();
     let wire = format!("mem:{}", scratch.0.join("wire").display());
     let far_end = Command::new(&tool)
         .args(["replay", "--in-order", "--port", &wire, "--rate", "3000"])
@@ -162,7 +162,7 @@ fn rules_are_replaced_under_load_and_no_frame_is_lost() {
         .unwrap();
     replace(&file, &socket);
     // SIGHUP does the same.
-    std::fs::write(&file, rules(11, "HTTP/1.")).unwrap();
+    std::fs::write(&file, rules(11, "dsize:>100")).unwrap();
     let hangup = Command::new("kill")
         .args(["-HUP", &engine.id().to_string()])
         .status();
