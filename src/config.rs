@@ -60,8 +60,13 @@ pub struct Config {
     pub defrag_memory: u64,
     /// Seconds a fragment waits (`defrag.timeout`).
     pub defrag_timeout: u32,
+    /// Rules may be replaced while the engine runs: room for more than those at the start need.
+    pub reloads: bool,
     /// Bytes of a stream inspected per direction (`stream.reassembly.depth`), 0: all.
     pub stream_depth: u32,
+    /// Bytes of a stream that a tap inspects as one, to the server and to the client
+    /// (`stream.reassembly.toserver-chunk-size`, `toclient-chunk-size`).
+    pub stream_chunks: [u32; 2],
     /// Out-of-order bytes kept per flow direction.
     pub stream_hole_bytes_max: u32,
     /// Pick up flows whose handshake was not seen (`stream.midstream`).
@@ -147,7 +152,9 @@ impl Default for Config {
             stream_memory: 256 << 20,
             defrag_memory: 32 << 20,
             defrag_timeout: 60,
+            reloads: false,
             stream_depth: 1 << 20,
+            stream_chunks: [2560; 2],
             stream_hole_bytes_max: 256 << 10,
             midstream: false,
             async_oneside: false,
@@ -391,6 +398,12 @@ impl Config {
             }
             "stream.reassembly.depth" => self.stream_depth = number(key, value)?,
             "stream.reassembly.hole-bytes" => self.stream_hole_bytes_max = number(key, value)?,
+            "stream.reassembly.toserver-chunk-size" => {
+                self.stream_chunks[0] = number(key, value)?.max(1);
+            }
+            "stream.reassembly.toclient-chunk-size" => {
+                self.stream_chunks[1] = number(key, value)?.max(1);
+            }
             "stream.reassembly.memcap" => self.stream_memory = size(key, value)?,
             "stream.reassembly.urgent.policy" => {
                 self.urgent = match value {

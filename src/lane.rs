@@ -210,6 +210,9 @@ impl Worker {
 
     /// One turn. Returns whether it moved anything.
     pub fn turn(&mut self) -> bool {
+        if let Some(matcher) = &mut self.matcher {
+            matcher.take_rules();
+        }
         let home = self.collect();
         let mut moved = home > 0;
         if !self.state.held.is_empty() && !self.push() {

@@ -271,6 +271,8 @@ pub struct Context {
     pub block: u32,
     /// Signature that decided, index in the rule set; `u32::MAX` if none.
     pub signature: u32,
+    /// Generation of the rules that it was matched with.
+    pub generation: u32,
     /// Buffer of the port's region that goes home with this context (port/mod.rs).
     pub buffer: BufferPlace,
     /// What this context stands for.
@@ -330,6 +332,7 @@ impl Default for Context {
             stream_length: 0,
             block: u32::MAX,
             signature: u32::MAX,
+            generation: 0,
             buffer: BufferPlace::default(),
             kind: Kind::Frame,
             direction: Direction::ToServer,

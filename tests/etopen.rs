@@ -62,6 +62,11 @@ const ONE_PROCESS: &[(&str, u32)] = &[
     ("fb660bb0ad2d4651", 2000328),
 ];
 
+/// Captures in which the oracle misses a match: its contents lie in two of the chunks of a stream that
+/// it inspects one after the other and apart. In 188da95ded70989b the to_client chunk ends at stream
+/// offset 75,296, behind `Microsoft Windows ` (75,122) and before `Copyright (c) 20` (75,299).
+const ACROSS_CHUNKS: &[(&str, u32)] = &[("188da95ded70989b", 2102123)];
+
 /// Alerts per sid.
 type Alerts = BTreeMap<u32, u64>;
 
@@ -130,6 +135,9 @@ fn expected(shared: &Path) -> BTreeMap<String, Alerts> {
 fn run(path: &Path, loaded: &Loaded) -> Alerts {
     let config = Config {
         checksum_validation: false,
+        // Suricata draws the length of chunks at start, 2,560 give or take a tenth. What 2025701 saw
+        // in 2579ef2290ea8b0b says that the recorded process had one of 2,618 to 2,823.
+        stream_chunks: [2_700, 2_560],
         ..small(Mode::Tap)
     };
     let options = Options {
@@ -191,7 +199,7 @@ impl Found {
     fn is_explained(&self) -> bool {
         let named = |sid: &u32| {
             let is_so = |(name, named): &(&str, u32)| self.name.starts_with(name) && named == sid;
-            ONE_PROCESS.iter().any(is_so)
+            ONE_PROCESS.iter().chain(ACROSS_CHUNKS).any(is_so)
         };
         !self.is_equal() && self.missing.keys().chain(self.extra.keys()).all(named)
     }

@@ -21,6 +21,8 @@ fn run(text: &[u8]) {
         disabled: true,
         lint: true,
         anomaly: &|_| None,
+        names: None,
+        missing: &[],
     };
     let loaded = load(
         &[file],

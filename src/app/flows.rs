@@ -218,6 +218,53 @@ impl Apps {
         }
     }
 
+    /// Whether a flow's first bytes, which its first sender's are, are an answer: those of a server.
+    /// Asked of protocols whose messages say which they are.
+    pub fn is_answer(&self, piece: &Piece<'_>) -> bool {
+        let limits = &self.shared.limits;
+        let probe = Probe {
+            transport: piece.transport,
+            direction: piece.direction,
+            bytes: piece.bytes,
+            client_port: piece.client_port,
+            server_port: piece.server_port,
+            limits,
+        };
+        if let Some(protocol) = told_at_once(&probe) {
+            // The first of DNS's flags, behind its identifier.
+            let answers = probe.bytes.get(2).is_some_and(|flags| flags & 0x80 != 0);
+            let of_dns = matches!(protocol, AppProtocol::Dns | AppProtocol::Llmnr);
+            return probe.transport == Transport::Udp && of_dns && answers;
+        }
+        let other = Probe {
+            direction: probe.direction.opposite(),
+            client_port: probe.server_port,
+            server_port: probe.client_port,
+            ..probe
+        };
+        told_at_once(&other).is_some_and(says_its_side)
+    }
+
+    /// Whether a message of a direction became complete with the last bytes, of a protocol whose
+    /// messages are inspected one by one.
+    pub fn has_ended_message(&self, index: u32, direction: Direction) -> bool {
+        let Some(state) = self.state(index) else {
+            return false;
+        };
+        let mut next = state.first;
+        while let Some(transaction) = self.shared.transactions.get(next) {
+            if transaction.touched[direction.index()]
+                && !transaction.is_frame
+                && ends_chunks(transaction.protocol)
+                && transaction.progress[direction.index()] == Progress::Complete
+            {
+                return true;
+            }
+            next = transaction.next;
+        }
+        false
+    }
+
     /// The flow ends: parsers see the end of both directions, and all transactions are complete.
     pub fn finish(&mut self, index: u32) {
         let Apps {
@@ -513,4 +560,68 @@ impl AppFlow {
             holds.clear(text);
         }
     }
+}
+/// The protocol that the probes tell by these bytes alone.
+fn told_at_once(probe: &Probe<'_>) -> Option<AppProtocol> {
+    let fitting = DESCRIPTIONS
+        .iter()
+        .filter(|description| description.over.contains(&probe.transport));
+    for description in fitting {
+        match (description.probe)(probe) {
+            Guess::Yes => return Some(description.protocol),
+            Guess::More => return None,
+            Guess::No => {}
+        }
+    }
+    None
+}
+
+/// Protocols whose messages show whether they are a client's or a server's.
+fn says_its_side(protocol: AppProtocol) -> bool {
+    use AppProtocol as P;
+    !matches!(
+        protocol,
+        P::Unknown
+            | P::Failed
+            | P::Ntp
+            | P::Snmp
+            | P::Dhcp
+            | P::Tftp
+            | P::Krb5
+            | P::Rdp
+            | P::Mdns
+            | P::Quic
+            | P::Enip
+            | P::BittorrentDht
+            | P::Telnet
+            | P::FtpData
+    )
+}
+
+/// Protocols at whose messages' ends Suricata inspects the raw stream (what its parsers ask for).
+fn ends_chunks(protocol: AppProtocol) -> bool {
+    use AppProtocol as P;
+    matches!(
+        protocol,
+        P::Http
+            | P::Http2
+            | P::Tls
+            | P::Dns
+            | P::Smtp
+            | P::Ssh
+            | P::Dcerpc
+            | P::Krb5
+            | P::Sip
+            | P::Mqtt
+            | P::Rdp
+            | P::Rfb
+            | P::Nfs
+            | P::Ldap
+            | P::Pgsql
+            | P::Modbus
+            | P::Dnp3
+            | P::Enip
+            | P::Websocket
+            | P::Pop3
+    )
 }

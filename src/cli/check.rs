@@ -2,10 +2,11 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::rules::anomaly;
+use super::rules::{self, Wanted, anomaly};
 use super::{EngineArgs, Failure};
 use crate::rules::check;
 
@@ -39,6 +40,9 @@ pub struct CheckArgs {
     /// Name every rule that this build cannot run.
     #[arg(long)]
     pub unsupported: bool,
+    /// Compile the rules as a run does and say what CPU time and memory that takes.
+    #[arg(long)]
+    pub timing: bool,
     /// Output: text or json.
     #[arg(long, default_value = "text")]
     pub format: String,
@@ -52,6 +56,9 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
     if let Some(other) = args.deny.as_deref().filter(|what| *what != "warnings") {
         let text = format!("--deny {other}: not known\n [hint] write --deny warnings");
         return Err(Failure::new(super::exit::USAGE, text));
+    }
+    if args.timing {
+        return timing(args);
     }
     // What the file says of rules goes the same way as for the commands that run them.
     let merged = EngineArgs {
@@ -80,4 +87,45 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
         _ => print!("{}", report.text(std::io::stdout().is_terminal())),
     }
     Ok(code)
+}
+
+/// CPU time of the process so far.
+fn cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Resident memory of the process, bytes; 0 where the system does not say.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) << 10
+}
+
+/// Loads and compiles as `sluice run` does, with the rules that are without fault.
+fn timing(args: &CheckArgs) -> Result<u8, Failure> {
+    let variables = args
+        .vars
+        .iter()
+        .map(|text| super::pair(text, "--var").map(|(k, v)| (k.to_string(), v.to_string())))
+        .collect::<Result<_, _>>()?;
+    let wanted = Wanted {
+        files: args.files.clone(),
+        variables,
+        skip_bad: true,
+        ..Wanted::default()
+    };
+    let (before, begin, memory) = (cpu(), Instant::now(), resident());
+    let loaded = rules::load(&wanted)?;
+    let (took, lasted) = (cpu().saturating_sub(before), begin.elapsed());
+    let memory = resident().saturating_sub(memory);
+    println!(
+        "{} rules read and compiled: {:.2} CPU-seconds, {:.2} s, {} MiB resident",
+        loaded.ruleset.signatures().len(),
+        took.as_secs_f64(),
+        lasted.as_secs_f64(),
+        memory >> 20
+    );
+    Ok(super::exit::OK)
 }

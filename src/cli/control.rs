@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::reload::Reloader;
 use super::rules::Loaded;
 use super::{Failure, exit};
 use crate::config::{Config, Mode};
@@ -24,6 +25,7 @@ pub struct EngineHooks {
     /// The interface that each port is; `None` for captures and memory, which have no cable.
     interfaces: Vec<Option<String>>,
     stop: Arc<AtomicBool>,
+    reloader: Option<Arc<Reloader>>,
 }
 
 /// Whether an interface is there, up, and has a cable.
@@ -41,7 +43,7 @@ fn action(action: Action) -> &'static str {
     }
 }
 
-fn rule_counts(loaded: &Loaded) -> Vec<RuleCount> {
+pub(super) fn rule_counts(loaded: &Loaded) -> Vec<RuleCount> {
     let mut counts: Vec<RuleCount> = Vec::new();
     for signature in loaded.ruleset.signatures() {
         let state = if signature.unsupported.is_empty() {
@@ -108,13 +110,23 @@ impl EngineHooks {
             },
             ports,
             stop,
+            reloader: None,
         }
+    }
+
+    /// Lets rules be replaced.
+    pub fn with_reloader(mut self, reloader: Arc<Reloader>) -> EngineHooks {
+        self.reloader = Some(reloader);
+        self
     }
 }
 
 impl Hooks for EngineHooks {
     fn gauges(&self) -> Gauges {
         let mut gauges = self.gauges.clone();
+        if let Some(reloader) = &self.reloader {
+            reloader.fill(&mut gauges);
+        }
         let links = links().unwrap_or_default();
         for (at, (name, halves)) in self.ports.iter().enumerate() {
             let get = |counter: PortCounter| {
@@ -147,12 +159,11 @@ impl Hooks for EngineHooks {
         gauges
     }
 
-    fn reload(&self) -> Result<String, String> {
-        Err(
-            "this build cannot reload rules: restart it (the new rules are checked first by \
-             `sluice check`)"
-                .to_string(),
-        )
+    fn reload(&self, force: bool) -> Result<String, String> {
+        match &self.reloader {
+            Some(reloader) => reloader.reload(force),
+            None => Err("a replay has the rules that it began with".to_string()),
+        }
     }
 
     fn shutdown(&self) {

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod doctor;
 pub mod guard;
 pub mod import;
+pub mod reload;
 pub mod replay;
 pub mod rules;
 pub mod run;
@@ -52,6 +53,8 @@ pub enum Command {
     Replay(replay::ReplayArgs),
     /// Run inline between two ports, or as a tap.
     Run(run::RunArgs),
+    /// Put the rules of a running engine's files in force anew.
+    Reload(reload::ReloadArgs),
     /// Run rule tests: every folder below DIR that holds a case.toml or case.json.
     Test(test::TestArgs),
     /// Lint rule files: file, line, column, what is wrong and what to do.
@@ -272,6 +275,7 @@ pub fn run(cli: Cli) -> u8 {
     let done = match cli.command {
         Command::Replay(args) => replay::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Config(args) => config::run(&args),

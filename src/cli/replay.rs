@@ -184,6 +184,7 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
     let snapshot = control.snapshot();
     control.stop();
     let lines = writer.map(Writer::stop);
+    rules::save_datasets(&args.engine.rules, &loaded.ruleset.names().datasets);
     summary(&snapshot, outcome.elapsed, outcome.cpu, &args.format)?;
     if let Some(handle) = lines {
         let counters = handle.counters();

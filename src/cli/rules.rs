@@ -8,8 +8,10 @@ use crate::config::Config;
 use crate::decode::Anomaly;
 use crate::eve::{AlertInfo, SignatureInfo};
 use crate::matcher::Program;
+use crate::rules::dataset::Datasets;
 use crate::rules::diagnostic::{Diagnostic, Severity};
 use crate::rules::load::Counts;
+use crate::rules::names::Names;
 use crate::rules::ruleset::RuleSet;
 use crate::rules::{self, Classification, File, Options, Variables};
 
@@ -29,6 +31,12 @@ pub struct Wanted {
     pub classification: Option<PathBuf>,
     /// reference.config, read after those beside rule files.
     pub references: Option<PathBuf>,
+    /// Names of bits and counters that have numbers already.
+    pub names: Option<Names>,
+    /// Generation of the set.
+    pub generation: u32,
+    /// Features that settings switch off.
+    pub missing: Vec<&'static str>,
 }
 
 impl Default for Wanted {
@@ -41,6 +49,9 @@ impl Default for Wanted {
             thresholds: None,
             classification: None,
             references: None,
+            names: None,
+            generation: 1,
+            missing: Vec::new(),
         }
     }
 }
@@ -49,6 +60,13 @@ impl Wanted {
     /// Takes what the settings say about rules.
     pub fn with(mut self, config: &Config) -> Wanted {
         self.action_order = config.action_order;
+        let off = |feature: &&'static str| {
+            let key = format!("app-layer.protocols.tls.{feature}-fingerprints");
+            let mut settings = config.app_settings.iter().rev();
+            let found = settings.find(|(known, _)| *known == key);
+            found.is_some_and(|(_, value)| matches!(&**value, "no" | "false" | "off"))
+        };
+        self.missing = ["ja3", "ja4"].into_iter().filter(off).collect();
         self.thresholds = config.threshold_file.as_ref().map(PathBuf::from);
         self
     }
@@ -231,10 +249,13 @@ fn compile(
         .collect();
     let options = Options {
         anomaly: &anomaly,
+        names: wanted.names.as_ref(),
+        missing: &wanted.missing,
         ..Options::default()
     };
     let variables = variables(&wanted.variables);
     let mut loaded = rules::load(&files, &variables, &classification, &options);
+    fill_datasets(texts, &loaded.names.datasets)?;
     let remarks = apply_thresholds(thresholds, &variables, &mut loaded.signatures);
     let bad = loaded
         .diagnostics
@@ -256,7 +277,7 @@ fn compile(
     let ruleset = Arc::new(RuleSet::build_in_order(
         loaded.signatures,
         loaded.names,
-        1,
+        wanted.generation,
         wanted.action_order,
     ));
     let program =
@@ -281,6 +302,68 @@ fn compile(
         hash: hash(texts),
         classification: Arc::new(classification),
     })
+}
+
+/// The file of a set: below the folder of the first rule file, unless the path is a whole one.
+fn dataset_path(texts: &[(String, Vec<u8>)], file: &str) -> PathBuf {
+    let folder = texts.first().and_then(|(path, _)| Path::new(path).parent());
+    folder.unwrap_or(Path::new(".")).join(file)
+}
+
+/// Reads the files of sets that are new.
+fn fill_datasets(texts: &[(String, Vec<u8>)], sets: &Datasets) -> Result<(), Failure> {
+    for set in sets.iter().filter(|set| !set.is_filled()) {
+        let path = set.load().map(|file| dataset_path(texts, file));
+        let text = match &path {
+            None => String::new(),
+            Some(path) => match std::fs::read_to_string(path) {
+                Ok(text) => text,
+                // A set that is written at the end begins empty the first time.
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::NotFound && set.save().is_some() =>
+                {
+                    String::new()
+                }
+                Err(error) => {
+                    let hint = "`load` names a file beside the rules, a value a line";
+                    let text = format!("{}: {error}\n [hint] {hint}", path.display());
+                    return Err(Failure::new(exit::INPUT, text));
+                }
+            },
+        };
+        set.fill(&text).map_err(|line| {
+            let path = path.unwrap_or_default();
+            let hint = "string: base64; md5, sha256: hexadecimal; ipv4, ip: an address";
+            let what = format!("no value of the type of set `{}`", set.name());
+            Failure::new(
+                exit::INPUT,
+                format!("{}:{line}: {what}\n [hint] {hint}", path.display()),
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// Writes the sets that are to outlive the engine. What cannot be written is said.
+pub fn save_datasets(files: &[PathBuf], sets: &Datasets) {
+    let first: Vec<(String, Vec<u8>)> = files
+        .iter()
+        .take(1)
+        .map(|path| (path.display().to_string(), Vec::new()))
+        .collect();
+    for set in sets.iter() {
+        if set.lost() > 0 {
+            let (name, lost) = (set.name(), set.lost());
+            eprintln!("note: set `{name}` had no room for {lost} values\n [hint] hashsize");
+        }
+        let Some(file) = set.save() else {
+            continue;
+        };
+        let path = dataset_path(&first, file);
+        if let Err(error) = std::fs::write(&path, set.lines()) {
+            eprintln!("note: {}: {error}", path.display());
+        }
+    }
 }
 
 /// FNV-1a (64 bits) of the rule texts: names a set in metrics, protects nothing.

@@ -9,10 +9,12 @@ use clap::Args;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::control::{self, EngineHooks, Served};
+use super::reload::Reloader;
 use super::rules::{self, Loaded};
 use super::{EngineArgs, Failure, exit};
 use crate::config::{Area, Choice, Config, Mode, Urgent};
-use crate::eve::{Options as EveOptions, Target, Writer};
+use crate::control::Control;
+use crate::eve::{Options as EveOptions, SignatureInfo, Target, Writer};
 use crate::flow::FlowPlan;
 use crate::lane::build::{Engine, Halves, Plan};
 use crate::memory::available_bytes;
@@ -163,7 +165,7 @@ fn open_ports(args: &RunArgs) -> Result<Opened, Failure> {
 fn writer(
     args: &RunArgs,
     engine: &Engine,
-    loaded: &Loaded,
+    info: Arc<dyn SignatureInfo>,
     config: &Config,
 ) -> Result<Option<Writer>, Failure> {
     let Some(dir) = &args.log_dir else {
@@ -181,7 +183,7 @@ fn writer(
     options.interfaces = args.ports().to_vec();
     options.names = super::eve_names();
     options.store = super::file_store(config, dir);
-    let writer = Writer::start(engine.events.clone(), loaded.info(), options);
+    let writer = Writer::start(engine.events.clone(), info, options);
     writer.map(Some).map_err(fail)
 }
 
@@ -264,8 +266,10 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let args = &args.with_file()?;
     let inline = args.is_inline();
     let mut config = args.engine.config_over(defaults(inline), inline)?;
+    config.reloads = true;
     config.mode = if inline { Mode::Inline } else { Mode::Tap };
-    let loaded = rules::load(&super::replay::wanted(&args.engine)?.with(&config))?;
+    let wanted = super::replay::wanted(&args.engine)?.with(&config);
+    let loaded = rules::load(&wanted)?;
     loaded.report();
     let mut ports = open_ports(args)?;
     let lanes = std::mem::take(&mut ports.lanes);
@@ -274,7 +278,9 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let mut engine = build(args, &config, &loaded, lanes)?;
     eprintln!("memory: flow table on {}", engine.table_pages.start_text());
     let signals = signals(&engine.stop)?;
-    let writer = writer(args, &engine, &loaded, &config)?;
+    let mailboxes = engine.mailboxes.clone();
+    let reloader = Arc::new(Reloader::new(wanted, &config, &loaded, mailboxes));
+    let writer = writer(args, &engine, reloader.info(), &config)?;
     let named = args.ports().iter().enumerate();
     let halves: Vec<(String, Halves)> = named
         .map(|(index, name)| (name.clone(), engine.halves(index)))
@@ -286,7 +292,9 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         halves.clone(),
         stop,
         args.engine.rules_top(),
-    );
+    )
+    .with_reloader(Arc::clone(&reloader));
+    drop(loaded);
     let served = Served {
         metrics: args.engine.metrics,
         socket: args.socket.clone(),
@@ -294,9 +302,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     };
     let handle = writer.as_ref().map(Writer::handle);
     let control = control::start(engine.named(), hooks, handle, served)?;
-    if let Some(address) = control.metrics_address() {
-        eprintln!("metrics: http://{address}/metrics");
-    }
+    tell_address(&control);
     let started = Instant::now();
     let threads = engine.start();
     eprintln!(
@@ -310,10 +316,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         if watch.is_over() || gone || threads.iter().any(|thread| thread.is_finished()) {
             signals.stop.store(true, Ordering::Relaxed);
         }
-        if signals.hangup.swap(false, Ordering::Relaxed)
-            && let Some(writer) = &writer
-        {
-            writer.handle().reopen();
+        if signals.hangup.swap(false, Ordering::Relaxed) {
+            hang_up(writer.as_ref(), &control);
         }
         watch.look();
         std::thread::sleep(TURN);
@@ -324,10 +328,25 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let snapshot = control.snapshot();
     control.stop();
     writer.map(Writer::stop);
+    reloader.save_datasets();
     super::replay::summary(&snapshot, started.elapsed(), cpu, &args.format)?;
     match panicked {
         true => Err(Failure::new(70, "a worker panicked; what it held is lost")),
         false => Ok(exit::OK),
+    }
+}
+
+/// SIGHUP: log files are opened anew, and the rules are put in force anew.
+fn hang_up(writer: Option<&Writer>, control: &Control) {
+    if let Some(writer) = writer {
+        writer.handle().reopen();
+    }
+    control.reload_beside();
+}
+
+fn tell_address(control: &Control) {
+    if let Some(address) = control.metrics_address() {
+        eprintln!("metrics: http://{address}/metrics");
     }
 }
 

@@ -153,11 +153,12 @@ pub trait Hooks: Send + Sync {
     /// The present values.
     fn gauges(&self) -> Gauges;
 
-    /// Loads the rules anew and puts them in force. The text is shown to the operator.
+    /// Loads the rules anew and puts them in force; `force` does so where far fewer are left or
+    /// some have errors. The text is shown to the operator.
     ///
     /// # Errors
     /// Why the old rules stay.
-    fn reload(&self) -> Result<String, String>;
+    fn reload(&self, force: bool) -> Result<String, String>;
 
     /// Ends the engine in order: no new frames, all that are in it decided.
     fn shutdown(&self);
@@ -279,10 +280,10 @@ impl Shared {
     }
 
     /// Loads the rules anew; one reload at a time.
-    fn reload(&self) -> Result<String, String> {
+    fn reload(&self, force: bool) -> Result<String, String> {
         let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
         let begin = Instant::now();
-        let outcome = self.parts.hooks.reload();
+        let outcome = self.parts.hooks.reload(force);
         reloads.last_duration_ns = begin.elapsed().as_nanos() as u64;
         if outcome.is_ok() {
             reloads.succeeded += 1;
@@ -349,7 +350,21 @@ impl Control {
     /// # Errors
     /// Why the old rules stay.
     pub fn reload(&self) -> Result<String, String> {
-        self.shared.reload()
+        self.shared.reload(false)
+    }
+
+    /// The same on a thread of its own, which tells what came of it on standard error.
+    pub fn reload_beside(&self) {
+        let shared = Arc::clone(&self.shared);
+        let spawned = std::thread::Builder::new()
+            .name("sluice-reload".to_string())
+            .spawn(move || match shared.reload(false) {
+                Ok(text) => eprintln!("reload: {text}"),
+                Err(text) => eprintln!("reload refused: {text}"),
+            });
+        if let Err(error) = spawned {
+            eprintln!("reload refused: {error}");
+        }
     }
 
     /// The sum of all workers' counters now.

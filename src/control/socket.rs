@@ -28,7 +28,7 @@ const WRITE_TIME: Duration = Duration::from_secs(2);
 /// Time for turning a connection away.
 const REFUSE_TIME: Duration = Duration::from_millis(50);
 
-const HELP: &str = "version, stats, counters, reload, shutdown, help";
+const HELP: &str = "version, stats, counters, reload, reload force, shutdown, help";
 
 /// Listens at `path`.
 ///
@@ -213,7 +213,7 @@ fn obey(command: &str, shared: &Shared) -> Reply {
             counters: Some(CounterList(shared.snapshot())),
             ..Reply::default()
         },
-        "reload" => match shared.reload() {
+        "reload" | "reload force" => match shared.reload(command.ends_with("force")) {
             Ok(text) => Reply::message(text),
             Err(text) => Reply::error(text),
         },

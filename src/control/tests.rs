@@ -47,7 +47,7 @@ impl Hooks for Engine {
         }
     }
 
-    fn reload(&self) -> Result<String, String> {
+    fn reload(&self, _: bool) -> Result<String, String> {
         if self.fail_reload.load(Relaxed) {
             Err("line 3: no such keyword".to_string())
         } else {

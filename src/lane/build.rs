@@ -19,7 +19,7 @@ use crate::flow::table::{DetectionSide, FlowHash};
 use crate::flow::{FlowParts, FlowPlan, FlowStage};
 use crate::layout::Layout;
 use crate::matcher::host::ENTRIES_DEFAULT as HOST_ENTRIES;
-use crate::matcher::{HostState, MatchStage, Program};
+use crate::matcher::{HostState, Mailbox, MatchStage, Program};
 use crate::memory::{Arena, Handle, PageKind, Regions};
 use crate::packet::{BURST_MAX, Context};
 use crate::port::{PortCounters, Receive, Receiver, Transmit, Transmitter};
@@ -68,6 +68,8 @@ pub struct Engine {
     pub events: Vec<Arc<EventQueue>>,
     /// Set it and all workers drain and end.
     pub stop: Arc<AtomicBool>,
+    /// Where lanes find new rules, by lane.
+    pub mailboxes: Vec<Arc<Mailbox>>,
     /// Contexts of all workers.
     pub contexts_total: usize,
     /// The pages that the flow table stands on.
@@ -185,6 +187,7 @@ struct Shared {
     progress: Arc<Progress>,
     hosts: Arc<HostState>,
     program: Arc<Program>,
+    mailboxes: Vec<Arc<Mailbox>>,
     stop: Arc<AtomicBool>,
     cores: Vec<usize>,
     events_per_worker: usize,
@@ -237,14 +240,12 @@ impl Engine {
         }
         let mut regions = Regions::default();
         let (mut receivers, mut transmitters) = (plan.receivers, plan.transmitters);
-        receivers
-            .iter_mut()
-            .flatten()
-            .for_each(|half| half.register(&mut regions));
-        transmitters
-            .iter_mut()
-            .flatten()
-            .for_each(|half| half.register(&mut regions));
+        for half in receivers.iter_mut().flatten() {
+            half.register(&mut regions);
+        }
+        for half in transmitters.iter_mut().flatten() {
+            half.register(&mut regions);
+        }
         let flow_plan = FlowPlan::new(&plan.config, lanes);
         let hash = flow_hash(plan.live, plan.key)?;
         let parts = flow_plan
@@ -268,6 +269,7 @@ impl Engine {
             progress: Progress::new(lanes, plan.ordered),
             hosts: Arc::new(HostState::new(HOST_ENTRIES)),
             program: plan.program,
+            mailboxes: (0..lanes).map(|_| Arc::default()).collect(),
             stop: Arc::new(AtomicBool::new(false)),
             cores: plan.cores,
             events_per_worker: plan.events_per_worker,
@@ -291,6 +293,7 @@ impl Engine {
             events: workers.iter().map(|w| Arc::clone(&w.emit.events)).collect(),
             workers,
             stop: shared.stop,
+            mailboxes: shared.mailboxes,
             table_pages,
             contexts_total: total * per_worker,
         })
@@ -361,6 +364,7 @@ impl Shared {
             detection,
             Arc::clone(&self.hosts),
         );
+        matcher.set_mailbox(Arc::clone(&self.mailboxes[lane]));
         matcher.set_turn(Box::new(LaneTurn::new(Arc::clone(&self.progress), lane)));
         LaneStages {
             receivers: Some(receivers),
@@ -461,7 +465,6 @@ impl Shared {
             Arc::clone(&self.regions),
             Arc::clone(&self.contexts),
         );
-        stage.set_generation(self.program.ruleset().generation());
         if !self.live {
             stage.set_policy(EventPolicy::unlimited());
         }

@@ -154,7 +154,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let (transaction, _) = self.apps.as_mut()?.transaction_mut(index)?;
         let place = &mut transaction.detection[direction.index()];
         if *place == NONE {
-            match self.seen.take(Seen::default()) {
+            match self.seen.take(Seen::of(self.renewal.to)) {
                 Some(record) => *place = record,
                 None => {
                     self.lost += 1;
@@ -178,6 +178,9 @@ impl<D: DetectionAccess> MatchStage<D> {
         let mut seen = record
             .and_then(|record| self.seen.get(record).cloned())
             .unwrap_or_default();
+        if self.renewed {
+            seen.renew(&self.renewal);
+        }
         self.candidates.clear();
         let waiting = seen.waiting;
         for signature in waiting.iter().take(usize::from(seen.waiting_count)) {
@@ -245,12 +248,19 @@ impl<D: DetectionAccess> MatchStage<D> {
         {
             return;
         }
-        match self.answer(index, direction, signature, rule, packet, mark) {
+        match self.answer(index, direction, signature, (number, rule), packet, mark) {
             Answer::Never => {}
             Answer::Later => self.lost += u64::from(!seen.wait(number)),
             Answer::Holds => {
                 if self.state_holds(signature, packet.context, mark) {
                     self.lost += u64::from(!seen.note_match(number));
+                    if !rule.payload.is_empty() && mark.slab != state::NONE && !self.inline {
+                        // What stood in the stream counts once a chunk.
+                        let window = self.slabs.windows(mark.slab)[direction.index()];
+                        let kept = window == state::NONE
+                            || self.windows.note_match_in_chunk(window, number);
+                        self.lost += u64::from(!kept);
+                    }
                     self.app_hit(number, index, signature, direction, packet.context, mark);
                 }
             }
@@ -391,7 +401,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         index: u32,
         direction: Direction,
         signature: &Signature,
-        rule: &Rule,
+        (number, rule): (u32, &Rule),
         packet: &Packet,
         mark: &FlowMark,
     ) -> Answer {
@@ -406,7 +416,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             answer = answer.and(self.view_answer(index, direction, view));
         }
         if answer != Answer::Never && !rule.payload.is_empty() {
-            answer = answer.and(self.payload_answer(index, direction, rule, packet, mark));
+            answer =
+                answer.and(self.payload_answer(index, direction, (number, rule), packet, mark));
         }
         answer
     }
@@ -515,7 +526,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         &mut self,
         index: u32,
         direction: Direction,
-        rule: &Rule,
+        (number, rule): (u32, &Rule),
         packet: &Packet,
         mark: &FlowMark,
     ) -> Answer {
@@ -530,6 +541,9 @@ impl<D: DetectionAccess> MatchStage<D> {
                 transaction.progress[direction.index()] == Progress::Complete
             })
         });
+        if !self.inline && self.windows.matched_in_chunk(window, number) {
+            return Answer::Later;
+        }
         let view = if window != state::NONE {
             View {
                 data: self.windows.data(window),

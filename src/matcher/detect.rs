@@ -43,6 +43,8 @@ impl<D: DetectionAccess> MatchStage<D> {
         emit: &Emit,
     ) -> Option<u32> {
         let program = std::sync::Arc::clone(&self.program);
+        self.app_before = self.app_protocol(mark);
+        let beyond = !context.has(flag::DECIDED) && self.begin_in_tap(context, bytes, mark);
         let fed = if context.has(flag::DECIDED) {
             None
         } else {
@@ -69,6 +71,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let streams = (group.is_some_and(Group::wants_stream) || program.app.wants_streams())
             && (context.has(flag::STREAM) || context.kind == Kind::Stream);
         match group {
+            _ if beyond && !streams => self.ask_beyond(&program, context, bytes, mark, emit),
             Some(group) if streams => self.stream(&program, group, context, bytes, mark, emit),
             _ => self.evaluate(&program, context, bytes, mark, None, emit),
         }
@@ -166,24 +169,19 @@ impl<D: DetectionAccess> MatchStage<D> {
             let Some((signature, rule)) = program.rule(index) else {
                 continue;
             };
+            let in_stream = candidate & IN_PACKET == 0;
             if !rule.runs
-                || (rule.stream_alone
-                    && candidate & IN_PACKET != 0
-                    && context.has(flag::RETRANSMIT))
+                || (rule.stream_alone && !in_stream && context.has(flag::RETRANSMIT))
                 || (signature.class == Class::ProtocolDetection
                     && !is_due(signature, packet.app_new))
-                || self.has_hit(index, candidate & IN_PACKET == 0)
-            {
-                continue;
-            }
-            if !header::fits(signature, &packet)
+                || self.has_hit(index, in_stream)
+                || !self.header_fits(signature, &packet, in_stream)
                 || !header::tests_hold(&signature.packet, &packet)
                 || !self.state_holds(signature, context, mark)
                 || !self.headers_hold(rule, &packet)
             {
                 continue;
             }
-            let in_stream = candidate & IN_PACKET == 0;
             let holds = match window {
                 Some((window, end)) if in_stream => self.holds_in(window, index, rule, end),
                 _ if in_stream => false,
@@ -204,12 +202,30 @@ impl<D: DetectionAccess> MatchStage<D> {
         self.candidates.clear();
     }
 
+    /// Whether the rule's header fits. A tap knows what a connection speaks once bytes are
+    /// acknowledged, not with them.
+    fn header_fits(&self, signature: &Signature, packet: &Packet, in_stream: bool) -> bool {
+        let early = !self.inline
+            && !in_stream
+            && packet.context.protocol == super::feed::TCP
+            && signature.class == Class::PacketStream;
+        if !early {
+            return header::fits(signature, packet);
+        }
+        let before = Packet {
+            app: self.app_before,
+            ..*packet
+        };
+        header::fits(signature, &before)
+    }
+
     /// Whether the signature hit already. A tap tells of packet and stream apart, as Suricata does
-    /// when it does not sit in the path; inline one hit decides.
+    /// when it does not sit in the path, unless this packet closes the chunk that it hit in; inline
+    /// one hit decides.
     fn has_hit(&self, signature: u32, in_stream: bool) -> bool {
-        self.hits
-            .iter()
-            .any(|hit| hit.signature == signature && (self.inline || hit.stream == in_stream))
+        let known =
+            |hit: &Hit| hit.signature == signature && (self.inline || hit.stream == in_stream);
+        self.hits.iter().any(known) || !in_stream && self.told.contains(&signature)
     }
 
     fn holds_in_packet(&mut self, rule: &Rule, packet: &Packet) -> bool {

@@ -24,6 +24,35 @@ impl<D: DetectionAccess> MatchStage<D> {
             .map_or(AppProtocol::Unknown, |state| state.protocol)
     }
 
+    /// Gives the packet the direction that the flow's bytes say it has: where the first packet that
+    /// was seen is an answer (a capture or an engine that began in between, an answer from another
+    /// address than was asked), its sender is the server.
+    pub(super) fn turn_round(&self, context: &mut Context, bytes: &[u8], mark: &mut FlowMark) {
+        let Some(apps) = self.apps.as_ref() else {
+            return;
+        };
+        if !mark.turned {
+            let first = mark.slab == state::NONE
+                && context.direction == Direction::ToServer
+                && context.flags & (flag::ICMP_ERROR | flag::DECIDED) == 0;
+            let tcp = context.protocol == TCP && context.has(flag::MIDSTREAM);
+            let new = match context.protocol {
+                TCP if tcp && context.has(flag::STREAM) => context.stream_of(bytes),
+                UDP if context.has(flag::TRANSPORT) && context.has(flag::FIRST_OF_DIRECTION) => {
+                    context.payload_of(bytes)
+                }
+                _ => return,
+            };
+            if !first || new.is_empty() {
+                return;
+            }
+            mark.turned = apps.is_answer(&piece_of(context, new, 0, false, tcp));
+        }
+        if mark.turned {
+            context.direction = context.direction.opposite();
+        }
+    }
+
     /// Shows the packet's new bytes to the flow's parser. Gives the flow among the parsers' flows if
     /// there is something to look at.
     pub(super) fn feed(
@@ -76,6 +105,12 @@ impl<D: DetectionAccess> MatchStage<D> {
             self.slabs.set_app(slab, app);
         }
         apps.feed(app, &piece);
+        if tcp && !self.inline && apps.has_ended_message(app, context.direction) {
+            let end = context.stream_offset.wrapping_add(new.len() as u32);
+            if let Some(chunk) = self.slabs.chunk_mut(slab, context.direction) {
+                chunk.note_message(end);
+            }
+        }
         mark.app = apps.state(app).map_or(0, |state| state.protocol as u8);
         self.broken = apps.state(app).is_some_and(|state| state.broken);
         self.lost += apps.take_lost();

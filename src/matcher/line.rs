@@ -11,6 +11,8 @@ use crate::packet::FlowHandle;
 const ALERTED: u8 = 1;
 /// Bit of the line's flags: a rule tagged the flow.
 const TAGGED: u8 = 2;
+/// Bit of the line's flags: the flow's first packet was the server's.
+const TURNED: u8 = 16;
 /// Where the two bits of directions whose drop was told begin.
 const TOLD: u32 = 2;
 
@@ -33,6 +35,7 @@ impl DetectionAccess for DetectionSide {
             app: line.word() as u8,
             tagged: line.flags() & TAGGED != 0,
             told: line.flags() >> TOLD & 3,
+            turned: line.flags() & TURNED != 0,
             slab: slab_from(line.slab()),
         })
     }
@@ -43,7 +46,8 @@ impl DetectionAccess for DetectionSide {
             // The line's free word holds what the flow speaks.
             line.set_word(u32::from(mark.app));
             let bit = |set, bit| if set { bit } else { 0 };
-            let flags = bit(mark.alerted, ALERTED) | bit(mark.tagged, TAGGED);
+            let flags =
+                bit(mark.alerted, ALERTED) | bit(mark.tagged, TAGGED) | bit(mark.turned, TURNED);
             line.set_flags(flags | (mark.told & 3) << TOLD);
             line.set_slab(if mark.slab == state::NONE {
                 0

@@ -7,6 +7,7 @@
 //! run:      context ─► propose ─► sort by order of evaluation ─► check ─► verify ─► hits
 //!             prefilter.rs, address.rs       header.rs, state.rs, host.rs   verify.rs
 //!           stream bytes ─► window.rs (streams.rs): the same, on the stream so far
+//!           (in a tap counted by chunks: chunk.rs)
 //!           hits ─► arbiter.rs: thresholds, pass/drop/reject, flow or packet, events
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! - `Program::compile(Arc<RuleSet>) -> Result<Program, String>`, once; all lanes share the `Arc`.
 //! - `MatchStage::new(&Config, Arc<Regions>, Arc<Arena<Context>>, Arc<Program>, D, Arc<HostState>)`
 //!   with `D: DetectionAccess`, the match stage's line of a flow table entry.
+//! - `stage.set_mailbox(Arc<Mailbox>)`, `stage.take_rules()` between bursts: rules anew (publish.rs).
 //! - `stage.run(&mut Burst, &mut Emit)` for each burst; `stage.set_turn(Box<dyn Turn>)` for ordered
 //!   replay with several lanes.
 //!
@@ -29,6 +31,7 @@ pub mod app_program;
 pub mod arbiter;
 mod asn1;
 pub mod base64;
+mod chunk;
 pub mod detect;
 mod feed;
 mod files;
@@ -41,6 +44,7 @@ pub mod number;
 pub mod pcre;
 pub mod prefilter;
 pub mod program;
+pub mod publish;
 pub mod recent;
 pub mod regex;
 mod seen;
@@ -54,9 +58,10 @@ pub mod window;
 
 pub use host::{HostState, NoTurn, Turn};
 pub use program::Program;
+pub use publish::{Mailbox, Renewal};
 pub use state::FlowVerdict;
 
-use crate::app::{Apps, Field, FileSettings, Limits, record};
+use crate::app::{AppProtocol, Apps, Field, FileSettings, Limits, record};
 use crate::config::{Area, Config, Mode, Policy};
 use crate::counters::Counter;
 use crate::event::{Emit, Outer};
@@ -68,6 +73,8 @@ use crate::rules::signature::Track;
 
 /// Candidates of one packet at most; further ones are counted as a spent budget.
 const CANDIDATES_MAX: usize = 4096;
+/// Names of flowbits and of flow counters that rules of a reload may add to those at the start.
+pub const SPARE_NAMES: (usize, usize) = (256, 16);
 /// Hits of one packet at most; further ones are counted.
 const HITS_MAX: usize = 256;
 
@@ -84,6 +91,8 @@ pub struct FlowMark {
     pub tagged: bool,
     /// Directions (bit 0: to the server) whose drop was told.
     pub told: u8,
+    /// Its first packet was the server's, as its bytes say: directions are the other way round.
+    pub turned: bool,
     /// The flow's slab in this stage, or `state::NONE`.
     pub slab: u32,
 }
@@ -96,6 +105,7 @@ impl Default for FlowMark {
             app: 0,
             tagged: false,
             told: 0,
+            turned: false,
             slab: state::NONE,
         }
     }
@@ -129,6 +139,11 @@ pub struct MatchStage<D> {
     regions: Arc<Regions>,
     contexts: Arc<Arena<Context>>,
     program: Arc<Program>,
+    /// How signatures of the rules before are called in these.
+    renewal: Renewal,
+    /// Rules were replaced since the start.
+    renewed: bool,
+    mailbox: Arc<Mailbox>,
     detection: D,
     shared: Arc<HostState>,
     turn: Box<dyn Turn>,
@@ -160,6 +175,14 @@ pub struct MatchStage<D> {
     hits: Vec<Hit>,
     /// Fast patterns found in a window: signature and position.
     found: Vec<(u32, usize)>,
+    /// Signatures that were told of earlier, in the chunk that this packet closes.
+    told: Vec<u32>,
+    /// Stream position up to which a chunk that is being closed reaches.
+    upto: u64,
+    /// Bytes of a chunk, by direction.
+    chunks: [u64; 2],
+    /// What the flow was known to speak before the packet.
+    app_before: AppProtocol,
     /// The packet before the one at hand, which carries it if that is an inner one.
     outer: Option<Outer>,
     lost: u64,
@@ -185,14 +208,18 @@ impl<D: DetectionAccess> MatchStage<D> {
         let lanes = usize::from(config.lanes.max(1));
         let flows = (config.inspected_flows_max as usize).div_ceil(lanes).max(1);
         let names = program.ruleset().names();
-        let flowbits = names.flowbits.names().len();
-        let flowints = names.flowints.names().len();
+        let spare = if config.reloads { SPARE_NAMES } else { (0, 0) };
+        let flowbits = names.flowbits.names().len() + spare.0;
+        let flowints = names.flowints.names().len() + spare.1;
         let app_flows = (config.app_flows_max as usize)
             .div_ceil(lanes)
             .clamp(1, flows);
         let window_count =
             (config.window_memory as usize / lanes / window::MEMORY).clamp(1, 2 * flows);
-        let wants_app = config.app_records || program.app.is_wanted();
+        let wants_app = config.app_records || config.reloads || program.app.is_wanted();
+        let generation = program.ruleset().generation();
+        let mut windows = window::Windows::new(window_count);
+        windows.set_generation(generation);
         MatchStage {
             regions,
             contexts,
@@ -210,19 +237,14 @@ impl<D: DetectionAccess> MatchStage<D> {
                 0 => u64::MAX,
                 depth => u64::from(depth),
             },
-            apps: wants_app.then(|| {
-                let memory = (config.app_memory as usize)
-                    .div_ceil(lanes)
-                    .min(app_flows << 14);
-                Apps::new(app_flows, memory, wanted(config, &program), limits(config))
-            }),
+            apps: wants_app.then(|| parsers(config, lanes, app_flows, &program)),
             seen: crate::memory::slab::Slabs::from_fn(
                 if wants_app { 2 * app_flows as u32 } else { 0 },
                 seen::Seen::default,
             ),
             room: transform::Room::new(),
             slabs: state::Slabs::new(flows, flowbits, flowints),
-            windows: window::Windows::new(window_count),
+            windows,
             recent: recent::Recent::new(window_count, flows),
             cut: 0,
             scratch: verify::Scratch::new(
@@ -233,6 +255,10 @@ impl<D: DetectionAccess> MatchStage<D> {
             candidates: Vec::with_capacity(CANDIDATES_MAX),
             hits: Vec::with_capacity(HITS_MAX),
             found: Vec::with_capacity(CANDIDATES_MAX),
+            told: Vec::with_capacity(window::ENTRIES_MAX),
+            upto: u64::MAX,
+            chunks: config.stream_chunks.map(u64::from),
+            app_before: AppProtocol::Unknown,
             outer: None,
             lost: 0,
             undecoded: 0,
@@ -240,6 +266,9 @@ impl<D: DetectionAccess> MatchStage<D> {
             over: 0,
             looks: prefilter::LOOKS_MAX,
             waited: false,
+            renewal: Renewal::none(generation),
+            renewed: false,
+            mailbox: Arc::default(),
             program,
         }
     }
@@ -286,11 +315,17 @@ impl<D: DetectionAccess> MatchStage<D> {
     fn one(&mut self, context: &mut Context, bytes: &[u8], emit: &mut Emit) {
         self.candidates.clear();
         self.hits.clear();
+        self.told.clear();
         self.waited = false;
         self.looks = prefilter::LOOKS_MAX;
         let known = context.flow.is_some();
         let loaded = known.then(|| self.detection.load(context.flow)).flatten();
         let mut mark = loaded.unwrap_or_default();
+        if known {
+            self.turn_round(context, bytes, &mut mark);
+        }
+        context.generation = self.renewal.to;
+        self.renew_flow(&mark);
         if context.kind == Kind::FlowEnd {
             match mark.verdict {
                 FlowVerdict::Drop => context.set(flag::DROP_FLOW),
@@ -493,6 +528,13 @@ fn limits(config: &Config) -> Limits {
         },
         ..Limits::of(&config.app_settings)
     }
+}
+
+/// Room for the parsers of a lane's flows.
+fn parsers(config: &Config, lanes: usize, flows: usize, program: &Program) -> Apps {
+    let memory = (config.app_memory as usize).div_ceil(lanes);
+    let memory = memory.min(flows << 14);
+    Apps::new(flows, memory, wanted(config, program), limits(config))
 }
 
 /// Of a flow that is dropped, one packet per direction is told; of one that goes on, those that a

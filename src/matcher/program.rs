@@ -42,6 +42,8 @@ pub struct Rule {
     pub stream_alone: bool,
     /// Bytes to come may contradict it: it looks at one turn of a stream at a time.
     pub of_turn: bool,
+    /// A content of its payload has a place of its own.
+    pub is_placed: bool,
     /// Tests on the payload.
     pub payload: Box<[Step]>,
     /// Tests on header buffers.
@@ -229,6 +231,7 @@ fn compile_rule(signature: &Signature, regexes: &mut Patterns) -> Result<Rule, S
     Ok(Rule {
         runs: true,
         of_turn: payload_steps.iter().any(Step::can_be_contradicted),
+        is_placed: payload.iter().any(is_placed),
         views: views(signature),
         stream_alone: insists_on_stream(signature),
         facts: facts(signature, !payload.is_empty()),
@@ -236,6 +239,11 @@ fn compile_rule(signature: &Signature, regexes: &mut Patterns) -> Result<Rule, S
         headers: headers.into(),
         app: app.into(),
     })
+}
+
+fn is_placed(test: &Test) -> bool {
+    matches!(test, Test::Content(content)
+        if content.startswith || content.depth.is_some() || content.offset.is_some())
 }
 
 /// Where the payload tests of a signature look: the class decides, then what the rule insists on.

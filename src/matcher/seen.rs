@@ -15,6 +15,8 @@ pub struct Seen {
     /// Rules that wait did not all fit: everything is looked at again at each change.
     pub(super) overflowed: bool,
     pub(super) started: bool,
+    /// Generation of the rules that the numbers are of.
+    pub(super) generation: u32,
 }
 
 impl Default for Seen {
@@ -26,11 +28,41 @@ impl Default for Seen {
             matched_count: 0,
             overflowed: false,
             started: false,
+            generation: 0,
         }
     }
 }
 
 impl Seen {
+    /// Nothing yet, under rules of this generation.
+    pub fn of(generation: u32) -> Seen {
+        Seen {
+            generation,
+            ..Seen::default()
+        }
+    }
+
+    /// Brings the numbers over to the rules in force; those of rules that are gone are let go.
+    pub fn renew(&mut self, renewal: &super::Renewal) {
+        let of = std::mem::replace(&mut self.generation, renewal.to);
+        if of == renewal.to {
+            return;
+        }
+        let over = |list: &mut [u32], count: &mut u8| {
+            let mut kept = 0;
+            for at in 0..usize::from(*count).min(list.len()) {
+                let number = renewal.number(of, list[at]);
+                if number != super::state::NONE {
+                    list[kept] = number;
+                    kept += 1;
+                }
+            }
+            *count = kept as u8;
+        };
+        over(&mut self.waiting, &mut self.waiting_count);
+        over(&mut self.matched, &mut self.matched_count);
+    }
+
     /// Whether a signature hit already.
     pub fn has_matched(&self, signature: u32) -> bool {
         self.matched

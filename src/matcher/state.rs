@@ -4,6 +4,7 @@
 //! A slab is taken when a flow first needs one and given back when it ends. An empty pool is a
 //! counted loss: the flow is inspected on, without memory.
 
+use super::chunk::Chunk;
 use super::header::AppNew;
 use crate::rules::signature::IntOperator;
 
@@ -49,6 +50,8 @@ pub struct Slabs {
     known: Vec<[bool; 2]>,
     /// Stream offsets up to which the parser was fed.
     offsets: Vec<[u32; 2]>,
+    /// What a tap knows of acknowledgments and of messages' ends.
+    chunks: Vec<[Chunk; 2]>,
     bits: Vec<u64>,
     words_per_slab: usize,
     ints: Vec<u32>,
@@ -68,6 +71,7 @@ impl Slabs {
             apps: vec![NONE; count],
             known: vec![[false; 2]; count],
             offsets: vec![[0; 2]; count],
+            chunks: vec![[Chunk::default(); 2]; count],
             bits: vec![0; count * words_per_slab],
             words_per_slab,
             ints: vec![0; count * flowints],
@@ -89,6 +93,9 @@ impl Slabs {
         }
         if let Some(known) = self.known.get_mut(at) {
             *known = [false; 2];
+        }
+        if let Some(chunks) = self.chunks.get_mut(at) {
+            *chunks = [Chunk::default(); 2];
         }
         clear(&mut self.bits, at, self.words_per_slab);
         clear(&mut self.ints_set, at, self.int_words_per_slab);
@@ -175,6 +182,16 @@ impl Slabs {
         let gap = offset.wrapping_sub(*known);
         *known = offset.wrapping_add(length);
         if gap as i32 > 0 { gap } else { 0 }
+    }
+
+    /// What is known of a direction's chunks; `None` without a slab.
+    pub fn chunk_mut(
+        &mut self,
+        slab: u32,
+        direction: crate::packet::Direction,
+    ) -> Option<&mut Chunk> {
+        let chunks = self.chunks.get_mut(slab as usize)?;
+        chunks.get_mut(direction.index())
     }
 
     /// Whether a flowbit is set; never without a slab.

@@ -7,13 +7,14 @@
 //! the bytes and on who spoke when, never on how a side's bytes were cut. The price is that such a
 //! signature acts on the packet that ends the turn and not on the one that held the bytes. It looks
 //! at one turn at a time: a header that was missing in one request is not found in the next.
+//! A tap has chunks in place of turns (chunk.rs), where there are acknowledgments to go by.
 
 use super::detect::IN_PACKET;
 use super::prefilter::{Extent, Scan};
 use super::program::{Group, Program, Rule};
 use super::recent::CARRY;
 use super::verify::{Outcome, View};
-use super::window::{ENTRIES_MAX, Entry};
+use super::window::{CHUNK, ENTRIES_MAX, Entry};
 use super::{DetectionAccess, FlowMark, Hit, MatchStage, state};
 use crate::counters::Counter;
 use crate::event::Emit;
@@ -32,7 +33,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     ) {
         let piece = context.stream_of(bytes);
         let ended = context.has(flag::STREAM_END);
-        if !piece.is_empty() {
+        if !piece.is_empty() && !self.goes_by_acks(mark.slab, context.direction.opposite()) {
             self.end_turn(context.direction.opposite(), context, mark);
         }
         let window = self.window(piece.is_empty(), context, mark);
@@ -50,8 +51,11 @@ impl<D: DetectionAccess> MatchStage<D> {
                 self.settle(window, context.direction, context, mark);
                 self.windows.slide(window);
             }
+            let before = self.windows.end(window);
             let taken = self.windows.append(window, rest);
             rest = rest.get(taken..).unwrap_or(&[]);
+            self.note_tcp(context, bytes, mark.slab);
+            self.close_by_position(window, before, context, mark);
             if taken > 0 {
                 self.propose_stream(group, window, taken, emit);
             }
@@ -64,6 +68,29 @@ impl<D: DetectionAccess> MatchStage<D> {
         if ended {
             self.settle(window, context.direction, context, mark);
         }
+    }
+
+    /// A tap that has nothing to go by but positions closes a chunk at each multiple of its length.
+    fn close_by_position(&mut self, window: u32, before: u64, context: &Context, mark: &FlowMark) {
+        let now = self.windows.end(window) / CHUNK;
+        if self.inline || before / CHUNK == now || self.goes_by_acks(mark.slab, context.direction) {
+            return;
+        }
+        self.windows.close_chunk(window, now * CHUNK, |_| ());
+    }
+
+    /// Asks the signatures of a chunk that was closed about what lies beyond it.
+    pub(super) fn ask_beyond(
+        &mut self,
+        program: &Program,
+        context: &Context,
+        bytes: &[u8],
+        mark: &mut FlowMark,
+        emit: &Emit,
+    ) {
+        let window = self.slabs.windows(mark.slab)[context.direction.index()];
+        self.propose_live(window);
+        self.evaluate(program, context, bytes, mark, Some((window, false)), emit);
     }
 
     /// The window of the packet's direction; a new one only for bytes.
@@ -177,6 +204,11 @@ impl<D: DetectionAccess> MatchStage<D> {
         for signature in &group.stream_always {
             self.propose(*signature, 0);
         }
+        self.propose_live(window);
+    }
+
+    /// Proposes the signatures whose fast pattern stands in the window.
+    fn propose_live(&mut self, window: u32) {
         for at in 0..ENTRIES_MAX {
             let Some(entry) = self.windows.entries(window).get(at) else {
                 break;
@@ -190,6 +222,9 @@ impl<D: DetectionAccess> MatchStage<D> {
 
     /// Whether a signature's tests hold on its part of the window; keeps what must be kept.
     pub(super) fn holds_in(&mut self, window: u32, index: u32, rule: &Rule, end: bool) -> bool {
+        if !self.inline {
+            return self.holds_in_chunk(window, index, rule, end);
+        }
         let skip = self.windows.floor(window, index, rule.of_turn);
         let base = self.windows.base(window) + skip as u64;
         let data = self.windows.data(window).get(skip..).unwrap_or(&[]);
@@ -208,15 +243,61 @@ impl<D: DetectionAccess> MatchStage<D> {
         outcome == Outcome::Match
     }
 
+    /// The same in a tap: once a chunk. What could be contradicted is looked for in the chunk
+    /// alone; what has a place, from the start of the stream and from that of the chunk.
+    fn holds_in_chunk(&mut self, window: u32, index: u32, rule: &Rule, end: bool) -> bool {
+        let floor = self.windows.floor(window, index, false);
+        let base = self.windows.base(window);
+        let data = self.windows.data(window);
+        let length = data.len().min(self.upto.saturating_sub(base) as usize);
+        let data = data.get(..length).unwrap_or(&[]);
+        let chunk = self.windows.chunk_start(window);
+        let in_chunk = View {
+            data: data.get(chunk..).unwrap_or(&[]),
+            base: if rule.is_placed {
+                0
+            } else {
+                base + chunk as u64
+            },
+            end,
+        };
+        let since = View {
+            data: data.get(floor..).unwrap_or(&[]),
+            base: base.saturating_add(floor as u64),
+            end,
+        };
+        if floor >= length {
+            return false;
+        }
+        let mut outcome = Outcome::No;
+        if !rule.of_turn {
+            outcome = self.scratch.verify(&rule.payload, &since);
+        }
+        let apart = rule.of_turn || rule.is_placed && base + chunk as u64 > 0;
+        if outcome == Outcome::No && apart && !in_chunk.data.is_empty() {
+            outcome = self.scratch.verify(&rule.payload, &in_chunk);
+        }
+        let kept = match outcome {
+            Outcome::Match => self.windows.note_match_in_chunk(window, index),
+            Outcome::Unsettled => self.windows.set_deferred(window, index, true),
+            Outcome::No => true,
+        };
+        self.lost += u64::from(!kept);
+        outcome == Outcome::Match
+    }
+
     /// The other side speaks: what it left open is decided.
     fn end_turn(&mut self, direction: Direction, context: &Context, mark: &mut FlowMark) {
         if mark.slab == state::NONE {
             return;
         }
         let window = self.slabs.windows(mark.slab)[direction.index()];
-        if window != state::NONE {
+        if window != state::NONE && self.inline {
             self.settle(window, direction, context, mark);
             self.windows.begin_turn(window);
+        } else if window != state::NONE {
+            let to = self.windows.end(window);
+            self.close_chunk(window, to, direction, context, mark);
         }
     }
 

@@ -6,6 +6,7 @@ mod actions;
 mod cases;
 mod operator;
 mod packets;
+mod reload;
 mod streams;
 mod twin;
 
@@ -124,7 +125,8 @@ impl Shot {
             6 => {
                 l4.extend(self.src_port.to_be_bytes());
                 l4.extend(self.dst_port.to_be_bytes());
-                l4.extend([0, 0, 0, 9, 0, 0, 0, 8, 0x50, 0x18, 0x10, 0, 0, 0, 0, 0]);
+                l4.extend((9 + self.stream.unwrap_or(0)).to_be_bytes());
+                l4.extend([0, 0, 0, 8, 0x50, 0x18, 0x10, 0, 0, 0, 0, 0]);
             }
             17 => {
                 l4.extend(self.src_port.to_be_bytes());
@@ -239,6 +241,9 @@ fn operated(rules: &str, ranks: [u8; 4], thresholds: &str) -> RuleSet {
         "{:#?}\n{rules}",
         loaded.diagnostics
     );
+    for set in loaded.names.datasets.iter() {
+        set.fill("").unwrap();
+    }
     let ruleset = RuleSet::build_in_order(loaded.signatures, loaded.names, 1, ranks);
     assert_eq!(ruleset.idle(), [], "{rules}");
     ruleset

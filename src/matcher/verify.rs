@@ -21,7 +21,7 @@ use super::pcre::{Pattern, Patterns, Wanted};
 use super::regex::{RegexCache, RegexResult};
 use crate::rules::signature::{
     Asn1, Base64Decode, ByteExtract, ByteFormat, ByteJump, ByteMath, ByteTest, Compare, Content,
-    IsDataAt, Number, Pcre, Test,
+    DatasetTest, IsDataAt, Number, Pcre, Test,
 };
 
 /// Variables of one signature, the most that are kept.
@@ -52,6 +52,8 @@ pub enum Step {
     ByteMath(ByteMath),
     /// `bsize`.
     Size(Compare),
+    /// `dataset`.
+    Dataset(DatasetTest),
     /// `base64_decode` with the tests on what it yields.
     Base64 {
         /// What to decode.
@@ -69,7 +71,7 @@ impl Step {
             Step::Pcre(pcre) => pcre.negated || pcre.pattern.wants_end,
             Step::IsDataAt(test) => test.negated,
             Step::ByteJump(jump) => jump.from_end,
-            Step::Size(_) | Step::Base64 { .. } => true,
+            Step::Size(_) | Step::Dataset(_) | Step::Base64 { .. } => true,
             Step::Asn1(_) | Step::ByteTest(_) | Step::ByteExtract(_) | Step::ByteMath(_) => false,
         }
     }
@@ -119,6 +121,7 @@ fn compile_one(test: &Test, patterns: &mut Patterns) -> Result<Step, String> {
         Test::ByteExtract(extract) => Step::ByteExtract(extract.clone()),
         Test::ByteMath(math) => Step::ByteMath(math.clone()),
         Test::Size(compare) => Step::Size(*compare),
+        Test::Dataset(test) => Step::Dataset(test.clone()),
         Test::Base64 { decode, then } => Step::Base64 {
             decode: *decode,
             then: compile(then, patterns)?,
@@ -331,6 +334,15 @@ impl Scratch {
             Step::Size(compare) => {
                 if compare.test(view.base + view.data.len() as u64) {
                     unsettled_if(true, self.run(next, view, offset))
+                } else {
+                    No
+                }
+            }
+            // A set is asked, and changed, once the value is whole.
+            Step::Dataset(_) if !view.end => Rest::Holds { settled: false },
+            Step::Dataset(test) => {
+                if test.set.test(test.command, view.data) {
+                    self.run(next, view, offset)
                 } else {
                     No
                 }

@@ -25,6 +25,8 @@ pub const SIZE: usize = 2 * BLOCK;
 pub const CHUNK: u64 = 2560;
 /// Memory of a window and what is known of it.
 pub const MEMORY: usize = SIZE + size_of::<Head>();
+/// Floor of a signature that matched in the chunk at hand, until that is closed.
+const UNTIL_CLOSED: u16 = u16::MAX;
 /// Signatures that a window keeps in mind.
 pub const ENTRIES_MAX: usize = 100;
 
@@ -35,6 +37,8 @@ pub struct Entry {
     pub signature: u32,
     /// Where its fast pattern was seen last.
     seen: u16,
+    /// Where it was seen first since it counts.
+    first: u16,
     /// It matched up to here.
     floor: u16,
     /// Its fast pattern stands in the window, beyond the floor.
@@ -53,10 +57,12 @@ struct Head {
     deferred: u32,
     /// Where the turn began that the last bytes belong to.
     turn: u64,
+    /// Generation of the rules that the entries are of.
+    generation: u32,
     overflowed: bool,
 }
 
-const _: () = assert!(size_of::<Entry>() == 12 && SIZE <= u16::MAX as usize);
+const _: () = assert!(size_of::<Entry>() == 12 && SIZE < UNTIL_CLOSED as usize);
 
 impl Head {
     const EMPTY: Head = Head {
@@ -65,6 +71,7 @@ impl Head {
         entries: [Entry {
             signature: 0,
             seen: 0,
+            first: 0,
             floor: 0,
             live: false,
             deferred: false,
@@ -72,12 +79,15 @@ impl Head {
         count: 0,
         deferred: 0,
         turn: 0,
+        generation: 0,
         overflowed: false,
     };
 }
 
 /// Windows of one match stage.
 pub struct Windows {
+    /// Generation of the rules in force.
+    generation: u32,
     free: Vec<u32>,
     heads: Vec<Head>,
     bytes: Vec<u8>,
@@ -87,6 +97,7 @@ impl Windows {
     /// `count` windows; their pages are touched when first used.
     pub fn new(count: usize) -> Windows {
         Windows {
+            generation: 0,
             free: (0..count as u32).rev().collect(),
             heads: vec![Head::EMPTY; count],
             bytes: vec![0; count * SIZE],
@@ -97,6 +108,9 @@ impl Windows {
     pub fn take(&mut self, position: u64) -> Option<u32> {
         let window = self.free.pop()?;
         self.restart(window, position);
+        if let Some(head) = self.heads.get_mut(window as usize) {
+            head.generation = self.generation;
+        }
         Some(window)
     }
 
@@ -109,6 +123,34 @@ impl Windows {
     /// Windows not in use.
     pub fn available(&self) -> usize {
         self.free.len()
+    }
+
+    /// Rules of this generation are in force from now on.
+    pub fn set_generation(&mut self, generation: u32) {
+        self.generation = generation;
+    }
+
+    /// Brings the entries over to the rules in force; those of rules that are gone are let go.
+    pub fn renew(&mut self, window: u32, renewal: &super::Renewal) {
+        let Some(head) = self.heads.get_mut(window as usize) else {
+            return;
+        };
+        let of = std::mem::replace(&mut head.generation, renewal.to);
+        if of == renewal.to {
+            return;
+        }
+        let mut kept = 0;
+        for at in 0..head.count {
+            let mut entry = head.entries[at];
+            entry.signature = renewal.number(of, entry.signature);
+            if entry.signature != super::state::NONE {
+                head.entries[kept] = entry;
+                kept += 1;
+            } else if entry.deferred {
+                head.deferred = head.deferred.saturating_sub(1);
+            }
+        }
+        head.count = kept;
     }
 
     /// Forgets all; the stream goes on at `position` (after a gap).
@@ -181,7 +223,10 @@ impl Windows {
             let mut entry = head.entries[at];
             entry.live &= entry.seen >= gone;
             entry.seen = entry.seen.saturating_sub(gone);
-            entry.floor = entry.floor.saturating_sub(gone);
+            entry.first = entry.first.saturating_sub(gone);
+            if entry.floor != UNTIL_CLOSED {
+                entry.floor = entry.floor.saturating_sub(gone);
+            }
             if entry.live || entry.deferred || entry.floor > 0 {
                 head.entries[kept] = entry;
                 kept += 1;
@@ -208,7 +253,10 @@ impl Windows {
     /// Where bytes begin to count for a signature, from the window's base.
     pub fn floor(&self, window: u32, signature: u32, of_turn: bool) -> usize {
         let entry = self.entry(window, signature);
-        let floor = entry.map_or(0, |entry| usize::from(entry.floor));
+        let floor = match entry.map_or(0, |entry| entry.floor) {
+            UNTIL_CLOSED => usize::MAX,
+            floor => usize::from(floor),
+        };
         match self.heads.get(window as usize) {
             Some(head) if of_turn => floor.max(head.turn.saturating_sub(head.base) as usize),
             _ => floor,
@@ -240,9 +288,9 @@ impl Windows {
     pub fn note_seen(&mut self, window: u32, signature: u32, place: usize) -> bool {
         let place = place.min(SIZE) as u16;
         self.with_entry(window, signature, |entry| {
-            if place >= entry.floor {
-                entry.live = true;
-                entry.seen = entry.seen.max(place);
+            entry.seen = entry.seen.max(place);
+            if place >= entry.floor && !std::mem::replace(&mut entry.live, true) {
+                entry.first = place;
             }
         })
     }
@@ -260,6 +308,67 @@ impl Windows {
                 entry.live = false;
                 entry.floor = end;
             })
+    }
+
+    /// Notes that a signature matched in the chunk at hand: it is not asked again before that is
+    /// closed. False: no room.
+    pub fn note_match_in_chunk(&mut self, window: u32, signature: u32) -> bool {
+        self.set_deferred(window, signature, false)
+            && self.with_entry(window, signature, |entry| {
+                entry.live = false;
+                entry.floor = UNTIL_CLOSED;
+            })
+    }
+
+    /// Whether a signature matched in the chunk at hand.
+    pub fn matched_in_chunk(&self, window: u32, signature: u32) -> bool {
+        self.entry(window, signature)
+            .is_some_and(|entry| entry.floor == UNTIL_CLOSED)
+    }
+
+    /// Closes the chunk at `position`: what matched in it counts from there on. `matched` is told
+    /// which did. Gives whether a fast pattern stands beyond.
+    pub fn close_chunk(
+        &mut self,
+        window: u32,
+        position: u64,
+        mut matched: impl FnMut(u32),
+    ) -> bool {
+        let Some(head) = self.heads.get_mut(window as usize) else {
+            return false;
+        };
+        let floor = position.saturating_sub(head.base).min(head.length as u64) as u16;
+        let mut live = false;
+        let used = head.entries.get_mut(..head.count).unwrap_or_default();
+        // What stands beyond the chunk belongs to the next one.
+        let closed = |entry: &&mut Entry| entry.floor == UNTIL_CLOSED && entry.first <= floor;
+        for entry in used.iter_mut().filter(closed) {
+            matched(entry.signature);
+            entry.floor = floor;
+            entry.first = entry.seen;
+            entry.live = entry.seen > floor;
+            live |= entry.live;
+        }
+        live
+    }
+
+    /// Where the chunk at hand begins, from the window's base.
+    pub fn chunk_start(&self, window: u32) -> usize {
+        self.heads
+            .get(window as usize)
+            .map_or(0, |head| head.turn.saturating_sub(head.base) as usize)
+    }
+
+    /// A new chunk begins at `position`.
+    pub fn begin_chunk(&mut self, window: u32, position: u64) {
+        if let Some(head) = self.heads.get_mut(window as usize) {
+            head.turn = position;
+        }
+    }
+
+    /// Stream position at which the chunk at hand begins.
+    pub fn chunk_position(&self, window: u32) -> u64 {
+        self.heads.get(window as usize).map_or(0, |head| head.turn)
     }
 
     /// Notes whether a signature waits for the end of the turn. False: no room.

@@ -203,6 +203,8 @@ fn read(
         disabled: arguments.disabled,
         lint: true,
         anomaly,
+        names: None,
+        missing: &[],
     };
     load(&files, variables, classification, &options)
 }

@@ -33,6 +33,10 @@ pub struct Options<'a> {
     pub lint: bool,
     /// Code of an anomaly by its name (`ipv4.pkt_too_small`, `stream.3whs_...`).
     pub anomaly: &'a dyn Fn(&str) -> Option<u8>,
+    /// Names of bits and counters that have numbers already (those of the rules before).
+    pub names: Option<&'a Names>,
+    /// Features that settings switch off: rules that require them are skipped.
+    pub missing: &'a [&'a str],
 }
 
 impl Default for Options<'_> {
@@ -41,6 +45,8 @@ impl Default for Options<'_> {
             disabled: false,
             lint: false,
             anomaly: &anomaly,
+            names: None,
+            missing: &[],
         }
     }
 }
@@ -96,6 +102,8 @@ pub fn load(
         bits: Vec::new(),
     };
     loader.context.lint = options.lint;
+    loader.context.missing = options.missing;
+    loader.context.names = options.names.cloned().unwrap_or_default();
     for file in files {
         loader.file(file, options.disabled);
     }

@@ -165,8 +165,8 @@ pub enum FirstPass {
     Unmet(u32, Problem),
 }
 
-/// Reads `sid` and `requires` alone.
-pub fn first_pass(text: &str, raw: &RawRule) -> Result<FirstPass, Problem> {
+/// Reads `sid` and `requires` alone. `missing` features are switched off by settings.
+pub fn first_pass(text: &str, raw: &RawRule, missing: &[&str]) -> Result<FirstPass, Problem> {
     let mut sid = None;
     let mut unmet = None;
     for option in &raw.options {
@@ -184,7 +184,7 @@ pub fn first_pass(text: &str, raw: &RawRule) -> Result<FirstPass, Problem> {
                 return Err(Problem::new(Code::DuplicateKeyword, option.whole, message));
             }
         } else if name.eq_ignore_ascii_case("requires") && unmet.is_none() {
-            unmet = requires(text, option)?;
+            unmet = requires(text, option, missing)?;
         }
     }
     match (sid, unmet) {
@@ -211,7 +211,7 @@ pub fn sid_by_eye(text: &str) -> u32 {
 }
 
 /// Reads a `requires`; a problem is why it is not met.
-fn requires(text: &str, option: &RawOption) -> Result<Option<Problem>, Problem> {
+fn requires(text: &str, option: &RawOption, missing: &[&str]) -> Result<Option<Problem>, Problem> {
     let span = option.value.unwrap_or(option.name);
     let skip = |message: String| Ok(Some(Problem::new(Code::SkippedRequires, span, message)));
     for part in span.of(text).split(',') {
@@ -233,6 +233,11 @@ fn requires(text: &str, option: &RawOption) -> Result<Option<Problem>, Problem> 
                 Some(true) => {}
                 Some(false) => return skip(format!("the rule is for version {value}")),
             },
+            "feature" if missing.contains(&value) => {
+                return skip(format!(
+                    "the feature `{value}` is switched off by a setting"
+                ));
+            }
             "feature" if !FEATURES.contains(&value) => {
                 return skip(format!("the rule needs the feature `{value}`"));
             }

@@ -7,6 +7,7 @@
 pub mod check;
 pub mod class;
 pub mod coverage;
+pub mod dataset;
 pub mod diagnostic;
 pub mod fast_pattern;
 pub mod group;

@@ -43,6 +43,8 @@ pub struct Names {
     pub flowints: Table,
     /// `hostbits` and `xbits`.
     pub hostbits: Table,
+    /// Sets that `dataset` names.
+    pub datasets: super::dataset::Datasets,
 }
 
 #[cfg(test)]

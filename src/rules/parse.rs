@@ -18,8 +18,8 @@ use crate::rules::signature::*;
 use crate::rules::support;
 use crate::rules::variables::Variables;
 use crate::rules::{
-    app_keywords, bytes, content, header, keyword_table, lint, meta, packet_keywords, regex,
-    state_keywords, transform, verify,
+    app_keywords, bytes, content, dataset, header, keyword_table, lint, meta, packet_keywords,
+    regex, state_keywords, transform, verify,
 };
 
 /// What the rules of a load share.
@@ -32,6 +32,8 @@ pub struct Context<'a> {
     pub anomaly: &'a dyn Fn(&str) -> Option<u8>,
     /// Run the lints.
     pub lint: bool,
+    /// Features that settings switch off.
+    pub missing: &'a [&'a str],
     /// Names of bits and counters.
     pub names: Names,
     /// Address fields read before.
@@ -52,6 +54,7 @@ impl<'a> Context<'a> {
             classification,
             anomaly,
             lint: false,
+            missing: &[],
             names: Names::default(),
             addresses: HashMap::new(),
             ports: HashMap::new(),
@@ -163,7 +166,7 @@ pub fn parse(text: &str, source: Source, context: &mut Context<'_>) -> Outcome {
         Ok(raw) => raw,
         Err(problem) => return Outcome::Failed(meta::sid_by_eye(text), problem),
     };
-    let sid = match meta::first_pass(text, &raw) {
+    let sid = match meta::first_pass(text, &raw, context.missing) {
         Ok(meta::FirstPass::Sid(sid)) => sid,
         Ok(meta::FirstPass::Unmet(sid, problem)) => return Outcome::Skipped(sid, problem),
         Err(problem) => return Outcome::Failed(meta::sid_by_eye(text), problem),
@@ -308,6 +311,7 @@ impl<'a, 'c> Builder<'a, 'c> {
             "pcre" => regex::parse(self, argument),
             "isdataat" => bytes::is_data_at(self, argument),
             "bsize" => bytes::size(self, argument),
+            "dataset" => dataset::parse(self, argument),
             "byte_test" => bytes::test(self, argument),
             "byte_jump" => bytes::jump(self, argument),
             "byte_extract" => bytes::extract(self, argument),
@@ -640,7 +644,7 @@ pub fn is_relative(test: &Test) -> bool {
         Test::ByteExtract(extract) => extract.relative,
         Test::ByteMath(math) => math.relative,
         Test::Base64 { decode, .. } => decode.relative,
-        Test::Size(_) => false,
+        Test::Size(_) | Test::Dataset(_) => false,
     }
 }
 

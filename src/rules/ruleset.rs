@@ -93,10 +93,25 @@ fn both_ways(mut signature: Signature) -> impl Iterator<Item = Signature> {
     std::iter::once(signature).chain(second)
 }
 
+/// Keywords that are not run on purpose.
+const REFUSED: &[(&str, &str)] = &[
+    (
+        "lua",
+        "a script has no bound on its time in the path of packets",
+    ),
+    (
+        "luaxform",
+        "a script has no bound on its time in the path of packets",
+    ),
+    ("replace", "a frame that is forwarded is never changed"),
+];
+
 /// Why this build does not run the signature; `None` if it does.
 fn not_run(signature: &Signature) -> Option<Box<str>> {
     if let Some(keyword) = signature.unsupported.first() {
-        return Some(format!("keyword {keyword}").into());
+        let why = REFUSED.iter().find(|(name, _)| **name == **keyword);
+        let why = why.map_or(String::new(), |(_, why)| format!(": {why}"));
+        return Some(format!("keyword {keyword}{why}").into());
     }
     for inspect in &signature.inspect {
         let of_app = matches!(inspect.buffer, Buffer::App(_));

@@ -55,6 +55,7 @@ pub const KEYWORDS: &[&str] = &[
     "pcre",
     "isdataat",
     "bsize",
+    "dataset",
     "byte_test",
     "byte_jump",
     "byte_extract",

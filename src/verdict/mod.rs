@@ -115,7 +115,6 @@ pub struct VerdictStage {
     anomaly_cap: Cap,
     packet_cap: Cap,
     answers: Answers,
-    generation: u32,
 }
 
 impl VerdictStage {
@@ -137,7 +136,6 @@ impl VerdictStage {
             anomaly_cap: Cap::new(policy.anomalies_per_second),
             packet_cap: Cap::new(policy.packets_per_second),
             answers: Answers::default(),
-            generation: 0,
         }
     }
 
@@ -147,12 +145,6 @@ impl VerdictStage {
         self.drop_cap = Cap::new(policy.drops_per_second);
         self.anomaly_cap = Cap::new(policy.anomalies_per_second);
         self.packet_cap = Cap::new(policy.packets_per_second);
-    }
-
-    /// Generation of the rule set that the burst was matched with, for drop events that name a
-    /// signature.
-    pub fn set_generation(&mut self, generation: u32) {
-        self.generation = generation;
     }
 
     /// Decides the frames of a burst. Afterwards `burst` holds the carriers whose chains are whole,
@@ -355,13 +347,12 @@ impl VerdictStage {
             return;
         }
         let bytes = self.regions.bytes(context.span);
-        let generation = self.generation;
         emit.event(|event| {
             event.fill(EventKind::Drop, context, bytes);
             event.reason = Some(reason);
             event.would_drop = notional;
             event.signature = context.signature;
-            event.generation = generation;
+            event.generation = context.generation;
         });
     }
 

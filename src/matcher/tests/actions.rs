@@ -374,3 +374,20 @@ fn a_dead_stage_gives_back_what_flows_hold() {
     assert_eq!(rig.stage.available(), (8, 16));
     assert_eq!(rig.count(Counter::DetectionStateLost), 0);
 }
+
+#[test]
+fn a_set_remembers_what_rules_put_in() {
+    let rules = r#"
+alert udp any any -> any any (msg:"new"; udp.hdr; dataset:set,heads,type string; sid:1;)
+alert udp any any -> any any (msg:"known"; udp.hdr; dataset:isset,heads; sid:2;)
+alert udp any any -> any any (msg:"other"; udp.hdr; dataset:isnotset,others,type string; sid:3;)
+"#;
+    let mut rig = Rig::new(rules);
+    assert_eq!(rig.sids(udp(b"abc")), [1, 2, 3]);
+    assert_eq!(
+        rig.sids(udp(b"xyz")),
+        [2, 3],
+        "the header is in the set already"
+    );
+    assert_eq!(rig.sids(udp(b"longer")), [1, 2, 3]);
+}

@@ -237,6 +237,36 @@ pub struct Base64Decode {
     pub relative: bool,
 }
 
+/// What `dataset` does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DatasetCommand {
+    /// Puts the value in; holds if it was not there.
+    Set,
+    /// Takes it out; holds if it was there.
+    Unset,
+    /// Holds if it is there.
+    IsSet,
+    /// Holds if it is not there.
+    IsNotSet,
+}
+
+/// `dataset`.
+#[derive(Clone, Debug)]
+pub struct DatasetTest {
+    /// What to do.
+    pub command: DatasetCommand,
+    /// With which set.
+    pub set: std::sync::Arc<crate::rules::dataset::Dataset>,
+}
+
+impl PartialEq for DatasetTest {
+    fn eq(&self, other: &DatasetTest) -> bool {
+        self.command == other.command && self.set.name() == other.set.name()
+    }
+}
+
+impl Eq for DatasetTest {}
+
 /// One test within a buffer; in the order of the rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Test {
@@ -256,6 +286,8 @@ pub enum Test {
     ByteMath(ByteMath),
     /// `bsize`, `urilen`.
     Size(Compare),
+    /// `dataset`.
+    Dataset(DatasetTest),
     /// `asn1`.
     Asn1(Asn1),
     /// `base64_decode`; the tests after `base64_data` stand in `then`.

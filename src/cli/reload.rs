@@ -1,0 +1,377 @@
+//! Rules anew: what `sluice reload`, the control socket and SIGHUP do to a running engine.
+//!
+//! The files named at the start are read and compiled on the asking thread, at the lowest priority,
+//! beside the lanes and not on them. What came out must be better than nothing: a set that is empty,
+//! has errors, or lost more than a tenth of the rules is refused, with the difference, unless the
+//! operator insists. Then each lane finds it in its mailbox (matcher/publish.rs) and takes it
+//! between two bursts. Flow state, the numbers of bits and counters, and thresholds stay.
+//!
+//! Deliberately absent: new settings and variables, which need a restart.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use hashbrown::HashMap;
+
+use super::control::rule_counts;
+use super::rules::{self, Loaded, Wanted};
+use super::{Failure, exit};
+use crate::config::Config;
+use crate::control::{Gauges, RuleCount};
+use crate::eve::{AlertInfo, SignatureInfo};
+use crate::matcher::{Mailbox, Program, Renewal, SPARE_NAMES};
+use crate::rules::ruleset::RuleSet;
+
+/// Sets whose events may still be on their way to the writer.
+const SETS_KEPT: usize = 4;
+/// How long a lane may take for a turn before the reload is called late.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Share of the rules before, in percent, that must be there after a reload.
+const KEPT_PERCENT: usize = 90;
+/// Sids that a refusal lists at most.
+const LISTED_MAX: usize = 20;
+/// How long the command waits for an answer.
+const ANSWER_TIME: Duration = Duration::from_secs(120);
+
+/// Arguments of `sluice reload`.
+#[derive(Args)]
+pub struct ReloadArgs {
+    /// Control socket of the engine (`sluice run --socket PATH`).
+    #[arg(value_name = "SOCKET")]
+    pub socket: PathBuf,
+    /// Take rules with errors, and far fewer rules than before.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Asks a running engine to reload.
+///
+/// # Errors
+/// No engine there (5); the rules were refused (4).
+pub fn run(args: &ReloadArgs) -> Result<u8, Failure> {
+    let fail = |error: std::io::Error| {
+        let hint = "the path that `sluice run --socket` was given, as a user who may open it";
+        Failure::new(
+            exit::DEVICE,
+            format!("{}: {error}\n [hint] {hint}", args.socket.display()),
+        )
+    };
+    let mut stream = UnixStream::connect(&args.socket).map_err(fail)?;
+    stream.set_read_timeout(Some(ANSWER_TIME)).map_err(fail)?;
+    let command: &[u8] = if args.force {
+        b"reload force\n"
+    } else {
+        b"reload\n"
+    };
+    stream.write_all(command).map_err(fail)?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).map_err(fail)?;
+    let reply: Reply = serde_json::from_str(&line)
+        .map_err(|error| Failure::new(exit::DEVICE, format!("an answer that is none: {error}")))?;
+    match reply.error {
+        Some(error) => Err(Failure::new(exit::RULES, error)),
+        None => {
+            println!("{}", reply.message.unwrap_or_default());
+            Ok(exit::OK)
+        }
+    }
+}
+
+/// What the control socket answers.
+#[derive(serde::Deserialize)]
+struct Reply {
+    message: Option<String>,
+    error: Option<String>,
+}
+
+/// What the event writer asks of all sets that events may be of.
+#[derive(Default)]
+pub struct Sets {
+    known: RwLock<Vec<Arc<dyn SignatureInfo>>>,
+}
+
+impl Sets {
+    fn add(&self, info: Arc<dyn SignatureInfo>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() == SETS_KEPT {
+            known.remove(0);
+        }
+        known.push(info);
+    }
+}
+
+impl SignatureInfo for Sets {
+    fn alert(&self, generation: u32, index: u32, show: &mut dyn FnMut(AlertInfo<'_>)) {
+        // Each shows signatures of its own generation alone.
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        for info in known.iter() {
+            info.alert(generation, index, show);
+        }
+    }
+}
+
+/// The rules in force.
+struct Current {
+    program: Arc<Program>,
+    rules: Vec<RuleCount>,
+    hash: String,
+}
+
+/// Loads rules anew for the lanes of an engine.
+pub struct Reloader {
+    wanted: Wanted,
+    config: Config,
+    mailboxes: Vec<Arc<Mailbox>>,
+    sets: Arc<Sets>,
+    /// Names of bits and counters that the lanes have room for.
+    room: (usize, usize),
+    current: Mutex<Current>,
+}
+
+impl Reloader {
+    /// For an engine that started with `loaded`.
+    pub fn new(
+        wanted: Wanted,
+        config: &Config,
+        loaded: &Loaded,
+        mailboxes: Vec<Arc<Mailbox>>,
+    ) -> Reloader {
+        let sets = Arc::new(Sets::default());
+        sets.add(loaded.info());
+        let names = loaded.ruleset.names();
+        Reloader {
+            wanted,
+            config: config.clone(),
+            mailboxes,
+            sets,
+            room: (
+                names.flowbits.names().len() + SPARE_NAMES.0,
+                names.flowints.names().len() + SPARE_NAMES.1,
+            ),
+            current: Mutex::new(Current {
+                program: Arc::clone(&loaded.program),
+                rules: rule_counts(loaded),
+                hash: loaded.hash.clone(),
+            }),
+        }
+    }
+
+    /// What the event writer is to ask.
+    pub fn info(&self) -> Arc<dyn SignatureInfo> {
+        Arc::clone(&self.sets) as Arc<dyn SignatureInfo>
+    }
+
+    /// What metrics say of the rules in force.
+    pub fn fill(&self, gauges: &mut Gauges) {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        gauges.rules.clone_from(&current.rules);
+        gauges.ruleset_hash.clone_from(&current.hash);
+        gauges.ruleset_generation = current.program.ruleset().generation();
+    }
+
+    /// Writes the sets of the rules in force that are to outlive the engine.
+    pub fn save_datasets(&self) {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = current.program.ruleset().names();
+        rules::save_datasets(&self.wanted.files, &names.datasets);
+    }
+
+    /// Reads, compiles, judges and publishes.
+    ///
+    /// # Errors
+    /// Why the old rules stay.
+    pub fn reload(&self, force: bool) -> Result<String, String> {
+        let begin = Instant::now();
+        let old = {
+            let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&current.program)
+        };
+        lower_priority();
+        let loaded = self.load(&old, force)?;
+        let difference = Difference::between(old.ruleset(), &loaded.ruleset);
+        difference.judge(force)?;
+        self.fits(&loaded)?;
+        let renewal = Renewal::between(old.ruleset(), &loaded.ruleset);
+        self.sets.add(loaded.info());
+        for mailbox in &self.mailboxes {
+            mailbox.publish(&loaded.program, &renewal, &self.config);
+        }
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Current {
+            program: Arc::clone(&loaded.program),
+            rules: rule_counts(&loaded),
+            hash: loaded.hash.clone(),
+        };
+        let late = self.collect();
+        let note = match late {
+            0 => String::new(),
+            late => format!("; {late} lanes have not come to a burst border yet"),
+        };
+        Ok(format!(
+            "generation {}: {difference}, {:.1} s{note}",
+            renewal.to(),
+            begin.elapsed().as_secs_f64()
+        ))
+    }
+
+    fn load(&self, old: &Program, force: bool) -> Result<Loaded, String> {
+        let wanted = Wanted {
+            files: self.wanted.files.clone(),
+            variables: self.wanted.variables.clone(),
+            skip_bad: self.wanted.skip_bad || force,
+            action_order: self.wanted.action_order,
+            thresholds: self.wanted.thresholds.clone(),
+            classification: self.wanted.classification.clone(),
+            references: self.wanted.references.clone(),
+            names: Some(old.ruleset().names().clone()),
+            missing: self.wanted.missing.clone(),
+            generation: old.ruleset().generation() + 1,
+        };
+        rules::load(&wanted).map_err(|failure| failure.text)
+    }
+
+    /// Whether the lanes have room for the names.
+    fn fits(&self, loaded: &Loaded) -> Result<(), String> {
+        let names = loaded.ruleset.names();
+        let (bits, ints) = (names.flowbits.names().len(), names.flowints.names().len());
+        if bits > self.room.0 || ints > self.room.1 {
+            return Err(format!(
+                "{bits} flowbits and {ints} flowints, and memory is planned for {} and {}\n [hint] \
+                 restart the engine",
+                self.room.0, self.room.1
+            ));
+        }
+        Ok(())
+    }
+
+    /// Waits for the lanes to take the set and frees what they had. Gives how many did not.
+    fn collect(&self) -> usize {
+        let begin = Instant::now();
+        loop {
+            let late = self.mailboxes.iter().filter(|m| !m.is_taken()).count();
+            if late == 0 || begin.elapsed() > PATIENCE {
+                self.mailboxes.iter().for_each(|mailbox| mailbox.sweep());
+                return late;
+            }
+            // A lane gives back before it can take again.
+            self.mailboxes.iter().for_each(|mailbox| mailbox.sweep());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Lets the lanes go first where they share cores with this thread.
+fn lower_priority() {
+    let thread = rustix::thread::gettid();
+    let _ = rustix::process::setpriority_process(Some(thread), 19);
+}
+
+/// What a reload changes.
+struct Difference {
+    before: usize,
+    after: usize,
+    added: Vec<u32>,
+    removed: Vec<u32>,
+    changed: usize,
+}
+
+impl Difference {
+    fn between(old: &RuleSet, new: &RuleSet) -> Difference {
+        let index = |set: &RuleSet| -> HashMap<(u32, u32), u32> {
+            set.signatures()
+                .iter()
+                .zip(0u32..)
+                .filter(|(_, number)| set.runs(*number))
+                .map(|(s, _)| ((s.gid, s.sid), s.rev))
+                .collect()
+        };
+        let (old, new) = (index(old), index(new));
+        let missing = |of: &HashMap<(u32, u32), u32>, from: &HashMap<(u32, u32), u32>| {
+            let mut sids: Vec<u32> = of
+                .keys()
+                .filter(|key| !from.contains_key(*key))
+                .map(|(_, sid)| *sid)
+                .collect();
+            sids.sort_unstable();
+            sids
+        };
+        Difference {
+            before: old.len(),
+            after: new.len(),
+            added: missing(&new, &old),
+            removed: missing(&old, &new),
+            changed: old
+                .iter()
+                .filter(|(key, rev)| new.get(*key).is_some_and(|other| other != *rev))
+                .count(),
+        }
+    }
+
+    /// Refuses a set that is nothing, or far less than before.
+    fn judge(&self, force: bool) -> Result<(), String> {
+        let why = if self.after == 0 && self.before > 0 {
+            "no rule is left"
+        } else if self.after * 100 < self.before * KEPT_PERCENT {
+            "more than a tenth of the rules is gone"
+        } else {
+            return Ok(());
+        };
+        if force {
+            return Ok(());
+        }
+        let listed: Vec<String> = self
+            .removed
+            .iter()
+            .take(LISTED_MAX)
+            .map(u32::to_string)
+            .collect();
+        let more = match self.removed.len().saturating_sub(LISTED_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Err(format!(
+            "{why}: {self}\n gone: {}{more}\n [hint] look at the rule files; `sluice reload --force` \
+             takes them as they are",
+            listed.join(", ")
+        ))
+    }
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} rules ({} before: {} added, {} removed, {} with another rev)",
+            self.after,
+            self.before,
+            self.added.len(),
+            self.removed.len(),
+            self.changed
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::names::Names;
+    use crate::rules::ruleset::blank;
+
+    fn set(sids: std::ops::Range<u32>) -> RuleSet {
+        RuleSet::build(sids.map(blank).collect(), Names::default(), 1)
+    }
+
+    #[test]
+    fn a_set_that_lost_a_tenth_is_refused_and_says_what_is_gone() {
+        let judged = |old, new, force| Difference::between(&set(old), &set(new)).judge(force);
+        assert!(judged(1..101, 11..101, false).is_ok());
+        let refused = judged(1..101, 12..101, false).unwrap_err();
+        assert!(refused.contains("gone: 1, 2, 3"), "{refused}");
+        assert!(judged(1..101, 12..101, true).is_ok());
+        assert!(judged(1..5, 0..0, false).unwrap_err().contains("no rule"));
+        assert!(judged(0..0, 0..0, false).is_ok());
+    }
+}
