@@ -1,9 +1,10 @@
 //! Settings of the engine, with Suricata's key names where the setting is the same.
 //!
 //! Everything has a default; no configuration is needed to start. `set` takes the text of
-//! `--set KEY=VALUE`; exception policies are policy.rs's. Knows no other room.
+//! `--set KEY=VALUE`; exception policies are policy.rs's, the list of all keys is keys.rs's. Knows no other room.
 
 mod files;
+pub mod keys;
 mod policy;
 
 pub use files::Files;
@@ -83,6 +84,11 @@ pub struct Config {
     pub recursion_limit: u32,
     /// Budget of verification steps per packet.
     pub verify_steps_max: u32,
+    /// Bytes of stream windows, the last bytes of the streams that signatures look at, all lanes
+    /// together. Streams that fell silent longest ago give theirs up.
+    pub window_memory: u64,
+    /// Flows whose application layer is followed at once, all lanes together.
+    pub app_flows_max: u32,
     /// Bytes for parsers of the application layer, all lanes together.
     pub app_memory: u64,
     /// Follow the application layer even where no rule asks for it (for events).
@@ -169,6 +175,8 @@ impl Default for Config {
             },
             recursion_limit: 3000,
             verify_steps_max: 1 << 20,
+            window_memory: 640 << 20,
+            app_flows_max: 1 << 15,
             app_memory: 128 << 20,
             app_records: true,
             app_settings: Vec::new(),
@@ -319,6 +327,8 @@ impl Config {
             }
             "detect.inspection-recursion-limit" => self.recursion_limit = number(key, value)?,
             "detect.budget" => self.verify_steps_max = number(key, value)?,
+            "app-layer.memory" => self.app_memory = size(key, value)?,
+            "app-layer.records" => self.app_records = boolean(key, value)?,
             "action-order" => self.action_order = action_order(key, value)?,
             _ if key.starts_with("app-layer.protocols.") || key.contains("libhtp.") => {
                 self.app_settings.push((key.to_string(), value.to_string()));
@@ -380,6 +390,7 @@ impl Config {
                 }
             }
             "stream.reassembly.depth" => self.stream_depth = number(key, value)?,
+            "stream.reassembly.hole-bytes" => self.stream_hole_bytes_max = number(key, value)?,
             "stream.reassembly.memcap" => self.stream_memory = size(key, value)?,
             "stream.reassembly.urgent.policy" => {
                 self.urgent = match value {
@@ -403,6 +414,8 @@ impl Config {
     fn set_flow(&mut self, key: &str, value: &str) -> Result<bool, SettingError> {
         match key {
             "flows" => self.flows_max = number(key, value)?,
+            "inspected-flows" => self.inspected_flows_max = number(key, value)?,
+            "contexts-per-lane" => self.contexts_per_lane = number(key, value)?,
             "defrag.memcap" => self.defrag_memory = size(key, value)?,
             "defrag.timeout" => self.defrag_timeout = number(key, value)?,
             _ => {

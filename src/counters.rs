@@ -147,6 +147,9 @@ counters! {
     BodiesUndecoded = "sluice_bodies_undecoded_total";
     /// Detection state (flowbit slabs, thresholds) that did not fit its pool.
     DetectionStateLost = "sluice_detection_state_lost_total";
+    /// Streams whose older bytes were let go because all windows were in use: matches that reach
+    /// further back than a few bytes are missed there.
+    StreamHistoriesCut = "sluice_stream_histories_cut_total";
     /// Events handed to the writer.
     Events = "sluice_events_emitted_total";
     /// Events lost because the pool or the queue to the writer was empty or full.
@@ -249,6 +252,7 @@ pub struct Counters {
     would_drop: [AtomicU64; crate::reason::REASON_COUNT_MAX],
     anomalies: [AtomicU64; ANOMALY_COUNT_MAX],
     flows: [AtomicU64; FLOW_CLASSES],
+    busy_ns: AtomicU64,
     /// Durations per packet, nanoseconds, by step.
     pub durations: [Histogram; 6],
 }
@@ -269,6 +273,7 @@ impl Default for Counters {
             would_drop: zeros(),
             anomalies: zeros(),
             flows: zeros(),
+            busy_ns: AtomicU64::new(0),
             durations: Default::default(),
         }
     }
@@ -283,6 +288,16 @@ impl Counters {
     /// Adds one. Single writer.
     pub fn inc(&self, counter: Counter) {
         self.add(counter, 1);
+    }
+
+    /// Adds time in which the worker moved packets. Single writer.
+    pub fn busy_for(&self, nanos: u64) {
+        bump(&self.busy_ns, nanos);
+    }
+
+    /// Nanoseconds in which the worker moved packets, estimated from every so many-th turn.
+    pub fn busy_ns(&self) -> u64 {
+        self.busy_ns.load(Relaxed)
     }
 
     /// Counts a frame dropped for `reason`.

@@ -264,6 +264,11 @@ impl EventQueue {
         debug_assert!(pushed.is_ok(), "an event is given back once");
     }
 
+    /// Events that wait for the writer.
+    pub fn waiting(&self) -> usize {
+        self.full.len()
+    }
+
     /// Whether no event waits for the writer.
     pub fn is_empty(&self) -> bool {
         self.full.is_empty()

@@ -127,6 +127,9 @@ pub struct Worker {
     pub stop: Arc<AtomicBool>,
     /// Time of the wire, or of the capture.
     pub live: bool,
+    /// A tap on several ports: each may bring one direction of a flow, so a burst is put in the
+    /// order in which its frames arrived. (In the path no answer can overtake what it answers.)
+    pub by_time: bool,
     /// CPU time that `run` took.
     pub cpu: Duration,
     /// Between turns.
@@ -159,6 +162,8 @@ pub struct State {
     samples: u32,
     idle: u32,
     started: Option<Instant>,
+    /// Start of a turn that is measured whole.
+    turn_started: Option<Instant>,
 }
 
 impl Default for State {
@@ -176,6 +181,7 @@ impl Default for State {
             samples: 0,
             idle: 0,
             started: None,
+            turn_started: None,
         }
     }
 }
@@ -234,6 +240,7 @@ impl Worker {
             self.push();
         }
         self.end_if_done();
+        self.busy(moved);
         moved
     }
 
@@ -281,8 +288,12 @@ impl Worker {
                 self.emit.now_ns
             };
             let (mut end, mut next) = (true, u64::MAX);
+            let share = match self.by_time {
+                true => self.burst_max.div_ceil(receivers.len().max(1)),
+                false => self.burst_max,
+            };
             for receiver in receivers.iter_mut().filter(|_| !stop) {
-                let limit = self.burst_max.saturating_sub(burst.len());
+                let limit = self.burst_max.saturating_sub(burst.len()).min(share);
                 let got = receiver.receive(&self.contexts, &mut self.frames, burst, limit, now);
                 counters.add(
                     Counter::PacketsReceived,
@@ -298,6 +309,9 @@ impl Worker {
             }
             self.state.received_end = end;
             self.state.next = next;
+            if self.by_time {
+                burst.sort_unstable_by_key(|handle| self.contexts.get(handle).time_ns);
+            }
             decode.run(burst, &mut self.emit);
         }
         if let Some(mesh) = mesh {
@@ -559,6 +573,17 @@ impl Worker {
     fn sample(&mut self) {
         self.state.samples = (self.state.samples + 1) % SAMPLE_EVERY;
         self.state.started = (self.state.samples == 0).then(Instant::now);
+        self.state.turn_started = self.state.started;
+    }
+
+    /// At the end of a sampled turn that moved something: it stands for those between samples.
+    fn busy(&mut self, moved: bool) {
+        if let Some(started) = self.state.turn_started.take()
+            && moved
+        {
+            let nanos = started.elapsed().as_nanos() as u64;
+            self.emit.counters.busy_for(nanos * u64::from(SAMPLE_EVERY));
+        }
     }
 
     /// In a sampled burst, adds the time since the last lap to a step's histogram.

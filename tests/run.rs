@@ -15,7 +15,7 @@ use serde_json::Value;
 use wire::frame::Packet;
 use wire::{
     Ended, Offload, PATIENCE, Process, RawSocket, Scratch, Wire, appliance, ip, link_address,
-    offload, possible, until,
+    offload, pcap_replay, possible, until,
 };
 
 const SERVER: [&str; 2] = ["10.9.0.2", "fd00:9::2"];
@@ -215,6 +215,16 @@ fn two_hosts_talk_through_it_whole_and_both_ways() {
         132,
         "the inner tag"
     );
+    let flows = of_kind(&events, "flow");
+    let in_vlan = |id: u64| flows.iter().filter(move |event| event["vlan"][0] == id);
+    assert!(
+        in_vlan(7).count() > 0 && in_vlan(9).count() > 0,
+        "{flows:?}"
+    );
+    let untagged = flows.iter().filter(|event| event["proto"] == "TCP");
+    assert!(untagged.clone().count() > 0);
+    assert!(untagged.clone().all(|event| event["vlan"].is_null()));
+    assert!(untagged.clone().all(|event| event["in_iface"] == "a1"));
 }
 
 /// Frames with tags, which the kernel takes off on their way in: they come out as they went in.
@@ -414,6 +424,16 @@ fn a_scraper_a_rotation_and_an_end() {
     let page = wire.appliance.inside(|| scrape(metrics));
     let packets = series(&page, "sluice_packets_total{verdict=\"pass\"}");
     assert!(packets > 10, "{packets}");
+    let matches = "sluice_rule_matches_total{gid=\"1\",sid=\"1\"}";
+    assert_eq!(series(&page, matches), 2);
+    assert_eq!(series(&page, "sluice_log_queue_depth{sink=\"eve\"}"), 0);
+    let used = "sluice_port_ring_slots_used{port=\"a1\",queue=\"0\",dir=\"rx\"}";
+    assert!(series(&page, used) < 4096);
+    let busy = page
+        .lines()
+        .find(|line| line.starts_with("sluice_core_busy_ratio{"));
+    let ratio: f64 = busy.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!((0.0..=1.0).contains(&ratio), "{ratio}");
     lint(&page, &scratch);
     if let Some((_child, web)) = &prometheus {
         let query = "sluice_packets_total%7Bverdict=%22pass%22%7D";
@@ -704,25 +724,6 @@ fn connections_older_than_the_engine_are_dropped_or_picked_up_as_told() {
             "{summary}"
         );
     }
-}
-
-/// The binary of pcap-replay, beside ours; built if it is not there or not up to date.
-fn pcap_replay() -> PathBuf {
-    let beside = Path::new(env!("CARGO_BIN_EXE_sluice")).parent().unwrap();
-    let mut build = Command::new(env!("CARGO"));
-    build.args([
-        "build",
-        "--quiet",
-        "--package",
-        "pcap-replay",
-        "--target-dir",
-    ]);
-    build.arg(beside.parent().unwrap());
-    if beside.ends_with("release") {
-        build.arg("--release");
-    }
-    assert!(build.status().unwrap().success(), "{build:?}");
-    beside.join("pcap-replay")
 }
 
 fn run(command: &mut Command) -> (Option<i32>, String) {

@@ -85,6 +85,7 @@ const UNSAFE: &[&str] = &[
     "port/netmap/",
     "port/af_packet.rs",
     "port/af_packet/",
+    "port/ethtool.rs",
     "port/memory.rs",
     "port/memory/",
     "memory.rs",

@@ -3,6 +3,7 @@
 //! has Suricata's shape: rows with a lock and a chain, flows with a lock of their own, taken in
 //! that order. It is a model of that shape, not Suricata.
 
+use crate::measure::Random;
 use sluice::flow::table::{
     Admit, Answer, Class, FlowHash, FlowSide, KeyWords, Request, Visit, Visitor, key_words,
 };
@@ -282,10 +283,16 @@ impl Chained {
             _rest: [0; 28],
         };
         let row_count = (flows_max * 8 / 5).next_power_of_two();
+        // After hours of service spare flows have no order of addresses left.
+        let mut spare: Vec<u32> = (0..flows_max as u32).collect();
+        let mut random = Random(5);
+        for end in (1..spare.len()).rev() {
+            spare.swap(end, random.below(end as u64 + 1) as usize);
+        }
         Chained {
             rows: (0..row_count).map(|_| Row(Mutex::new(NONE))).collect(),
             flows: (0..flows_max).map(|_| blank()).collect(),
-            spare: Mutex::new((0..flows_max as u32).rev().collect()),
+            spare: Mutex::new(spare),
             hash,
         }
     }

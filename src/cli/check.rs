@@ -5,19 +5,22 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Failure;
 use super::rules::anomaly;
+use super::{EngineArgs, Failure};
 use crate::rules::check;
 
 /// Arguments of `sluice check`.
 #[derive(Args)]
 pub struct CheckArgs {
-    /// Rule files, or folders whose *.rules are taken.
-    #[arg(required = true)]
+    /// Rule files, or folders whose *.rules are taken (default: those of --config).
+    #[arg(required_unless_present = "config_file")]
     pub files: Vec<PathBuf>,
     /// Give a rule variable a value; may be repeated.
     #[arg(long = "var", value_name = "NAME=VALUE")]
     pub vars: Vec<String>,
+    /// Settings file (sluice.toml): rule files, variables, classes and references.
+    #[arg(long = "config", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
     /// classification.config (default: beside the first rule file, else a built-in list).
     #[arg(long, value_name = "FILE")]
     pub classification: Option<PathBuf>,
@@ -50,11 +53,22 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
         let text = format!("--deny {other}: not known\n [hint] write --deny warnings");
         return Err(Failure::new(super::exit::USAGE, text));
     }
-    let arguments = check::Arguments {
-        files: args.files.clone(),
-        variables: args.vars.clone(),
+    // What the file says of rules goes the same way as for the commands that run them.
+    let merged = EngineArgs {
+        rules: args.files.clone(),
+        vars: args.vars.clone(),
+        config_file: args.config_file.clone(),
         classification: args.classification.clone(),
         reference: args.reference.clone(),
+        ..EngineArgs::default()
+    }
+    .with_file()?;
+    merged.config(false)?;
+    let arguments = check::Arguments {
+        files: merged.rules,
+        variables: merged.vars,
+        classification: merged.classification,
+        reference: merged.reference,
         disabled: args.disabled,
         deny_warnings: args.deny.is_some(),
         coverage: args.coverage,

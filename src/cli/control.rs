@@ -13,6 +13,7 @@ use crate::decode::Anomaly;
 use crate::eve::WriterHandle;
 use crate::lane::SAMPLE_EVERY;
 use crate::port::PortCounter;
+use crate::port::facts::{Link, links};
 use crate::replay::{Halves, Named};
 use crate::rules::signature::Action;
 
@@ -20,7 +21,15 @@ use crate::rules::signature::Action;
 pub struct EngineHooks {
     gauges: Gauges,
     ports: Vec<(String, Halves)>,
+    /// The interface that each port is; `None` for captures and memory, which have no cable.
+    interfaces: Vec<Option<String>>,
     stop: Arc<AtomicBool>,
+}
+
+/// Whether an interface is there, up, and has a cable.
+fn has_link(links: &[Link], name: &str) -> bool {
+    let mut links = links.iter();
+    links.any(|link| link.name == name && link.is_up && link.has_carrier)
 }
 
 fn action(action: Action) -> &'static str {
@@ -69,12 +78,23 @@ impl EngineHooks {
         loaded: &Loaded,
         ports: Vec<(String, Halves)>,
         stop: Arc<AtomicBool>,
+        rules_top: usize,
     ) -> EngineHooks {
         let state = match config.mode {
             Mode::Inline => State::Forwarding,
             Mode::Tap => State::Shadow,
         };
+        // What is an interface now stays one, even when it vanishes.
+        let links = links().unwrap_or_default();
+        let interface = |(name, _): &(String, Halves)| {
+            let name = super::guard::interface(name)?;
+            links
+                .iter()
+                .any(|link| link.name == name)
+                .then(|| name.to_string())
+        };
         EngineHooks {
+            interfaces: ports.iter().map(interface).collect(),
             gauges: Gauges {
                 state,
                 flow_capacity: u64::from(config.flows_max),
@@ -83,6 +103,7 @@ impl EngineHooks {
                 ruleset_hash: loaded.hash.clone(),
                 sample_ratio: 1.0 / f64::from(SAMPLE_EVERY),
                 memory_limit: vec![("stream", config.stream_memory)],
+                rules_top,
                 ..Gauges::default()
             },
             ports,
@@ -94,7 +115,8 @@ impl EngineHooks {
 impl Hooks for EngineHooks {
     fn gauges(&self) -> Gauges {
         let mut gauges = self.gauges.clone();
-        for (name, halves) in &self.ports {
+        let links = links().unwrap_or_default();
+        for (at, (name, halves)) in self.ports.iter().enumerate() {
             let get = |counter: PortCounter| {
                 let sum = |half: &[Arc<crate::port::PortCounters>]| {
                     half.iter()
@@ -110,7 +132,15 @@ impl Hooks for EngineHooks {
                 ring_full: get(PortCounter::RingFull),
                 sync_calls: get(PortCounter::Syncs),
                 missed: get(PortCounter::Missed)[0],
-                link_up: true,
+                slots_used: halves
+                    .receive
+                    .iter()
+                    .zip(&halves.transmit)
+                    .map(|(receive, transmit)| [receive.slots_used(), transmit.slots_used()])
+                    .collect(),
+                link_up: self.interfaces.get(at).is_none_or(|interface| {
+                    interface.as_ref().is_none_or(|name| has_link(&links, name))
+                }),
                 netmap_native: false,
             });
         }

@@ -4,10 +4,16 @@
 //! 6 input file, 70 internal.
 
 pub mod check;
+pub mod config;
 pub mod control;
+pub mod demo;
+pub mod doctor;
+pub mod guard;
+pub mod import;
 pub mod replay;
 pub mod rules;
 pub mod run;
+pub mod settings;
 pub mod test;
 
 use clap::{Args, Parser, Subcommand};
@@ -50,6 +56,12 @@ pub enum Command {
     Test(test::TestArgs),
     /// Lint rule files: file, line, column, what is wrong and what to do.
     Check(check::CheckArgs),
+    /// Show in ten seconds what an inline engine does; needs no NIC and no set-up.
+    Demo(demo::DemoArgs),
+    /// Look at ports and the machine: what is wrong, why it matters, what to type.
+    Doctor(doctor::DoctorArgs),
+    /// Settings: write the reference, check a file, take over a suricata.yaml.
+    Config(config::ConfigArgs),
 }
 
 /// Options that replay, run and test share.
@@ -64,21 +76,36 @@ pub struct EngineArgs {
     /// Set an engine setting by Suricata's key name; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
-    /// Checksums: `all` to verify them, `none` not to.
-    #[arg(short = 'k', value_name = "all|none", default_value = "all")]
-    pub checksums: String,
-    /// Stages on workers: fused, split, or a cut such as decode+flow|match+verdict.
-    #[arg(long, default_value = "fused")]
-    pub layout: String,
-    /// Frames a burst takes at most.
-    #[arg(long, default_value_t = crate::packet::BURST_MAX)]
-    pub burst: usize,
+    /// Settings file (sluice.toml); all that is given here wins over it.
+    #[arg(long = "config", value_name = "FILE")]
+    pub config_file: Option<std::path::PathBuf>,
+    /// Checksums: `all` to verify them (the default), `none` not to.
+    #[arg(short = 'k', value_name = "all|none")]
+    pub checksums: Option<String>,
+    /// Stages on workers: fused (the default), split, or a cut such as decode+flow|match+verdict.
+    #[arg(long)]
+    pub layout: Option<String>,
+    /// Frames a burst takes at most (64).
+    #[arg(long)]
+    pub burst: Option<usize>,
     /// Serve Prometheus metrics on this loopback address, e.g. 127.0.0.1:9417.
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics: Option<std::net::SocketAddr>,
+    /// Rules that metrics count one by one: those that matched most (50).
+    #[arg(long, value_name = "N")]
+    pub metrics_rules_top: Option<usize>,
     /// Load the rules that are without fault and report the others (default: refuse to start).
     #[arg(long)]
     pub skip_bad_rules: bool,
+    /// classification.config (default: beside a rule file, else a built-in list).
+    #[arg(long, value_name = "FILE")]
+    pub classification: Option<std::path::PathBuf>,
+    /// reference.config (default: beside a rule file).
+    #[arg(long, value_name = "FILE")]
+    pub reference: Option<std::path::PathBuf>,
+    /// What the settings file says.
+    #[arg(skip)]
+    pub file: settings::Settings,
 }
 
 /// An error with its exit code: one line what, one line what to do.
@@ -101,6 +128,52 @@ impl Failure {
 }
 
 impl EngineArgs {
+    /// These arguments over those of the settings file, if one is named.
+    ///
+    /// # Errors
+    /// A file that cannot be read (6), or what is wrong in it (3).
+    pub fn with_file(&self) -> Result<EngineArgs, Failure> {
+        let mut args = self.clone();
+        let Some(path) = &self.config_file else {
+            return Ok(args);
+        };
+        let file = settings::Settings::read(path)?;
+        if args.rules.is_empty() {
+            args.rules = file.rule_files();
+        }
+        let given = file.variables.iter();
+        let given = given.map(|(name, value)| format!("{name}={value}"));
+        args.vars = given.chain(args.vars).collect();
+        args.layout = args.layout.or(file.one("run.layout").map(str::to_string));
+        args.burst = args.burst.or(file.number("run.burst")?);
+        if let (None, Some(text)) = (args.metrics, file.one("metrics.listen")) {
+            let address = text.parse().map_err(|_| {
+                let hint = "an address and a port, as in 127.0.0.1:9417";
+                let text = format!("metrics.listen: `{text}` is no address\n [hint] {hint}");
+                Failure::new(exit::CONFIG, text)
+            })?;
+            args.metrics = Some(address);
+        }
+        let top = file.number("metrics.rules-top")?;
+        args.metrics_rules_top = args.metrics_rules_top.or(top);
+        args.skip_bad_rules |= file.flag("rules.skip-bad");
+        let classes = file.path("rules.classification");
+        args.classification = args.classification.or(classes);
+        args.reference = args.reference.or(file.path("rules.references"));
+        args.file = file;
+        Ok(args)
+    }
+
+    /// Rules that metrics count one by one.
+    pub fn rules_top(&self) -> usize {
+        self.metrics_rules_top.unwrap_or(50)
+    }
+
+    /// Frames a burst takes at most.
+    pub fn burst(&self) -> usize {
+        self.burst.unwrap_or(crate::packet::BURST_MAX)
+    }
+
     /// The settings that the arguments ask for.
     ///
     /// # Errors
@@ -121,10 +194,16 @@ impl EngineArgs {
         if inline {
             config.mode = crate::config::Mode::Inline;
         }
-        match self.checksums.as_str() {
-            "all" => {}
-            "none" => config.checksum_validation = false,
-            other => {
+        for (key, value, place) in self.file.engine() {
+            config
+                .set(key, &value)
+                .map_err(|error| Failure::new(exit::CONFIG, format!("{place}: {error}")))?;
+        }
+        match self.checksums.as_deref() {
+            None => {}
+            Some("all") => config.checksum_validation = true,
+            Some("none") => config.checksum_validation = false,
+            Some(other) => {
                 return Err(Failure::new(
                     exit::USAGE,
                     format!("-k {other}: not known\n [hint] write -k all or -k none"),
@@ -145,7 +224,8 @@ impl EngineArgs {
     /// # Errors
     /// A text that is no layout, exit code 2.
     pub fn layout(&self) -> Result<crate::layout::Layout, Failure> {
-        self.layout
+        let layout = self.layout.as_deref().unwrap_or("fused");
+        layout
             .parse()
             .map_err(|error| Failure::new(exit::USAGE, error))
     }
@@ -194,6 +274,9 @@ pub fn run(cli: Cli) -> u8 {
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
     };
     done.unwrap_or_else(|failure| {
         eprintln!("FAIL: {}", failure.text);

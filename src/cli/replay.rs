@@ -25,7 +25,7 @@ use crate::replay::{Options, Outcome, ReplayError, Session, cores};
 const PROGRESS_FROM_BYTES: u64 = 64 << 20;
 
 /// Arguments of `sluice replay`.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct ReplayArgs {
     /// Captures, in order (pcap or pcapng).
     pub captures: Vec<PathBuf>,
@@ -42,8 +42,8 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "OUT")]
     pub write: Option<PathBuf>,
     /// Lanes.
-    #[arg(long, default_value_t = 1)]
-    pub lanes: usize,
+    #[arg(long)]
+    pub lanes: Option<usize>,
     /// How packets come to lanes: first, hash, round-robin, asymmetric.
     #[arg(long, default_value = "hash")]
     pub spread: String,
@@ -65,6 +65,19 @@ pub struct ReplayArgs {
     /// Rules and settings.
     #[command(flatten)]
     pub engine: EngineArgs,
+}
+
+impl ReplayArgs {
+    /// These arguments over those of the settings file.
+    fn with_file(&self) -> Result<ReplayArgs, Failure> {
+        let mut args = self.clone();
+        args.engine = self.engine.with_file()?;
+        let file = &args.engine.file;
+        args.log_dir = args.log_dir.or(file.path("log.dir"));
+        args.lanes = args.lanes.or(file.number("run.lanes")?);
+        args.pin |= file.flag("run.pin");
+        Ok(args)
+    }
 }
 
 fn spread(text: &str) -> Result<Spread, Failure> {
@@ -96,6 +109,8 @@ pub fn wanted(args: &EngineArgs) -> Result<Wanted, Failure> {
         files: args.rules.clone(),
         variables,
         skip_bad: args.skip_bad_rules,
+        classification: args.classification.clone(),
+        references: args.reference.clone(),
         ..Wanted::default()
     })
 }
@@ -121,6 +136,7 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
             "no capture\n [hint] sluice replay FILE... -S RULES -l LOGDIR",
         ));
     }
+    let args = &args.with_file()?;
     let config = args.engine.config(args.inline)?;
     for ignored in &config.ignored {
         eprintln!("note: setting {ignored} means nothing here and was passed over");
@@ -131,8 +147,8 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
     let options = Options {
         config,
         layout: args.engine.layout()?,
-        lanes: args.lanes,
-        burst_max: args.engine.burst,
+        lanes: args.lanes.unwrap_or(1),
+        burst_max: args.engine.burst(),
         spread: spread(&args.spread)?,
         ordered: !args.free,
         write: args.write.clone(),
@@ -143,7 +159,13 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
     let session =
         Session::open(&captures, options, Arc::clone(&loaded.program)).map_err(|e| fail(&e))?;
     let writer = writer(args, &captures, &session, (&loaded, &shown))?;
-    let hooks = EngineHooks::new(&shown, &loaded, session.ports(&captures), session.stop());
+    let hooks = EngineHooks::new(
+        &shown,
+        &loaded,
+        session.ports(&captures),
+        session.stop(),
+        args.engine.rules_top(),
+    );
     let served = Served {
         metrics: args.engine.metrics,
         socket: None,

@@ -25,6 +25,10 @@ pub struct Wanted {
     pub action_order: [u8; 4],
     /// A threshold file; `threshold.config` beside a rule file is read all the same.
     pub thresholds: Option<PathBuf>,
+    /// classification.config, read after those beside rule files.
+    pub classification: Option<PathBuf>,
+    /// reference.config, read after those beside rule files.
+    pub references: Option<PathBuf>,
 }
 
 impl Default for Wanted {
@@ -35,6 +39,8 @@ impl Default for Wanted {
             skip_bad: false,
             action_order: rules::load::ACTION_RANKS,
             thresholds: None,
+            classification: None,
+            references: None,
         }
     }
 }
@@ -115,9 +121,42 @@ pub fn anomaly(name: &str) -> Option<u8> {
 /// # Errors
 /// Unreadable files (6); rules with errors (4) unless they are to be skipped.
 pub fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
-    let (texts, classification) = read(&wanted.files)?;
+    let (texts, mut classification) = read(&wanted.files)?;
+    if let Some(path) = &wanted.classification {
+        let lines = classification.read_classes(&named(path, "rules.classification")?);
+        told(
+            path,
+            &lines,
+            "config classification: NAME,DESCRIPTION,PRIORITY",
+        );
+    }
+    if let Some(path) = &wanted.references {
+        let lines = classification.read_references(&named(path, "rules.references")?);
+        told(path, &lines, "config reference: NAME URL");
+    }
     let thresholds = thresholds(wanted)?;
     compile(&texts, classification, wanted, &thresholds)
+}
+
+/// The text of a file that a setting names.
+fn named(path: &Path, setting: &str) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let hint = format!("{setting} names a file that can be read");
+        Failure::new(
+            exit::INPUT,
+            format!("{}: {error}\n [hint] {hint}", path.display()),
+        )
+    })
+}
+
+/// Says which lines of a file were passed over.
+fn told(path: &Path, lines: &[u32], form: &str) {
+    for line in lines {
+        eprintln!(
+            "note: {}:{line}: passed over; a line is `{form}`",
+            path.display()
+        );
+    }
 }
 
 /// The threshold files: those beside the rule files, then the one that was named.

@@ -1,4 +1,4 @@
-//! `sluice run`: inline between two ports, or a tap on one or more.
+//! `sluice run`: inline between pairs of ports, or a tap on one or more.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,39 +26,41 @@ const EVENTS_PER_WORKER: usize = 4096;
 
 /// Frames in flight per lane and port.
 const FRAMES: u32 = 4096;
+/// Ports of a process at most: their numbers are bytes, and a lane looks at each in every turn.
+const PORTS_MAX: usize = 64;
 /// Time between two looks at signals and counters.
 const TURN: Duration = Duration::from_millis(20);
 /// How long to wait for the process that serves a memory port.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Arguments of `sluice run`.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct RunArgs {
-    /// Ports: two with --inline (inside, outside), one or more with --tap. An interface name, or
-    /// mem:PATH{0 and mem:PATH{1.
-    #[arg(required = true, value_name = "PORT")]
-    pub ports: Vec<String>,
-    /// Be the gate between two ports.
-    #[arg(long)]
-    pub inline: bool,
-    /// Watch, forward nothing.
-    #[arg(long, conflicts_with = "inline")]
-    pub tap: bool,
+    /// Be the gate between two ports, the inside one first; may be repeated, for one process on
+    /// several wires. An interface name, or mem:PATH{0 and mem:PATH{1.
+    #[arg(long, num_args = 2, value_names = ["INSIDE", "OUTSIDE"], conflicts_with = "tap")]
+    pub inline: Vec<String>,
+    /// Watch ports, forward nothing.
+    #[arg(long, num_args = 1.., value_name = "PORT")]
+    pub tap: Vec<String>,
     /// Folder for eve.json.
     #[arg(short = 'l', long = "log-dir", value_name = "DIR")]
     pub log_dir: Option<PathBuf>,
-    /// Lanes: one RSS shard of both ports each.
-    #[arg(long, default_value_t = 1)]
-    pub lanes: usize,
+    /// Lanes: one RSS shard of all ports each (1).
+    #[arg(long)]
+    pub lanes: Option<usize>,
     /// Pin workers to cores.
     #[arg(long)]
     pub pin: bool,
+    /// Start although a port looks like the management port, or the kernel forwards between ports.
+    #[arg(long)]
+    pub force: bool,
     /// Control socket.
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// Seconds between `stats` events.
-    #[arg(long, default_value_t = 10)]
-    pub stats_interval: u32,
+    /// Seconds between `stats` events (10).
+    #[arg(long)]
+    pub stats_interval: Option<u32>,
     /// End after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     pub seconds: Option<u64>,
@@ -70,21 +72,74 @@ pub struct RunArgs {
     pub engine: EngineArgs,
 }
 
-fn open_ports(args: &RunArgs, inline: bool) -> Result<Opened, Failure> {
-    if inline && args.ports.len() != 2 {
-        return Err(Failure::new(
-            exit::USAGE,
-            "--inline takes two ports\n [hint] sluice run --inline INSIDE OUTSIDE -S RULES",
-        ));
+impl RunArgs {
+    /// These arguments over those of the settings file: ports named here take the place of the
+    /// file's.
+    ///
+    /// # Errors
+    /// A file that cannot be read (6), what is wrong in it (3), or no port at all (2).
+    pub fn with_file(&self) -> Result<RunArgs, Failure> {
+        let mut args = self.clone();
+        args.engine = self.engine.with_file()?;
+        let file = &args.engine.file;
+        if args.inline.is_empty() && args.tap.is_empty() {
+            args.inline = file.pairs().iter().flatten().cloned().collect();
+            args.tap = file.many("run.tap").to_vec();
+        }
+        args.log_dir = args.log_dir.or(file.path("log.dir"));
+        args.lanes = args.lanes.or(file.number("run.lanes")?);
+        args.stats_interval = args.stats_interval.or(file.number("log.stats-interval")?);
+        args.socket = args.socket.or(file.path("run.control-socket"));
+        args.pin |= file.flag("run.pin");
+        args.force |= file.flag("run.force");
+        let hint = "sluice run --inline INSIDE OUTSIDE -S RULES, or sluice run --tap PORT...";
+        let usage = |what: &str| {
+            let text = format!("{what}\n [hint] {hint}");
+            Err(Failure::new(exit::USAGE, text))
+        };
+        let mut names: Vec<&String> = args.ports().iter().collect();
+        names.sort();
+        match (args.inline.is_empty(), args.tap.is_empty()) {
+            (true, true) => usage("no port"),
+            (false, false) => usage("run.inline and run.tap: a process is a gate or a tap"),
+            _ if names.windows(2).any(|two| two[0] == two[1]) => usage("a port is named twice"),
+            _ if names.len() > PORTS_MAX => usage("more than 64 ports"),
+            _ if args.lanes() == 0 => usage("no lanes: at least one"),
+            _ => Ok(args),
+        }
     }
+
+    /// Names of all ports: pairs one after the other, or taps.
+    pub fn ports(&self) -> &[String] {
+        match self.is_inline() {
+            true => &self.inline,
+            false => &self.tap,
+        }
+    }
+
+    /// Whether packets are ours to stop.
+    pub fn is_inline(&self) -> bool {
+        !self.inline.is_empty()
+    }
+
+    /// Lanes.
+    pub fn lanes(&self) -> usize {
+        self.lanes.unwrap_or(1)
+    }
+}
+
+fn open_ports(args: &RunArgs) -> Result<Opened, Failure> {
     let specs = args
-        .ports
+        .ports()
         .iter()
         .map(|text| text.parse::<PortSpec>())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Failure::new(exit::USAGE, error))?;
+    if args.is_inline() {
+        super::guard::check(args.ports(), args.force)?;
+    }
     let options = OpenOptions {
-        lanes: args.lanes,
+        lanes: args.lanes(),
         frames: FRAMES,
         patience: PATIENCE,
     };
@@ -92,7 +147,7 @@ fn open_ports(args: &RunArgs, inline: bool) -> Result<Opened, Failure> {
     for note in &opened.notes {
         eprintln!("note: {note}");
     }
-    if !inline {
+    if !args.is_inline() {
         // A tap sends nothing, whatever the ports could.
         for half in opened
             .lanes
@@ -123,7 +178,7 @@ fn writer(
     };
     std::fs::create_dir_all(dir).map_err(fail)?;
     let mut options = EveOptions::new(Target::Path(dir.join("eve.json")));
-    options.interfaces = args.ports.clone();
+    options.interfaces = args.ports().to_vec();
     options.names = super::eve_names();
     options.store = super::file_store(config, dir);
     let writer = Writer::start(engine.events.clone(), loaded.info(), options);
@@ -206,16 +261,13 @@ fn defaults(inline: bool) -> Config {
 /// # Errors
 /// Usage, settings, rules or devices that cannot be used; the exit code says which.
 pub fn run(args: &RunArgs) -> Result<u8, Failure> {
-    let config = args
-        .engine
-        .config_over(defaults(args.inline), args.inline)?;
-    let inline = config.mode == Mode::Inline;
-    if args.lanes == 0 {
-        return Err(Failure::new(exit::USAGE, "--lanes 0\n [hint] at least one"));
-    }
+    let args = &args.with_file()?;
+    let inline = args.is_inline();
+    let mut config = args.engine.config_over(defaults(inline), inline)?;
+    config.mode = if inline { Mode::Inline } else { Mode::Tap };
     let loaded = rules::load(&super::replay::wanted(&args.engine)?.with(&config))?;
     loaded.report();
-    let mut ports = open_ports(args, inline)?;
+    let mut ports = open_ports(args)?;
     let lanes = std::mem::take(&mut ports.lanes);
     let plan = FlowPlan::new(&config, lanes.len());
     eprintln!("memory: {plan} ({} MiB available)", available_bytes() >> 20);
@@ -223,16 +275,22 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     eprintln!("memory: flow table on {}", engine.table_pages.start_text());
     let signals = signals(&engine.stop)?;
     let writer = writer(args, &engine, &loaded, &config)?;
-    let named = args.ports.iter().enumerate();
+    let named = args.ports().iter().enumerate();
     let halves: Vec<(String, Halves)> = named
         .map(|(index, name)| (name.clone(), engine.halves(index)))
         .collect();
     let stop = Arc::clone(&signals.stop);
-    let hooks = EngineHooks::new(&config, &loaded, halves.clone(), stop);
+    let hooks = EngineHooks::new(
+        &config,
+        &loaded,
+        halves.clone(),
+        stop,
+        args.engine.rules_top(),
+    );
     let served = Served {
         metrics: args.engine.metrics,
         socket: args.socket.clone(),
-        stats_interval: args.stats_interval,
+        stats_interval: args.stats_interval.unwrap_or(10),
     };
     let handle = writer.as_ref().map(Writer::handle);
     let control = control::start(engine.named(), hooks, handle, served)?;
@@ -244,7 +302,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     eprintln!(
         "ready: {} {}",
         if inline { "inline" } else { "tap" },
-        args.ports.join(" ")
+        args.ports().join(" ")
     );
     let mut watch = Watch::new(args, halves);
     while !signals.stop.load(Ordering::Relaxed) {
@@ -280,7 +338,7 @@ fn build(
     lanes: Vec<LanePorts>,
 ) -> Result<Engine, Failure> {
     let mut config = config.clone();
-    config.lanes = args.lanes as u8;
+    config.lanes = args.lanes() as u8;
     let (receivers, transmitters) = lanes
         .into_iter()
         .map(|lane| (lane.receivers, lane.transmitters))
@@ -288,7 +346,7 @@ fn build(
     Engine::build(Plan {
         config: Arc::new(config),
         layout: args.engine.layout()?,
-        burst_max: args.engine.burst,
+        burst_max: args.engine.burst(),
         ordered: false,
         live: true,
         receivers,

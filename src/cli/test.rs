@@ -19,7 +19,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::rules::{self, Wanted};
-use super::{Failure, exit};
+use super::{EngineArgs, Failure, exit};
 use crate::config::{Config, Mode};
 use crate::event::EventKind;
 use crate::replay::{Options, Session};
@@ -27,7 +27,7 @@ use crate::rules::ruleset::RuleSet;
 use crate::rules::signature::{Action, Signature};
 
 /// Arguments of `sluice test`.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct TestArgs {
     /// Folders with cases below them.
     #[arg(required = true)]
@@ -51,6 +51,12 @@ pub struct TestArgs {
     /// Lanes.
     #[arg(long, default_value_t = 1)]
     pub lanes: usize,
+    /// Settings file (sluice.toml) under the settings of the cases.
+    #[arg(long = "config", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+    /// What that file says.
+    #[arg(skip)]
+    file: EngineArgs,
 }
 
 /// A case as its author writes it.
@@ -181,9 +187,8 @@ impl Stopped {
     }
 }
 
-fn execute(folder: &Path, case: &CaseFile, args: &TestArgs) -> Result<Got, Stopped> {
-    let capture = locate(folder, &case.capture)
-        .ok_or_else(|| Stopped::error(format!("no capture {}", case.capture.display())))?;
+/// The settings of a case, over those of the settings file.
+fn settings(case: &CaseFile, args: &TestArgs) -> Result<Config, Stopped> {
     // Cases are short: small tables start quickly, and a setting may still ask for more.
     let mut config = Config {
         flows_max: 1 << 15,
@@ -193,6 +198,10 @@ fn execute(folder: &Path, case: &CaseFile, args: &TestArgs) -> Result<Got, Stopp
         defrag_memory: 8 << 20,
         ..Config::default()
     };
+    for (key, value, place) in args.file.file.engine() {
+        let set = config.set(key, &value);
+        set.map_err(|error| Stopped::error(format!("{place}: {error}")))?;
+    }
     // `inline` first: `exception-policy: auto` depends on it.
     let settings = case.settings.iter().flatten();
     let (mode, others): (Vec<_>, Vec<_>) = settings.partition(|(key, _)| *key == "inline");
@@ -201,11 +210,21 @@ fn execute(folder: &Path, case: &CaseFile, args: &TestArgs) -> Result<Got, Stopp
             .set(key, &setting_text(value))
             .map_err(Stopped::error)?;
     }
+    Ok(config)
+}
+
+fn execute(folder: &Path, case: &CaseFile, args: &TestArgs) -> Result<Got, Stopped> {
+    let capture = locate(folder, &case.capture)
+        .ok_or_else(|| Stopped::error(format!("no capture {}", case.capture.display())))?;
+    let config = settings(case, args)?;
     let rules_path = folder.join(case.rules.as_deref().unwrap_or(Path::new("test.rules")));
-    let variables = flatten(case.variables.iter().flatten());
+    let mut variables = args.file.file.variables.clone();
+    variables.extend(flatten(case.variables.iter().flatten()));
     let wanted = Wanted {
         files: vec![rules_path],
         variables,
+        classification: args.file.classification.clone(),
+        references: args.file.reference.clone(),
         ..Wanted::default()
     }
     .with(&config);
@@ -427,6 +446,10 @@ fn regressions<'a>(recorded: &str, results: &'a [CaseResult]) -> Vec<&'a CaseRes
 /// # Errors
 /// No cases, unreadable folders or records.
 pub fn run(args: &TestArgs) -> Result<u8, Failure> {
+    let mut args = args.clone();
+    args.file.config_file = args.config_file.take();
+    args.file = args.file.with_file()?;
+    let args = &args;
     let started = Instant::now();
     let results = run_all(args)?;
     let unreadable = |path: &Path, error: std::io::Error| {

@@ -108,7 +108,9 @@ pub fn encode(shared: &Shared) -> Vec<u8> {
     durations(&mut families, &snapshot, &gauges);
     flows(&mut families, &snapshot, &gauges);
     workers(&mut families, shared);
+    busy(&mut families, shared);
     rules(&mut families, &gauges, shared);
+    rule_matches(&mut families, shared, gauges.rules_top);
     memory(&mut families, &gauges);
     for port in &gauges.ports {
         port_families(&mut families, port);
@@ -284,6 +286,36 @@ fn workers(families: &mut Families, shared: &Shared) {
     }
 }
 
+/// How busy workers are, and which rules match most.
+fn busy(families: &mut Families, shared: &Shared) {
+    let ratios = shared.load();
+    for (worker, ratio) in shared.parts.workers.iter().zip(ratios) {
+        let lane = worker.lane.to_string();
+        let core = worker.core.map_or(String::new(), |core| core.to_string());
+        families.gauge(
+            "sluice_core_busy_ratio",
+            "Share of the last second in which a worker moved packets, sampled.",
+            &[("worker", &worker.name), ("lane", &lane), ("core", &core)],
+            ratio,
+        );
+    }
+}
+
+fn rule_matches(families: &mut Families, shared: &Shared, top: usize) {
+    let Some(writer) = &shared.parts.writer else {
+        return;
+    };
+    for (gid, sid, count) in writer.counters().rules.most(top) {
+        families.counter(
+            "sluice_rule_matches_total",
+            "Alerts of a rule that reached the writer; the rules with the most, as many as \
+             --metrics-rules-top says.",
+            &[("gid", &gid.to_string()), ("sid", &sid.to_string())],
+            count as f64,
+        );
+    }
+}
+
 fn rules(families: &mut Families, gauges: &Gauges, shared: &Shared) {
     for state in RULE_STATES {
         for action in RULE_ACTIONS {
@@ -383,6 +415,17 @@ fn port_families(families: &mut Families, port: &PortSample) {
             families.counter(family, help, &labels, values[at] as f64);
         }
     }
+    for (queue, used) in port.slots_used.iter().enumerate() {
+        for (dir, slots) in ["rx", "tx"].into_iter().zip(used) {
+            families.gauge(
+                "sluice_port_ring_slots_used",
+                "Slots of a ring that hold frames: in work when receiving, not sent yet when \
+                 transmitting.",
+                &[("port", name), ("queue", &queue.to_string()), ("dir", dir)],
+                *slots as f64,
+            );
+        }
+    }
     families.counter(
         "sluice_port_missed_packets_total",
         "Frames that the interface lost before they reached a ring.",
@@ -426,6 +469,12 @@ fn log(families: &mut Families, shared: &Shared) {
             );
         }
     }
+    families.gauge(
+        "sluice_log_queue_depth",
+        "Events and lines that wait to be written.",
+        &[("sink", "eve")],
+        writer.waiting() as f64,
+    );
     families.counter(
         "sluice_log_lines_total",
         "Lines written.",

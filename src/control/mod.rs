@@ -22,6 +22,7 @@ use crate::counters::Counters;
 use crate::eve::WriterHandle;
 
 mod http;
+mod load;
 mod metrics;
 mod process;
 mod serve;
@@ -103,6 +104,8 @@ pub struct PortSample {
     pub sync_calls: [u64; 2],
     /// Frames that the interface says it lost before us.
     pub missed: u64,
+    /// Slots in use of each queue's rings, receiving and transmitting.
+    pub slots_used: Vec<[u64; 2]>,
     /// Whether the link is up.
     pub link_up: bool,
     /// Whether netmap runs on the driver itself.
@@ -141,6 +144,8 @@ pub struct Gauges {
     pub sample_ratio: f64,
     /// Ports.
     pub ports: Vec<PortSample>,
+    /// Rules that are counted one by one in metrics: those with the most matches.
+    pub rules_top: usize,
 }
 
 /// What control asks of the engine. Called on control's threads, never by a lane.
@@ -231,6 +236,7 @@ pub struct Shared {
     started_s: f64,
     stop: AtomicBool,
     reloads: Mutex<Reloads>,
+    load: Mutex<load::Load>,
     scrapes: AtomicU64,
 }
 
@@ -243,6 +249,7 @@ impl Shared {
             started_s: now.map_or(0.0, |since| since.as_secs_f64()),
             stop: AtomicBool::new(false),
             reloads: Mutex::new(Reloads::default()),
+            load: Mutex::new(load::Load::new()),
             scrapes: AtomicU64::new(0),
         }
     }
@@ -253,6 +260,18 @@ impl Shared {
 
     fn snapshot(&self) -> Snapshot {
         Snapshot::take(self.parts.workers.iter().map(|worker| &*worker.counters))
+    }
+
+    /// How busy each worker was in the last full second, 0 to 1.
+    fn load(&self) -> Vec<f64> {
+        let load = self.load.lock().unwrap_or_else(PoisonError::into_inner);
+        load.ratios(self.parts.workers.len())
+    }
+
+    fn look_at_load(&self) {
+        let mut load = self.load.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy = self.parts.workers.iter();
+        load.look(busy.map(|worker| worker.counters.busy_ns()));
     }
 
     fn reloads(&self) -> Reloads {
@@ -359,6 +378,7 @@ fn watch(shared: &Shared, options: &Options) {
     let mut last = Instant::now();
     while !shared.stopping() {
         std::thread::sleep(TICK);
+        shared.look_at_load();
         if options.stats && !interval.is_zero() && last.elapsed() >= interval {
             last += interval;
             stats::submit(shared);

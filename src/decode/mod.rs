@@ -31,7 +31,7 @@ pub use anomaly::Anomaly;
 pub use ethernet::ethernet_header;
 pub use fragment::{Fragment, fragment};
 pub use stage::{DecodeStage, Views};
-pub use tuple::{Ends, canonical, is_v6, mapped, owner_hash, scope};
+pub use tuple::{Ends, canonical, is_v6, mapped, outer_vlan, owner_hash, pair_port, scope};
 
 use crate::config::{Config, Mode};
 use crate::counters::Counters;
@@ -173,6 +173,8 @@ pub struct Decoder {
     inline: bool,
     checksums: bool,
     vlan_tracking: bool,
+    /// All ones where ports are pairs, each a wire of its own; 0 where they are taps of one wire.
+    pair_mask: u8,
     teredo: bool,
     /// ERSPAN type III is followed.
     erspan_third: bool,
@@ -189,6 +191,11 @@ impl Decoder {
             inline: config.mode == Mode::Inline,
             checksums: config.checksum_validation,
             vlan_tracking: config.vlan_tracking,
+            pair_mask: if config.mode == Mode::Inline {
+                u8::MAX
+            } else {
+                0
+            },
             teredo: config.teredo_enabled,
             erspan_third: config.erspan_third,
             layers_max: config.layers_max,
@@ -543,9 +550,10 @@ impl<'a> Walk<'a> {
         } else {
             [0; VLANS_MAX]
         };
+        let pair = self.context.port >> 1 & self.decoder.pair_mask;
         let tuple = &mut self.context.tuple;
         tuple.protocol = protocol;
-        tuple.scope = scope(A::V6, vlans, self.context.depth, self.tunnel);
+        tuple.scope = scope(A::V6, vlans, self.context.depth, self.tunnel, pair);
         let reversed = addresses.order(ports, tuple);
         let (src, dst) = ports;
         let swap = (src ^ dst) & u16::from(reversed).wrapping_neg();

@@ -70,13 +70,16 @@ pub fn canonical(ends: &Ends, protocol: u8, scope: [u8; 3]) -> (Tuple, bool) {
 /// |v6 |   folded   |  outer VLAN  |
 /// +---+------------+--------------+
 /// ```
-/// `folded` is 0 when there is one tag at most and no tunnel; otherwise it is a nonzero hash of
-/// the further tags, the depth of the tunnel and its network id. Two networks meet in one fold
+/// `folded` is 0 when there is one tag at most, no tunnel, and the first pair of ports; otherwise it
+/// is a nonzero hash of the further tags, the depth of the tunnel, its network id and the pair: what
+/// two wires carry at once are two flows. Two networks meet in one fold
 /// with probability 2^-11, and then share a flow only if addresses and ports are equal as well.
 #[inline]
-pub fn scope(v6: bool, vlans: [u16; VLANS_MAX], depth: u8, tunnel: u32) -> [u8; 3] {
+pub fn scope(v6: bool, vlans: [u16; VLANS_MAX], depth: u8, tunnel: u32, pair: u8) -> [u8; 3] {
     let [outer, second, third] = vlans.map(|id| u64::from(id & 0xfff));
     let rest = second | third << 12 | u64::from(depth) << 24 | u64::from(tunnel) << 32;
+    // Network ids have 24 bits as a rule, so the pair stands clear of them.
+    let rest = rest ^ u64::from(pair) << 56;
     let folded = if rest == 0 {
         0
     } else {
@@ -85,6 +88,21 @@ pub fn scope(v6: bool, vlans: [u16; VLANS_MAX], depth: u8, tunnel: u32) -> [u8; 
     let bits = (u64::from(v6) << 23) | folded << 12 | outer;
     let [_, _, _, _, _, high, middle, low] = bits.to_be_bytes();
     [high, middle, low]
+}
+
+/// The outer VLAN that a tuple's scope names; 0: none.
+pub fn outer_vlan(tuple: &Tuple) -> u16 {
+    let [_, middle, low] = tuple.scope;
+    u16::from_be_bytes([middle, low]) & 0xfff
+}
+
+/// The first port of the pair that a tuple's flow came over; `None` where further tags or a tunnel
+/// are folded into its scope as well.
+pub fn pair_port(tuple: &Tuple) -> Option<u8> {
+    let outer = [outer_vlan(tuple), 0, 0];
+    let mut pairs = 0..=u8::MAX >> 1;
+    let pair = pairs.find(|pair| scope(is_v6(tuple), outer, 0, 0, *pair) == tuple.scope)?;
+    Some(pair << 1)
 }
 
 /// Whether the tuple is of IPv6.
@@ -152,21 +170,33 @@ mod tests {
 
     #[test]
     fn scopes_of_different_networks_differ() {
-        let plain = scope(false, [0; 3], 0, 0);
+        let plain = scope(false, [0; 3], 0, 0, 0);
         assert_eq!(plain, [0; 3]);
         let mut seen = std::collections::HashSet::from([plain]);
         for vlan in 1..4096 {
             assert!(
-                seen.insert(scope(false, [vlan, 0, 0], 0, 0)),
+                seen.insert(scope(false, [vlan, 0, 0], 0, 0, 0)),
                 "one tag is exact"
             );
         }
-        assert!(seen.insert(scope(true, [0; 3], 0, 0)));
-        assert!(seen.insert(scope(false, [7, 9, 0], 0, 0)));
-        assert!(seen.insert(scope(false, [0; 3], 1, 5000)));
-        assert!(seen.insert(scope(false, [0; 3], 1, 5001)));
+        assert!(seen.insert(scope(true, [0; 3], 0, 0, 0)));
+        assert!(seen.insert(scope(false, [7, 9, 0], 0, 0, 0)));
+        assert!(seen.insert(scope(false, [0; 3], 1, 5000, 0)));
+        assert!(seen.insert(scope(false, [0; 3], 1, 5001, 0)));
+        for pair in 1..32 {
+            let of_pair = scope(false, [0; 3], 0, 0, pair);
+            assert!(seen.insert(of_pair), "pair {pair}");
+            let tuple = Tuple {
+                scope: scope(true, [7, 0, 0], 0, 0, pair),
+                ..Tuple::default()
+            };
+            assert_eq!(
+                (outer_vlan(&tuple), pair_port(&tuple)),
+                (7, Some(pair << 1))
+            );
+        }
         assert!(is_v6(&Tuple {
-            scope: scope(true, [4095; 3], 1, 1),
+            scope: scope(true, [4095; 3], 1, 1, 0),
             ..Tuple::default()
         }));
     }

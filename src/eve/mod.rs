@@ -184,6 +184,39 @@ impl AlertCounts {
     }
 }
 
+/// Rules that are counted apart; a set of 65,536 rules that all alert is none that anybody runs.
+const RULES_MAX: usize = 1 << 16;
+
+/// Alerts and drops by rule, as they reached the writer: by gid and sid, so that they go on through
+/// a reload.
+#[derive(Default, Debug)]
+pub struct RuleMatches(Mutex<BTreeMap<(u32, u32), u64>>);
+
+impl RuleMatches {
+    fn count(&self, gid: u32, sid: u32) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = counts.len() < RULES_MAX;
+        if let Some(count) = counts.get_mut(&(gid, sid)) {
+            *count += 1;
+        } else if room {
+            counts.insert((gid, sid), 1);
+        }
+    }
+
+    /// The rules with the most, at most `top`: gid, sid, count.
+    pub fn most(&self, top: usize) -> Vec<(u32, u32, u64)> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = counts
+            .iter()
+            .map(|((gid, sid), count)| (*gid, *sid, *count));
+        let mut rules: Vec<_> = each.collect();
+        drop(counts);
+        rules.sort_by_key(|(gid, sid, count)| (u64::MAX - count, *gid, *sid));
+        rules.truncate(top);
+        rules
+    }
+}
+
 /// What the writer did. `taken` over all kinds plus `submitted` is lines written plus lines lost.
 #[derive(Default, Debug)]
 pub struct WriterCounters {
@@ -192,6 +225,8 @@ pub struct WriterCounters {
     unknown_signatures: AtomicU64,
     /// Alerts by class type.
     pub alerts: AlertCounts,
+    /// Alerts by rule.
+    pub rules: RuleMatches,
     /// Lines, bytes and losses.
     pub sink: SinkCounters,
     /// Files, where some are stored.
@@ -225,6 +260,7 @@ struct Shared {
     stop: AtomicBool,
     reopen: AtomicBool,
     submitted: ArrayQueue<Vec<u8>>,
+    queues: Vec<Arc<EventQueue>>,
     counters: Arc<WriterCounters>,
 }
 
@@ -237,6 +273,12 @@ impl WriterHandle {
     /// Hands in a whole line. False if too many wait: it is not taken.
     pub fn submit(&self, line: Vec<u8>) -> bool {
         self.shared.submitted.push(line).is_ok()
+    }
+
+    /// Events and lines that wait to be written.
+    pub fn waiting(&self) -> usize {
+        let events = self.shared.queues.iter().map(|queue| queue.waiting());
+        events.sum::<usize>() + self.shared.submitted.len()
     }
 
     /// What the writer did so far.
@@ -297,13 +339,13 @@ impl Log {
         if let Some(taken) = self.counters.taken.get(event.kind as usize) {
             taken.fetch_add(1, Relaxed);
         }
-        let alerts = &self.counters.alerts;
+        let counters = &self.counters;
         let known = encode(
             event,
             stored,
             &*self.signatures,
             &self.options,
-            alerts,
+            counters,
             &mut self.line,
         );
         if !known {
@@ -369,6 +411,7 @@ impl Writer {
             stop: AtomicBool::new(false),
             reopen: AtomicBool::new(false),
             submitted: ArrayQueue::new(SUBMITTED_MAX),
+            queues: queues.clone(),
             counters: Arc::clone(&log.counters),
         });
         let work = Work {
@@ -453,7 +496,7 @@ fn encode(
     stored: Option<Stored>,
     signatures: &dyn SignatureInfo,
     options: &Options,
-    alerts: &AlertCounts,
+    counters: &WriterCounters,
     buffer: &mut Vec<u8>,
 ) -> bool {
     buffer.clear();
@@ -463,7 +506,9 @@ fn encode(
             buffer.clear();
             shown = true;
             if event.kind == EventKind::Alert {
-                alerts.count(info.classtype, event.action == AlertAction::Blocked);
+                let blocked = event.action == AlertAction::Blocked;
+                counters.alerts.count(info.classtype, blocked);
+                counters.rules.count(info.gid, info.sid);
             }
             put(event, stored, Some(info), options, buffer);
         });

@@ -132,7 +132,7 @@ fn text_of(event: &Event, options: &Options) -> String {
         None,
         &rules(),
         options,
-        &AlertCounts::default(),
+        &WriterCounters::default(),
         &mut buffer,
     );
     String::from_utf8(buffer).unwrap()
@@ -212,6 +212,19 @@ fn alerts_are_counted_by_class_type_within_a_bound() {
     assert!(read.len() <= CLASSTYPES_MAX + 1);
     let sum: u64 = read.iter().flat_map(|(_, pair)| pair).sum();
     assert_eq!(sum, 3 + 2 * CLASSTYPES_MAX as u64);
+}
+
+#[test]
+fn matches_are_counted_by_rule_and_the_most_frequent_are_shown() {
+    let matches = RuleMatches::default();
+    for (sid, count) in [(7, 3), (5, 1), (6, 3)] {
+        (0..count).for_each(|_| matches.count(1, sid));
+    }
+    assert_eq!(matches.most(2), [(1, 6, 3), (1, 7, 3)]);
+    for sid in 0..2 * RULES_MAX as u32 {
+        matches.count(3, sid);
+    }
+    assert_eq!(matches.most(usize::MAX).len(), RULES_MAX);
 }
 
 #[test]
@@ -433,7 +446,7 @@ fn an_alert_of_a_rule_set_that_is_gone_is_still_written() {
         None,
         &rules(),
         &options(),
-        &AlertCounts::default(),
+        &WriterCounters::default(),
         &mut buffer
     ));
     let value: Value = serde_json::from_slice(&buffer).unwrap();
@@ -635,7 +648,7 @@ proptest! {
         (options.payload, options.packet) = (true, true);
         let rules = Rules { msg, ..rules() };
         let mut buffer = Vec::new();
-        encode(&event, None, &rules, &options, &AlertCounts::default(), &mut buffer);
+        encode(&event, None, &rules, &options, &WriterCounters::default(), &mut buffer);
         prop_assert!(buffer.len() <= LINE_MAX);
         let text = String::from_utf8(buffer).unwrap();
         prop_assert_eq!(text.matches('\n').count(), 1);

@@ -15,7 +15,7 @@ use super::stage::FlowStage;
 use super::table::{EVICTED_MAX, EXPIRY_CLASSES, GROUP_SLOTS, Timeouts};
 use crate::config::{Config, Mode};
 use crate::counters::Counter;
-use crate::decode::is_v6;
+use crate::decode::{is_v6, outer_vlan, pair_port};
 use crate::event::Emit;
 use crate::memory::{Block, Handle};
 use crate::packet::{BURST_VIEWS_MAX, Burst, Direction, FlowHandle, Kind, flag};
@@ -32,8 +32,19 @@ const ROUND_SECONDS: u32 = 10;
 const SWEEP_GROUPS_MAX: u32 = 64;
 /// Seconds for which a closed flow stays in the path: its receiver may still take data.
 const TOMBSTONE_SECONDS: u32 = 120;
+/// Closed flows give way once less than one place in so many is free: at a million connections a
+/// second their tombstones would fill any table, and new connections would be refused.
+const FREE_SHARE: u32 = 16;
+/// Closed flows that may be known in their order, as a share of the table; any beyond wait for
+/// their time.
+const CLOSED_SHARE: u32 = 4;
+/// Closed flows that give way in one burst, at most; each packet of a burst opens one at most.
+const CLOSED_PER_BURST_MAX: usize = 64;
 /// Blocks that hold one direction's bytes, at most: a bound for the loop that shows them.
 pub const VIEWS_PER_STREAM_MAX: usize = 128;
+
+/// IANA protocol number of TCP.
+const IPPROTO_TCP: u8 = 6;
 
 /// What a flow is, for its timeout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +60,7 @@ pub enum Stage {
 /// The table's expiry class of a flow.
 pub fn class_of(protocol: u8, stage: Stage) -> u8 {
     let family = match protocol {
-        6 => 0,
+        IPPROTO_TCP => 0,
         17 => 3,
         1 | 58 => 6,
         _ => 9,
@@ -86,6 +97,9 @@ pub fn timeouts(config: &Config) -> Timeouts {
 /// Ends that wait for a view.
 pub struct Ends {
     waiting: VecDeque<(FlowHandle, EndReason)>,
+    /// Closed flows in the order in which they closed. Those that have ended since are in it too.
+    closed: VecDeque<FlowHandle>,
+    closed_max: usize,
     /// When the sweep last ran.
     swept: Tick,
     /// Groups of a whole round.
@@ -95,13 +109,28 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// For a table of so many groups.
-    pub fn new(groups: u32) -> Ends {
+    /// For a table of so many groups and flows.
+    pub fn new(groups: u32, flows_max: u32) -> Ends {
+        let closed_max = Ends::closed_max(flows_max);
         Ends {
             waiting: VecDeque::with_capacity(ENDS_MAX),
+            closed: VecDeque::with_capacity(closed_max),
+            closed_max,
             swept: Tick(0),
             groups_per_round: groups,
             finished_groups: 0,
+        }
+    }
+
+    /// Closed flows known in their order, for a table of so many flows.
+    pub fn closed_max(flows_max: u32) -> usize {
+        (flows_max / CLOSED_SHARE).max(1) as usize
+    }
+
+    /// A flow has closed.
+    pub fn note_closed(&mut self, flow: FlowHandle) {
+        if self.closed.len() < self.closed_max {
+            self.closed.push_back(flow);
         }
     }
 
@@ -189,9 +218,32 @@ impl FlowStage {
         }
     }
 
+    /// Closed flows give way, oldest first, while the table is nearly full. Condemned ones stay.
+    fn make_room(&mut self) {
+        let limit = self.flows.flows_max() - self.flows.flows_max() / FREE_SHARE;
+        for _ in 0..CLOSED_PER_BURST_MAX {
+            if self.flows.population() < u64::from(limit) || !self.ends.has_room() {
+                return;
+            }
+            let Some(flow) = self.ends.closed.pop_front() else {
+                return;
+            };
+            let closed = class_of(IPPROTO_TCP, Stage::Closed);
+            let is_closed = self
+                .flows
+                .line(flow)
+                .is_some_and(|line| line.state().expiry == closed);
+            let record = self.records.get(flow.slot);
+            if is_closed && record.is_some_and(|record| record.flags & FLOW_DROP == 0) {
+                self.end(flow, EndReason::Evicted);
+            }
+        }
+    }
+
     /// Sweeps as much of the table as the time since the last sweep is worth, and gives ends.
     pub(super) fn expire(&mut self, burst: &mut Burst, emit: &mut Emit) {
         self.collect_evicted();
+        self.make_room();
         let now = Tick::from_nanos(self.clock);
         self.defrag
             .expire(&mut self.fragments, self.clock, &emit.counters);
@@ -256,6 +308,10 @@ impl FlowStage {
         context.flow = flow;
         context.tuple = tuple;
         context.protocol = tuple.protocol;
+        // What the key still says of the wire: no packet is at hand any more.
+        let vlan = outer_vlan(&tuple);
+        (context.vlans[0], context.vlan_count) = (vlan, u8::from(vlan != 0));
+        context.port = pair_port(&tuple).unwrap_or(u8::MAX);
         context.direction = Direction::ToServer;
         context.order = order;
         context.time_ns = now;

@@ -51,6 +51,8 @@ use crate::memory::{BlockPool, MemoryError, PageKind, Regions, available_bytes, 
 use crate::packet::FRAME_LENGTH_MAX;
 use std::fmt;
 
+use crate::packet::FlowHandle;
+use expiry::Ends;
 use pages::{PAGE_BYTES, PagePool};
 use record::Tcp;
 use stream::Limits;
@@ -129,9 +131,13 @@ impl FlowPlan {
     ///
     /// # Errors
     /// As [`FlowPlan::table`].
-    pub fn sizes(&self) -> Result<[(&'static str, usize); 5], MemoryError> {
+    pub fn sizes(&self) -> Result<[(&'static str, usize); 6], MemoryError> {
         let each = [
             ("flow table", self.table()?.size()),
+            (
+                "order of closed flows",
+                Ends::closed_max(self.table()?.flows_max) * size_of::<FlowHandle>(),
+            ),
             ("TCP state", Slabs::<Tcp>::size_of(self.connections)),
             ("stream pages", PagePool::size_of(self.stream_pages)),
             ("fragment pages", PagePool::size_of(self.fragment_pages)),
@@ -226,6 +232,12 @@ fn limits(config: &Config) -> Limits {
         urgent_gap: config.urgent == Urgent::Gap,
     }
 }
+
+#[cfg(any(test, fuzzing))]
+#[path = "tests/bench.rs"]
+pub mod bench;
+#[cfg(any(test, fuzzing))]
+pub mod twins;
 
 #[cfg(test)]
 mod tests;

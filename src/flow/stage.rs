@@ -136,7 +136,7 @@ impl FlowStage {
         contexts: &Arc<Arena<Context>>,
         parts: FlowParts,
     ) -> (FlowStage, DetectionSide) {
-        let groups = parts.flows.sweep_groups();
+        let (groups, flows_max) = (parts.flows.sweep_groups(), parts.flows.flows_max());
         let stage = FlowStage {
             config: Arc::clone(config),
             regions: Arc::clone(regions),
@@ -149,7 +149,7 @@ impl FlowStage {
             pages: parts.pages,
             fragments: parts.fragments,
             views: parts.views,
-            ends: Ends::new(groups),
+            ends: Ends::new(groups, flows_max),
             rules: Rules::of(config),
             limits: limits(config),
             timeouts: expiry::timeouts(config),
@@ -577,6 +577,9 @@ impl FlowStage {
             let (expiry, phase) = (class_of(context.tuple.protocol, stage), record.phase);
             if created || state.expiry != expiry || state.phase != phase {
                 counters.flow_moved((!created).then_some(state.expiry), Some(expiry));
+                if stage == Stage::Closed && state.expiry != expiry {
+                    self.ends.note_closed(flow);
+                }
                 (state.expiry, state.phase) = (expiry, phase);
                 line.set_state(state);
             }

@@ -463,7 +463,12 @@ impl Stream {
         } else {
             self.delivered
         };
-        self.pages.release(pool, below);
+        if self.ahead == 0 && below == self.delivered {
+            // Nothing waits and nothing can be sent again: a quiet flow keeps no page.
+            self.pages.clear(pool);
+        } else {
+            self.pages.release(pool, below);
+        }
     }
 
     /// Forgets the oldest bytes kept for comparison, so that a direction that nobody acknowledges

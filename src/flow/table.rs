@@ -1,7 +1,7 @@
 //! The flow table: one preallocated, lock-free, open-addressed hash table for IPv4 and IPv6.
 //!
-//! A dense array of 64-byte *groups* holds thirty 16-bit tag words each; a parallel array holds the
-//! *entries*, two cache lines at a fixed place, so no flow ever moves and a slot number is a name.
+//! An array of *blocks*: a 64-byte *group* of thirty 16-bit tag words amid its thirty *entries*, two
+//! cache lines each, at a fixed place, so no flow ever moves and a slot number is a name.
 //! A search touches the tag line and line 0 of the entry; it stops at the first group that no flow
 //! passed over. A table is made as *sides*: per lane one [`FlowSide`] (finds, creates, closes, line
 //! 0) and one [`DetectionSide`] (line 1), which two workers may use at the same moment. An owner's
@@ -179,10 +179,6 @@ pub struct TablePlan {
     pub flows_max: u32,
     /// Groups, a prime number.
     pub group_count: u32,
-    /// Bytes of tag lines.
-    pub tag_size: usize,
-    /// Bytes of entries.
-    pub entry_size: usize,
 }
 
 impl TablePlan {
@@ -204,14 +200,12 @@ impl TablePlan {
         Ok(TablePlan {
             flows_max: flows_max as u32,
             group_count: group_count as u32,
-            tag_size: group_count * size_of::<line::Group>(),
-            entry_size: group_count * GROUP_SLOTS as usize * size_of::<line::Entry>(),
         })
     }
 
-    /// Bytes of both arrays.
+    /// Bytes of all blocks.
     pub fn size(&self) -> usize {
-        self.tag_size + self.entry_size
+        self.group_count as usize * size_of::<line::Block>()
     }
 }
 
@@ -509,6 +503,11 @@ impl FlowSide {
     /// Flows alive in the whole table (of this shard, in owner mode).
     pub fn population(&self) -> u64 {
         self.core.population()
+    }
+
+    /// Flows it holds at once (of this shard, in owner mode).
+    pub fn flows_max(&self) -> u32 {
+        self.core.flows_max
     }
 
     /// The hash of this table.

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use super::mesh::{MeshIn, MeshOut, Watermark};
 use super::turn::{LaneTurn, Progress};
 use super::{FlowPart, Input, State, VerdictPart, Worker};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::counters::Counters;
 use crate::decode::DecodeStage;
 use crate::event::{BUILT_COUNT_MAX, BUILT_MAX, Built, Emit, EventQueue};
@@ -387,6 +387,7 @@ impl Shared {
             self.contexts.get_mut(handle).home = index as u8;
         }
         let runs = |stage: usize| layout.runs(place, stage);
+        let ports = stages.receivers.as_ref().map_or(0, Vec::len);
         // A worker that both receives and makes views keeps a quarter of its contexts for views.
         let views_at = if runs(0) { mine.len() * 3 / 4 } else { 0 };
         let views = mine.split_off(views_at);
@@ -401,14 +402,11 @@ impl Shared {
             decode.wait_for_views(views.len(), reserve);
         }
         let matcher = if runs(2) { stages.matcher.take() } else { None };
-        let verdict = if runs(3) {
-            stages.transmitters.take().map(|transmitters| VerdictPart {
-                stage: self.verdict_stage(),
-                transmitters,
-            })
-        } else {
-            None
-        };
+        let transmitters = stages.transmitters.take_if(|_| runs(3));
+        let verdict = transmitters.map(|transmitters| VerdictPart {
+            stage: self.verdict_stage(),
+            transmitters,
+        });
         let names: Vec<&str> = (0..4)
             .filter(|stage| runs(*stage))
             .map(|stage| crate::layout::STAGES[stage])
@@ -438,6 +436,7 @@ impl Shared {
             burst_max: self.burst_max,
             stop: Arc::clone(&self.stop),
             live: self.live,
+            by_time: self.live && self.config.mode == Mode::Tap && ports > 1,
             cpu: std::time::Duration::ZERO,
             state: State::default(),
         }

@@ -13,6 +13,7 @@
 use super::app_program::AppRule;
 use super::feed::TCP;
 use super::header::{self, Packet};
+use super::prefilter::{Extent, Scan};
 use super::program::{Program, Rule};
 use super::seen::Seen;
 use super::verify::{Outcome, View};
@@ -348,9 +349,12 @@ impl<D: DetectionAccess> MatchStage<D> {
         let before = (before & !SCANNED_WHOLE) as usize;
         let mut bytes = 0;
         for table in tables {
+            let mut starts = true;
             let new = if table.transforms.is_empty() {
+                // A pattern at the start is looked for until all of the longest has been seen.
                 let carry = table.prefilter.longest().saturating_sub(1);
                 let from = before.saturating_sub(carry);
+                starts = from == 0;
                 data.get(from..).filter(|_| data.len() > before)
             } else if instance.ended() && !was_whole {
                 // A transformed buffer exists once its bytes are complete.
@@ -363,10 +367,13 @@ impl<D: DetectionAccess> MatchStage<D> {
             bytes += new.len();
             let candidates = &mut self.candidates;
             let mut over = 0;
-            table.prefilter.scan(new, |signature, _| {
+            // The end so far may be the end.
+            let extent = Extent { starts, ends: true };
+            let looks = &mut self.looks;
+            let scan = table.prefilter.scan(new, extent, looks, |signature, _| {
                 over += u64::from(!push(candidates, signature));
             });
-            self.over += over;
+            self.over += over + u64::from(scan == Scan::Spent);
         }
         let whole = if instance.ended() { SCANNED_WHOLE } else { 0 };
         (data.len() as u32 | whole, bytes)

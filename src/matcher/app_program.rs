@@ -141,7 +141,7 @@ impl AppProgram {
                     .map(|(transforms, patterns)| {
                         Ok(Table {
                             transforms: transform::compile(&transforms, regexes)?,
-                            prefilter: Prefilter::build(&patterns)?,
+                            prefilter: Prefilter::build(&patterns, true)?,
                         })
                     })
                     .collect();
@@ -261,8 +261,10 @@ fn choose(signature: &Signature) -> Option<(Field, Box<[Transform]>, Option<Dire
             return None;
         }
         let field = field_of(view)?;
-        let bytes = content.bytes.get(choice.range.clone())?;
-        let pattern = group::pattern_of_bytes(bytes, content.nocase);
+        if choice.range.is_empty() {
+            return None;
+        }
+        let pattern = group::pattern_of_piece(content, choice.range.clone());
         Some((field, view.transforms.as_slice().into(), view.side, pattern))
     };
     if let Some(found) = fast_pattern::fast_pattern(signature).and_then(|choice| made(&choice)) {

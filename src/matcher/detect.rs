@@ -3,6 +3,7 @@
 //! Stream bytes take the same way in streams.rs; what hits mean is arbiter.rs's.
 
 use super::header::{self, Packet};
+use super::prefilter::{Extent, Prefilter, Scan};
 use super::program::{FACT_ESTABLISHED, FACT_FLOW, FACT_PAYLOAD, Group, Program, Rule};
 use super::state::{self, int_holds};
 use super::verify::{Outcome, View};
@@ -85,6 +86,16 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
     }
 
+    /// Proposes for the packet whose fast pattern a prefilter finds.
+    pub(super) fn propose_by(&mut self, prefilter: &Prefilter, bytes: &[u8], extent: Extent) {
+        let mut looks = self.looks;
+        let scan = prefilter.scan(bytes, extent, &mut looks, |signature, _| {
+            self.propose(signature, IN_PACKET);
+        });
+        self.looks = looks;
+        self.over += u64::from(scan == Scan::Spent);
+    }
+
     fn propose_packet(
         &mut self,
         program: &Program,
@@ -107,15 +118,11 @@ impl<D: DetectionAccess> MatchStage<D> {
         // Bytes that the stream did not take are looked at by stream signatures as well.
         let alone = context.has(flag::STREAM_NONE) || !context.flow.is_some();
         if !payload.is_empty() {
-            group
-                .packet
-                .scan(payload, |signature, _| self.propose(signature, IN_PACKET));
+            self.propose_by(&group.packet, payload, Extent::WHOLE);
             emit.counters
                 .add(Counter::PrefilterBytes, payload.len() as u64);
             if alone {
-                group
-                    .stream
-                    .scan(payload, |signature, _| self.propose(signature, IN_PACKET));
+                self.propose_by(&group.stream, payload, Extent::WHOLE);
             }
         }
         let always = group.packet_always.iter();

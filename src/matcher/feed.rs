@@ -15,6 +15,9 @@ const UDP: u8 = 17;
 impl<D: DetectionAccess> MatchStage<D> {
     /// What the flow of a packet speaks.
     pub(super) fn app_protocol(&self, mark: &FlowMark) -> AppProtocol {
+        if self.slabs.has_failed(mark.slab) {
+            return AppProtocol::Failed;
+        }
         self.apps
             .as_ref()
             .and_then(|apps| apps.state(self.slabs.app(mark.slab)))
@@ -57,6 +60,10 @@ impl<D: DetectionAccess> MatchStage<D> {
         };
         let piece = piece_of(context, new, gap, end, tcp);
         let apps = self.apps.as_mut()?;
+        if self.slabs.has_failed(slab) {
+            mark.app = AppProtocol::Failed as u8;
+            return None;
+        }
         let mut app = self.slabs.app(slab);
         if app == state::NONE {
             app = match apps.open(&piece) {
@@ -110,6 +117,20 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
         if any {
             apps.release(app, Transaction::is_complete);
+        }
+    }
+
+    /// A flow that no parser knows needs none of their memory any more.
+    pub(super) fn let_go_failed(&mut self, app: u32, mark: &FlowMark) {
+        let Some(apps) = self.apps.as_mut() else {
+            return;
+        };
+        let failed = apps
+            .state(app)
+            .is_some_and(|state| state.protocol == AppProtocol::Failed && state.first == NONE);
+        if failed {
+            apps.close(app);
+            self.slabs.set_app(mark.slab, state::FAILED);
         }
     }
 

@@ -36,10 +36,12 @@ pub mod find;
 pub mod header;
 pub mod host;
 mod line;
+pub mod literal;
 pub mod number;
 pub mod pcre;
 pub mod prefilter;
 pub mod program;
+pub mod recent;
 pub mod regex;
 mod seen;
 pub mod state;
@@ -149,6 +151,9 @@ pub struct MatchStage<D> {
     room: transform::Room,
     slabs: state::Slabs,
     windows: window::Windows,
+    recent: recent::Recent,
+    /// Streams that lost their windows since the last report.
+    cut: u64,
     scratch: verify::Scratch,
     /// Signature number and view of what is to be checked: `signature << 1 | packet`.
     candidates: Vec<u64>,
@@ -162,6 +167,8 @@ pub struct MatchStage<D> {
     /// The parser could not read the packet's bytes.
     broken: bool,
     over: u64,
+    /// Entries that the prefilters may still look at for this packet.
+    looks: u32,
     waited: bool,
 }
 
@@ -180,6 +187,11 @@ impl<D: DetectionAccess> MatchStage<D> {
         let names = program.ruleset().names();
         let flowbits = names.flowbits.names().len();
         let flowints = names.flowints.names().len();
+        let app_flows = (config.app_flows_max as usize)
+            .div_ceil(lanes)
+            .clamp(1, flows);
+        let window_count =
+            (config.window_memory as usize / lanes / window::MEMORY).clamp(1, 2 * flows);
         let wants_app = config.app_records || program.app.is_wanted();
         MatchStage {
             regions,
@@ -201,16 +213,18 @@ impl<D: DetectionAccess> MatchStage<D> {
             apps: wants_app.then(|| {
                 let memory = (config.app_memory as usize)
                     .div_ceil(lanes)
-                    .min(flows << 14);
-                Apps::new(flows, memory, wanted(config, &program), limits(config))
+                    .min(app_flows << 14);
+                Apps::new(app_flows, memory, wanted(config, &program), limits(config))
             }),
             seen: crate::memory::slab::Slabs::from_fn(
-                if wants_app { 2 * flows as u32 } else { 0 },
+                if wants_app { 2 * app_flows as u32 } else { 0 },
                 seen::Seen::default,
             ),
             room: transform::Room::new(),
             slabs: state::Slabs::new(flows, flowbits, flowints),
-            windows: window::Windows::new(2 * flows),
+            windows: window::Windows::new(window_count),
+            recent: recent::Recent::new(window_count, flows),
+            cut: 0,
             scratch: verify::Scratch::new(
                 config.recursion_limit,
                 config.verify_steps_max,
@@ -224,6 +238,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             undecoded: 0,
             broken: false,
             over: 0,
+            looks: prefilter::LOOKS_MAX,
             waited: false,
             program,
         }
@@ -272,6 +287,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         self.candidates.clear();
         self.hits.clear();
         self.waited = false;
+        self.looks = prefilter::LOOKS_MAX;
         let known = context.flow.is_some();
         let loaded = known.then(|| self.detection.load(context.flow)).flatten();
         let mut mark = loaded.unwrap_or_default();
@@ -294,6 +310,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                     self.arbitrate(context, bytes, &mut mark, emit);
                     if let Some(app) = fed {
                         self.release_transactions(app, context, emit);
+                        self.let_go_failed(app, &mark);
                     }
                     self.follow_tags(context, &mut mark);
                     if std::mem::take(&mut self.broken) {
@@ -410,9 +427,11 @@ impl<D: DetectionAccess> MatchStage<D> {
         self.close_app(context, mark, emit);
         for window in windows {
             if window != state::NONE {
+                self.recent.remove(window);
                 self.windows.give(window);
             }
         }
+        self.recent.forget(mark.slab);
         self.slabs.give(mark.slab);
         mark.slab = state::NONE;
     }
@@ -437,6 +456,10 @@ impl<D: DetectionAccess> MatchStage<D> {
         let undecoded = std::mem::take(&mut self.undecoded);
         if undecoded > 0 {
             emit.counters.add(Counter::BodiesUndecoded, undecoded);
+        }
+        let cut = std::mem::take(&mut self.cut);
+        if cut > 0 {
+            emit.counters.add(Counter::StreamHistoriesCut, cut);
         }
     }
 }

@@ -1,76 +1,74 @@
 //! The prefilter of a group: finds all fast patterns of its signatures in a buffer at once.
 //!
-//! An Aho-Corasick automaton over patterns folded to lower case; a pattern that minds case is
-//! compared again where the automaton found it. Matches may overlap, all are reported.
+//! The search is literal/'s; here stand whose the literals are. Matches may overlap, all are
+//! reported.
 
-use aho_corasick::automaton::OverlappingState;
-use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind};
+use std::sync::LazyLock;
 
-use crate::rules::group::Pattern;
+use super::literal::{Anchor, Background, Literal, Literals, Path};
+pub use super::literal::{Extent, Scan};
+use crate::rules::group::{Pattern, Place};
 
-/// Groups up to this many pattern bytes get a DFA: faster, and of bounded size at that.
-const DFA_BYTES_MAX: usize = 2048;
+/// Entries that the prefilters of one packet look at, at most; what is left is not inspected,
+/// counted, and follows the policy of the match budget.
+pub const LOOKS_MAX: u32 = 1 << 17;
+
+/// What is common in traffic, as built in.
+static BACKGROUND: LazyLock<Background> = LazyLock::new(Background::default);
 
 /// Finds the patterns of one group.
 #[derive(Clone, Debug, Default)]
 pub struct Prefilter {
-    automaton: Option<AhoCorasick>,
-    patterns: Vec<Owner>,
+    literals: Literals,
+    /// Where the signatures of each literal begin in `signatures`, and one more.
+    firsts: Vec<u32>,
+    signatures: Vec<u32>,
+    path: Option<Path>,
     longest: usize,
 }
 
-/// One distinct pattern and whose it is.
-#[derive(Clone, Debug)]
-struct Owner {
-    /// The bytes, where case matters.
-    exact: Option<Box<[u8]>>,
-    length: usize,
-    signatures: Box<[u32]>,
-}
-
 impl Prefilter {
-    /// A prefilter over these patterns, each with the number of its signature.
+    /// A prefilter over these patterns, each with the number of its signature. Not `anchored`:
+    /// places don't count, since what is scanned may be any part of a buffer.
     ///
     /// # Errors
-    /// What aho-corasick says: more states than it can number.
-    pub fn build(patterns: &[(Pattern, u32)]) -> Result<Prefilter, String> {
-        let mut owners: Vec<(Pattern, Vec<u32>)> = Vec::new();
+    /// A pattern without bytes.
+    pub fn build(patterns: &[(Pattern, u32)], anchored: bool) -> Result<Prefilter, String> {
+        let mut literals: Vec<Literal> = Vec::new();
+        let mut owners: Vec<Vec<u32>> = Vec::new();
         let mut known = hashbrown::HashMap::new();
         for (pattern, signature) in patterns {
-            let at = *known.entry(pattern.clone()).or_insert_with(|| {
-                owners.push((pattern.clone(), Vec::new()));
+            let literal = literal(pattern, anchored);
+            let at = *known.entry(literal.clone()).or_insert_with(|| {
+                literals.push(literal);
+                owners.push(Vec::new());
                 owners.len() - 1
             });
-            if let Some((_, signatures)) = owners.get_mut(at) {
-                signatures.push(*signature);
+            if let Some(owners) = owners.get_mut(at) {
+                owners.push(*signature);
             }
         }
-        if owners.is_empty() {
-            return Ok(Prefilter::default());
+        let path = Path::best();
+        let compiled = Literals::build(&literals, &BACKGROUND, path)
+            .map_err(|number| format!("fast pattern {number} has no bytes"))?;
+        let mut firsts = vec![0];
+        let mut end = 0;
+        for owners in &owners {
+            end += owners.len() as u32;
+            firsts.push(end);
         }
-        let bytes: usize = owners.iter().map(|(p, _)| p.bytes.len()).sum();
-        let kind = if bytes <= DFA_BYTES_MAX {
-            AhoCorasickKind::DFA
-        } else {
-            AhoCorasickKind::ContiguousNFA
-        };
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .ascii_case_insensitive(true)
-            .kind(Some(kind))
-            .prefilter(false)
-            .build(owners.iter().map(|(pattern, _)| &*pattern.bytes))
-            .map_err(|error| error.to_string())?;
         Ok(Prefilter {
-            longest: owners.iter().map(|(p, _)| p.bytes.len()).max().unwrap_or(0),
-            automaton: Some(automaton),
-            patterns: owners.into_iter().map(owner).collect(),
+            literals: compiled,
+            firsts,
+            signatures: owners.concat(),
+            path: Some(path),
+            longest: literals.iter().map(|l| l.bytes.len()).max().unwrap_or(0),
         })
     }
 
     /// Whether there is nothing to find.
     pub fn is_empty(&self) -> bool {
-        self.automaton.is_none()
+        self.literals.is_empty()
     }
 
     /// Length of the longest pattern.
@@ -78,46 +76,47 @@ impl Prefilter {
         self.longest
     }
 
-    /// Bytes of memory, without the lists of signatures.
+    /// Bytes of memory.
     pub fn memory(&self) -> usize {
-        self.automaton.as_ref().map_or(0, AhoCorasick::memory_usage)
+        self.literals.memory() + (self.firsts.len() + self.signatures.len()) * 4
     }
 
     /// Calls `found` with the number of each signature whose pattern lies in `haystack`, and the
-    /// position where the pattern starts. A signature may be named several times.
-    pub fn scan(&self, haystack: &[u8], mut found: impl FnMut(u32, usize)) {
-        let Some(automaton) = &self.automaton else {
-            return;
+    /// position where the pattern starts. A signature may be named several times. `extent` says
+    /// which ends of the buffer are at hand; `looks` is what is left of the packet's budget.
+    pub fn scan(
+        &self,
+        haystack: &[u8],
+        extent: Extent,
+        looks: &mut u32,
+        mut found: impl FnMut(u32, usize),
+    ) -> Scan {
+        let Some(path) = self.path.filter(|_| !self.literals.is_empty()) else {
+            return Scan::Complete;
         };
-        let mut state = OverlappingState::start();
-        loop {
-            automaton.find_overlapping(Input::new(haystack), &mut state);
-            let Some(hit) = state.get_match() else {
-                return;
-            };
-            let Some(owner) = self.patterns.get(hit.pattern().as_usize()) else {
-                return;
-            };
-            let at = hit.end().saturating_sub(owner.length);
-            let fits = match &owner.exact {
-                Some(exact) => haystack.get(at..hit.end()) == Some(exact),
-                None => true,
-            };
-            if fits {
-                for signature in &owner.signatures {
+        self.literals
+            .scan(path, haystack, extent, looks, |literal, at| {
+                let place =
+                    |number: u32| self.firsts.get(number as usize).map_or(0, |n| *n as usize);
+                let range = place(literal)..place(literal + 1);
+                for signature in self.signatures.get(range).unwrap_or(&[]) {
                     found(*signature, at);
                 }
-            }
-        }
+            })
     }
 }
 
-fn owner((pattern, signatures): (Pattern, Vec<u32>)) -> Owner {
-    let minds = !pattern.nocase && pattern.bytes.iter().any(u8::is_ascii_alphabetic);
-    Owner {
-        length: pattern.bytes.len(),
-        exact: minds.then_some(pattern.bytes),
-        signatures: signatures.into(),
+fn literal(pattern: &Pattern, anchored: bool) -> Literal {
+    Literal {
+        bytes: pattern.bytes.clone(),
+        nocase: pattern.nocase,
+        anchor: match pattern.place {
+            _ if !anchored => Anchor::Floating,
+            Place::Anywhere => Anchor::Floating,
+            Place::Start => Anchor::Start,
+            Place::End => Anchor::End,
+            Place::Whole => Anchor::Whole,
+        },
     }
 }
 
@@ -130,6 +129,7 @@ mod tests {
         Pattern {
             bytes: bytes.into(),
             nocase,
+            place: Place::Anywhere,
         }
     }
 
@@ -144,9 +144,13 @@ mod tests {
                 .zip(0..)
                 .map(|((needle, nocase), i)| (pattern(needle.as_bytes(), *nocase), i))
                 .collect();
-            let prefilter = Prefilter::build(&patterns).unwrap();
+            let prefilter = Prefilter::build(&patterns, true).unwrap();
             let mut found = Vec::new();
-            prefilter.scan(haystack.as_bytes(), |signature, at| found.push((signature, at)));
+            let mut looks = u32::MAX;
+            let scan = prefilter.scan(haystack.as_bytes(), Extent::WHOLE, &mut looks, |signature, at| {
+                found.push((signature, at));
+            });
+            prop_assert_eq!(scan, Scan::Complete);
             found.sort_unstable();
             let mut expected = Vec::new();
             for (pattern, i) in &patterns {

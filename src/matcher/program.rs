@@ -54,9 +54,9 @@ pub struct Rule {
 #[derive(Debug, Default)]
 pub struct Group {
     /// Fast patterns of signatures that look at packets.
-    pub packet: Prefilter,
+    pub packet: Arc<Prefilter>,
     /// Fast patterns of signatures that look at streams.
-    pub stream: Prefilter,
+    pub stream: Arc<Prefilter>,
     /// Signatures without a fast pattern that look at packets.
     pub packet_always: Box<[u32]>,
     /// Signatures without a fast pattern that look at streams.
@@ -113,11 +113,11 @@ impl Program {
             .iter()
             .map(group::fast_pattern)
             .collect();
-        let mut groups = Vec::with_capacity(map.len());
-        for (class, members) in map.iter() {
+        let members = map.iter().map(|(class, members)| {
             let members = members.iter().copied().filter(|index| runs(index));
-            groups.push(compile_group(class, members, &rules, &patterns)?);
-        }
+            lists(class, members, &rules, &patterns)
+        });
+        let groups = compile_groups(members.collect())?;
         let ip_only = map
             .ip_only()
             .iter()
@@ -300,14 +300,22 @@ fn facts(signature: &Signature, payload: bool) -> u8 {
     facts
 }
 
-fn compile_group(
+/// What a group is compiled of.
+#[derive(Default)]
+struct Lists {
+    packet: Vec<(Pattern, u32)>,
+    stream: Vec<(Pattern, u32)>,
+    packet_always: Vec<u32>,
+    stream_always: Vec<u32>,
+}
+
+fn lists(
     class: ProtocolClass,
     members: impl Iterator<Item = u32>,
     rules: &[Rule],
     patterns: &[Option<Pattern>],
-) -> Result<Group, String> {
-    let (mut packet, mut stream) = (Vec::new(), Vec::new());
-    let (mut packet_always, mut stream_always) = (Vec::new(), Vec::new());
+) -> Lists {
+    let mut lists = Lists::default();
     for index in members {
         let Some(rule) = rules.get(index as usize) else {
             continue;
@@ -320,8 +328,8 @@ fn compile_group(
         };
         let pattern = patterns.get(index as usize).and_then(Option::as_ref);
         for (view, prefiltered, always) in [
-            (VIEW_PACKET, &mut packet, &mut packet_always),
-            (VIEW_STREAM, &mut stream, &mut stream_always),
+            (VIEW_PACKET, &mut lists.packet, &mut lists.packet_always),
+            (VIEW_STREAM, &mut lists.stream, &mut lists.stream_always),
         ] {
             match pattern {
                 _ if views & view == 0 => {}
@@ -330,10 +338,62 @@ fn compile_group(
             }
         }
     }
-    Ok(Group {
-        packet: Prefilter::build(&packet)?,
-        stream: Prefilter::build(&stream)?,
-        packet_always: packet_always.into(),
-        stream_always: stream_always.into(),
-    })
+    lists
+}
+
+/// Compiles the prefilters of all groups, equal ones once, on as many threads as there are cores.
+fn compile_groups(lists: Vec<Lists>) -> Result<Vec<Group>, String> {
+    let mut known = hashbrown::HashMap::new();
+    let mut distinct: Vec<(&[(Pattern, u32)], bool)> = Vec::new();
+    let mut number = |patterns, anchored| {
+        *known.entry((patterns, anchored)).or_insert_with(|| {
+            distinct.push((patterns, anchored));
+            distinct.len() - 1
+        })
+    };
+    // What is scanned of a stream begins and ends anywhere.
+    let numbers: Vec<(usize, usize)> = lists
+        .iter()
+        .map(|list| (number(&list.packet, true), number(&list.stream, false)))
+        .collect();
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let compile = || {
+        let mut compiled = Vec::new();
+        loop {
+            let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let Some((patterns, anchored)) = distinct.get(number) else {
+                return compiled;
+            };
+            compiled.push((number, Prefilter::build(patterns, *anchored).map(Arc::new)));
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut compiled: Vec<_> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(compile)).collect();
+        let own = compile();
+        let joined = others.into_iter().filter_map(|other| other.join().ok());
+        joined.chain([own]).flatten().collect()
+    });
+    compiled.sort_by_key(|(number, _)| *number);
+    let compiled: Result<Vec<Arc<Prefilter>>, String> = compiled
+        .into_iter()
+        .map(|(_, prefilter)| prefilter)
+        .collect();
+    let compiled = compiled?;
+    let of = |number: usize| {
+        let prefilter = compiled.get(number).map(Arc::clone);
+        prefilter.ok_or_else(|| "a thread that compiled prefilters died".to_string())
+    };
+    numbers
+        .into_iter()
+        .zip(&lists)
+        .map(|((packet, stream), list)| {
+            Ok(Group {
+                packet: of(packet)?,
+                stream: of(stream)?,
+                packet_always: list.packet_always.as_slice().into(),
+                stream_always: list.stream_always.as_slice().into(),
+            })
+        })
+        .collect()
 }

@@ -7,6 +7,8 @@
 use super::header::AppNew;
 use crate::rules::signature::IntOperator;
 
+/// In place of a flow among the parsers' flows: none of them will ever know it.
+pub const FAILED: u32 = u32::MAX - 1;
 /// A slab number that says there is none.
 pub const NONE: u32 = u32::MAX;
 
@@ -120,9 +122,15 @@ impl Slabs {
         }
     }
 
-    /// The flow among the parsers' flows; `NONE` without a slab.
+    /// The flow among the parsers' flows; `NONE` without a slab, and where there is none (any more).
     pub fn app(&self, slab: u32) -> u32 {
-        self.apps.get(slab as usize).copied().unwrap_or(NONE)
+        let app = self.apps.get(slab as usize).copied();
+        app.filter(|app| *app != FAILED).unwrap_or(NONE)
+    }
+
+    /// Whether no parser knows what the flow speaks, so that none follows it any more.
+    pub fn has_failed(&self, slab: u32) -> bool {
+        self.apps.get(slab as usize) == Some(&FAILED)
     }
 
     /// Sets it.

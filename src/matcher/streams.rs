@@ -9,9 +9,11 @@
 //! at one turn at a time: a header that was missing in one request is not found in the next.
 
 use super::detect::IN_PACKET;
+use super::prefilter::{Extent, Scan};
 use super::program::{Group, Program, Rule};
+use super::recent::CARRY;
 use super::verify::{Outcome, View};
-use super::window::ENTRIES_MAX;
+use super::window::{ENTRIES_MAX, Entry};
 use super::{DetectionAccess, FlowMark, Hit, MatchStage, state};
 use crate::counters::Counter;
 use crate::event::Emit;
@@ -70,6 +72,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         if mark.slab != state::NONE {
             let window = self.slabs.windows(mark.slab)[direction];
             if window != state::NONE {
+                self.recent.touch(window);
                 return Some(window);
             }
         }
@@ -77,12 +80,41 @@ impl<D: DetectionAccess> MatchStage<D> {
             return None;
         }
         let slab = self.slab(mark, context)?;
-        let Some(window) = self.windows.take(u64::from(context.stream_offset)) else {
+        let at = context.stream_offset;
+        let kept = match context.has(flag::STREAM_GAP) {
+            true => &[],
+            false => self.recent.kept(slab, direction, at),
+        };
+        let base = u64::from(at).saturating_sub(kept.len() as u64);
+        if self.windows.available() == 0 {
+            self.give_up_oldest();
+        }
+        let Some(window) = self.windows.take(base) else {
             self.lost += 1;
             return None;
         };
+        let kept = self.recent.kept(slab, direction, at);
+        if base < u64::from(at) {
+            self.windows.append(window, kept);
+        }
+        self.recent.add(window, slab, direction);
         self.slabs.set_window(slab, direction, window);
         Some(window)
+    }
+
+    /// Takes the window of the direction that has been silent for longest; its last bytes stay.
+    fn give_up_oldest(&mut self) {
+        let Some((window, slab, direction)) = self.recent.oldest() else {
+            return;
+        };
+        let (data, end) = (self.windows.data(window), self.windows.end(window));
+        self.recent.keep(slab, direction, data, end);
+        let waits = |entry: &Entry| entry.live || entry.deferred;
+        let waiting = self.windows.entries(window).iter().any(waits);
+        self.cut += u64::from(data.len() > CARRY || waiting);
+        self.recent.remove(window);
+        self.slabs.set_window(slab, direction, state::NONE);
+        self.windows.give(window);
     }
 
     /// Stream position of the piece. After a gap the window begins anew.
@@ -103,9 +135,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     fn propose_alone(&mut self, group: &Group, piece: &[u8]) {
-        group
-            .stream
-            .scan(piece, |signature, _| self.propose(signature, IN_PACKET));
+        self.propose_by(&group.stream, piece, Extent::WHOLE);
         for signature in &group.stream_always {
             self.propose(*signature, IN_PACKET);
         }
@@ -126,14 +156,17 @@ impl<D: DetectionAccess> MatchStage<D> {
         let mut found = std::mem::take(&mut self.found);
         let data = self.windows.data(window).get(from..).unwrap_or(&[]);
         let mut over = 0;
-        group.stream.scan(data, |signature, at| {
-            if found.len() < found.capacity() {
-                found.push((signature, at));
-            } else {
-                over += 1;
-            }
-        });
-        self.over += over;
+        let looks = &mut self.looks;
+        let scan = group
+            .stream
+            .scan(data, Extent::WHOLE, looks, |signature, at| {
+                if found.len() < found.capacity() {
+                    found.push((signature, at));
+                } else {
+                    over += 1;
+                }
+            });
+        self.over += over + u64::from(scan == Scan::Spent);
         for (signature, at) in found.drain(..) {
             if !self.windows.note_seen(window, signature, from + at) {
                 self.lost += u64::from(!overflowed);

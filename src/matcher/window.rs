@@ -23,6 +23,8 @@ pub const BLOCK: usize = 4096;
 pub const SIZE: usize = 2 * BLOCK;
 /// A signature matches once in a chunk of this many stream bytes, however often it could.
 pub const CHUNK: u64 = 2560;
+/// Memory of a window and what is known of it.
+pub const MEMORY: usize = SIZE + size_of::<Head>();
 /// Signatures that a window keeps in mind.
 pub const ENTRIES_MAX: usize = 100;
 

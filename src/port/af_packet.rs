@@ -306,7 +306,7 @@ impl Socket {
 }
 
 /// An interface request with its name set.
-fn interface_request(name: &str) -> libc::ifreq {
+pub(super) fn interface_request(name: &str) -> libc::ifreq {
     // SAFETY: all-zero is a valid ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // The last byte stays 0.

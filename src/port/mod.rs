@@ -25,6 +25,8 @@
 pub mod af_packet;
 pub mod capture;
 pub mod checksum;
+pub mod ethtool;
+pub mod facts;
 pub mod generator;
 pub mod memory;
 pub mod open;
@@ -181,6 +183,7 @@ port_counters! {
 #[derive(Default)]
 pub struct PortCounters {
     cells: [AtomicU64; PortCounter::ALL.len()],
+    slots_used: AtomicU64,
 }
 
 impl PortCounters {
@@ -189,6 +192,16 @@ impl PortCounters {
         if let Some(cell) = self.cells.get(counter as usize) {
             cell.store(cell.load(Relaxed).wrapping_add(by), Relaxed);
         }
+    }
+
+    /// Says how many slots of the ring hold frames: in work (receive), not sent yet (transmit).
+    pub fn set_slots_used(&self, slots: u64) {
+        self.slots_used.store(slots, Relaxed);
+    }
+
+    /// Slots of the ring that hold frames, when the half was last used.
+    pub fn slots_used(&self) -> u64 {
+        self.slots_used.load(Relaxed)
     }
 
     /// Current value.

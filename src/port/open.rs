@@ -119,7 +119,8 @@ fn open_interface(
     if !refused.is_empty() {
         let refused = refused.join(", ");
         opened.notes.push(format!(
-            "{name}: {refused} cannot be switched off; larger frames than the MTU will be dropped"
+            "{name}: {refused} cannot be switched off; larger frames than the MTU will be dropped\n \
+             [hint] ethtool -K {name} tso off gso off gro off lro off rxvlan off txvlan off"
         ));
     }
     // Groups are numbered per network namespace, so two processes must not meet.

@@ -143,7 +143,7 @@ fn choice(candidate: &Candidate<'_>) -> Choice {
 }
 
 /// The window of a piece of a content.
-fn window(content: &Content, piece: &Range<usize>) -> Window {
+pub fn window(content: &Content, piece: &Range<usize>) -> Window {
     let length = content.bytes.len() as u32;
     let (before, after) = (piece.start as u32, length - piece.end as u32);
     let fixed = |number: Option<Number>| match number {

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use super::fast_pattern;
 use super::ruleset::RuleSet;
 use super::signature::{
     Buffer, Class, Content, FastPattern, PacketTest, PortSet, Protocol, Signature, Test,
@@ -355,14 +356,30 @@ fn anomaly_of(signature: &Signature) -> Option<u8> {
     })
 }
 
-/// The content that the prefilter looks for: bytes to find anywhere in the payload, without regard
-/// to case where `nocase`.
+/// Where in its buffer a pattern can stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub enum Place {
+    /// Anywhere.
+    #[default]
+    Anywhere,
+    /// At the start.
+    Start,
+    /// At the end.
+    End,
+    /// It is all of the buffer.
+    Whole,
+}
+
+/// The content that the prefilter looks for: bytes to find in the buffer, without regard to case
+/// where `nocase`.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct Pattern {
     /// Bytes, at most [`FAST_PATTERN_MAX`].
     pub bytes: Box<[u8]>,
     /// Case does not matter.
     pub nocase: bool,
+    /// Where it can stand.
+    pub place: Place,
 }
 
 /// Chooses the fast pattern among positive contents of the payload: the one the rule asks for,
@@ -388,27 +405,43 @@ pub fn fast_pattern(signature: &Signature) -> Option<Pattern> {
 }
 
 fn pattern_of(content: &Content) -> Pattern {
-    let chopped = match content.fast_pattern {
-        FastPattern::Chop(offset, length) => content
-            .bytes
-            .get(usize::from(offset)..usize::from(offset) + usize::from(length)),
-        _ => None,
+    let length = content.bytes.len();
+    let range = match content.fast_pattern {
+        FastPattern::Chop(offset, piece) => {
+            let start = usize::from(offset).min(length);
+            start..(start + usize::from(piece)).min(length)
+        }
+        _ => 0..length,
     };
-    let bytes = chopped
-        .filter(|bytes| !bytes.is_empty())
-        .unwrap_or(&content.bytes);
-    pattern_of_bytes(bytes, content.nocase)
+    let range = if range.is_empty() { 0..length } else { range };
+    pattern_of_piece(content, range)
 }
 
-/// The pattern of these bytes, or of the most telling piece of long ones.
-pub fn pattern_of_bytes(bytes: &[u8], nocase: bool) -> Pattern {
-    let bytes = bytes
-        .windows(FAST_PATTERN_MAX)
-        .max_by_key(|window| strength(window))
-        .unwrap_or(bytes);
+/// The pattern of a piece of a content, or of a part of a long one: of one that stands at an end
+/// the part there, else the most telling.
+pub fn pattern_of_piece(content: &Content, range: std::ops::Range<usize>) -> Pattern {
+    let window = fast_pattern::window(content, &range);
+    let bytes = content.bytes.get(range).unwrap_or(&content.bytes);
+    let length = bytes.len();
+    let starts = window.start_min == 0 && window.end_max == Some(length as u32);
+    let (bytes, place) = match (starts, window.at_end) {
+        (true, true) if length <= FAST_PATTERN_MAX => (bytes, Place::Whole),
+        (true, _) => (&bytes[..length.min(FAST_PATTERN_MAX)], Place::Start),
+        (false, true) => (
+            &bytes[length.saturating_sub(FAST_PATTERN_MAX)..],
+            Place::End,
+        ),
+        (false, false) => {
+            let telling = bytes
+                .windows(FAST_PATTERN_MAX)
+                .max_by_key(|window| strength(window));
+            (telling.unwrap_or(bytes), Place::Anywhere)
+        }
+    };
     Pattern {
         bytes: bytes.into(),
-        nocase,
+        nocase: content.nocase,
+        place,
     }
 }
 

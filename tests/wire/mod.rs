@@ -200,6 +200,25 @@ pub struct Wire {
     pub server: Namespace,
 }
 
+/// A cable from the appliance (`a1`) to a far end (`a0`), both up; segmentation off at the far end.
+pub fn cable(appliance: &Namespace, name: &str, far: &Namespace) {
+    appliance.inside(|| {
+        let far_path = far.path();
+        ip(&format!(
+            "link add {name}1 numrxqueues 1 numtxqueues 1 type veth peer name {name}0 \
+             numrxqueues 1 numtxqueues 1 netns {far_path}"
+        ));
+        sysctl(&format!("net/ipv6/conf/{name}1/disable_ipv6"), "1");
+        ip(&format!("link set {name}1 up"));
+    });
+    far.inside(|| {
+        let interface = format!("{name}0");
+        ip(&format!("link set {interface} up"));
+        offload(&interface, Offload::Tso, false);
+        offload(&interface, Offload::Gso, false);
+    });
+}
+
 impl Wire {
     /// Cables up, offloads of segmentation off at the far ends, no addresses.
     pub fn bare() -> Wire {
@@ -208,24 +227,8 @@ impl Wire {
             appliance: Namespace::new(),
             server: Namespace::new(),
         };
-        wire.appliance.inside(|| {
-            for (cable, far) in [("a", &wire.client), ("b", &wire.server)] {
-                let far_path = far.path();
-                ip(&format!(
-                    "link add {cable}1 numrxqueues 1 numtxqueues 1 type veth peer name {cable}0 \
-                     numrxqueues 1 numtxqueues 1 netns {far_path}"
-                ));
-                sysctl(&format!("net/ipv6/conf/{cable}1/disable_ipv6"), "1");
-                ip(&format!("link set {cable}1 up"));
-            }
-        });
-        for (namespace, interface) in wire.ends() {
-            namespace.inside(|| {
-                ip(&format!("link set {interface} up"));
-                offload(interface, Offload::Tso, false);
-                offload(interface, Offload::Gso, false);
-            });
-        }
+        cable(&wire.appliance, "a", &wire.client);
+        cable(&wire.appliance, "b", &wire.server);
         wire
     }
 
@@ -280,6 +283,7 @@ pub struct Process {
     child: Child,
     errors: Arc<Mutex<String>>,
     output: Option<std::thread::JoinHandle<String>>,
+    hearing: Option<std::thread::JoinHandle<()>>,
     what: String,
 }
 
@@ -314,7 +318,7 @@ impl Process {
             .unwrap_or_else(|e| panic!("{what}: {e}"));
         let errors = Arc::new(Mutex::new(String::new()));
         let (stderr, heard) = (child.stderr.take().unwrap(), Arc::clone(&errors));
-        std::thread::spawn(move || {
+        let hearing = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let mut heard = heard.lock().unwrap();
                 heard.push_str(&line);
@@ -331,6 +335,7 @@ impl Process {
             child,
             errors,
             output: Some(output),
+            hearing: Some(hearing),
             what,
         }
     }
@@ -375,6 +380,8 @@ impl Process {
             None => false,
         });
         let output = self.output.take().unwrap().join().unwrap();
+        // What it said last may still be on its way through the pipe.
+        self.hearing.take().unwrap().join().unwrap();
         Ended {
             code,
             output,
@@ -406,6 +413,25 @@ pub fn appliance(wire: &Wire, arguments: &[&str]) -> Process {
     let mut process = Process::start(&wire.appliance, &mut command);
     process.wait_for("ready:");
     process
+}
+
+/// A tool of the workspace, built if it is not there.
+pub fn pcap_replay() -> PathBuf {
+    let beside = Path::new(env!("CARGO_BIN_EXE_sluice")).parent().unwrap();
+    let mut build = Command::new(env!("CARGO"));
+    build.args([
+        "build",
+        "--quiet",
+        "--package",
+        "pcap-replay",
+        "--target-dir",
+    ]);
+    build.arg(beside.parent().unwrap());
+    if beside.ends_with("release") {
+        build.arg("--release");
+    }
+    assert!(build.status().unwrap().success(), "{build:?}");
+    beside.join("pcap-replay")
 }
 
 /// Waits until something holds.

@@ -4,7 +4,7 @@
 //! to sweep and how a burst is pipelined is not decided here.
 
 use super::hash::{FlowHash, KeyWords, reduce};
-use super::line::{ALIVE, Entry, FlowLine, GROUP_SLOTS, Group, LOCKED};
+use super::line::{ALIVE, Block, Entry, FlowLine, GROUP_SLOTS, Group, HALF, LOCKED};
 use super::probe::{self, Probe, Scalar};
 use super::protocol::{self, PATH_GROUPS_MAX, Path, Slots};
 use super::{TableConfig, TablePlan};
@@ -31,15 +31,13 @@ pub struct Population {
 
 /// The memory of one table.
 pub struct Core {
-    groups: NonNull<Group>,
-    entries: NonNull<Entry>,
+    blocks: NonNull<Block>,
     group_count: u64,
     slot_count: u32,
     pub flows_max: u32,
     pub hash: FlowHash,
     pub populations: Vec<Population>,
-    tag_pages: HugePages,
-    entry_pages: HugePages,
+    pages: HugePages,
 }
 
 // SAFETY: the pointers lead into the mappings owned by the same value, and everything behind them
@@ -57,18 +55,15 @@ impl Core {
         hash: FlowHash,
         sides: usize,
     ) -> Result<Core, MemoryError> {
-        let tag_pages = HugePages::map("flow table tags", plan.tag_size, config.pages)?;
-        let entry_pages = HugePages::map("flow table entries", plan.entry_size, config.pages)?;
+        let pages = HugePages::map("flow table", plan.size(), config.pages)?;
         Ok(Core {
-            groups: tag_pages.as_ptr().cast(),
-            entries: entry_pages.as_ptr().cast(),
+            blocks: pages.as_ptr().cast(),
             group_count: u64::from(plan.group_count),
             slot_count: plan.group_count * GROUP_SLOTS,
             flows_max: plan.flows_max,
             hash,
             populations: (0..sides).map(|_| Population::default()).collect(),
-            tag_pages,
-            entry_pages,
+            pages,
         })
     }
 
@@ -78,12 +73,12 @@ impl Core {
 
     /// Bytes mapped.
     pub fn size(&self) -> usize {
-        self.tag_pages.len() + self.entry_pages.len()
+        self.pages.len()
     }
 
-    /// The worse of the two mappings' pages.
+    /// The pages it stands on.
     pub fn page_kind(&self) -> PageKind {
-        self.tag_pages.kind().worse(self.entry_pages.kind())
+        self.pages.kind()
     }
 
     /// Flows alive, as far as the sides have counted.
@@ -107,17 +102,24 @@ impl Core {
     pub fn group(&self, index: u64) -> &Group {
         debug_assert!(index < self.group_count);
         // SAFETY: every index comes from `Path::group` or a loop below group_count, and the
-        // mapping holds group_count groups (zeroed, a valid state) for as long as self lives.
-        unsafe { self.groups.add(index as usize).as_ref() }
+        // mapping holds group_count blocks (zeroed, a valid state) for as long as self lives.
+        unsafe { &(*self.blocks.as_ptr().add(index as usize)).group }
     }
 
     /// The entry of a slot that this table made.
     #[inline(always)]
     pub fn entry(&self, slot: u32) -> &Entry {
         debug_assert!(slot < self.slot_count);
+        let (block, position) = (slot / GROUP_SLOTS, (slot % GROUP_SLOTS) as usize);
+        // The tags' line lies between the halves.
+        let line = 2 * position + usize::from(position >= HALF);
         // SAFETY: callers pass slots of a group (index < group_count, position < 30) or handles
-        // that `holds` has checked; the mapping holds slot_count entries for as long as self lives.
-        unsafe { self.entries.add(slot as usize).as_ref() }
+        // that `holds` has checked; the mapping holds group_count blocks for as long as self lives,
+        // and an entry of a block begins at that line of it (asserted in line.rs).
+        unsafe {
+            let lines = self.blocks.as_ptr().add(block as usize).cast::<[u8; 64]>();
+            &*lines.add(line).cast::<Entry>()
+        }
     }
 
     /// Whether the slot exists at all: handles come from outside.
@@ -138,14 +140,10 @@ impl Core {
         if index >= self.line_count() {
             return None;
         }
-        // SAFETY: an entry is two lines of 64 bytes, each beginning with an AtomicU32 (FlowLine's
-        // version, DetectionLine's generation), and index < 2 x slot_count.
-        Some(unsafe {
-            self.entries
-                .cast::<[AtomicU32; 16]>()
-                .add(index as usize)
-                .cast()
-                .as_ref()
+        let entry = self.entry((index / 2) as u32);
+        Some(match index % 2 {
+            0 => &entry.flow.version,
+            _ => &entry.detection.generation,
         })
     }
 

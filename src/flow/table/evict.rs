@@ -273,7 +273,7 @@ unsafe fn sweep_groups<P: Probe, const SHARED: bool>(
         while ahead != 0 {
             let slot = next as u32 * GROUP_SLOTS + ahead.trailing_zeros();
             ahead &= ahead - 1;
-            probe::prefetch_read(&raw const side.core.entry(slot).flow);
+            probe::prefetch_second(&raw const side.core.entry(slot).flow);
         }
         while mask != 0 {
             let slot = group as u32 * GROUP_SLOTS + mask.trailing_zeros();

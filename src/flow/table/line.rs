@@ -1,10 +1,11 @@
-//! What lies in the table's memory: groups of tags, and entries of two cache lines.
+//! What lies in the table's memory: blocks of a group of tags amid its entries of two cache lines.
 //! Every field but the record is an atomic, so that a torn view can never be undefined behaviour; the
 //! record belongs to one [`super::RecordSide`], which alone reaches it. Which orderings
 //! make it *correct* is the business of table.rs. No probing lives here.
 //!
 //! ```text
 //! group, 64 B   | 30 x u16 tag word | overflow u16 | hand u16 |      tag word = class 2 | tag 14
+//! block, 3904 B | 15 entries | group | 15 entries |
 //! entry, 128 B  | line 0: version 4 | last_seen 4 | key 40 | state 16 |      flow's
 //!               | line 1: generation 4 | verdict, flags, rule set 4 | slab 4 | word 4 | record 48 |
 //! ```
@@ -52,8 +53,26 @@ pub struct Group {
     pub hand: AtomicU16,
 }
 
+/// Entries on each side of a block's tags.
+pub const HALF: usize = GROUP_SLOTS as usize / 2;
+
+/// A group with its entries around it. A packet reads the group and one entry: amid them the tags
+/// lie 1 KiB from an entry on average, so three times in four both stand on one 4 KiB page, and one
+/// translation serves both. That counts where 2 MiB pages are not to be had, in the guest or in the
+/// host below it (a walk of nested page tables costs more than the line). Blocks are 61 lines, an
+/// odd number, so tags spread over all sets of a cache.
+#[repr(C, align(64))]
+pub struct Block {
+    /// Slots 0 to 14.
+    pub before: [Entry; HALF],
+    /// The tags.
+    pub group: Group,
+    /// Slots 15 to 29.
+    pub after: [Entry; HALF],
+}
+
 /// One slot of the table.
-#[repr(C, align(128))]
+#[repr(C, align(64))]
 pub struct Entry {
     /// Line 0.
     pub flow: FlowLine,
@@ -93,7 +112,7 @@ pub struct FlowState {
 /// The match stage's part of line 1. The table only wipes it for a new flow.
 #[repr(C, align(16))]
 pub struct DetectionLine {
-    generation: AtomicU32,
+    pub(super) generation: AtomicU32,
     verdict: AtomicU8,
     flags: AtomicU8,
     rule_set: AtomicU16,
@@ -105,7 +124,9 @@ const _: () = {
     assert!(size_of::<Group>() == 64);
     assert!(size_of::<FlowLine>() == 64 && size_of::<DetectionLine>() == 16);
     assert!(std::mem::offset_of!(Entry, detection) == 64);
-    assert!(size_of::<Entry>() == 128 && align_of::<Entry>() == 128);
+    assert!(size_of::<Entry>() == 128 && size_of::<Block>() == 61 * 64);
+    assert!(std::mem::offset_of!(Block, group) == HALF * size_of::<Entry>());
+    assert!(std::mem::offset_of!(Block, after) == HALF * size_of::<Entry>() + 64);
     assert!(size_of::<FlowState>() == 16);
     assert!(std::mem::offset_of!(FlowLine, version) == 0);
     assert!(std::mem::offset_of!(FlowLine, state) == 48);

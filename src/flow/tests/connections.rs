@@ -933,6 +933,58 @@ fn a_full_table_refuses_new_flows_by_policy() {
 }
 
 #[test]
+fn closed_flows_give_way_in_a_full_table_and_open_ones_stay() {
+    let mut bench = Bench::new(Config {
+        flows_max: 32,
+        checksum_validation: false,
+        ..config(Mode::Inline)
+    });
+    bench.handshake();
+    let (c, s) = (CLIENT_ISN + 1, SERVER_ISN + 1);
+    for port in 1000..1200u16 {
+        let segments = [
+            Tcp::new(true, SYN, CLIENT_ISN, 0, b""),
+            Tcp::new(false, SYN | ACK, SERVER_ISN, c, b""),
+            Tcp::new(true, ACK, c, s, b""),
+            Tcp::new(true, FIN | ACK, c, s, b""),
+            Tcp::new(false, FIN | ACK, s, c + 1, b""),
+            Tcp::new(true, ACK, c + 1, s + 1, b""),
+        ];
+        for segment in segments {
+            let mut packet = segment.packet();
+            let at = if segment.to_server { 20 } else { 22 };
+            packet[at..at + 2].copy_from_slice(&port.to_be_bytes());
+            let seen = bench.one(&packet);
+            assert_eq!(seen[0].dropped(), None, "{port} {segment:?}");
+        }
+    }
+    assert_eq!(bench.count(Counter::FlowsRefused), 0);
+    assert!(bench.count(Counter::FlowsEndedEvicted) >= 200 - 32);
+    assert_eq!(bench.client(0, b"hello")[0].text(), "hello");
+    bench.finish();
+    bench.check_empty();
+}
+
+#[test]
+fn a_quiet_flow_keeps_no_page_once_its_bytes_are_acknowledged() {
+    let mut bench = Bench::inline();
+    bench.handshake();
+    let all = bench.stage.pages.available();
+    bench.client(0, b"hello");
+    assert_eq!(bench.stage.pages.available(), all - 1);
+    bench.server_ack(5);
+    assert_eq!(bench.stage.pages.available(), all);
+    let again = bench.client(0, b"hello");
+    assert_eq!((again[0].dropped(), again[0].text()), (None, ""));
+    bench.client(5, b" there");
+    bench.client(12, b"later");
+    bench.server_ack(11);
+    assert_eq!(bench.stage.pages.available(), all - 1, "bytes wait");
+    bench.finish();
+    bench.check_empty();
+}
+
+#[test]
 fn what_no_handshake_covers_passes_by_policy_only() {
     let mut strict = config(Mode::Inline);
     strict.policies.master = Some(Choice::Auto);

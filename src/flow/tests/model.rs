@@ -6,15 +6,8 @@ use std::collections::BTreeMap;
 
 use super::bench::*;
 use crate::config::Mode;
+use crate::flow::twins::{Piece, Twin, data, play};
 use crate::packet::{Verdict, flag};
-
-#[derive(Clone, Debug)]
-struct Piece {
-    offset: u32,
-    length: u32,
-    twist: bool,
-    acknowledge: bool,
-}
 
 fn piece() -> impl Strategy<Value = Piece> {
     let at = prop_oneof![0u32..300, 0u32..6000];
@@ -30,69 +23,6 @@ fn piece() -> impl Strategy<Value = Piece> {
             twist,
             acknowledge,
         })
-}
-
-fn data(piece: &Piece) -> Vec<u8> {
-    let twist = if piece.twist { 0x55 } else { 0 };
-    (piece.offset..piece.offset + piece.length)
-        .map(|at| (at / 3) as u8 ^ twist)
-        .collect()
-}
-
-/// The naive twin of a direction in the path: one entry per forwarded byte.
-#[derive(Default)]
-struct Twin {
-    bytes: BTreeMap<u32, u8>,
-    acked: u32,
-}
-
-impl Twin {
-    /// Whether a piece may pass; its bytes are then known.
-    fn take(&mut self, piece: &Piece) -> bool {
-        let conflicts = (piece.offset..)
-            .zip(data(piece))
-            .any(|(at, byte)| at >= self.acked && self.bytes.get(&at).is_some_and(|b| *b != byte));
-        if !conflicts {
-            for (at, byte) in (piece.offset..).zip(data(piece)) {
-                self.bytes.entry(at).or_insert(byte);
-            }
-        }
-        !conflicts
-    }
-
-    /// What an honest receiver acknowledges: all that it has in order.
-    fn acknowledge(&mut self) -> u32 {
-        self.acked = (0u32..)
-            .take_while(|at| self.bytes.contains_key(at))
-            .count() as u32;
-        self.acked
-    }
-}
-
-/// Runs pieces in bursts of `burst`, and gives what was seen, frames and views alike.
-fn play(mode: Mode, isn: u32, pieces: &[Piece], burst: usize) -> Vec<Seen> {
-    let mut bench = Bench::new(config(mode));
-    bench.handshake_from(isn, SERVER_ISN);
-    let base = isn.wrapping_add(1);
-    let mut packets = Vec::new();
-    let mut twin = Twin::default();
-    for piece in pieces {
-        let bytes = data(piece);
-        let seq = base.wrapping_add(piece.offset);
-        packets.push(Tcp::new(true, ACK, seq, SERVER_ISN + 1, &bytes).packet());
-        twin.take(piece);
-        if piece.acknowledge {
-            let ack = base.wrapping_add(twin.acknowledge());
-            packets.push(Tcp::new(false, ACK, SERVER_ISN + 1, ack, b"").packet());
-        }
-    }
-    let mut all: Vec<Seen> = packets
-        .chunks(burst)
-        .flat_map(|part| bench.run(part))
-        .collect();
-    all.extend(bench.finish());
-    bench.check_empty();
-    all
 }
 
 /// The stream as shown: contiguous from 0 on, each byte once, until the flow ends.

@@ -115,6 +115,8 @@ pub struct PacketReceiver {
     brings_outgoing: bool,
     /// Receives until the next look at the drop count.
     until_statistics: u32,
+    /// Frames of the ring that we hold.
+    held: u64,
     counters: Arc<PortCounters>,
 }
 
@@ -132,6 +134,7 @@ impl PacketReceiver {
             port: options.port,
             brings_outgoing,
             until_statistics: STATISTICS_INTERVAL,
+            held: 0,
             counters: Arc::default(),
         })
     }
@@ -283,6 +286,8 @@ impl Receive for PacketReceiver {
         self.counters.add(PortCounter::Bytes, received.bytes);
         self.counters
             .add(PortCounter::TooLong, u64::from(received.too_long));
+        self.held += received.count as u64;
+        self.counters.set_slots_used(self.held);
         received
     }
 
@@ -290,6 +295,7 @@ impl Receive for PacketReceiver {
         if let Some(buffer) = context.buffer.take() {
             self.ring
                 .set_status(buffer.into_index(), libc::TP_STATUS_KERNEL);
+            self.held = self.held.saturating_sub(1);
         }
     }
 
@@ -337,6 +343,7 @@ impl PacketTransmitter {
     }
 
     fn start(&mut self) {
+        self.counters.set_slots_used(u64::from(self.queued));
         self.queued = 0;
         self.is_down = self.ring.socket.send();
         self.counters.add(PortCounter::Syncs, 1);

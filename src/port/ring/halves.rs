@@ -162,7 +162,9 @@ impl<X: Exchange> Receive for RingReceiver<X> {
     ) -> Received {
         let mut received = Received::default();
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let waiting = self.waiting(limit).min(limit);
+        let waiting = self.waiting(limit);
+        self.counters.set_slots_used(u64::from(waiting));
+        let waiting = waiting.min(limit);
         let mut slot = self.ring.head();
         for _ in 0..waiting {
             // Both lists are looked at before the slot, so that no pop has to be undone.

@@ -55,6 +55,23 @@ impl Histogram {
         0
     }
 
+    /// How many there were, by the doubling they fall into: least duration that is beyond it, count;
+    /// from the first doubling that has some to the last.
+    pub fn doublings(&self) -> Vec<(u64, u64)> {
+        let mut bars: Vec<(u64, u64)> = Vec::new();
+        for (place, count) in self.counts.iter().enumerate() {
+            if *count == 0 && bars.is_empty() {
+                continue;
+            }
+            let beyond = start(place).saturating_add(1).next_power_of_two();
+            match bars.last_mut() {
+                Some((last, sum)) if *last == beyond => *sum += count,
+                _ => bars.push((beyond, *count)),
+            }
+        }
+        bars
+    }
+
     /// The longest duration.
     pub fn max(&self) -> u64 {
         self.max
@@ -88,5 +105,9 @@ mod tests {
             );
         }
         assert_eq!(histogram.max(), 1_000_000);
+        let bars = histogram.doublings();
+        assert_eq!(bars.first(), Some(&(1024, 1)), "1 us is below 1,024 ns");
+        assert_eq!(bars.iter().map(|bar| bar.1).sum::<u64>(), 1000);
+        assert!(bars.windows(2).all(|two| two[1].0 == 2 * two[0].0));
     }
 }

@@ -2,7 +2,7 @@
 //! reports what was lost, changed, overtaken, and how long the way took.
 //!
 //! ```text
-//! pcap-replay replay --port mem:/tmp/wire demo.pcap   # and: sluice run mem:/tmp/wire{0 mem:/tmp/wire{1
+//! pcap-replay replay --port mem:/tmp/wire demo.pcap   # and: sluice run --inline mem:/tmp/wire{0 mem:/tmp/wire{1
 //! pcap-replay replay --port in0 --port out0 demo.pcap # far ends of two veth pairs
 //! ```
 
@@ -27,6 +27,8 @@ use crate::track::{Addresses, Report, Tracker, addresses};
 
 /// Frames handled between two looks at the clock.
 const BURST: usize = 32;
+/// Longest wait for a frame to come out on the other side before it is answered.
+const ARRIVAL: Duration = Duration::from_millis(250);
 /// Ethernet, in pcap's numbers and as capture readers say it here.
 const ETHERNET: u8 = 1;
 
@@ -173,7 +175,7 @@ impl FarEnd {
         while ends.iter().any(|end| memory.open_halves(*end) < 2) {
             if Instant::now() > deadline {
                 return Err(Failure::device(
-                    "no engine has opened the ports\n [hint] sluice run mem:PATH{0 mem:PATH{1",
+                    "no engine has opened the ports\n [hint] sluice run --inline mem:PATH{0 mem:PATH{1",
                 ));
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -313,6 +315,8 @@ struct Replay {
     pace: Pace,
     writer: Option<CaptureWriter>,
     in_order: bool,
+    /// Frames that are not waited for any more.
+    given_up: u64,
     /// The port by which the last frame entered.
     entry: usize,
     linger: Duration,
@@ -366,6 +370,18 @@ impl Replay {
         Ok(())
     }
 
+    /// An interface has taken a frame long before the engine has: a host would answer when it had
+    /// come. So waits until all that was sent has come out, or is not coming (it was dropped).
+    fn wait_for_arrival(&mut self) {
+        let start = Instant::now();
+        while self.tracker.missing() > self.given_up && start.elapsed() < ARRIVAL {
+            if self.collect() == 0 {
+                std::thread::yield_now();
+            }
+        }
+        self.given_up = self.tracker.missing();
+    }
+
     /// Sends one frame when it is due, waiting for room: what the engine does not take in time
     /// must not be lost on our side.
     fn send(&mut self, frame: &[u8], time_ns: u64) -> Result<(), Failure> {
@@ -381,6 +397,9 @@ impl Replay {
         let port = self.director.port(frame);
         if self.in_order && port != self.entry {
             self.wait_until(self.entry, Transmit::is_drained)?;
+            if self.far_end.memory.is_none() {
+                self.wait_for_arrival();
+            }
         }
         self.entry = port;
         self.wait_until(port, |half| half.room() > 0)?;
@@ -490,6 +509,7 @@ pub fn replay(arguments: &Arguments) -> Result<Report, Failure> {
         },
         writer,
         in_order: arguments.in_order,
+        given_up: 0,
         entry: 0,
         linger: Duration::from_millis(arguments.linger),
         last_ns: 0,
@@ -535,4 +555,11 @@ fn print_text(report: &Report) {
         micros(report.latency_p999_ns),
         micros(report.latency_max_ns)
     );
+    let most = report.latency_histogram.iter().map(|bar| bar.1).max();
+    for (beyond, count) in &report.latency_histogram {
+        const WIDTH: u64 = 50;
+        let length = (count * WIDTH).div_ceil(most.unwrap_or(1).max(1));
+        let bar = "#".repeat(length as usize);
+        println!("  < {:>9.1} us {count:>10} {bar}", micros(*beyond));
+    }
 }

@@ -76,6 +76,8 @@ pub struct Report {
     pub latency_p999_ns: u64,
     /// The slowest frame.
     pub latency_max_ns: u64,
+    /// Latencies by doubling: nanoseconds that those counted are below, count.
+    pub latency_histogram: Vec<(u64, u64)>,
 }
 
 /// Frames on their way, and the tally.
@@ -137,6 +139,7 @@ impl Tracker {
             latency_p99_ns: self.latency.quantile(0.99),
             latency_p999_ns: self.latency.quantile(0.999),
             latency_max_ns: self.latency.max(),
+            latency_histogram: self.latency.doublings(),
             ..self.report.clone()
         }
     }

@@ -1,0 +1,8 @@
+//! The flow stage's reassembly: a stream in pieces of any order and overlap, against the naive twin
+//! of src/flow/twins.rs, which says how an input is read.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| sluice::flow::twins::stream(input));

@@ -1,0 +1,303 @@
+//! Every key of `sluice.toml`: what it takes, in which unit, what holds without it, what it is for.
+//!
+//! `reference` writes the documented file of all of them; the `sluice.toml` at the repository's
+//! root is that text (tests/settings.rs compares). Names are Suricata's where the setting is the
+//! same; a table of the file is the part before the last dot. Reading a file is cli/settings.rs's.
+
+use Kind::*;
+use Usual::*;
+
+/// What a key takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// true or false.
+    Flag,
+    /// A whole number, 0 or more.
+    Number,
+    /// Seconds.
+    Seconds,
+    /// Bytes: a number, or a text with kb, mb or gb (x 1024).
+    Bytes,
+    /// A list of port numbers.
+    Ports,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A text.
+    Text,
+    /// A file or folder, relative to the folder that the settings file lies in.
+    Path,
+    /// A list of those.
+    Paths,
+    /// A list of texts.
+    Texts,
+    /// A list of pairs of ports.
+    Pairs,
+}
+
+impl Kind {
+    /// What a value is measured in, as the reference says it.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Flag => "true or false",
+            Number => "a number",
+            Seconds => "seconds",
+            Bytes => "bytes, or \"64kb\", \"1mb\", \"2gb\" (x 1024)",
+            Ports => "UDP ports",
+            Word(_) => "one of the words below",
+            Text => "text",
+            Path => "a path, relative to this file's folder",
+            Paths => "paths, relative to this file's folder",
+            Texts => "a list of texts",
+            Pairs => "pairs of ports, the inside one first",
+        }
+    }
+}
+
+/// What holds where a key is not given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Usual {
+    /// This value, as TOML writes it.
+    Is(&'static str),
+    /// No single value: an example as TOML writes it, and what holds instead.
+    Else(&'static str, &'static str),
+}
+
+/// Who reads a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reader {
+    /// The data plane: `Config::set`, and so `--set` too.
+    Engine,
+    /// A command, which has an option of the same meaning.
+    Command,
+}
+
+/// One key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Key {
+    /// Name with its tables, dotted.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What holds without it.
+    pub usual: Usual,
+    /// Who reads it.
+    pub reader: Reader,
+    /// What it is for.
+    pub help: &'static str,
+}
+
+const fn engine(name: &'static str, kind: Kind, usual: Usual, help: &'static str) -> Key {
+    let reader = Reader::Engine;
+    Key {
+        name,
+        kind,
+        usual,
+        reader,
+        help,
+    }
+}
+
+const fn command(name: &'static str, kind: Kind, usual: Usual, help: &'static str) -> Key {
+    let reader = Reader::Command;
+    Key {
+        name,
+        kind,
+        usual,
+        reader,
+        help,
+    }
+}
+
+/// Words of an exception policy.
+pub const POLICIES: &[&str] = &[
+    "auto",
+    "ignore",
+    "pass-packet",
+    "pass-flow",
+    "bypass",
+    "drop-packet",
+    "drop-flow",
+    "reject",
+    "rejectboth",
+];
+const URGENT: &[&str] = &["inline", "oob", "drop", "gap"];
+const INLINE_DROPS: Usual = Else(
+    "\"drop-packet\"",
+    "exception-policy, else drop-packet inline and ignore in a tap",
+);
+const IGNORES: Usual = Is("\"ignore\"");
+
+/// The name of the table whose keys are the operator's own: variables of rules.
+pub const VARIABLES: &str = "vars";
+
+/// All keys, in the order of the reference.
+#[rustfmt::skip] // One key a line: a table to be read down.
+pub const KEYS: &[Key] = &[
+    // --- read by commands -------------------------------------------------------------------
+    command("run.inline", Pairs, Else("[[\"eth1\", \"eth2\"]]", "--inline names them"), "The ports that `sluice run` is the gate between: one pair or several."),
+    command("run.tap", Texts, Else("[\"eth1\"]", "--tap names them"), "The ports that `sluice run` watches; not together with run.inline."),
+    command("run.lanes", Number, Is("1"), "Lanes: each has a ring (or fan-out socket) of every port and a worker for each cut of the layout."),
+    command("run.pin", Flag, Is("false"), "Pin each worker to a core of its own."),
+    command("run.layout", Text, Is("\"fused\""), "Stages on workers: fused, split, or a cut such as decode+flow|match+verdict."),
+    command("run.burst", Number, Is("64"), "Frames a burst takes at most."),
+    command("run.force", Flag, Is("false"), "Start although a port looks like the management port, or the kernel forwards between the ports too."),
+    command("run.control-socket", Path, Else("\"/run/sluice.sock\"", "no control socket"), "Where the control socket is made."),
+    command("log.dir", Path, Else("\"/var/log/sluice\"", "no log is written"), "Folder of eve.json."),
+    command("log.stats-interval", Seconds, Is("10"), "Time between `stats` events; 0: one at the end."),
+    command("metrics.listen", Text, Else("\"127.0.0.1:9417\"", "no metrics are served"), "Loopback address at which Prometheus metrics are served."),
+    command("metrics.rules-top", Number, Is("50"), "Rules that metrics count one by one: those that matched most."),
+    command("rules.files", Paths, Else("[\"rules/suricata.rules\"]", "no rules"), "Rule files; -S on the command line takes their place."),
+    command("rules.path", Path, Else("\"rules\"", "this file's folder"), "Folder that rules.files are relative to (Suricata's default-rule-path)."),
+    command("rules.classification", Path, Else("\"classification.config\"", "the one beside a rule file"), "Rule classes and their priorities."),
+    command("rules.references", Path, Else("\"reference.config\"", "the one beside a rule file"), "Systems that references of rules point into."),
+    command("rules.skip-bad", Flag, Is("false"), "Load the rules that are without fault and report the others, instead of refusing to start."),
+    // --- read by the engine -----------------------------------------------------------------
+    engine("threshold-file", Path, Else("\"threshold.config\"", "the one beside a rule file"), "Thresholds, rate filters and suppressions."),
+    engine("action-order", Text, Is("\"pass, drop, reject, alert\""), "Which action is evaluated first where several rules match."),
+    engine("exception-policy", Word(POLICIES), Else("\"auto\"", "each area's own"), "Policy of all areas that have none of their own."),
+    engine("flows", Number, Is("131072"), "Flows in the table, all lanes together."),
+    engine("inspected-flows", Number, Is("32768"), "Flows inspected at once (with stream and parser state), all lanes together."),
+    engine("contexts-per-lane", Number, Is("8192"), "Packets in flight in a lane at most, views included."),
+    engine("vlan.use-for-tracking", Flag, Is("true"), "The same tuple in two VLANs is two flows."),
+    engine("stream.midstream", Flag, Is("false"), "Pick up connections whose handshake was not seen."),
+    engine("stream.midstream-policy", Word(POLICIES), Else("\"auto\"", "auto with `run --inline`, else ignore"), "Packets of connections whose handshake was not seen."),
+    engine("stream.async-oneside", Flag, Is("false"), "Accept connections of which one side is seen only."),
+    engine("stream.drop-invalid", Flag, Is("true"), "Inline: drop TCP packets that no receiver would take."),
+    engine("stream.checksum-validation", Flag, Is("true"), "Verify checksums of IP, TCP, UDP and ICMP (-k none switches it off)."),
+    engine("stream.bypass", Flag, Is("false"), "Bypass a flow once its stream went past its depth."),
+    engine("stream.memcap-policy", Word(POLICIES), INLINE_DROPS, "No state left for another connection."),
+    engine("stream.reassembly.memcap", Bytes, Is("\"256mb\""), "Memory for stream bytes, all lanes together."),
+    engine("stream.reassembly.memcap-policy", Word(POLICIES), INLINE_DROPS, "No memory left for stream bytes."),
+    engine("stream.reassembly.depth", Bytes, Is("\"1mb\""), "Bytes inspected of each direction of a flow; 0: all."),
+    engine("stream.reassembly.depth-policy", Word(POLICIES), IGNORES, "A stream went past its depth."),
+    engine("stream.reassembly.hole-bytes", Bytes, Is("\"256kb\""), "Bytes behind a gap that are kept for each direction of a flow."),
+    engine("stream.reassembly.urgent.policy", Word(URGENT), Else("\"oob\"", "drop with `run --inline`, else oob"), "TCP urgent data: as ordinary data, out of band, dropped, or skipped."),
+    engine("flow.memcap-policy", Word(POLICIES), INLINE_DROPS, "The flow table is full."),
+    engine("flow-timeouts.tcp.new", Seconds, Is("60"), "TCP without a whole handshake."),
+    engine("flow-timeouts.tcp.established", Seconds, Is("600"), "TCP, established."),
+    engine("flow-timeouts.tcp.closed", Seconds, Is("60"), "TCP, closed by both sides."),
+    engine("flow-timeouts.udp.new", Seconds, Is("30"), "UDP, one direction seen."),
+    engine("flow-timeouts.udp.established", Seconds, Is("300"), "UDP, both directions seen."),
+    engine("flow-timeouts.udp.closed", Seconds, Is("0"), "UDP has no end; for the form of the table."),
+    engine("flow-timeouts.icmp.new", Seconds, Is("30"), "ICMP, one direction seen."),
+    engine("flow-timeouts.icmp.established", Seconds, Is("300"), "ICMP, both directions seen."),
+    engine("flow-timeouts.icmp.closed", Seconds, Is("0"), "ICMP has no end; for the form of the table."),
+    engine("flow-timeouts.default.new", Seconds, Is("30"), "Other protocols, one direction seen."),
+    engine("flow-timeouts.default.established", Seconds, Is("300"), "Other protocols, both directions seen."),
+    engine("flow-timeouts.default.closed", Seconds, Is("0"), "Others have no end; for the form of the table."),
+    engine("defrag.memcap", Bytes, Is("\"32mb\""), "Memory for IP fragments, all lanes together."),
+    engine("defrag.memcap-policy", Word(POLICIES), INLINE_DROPS, "No memory left for fragments."),
+    engine("defrag.timeout", Seconds, Is("60"), "How long a fragment waits for the rest of its datagram."),
+    engine("decoder.max-layers", Number, Is("16"), "Layers of encapsulation that are followed."),
+    engine("decoder.vxlan.enabled", Flag, Is("true"), "Look into VXLAN."),
+    engine("decoder.vxlan.ports", Ports, Is("[4789]"), "UDP ports of VXLAN."),
+    engine("decoder.geneve.enabled", Flag, Is("true"), "Look into Geneve."),
+    engine("decoder.geneve.ports", Ports, Is("[6081]"), "UDP ports of Geneve."),
+    engine("decoder.teredo.enabled", Flag, Is("true"), "Look into Teredo."),
+    engine("decoder.teredo.ports", Ports, Is("[3544]"), "UDP ports of Teredo; an empty list: any."),
+    engine("decoder.erspan.typeIII.enabled", Flag, Is("false"), "Look into ERSPAN type III."),
+    engine("detect.inspection-recursion-limit", Number, Is("3000"), "Steps back that the options of one rule may take."),
+    engine("detect.budget", Number, Is("1048576"), "Steps of verification for one packet."),
+    engine("detect.budget-policy", Word(POLICIES), IGNORES, "A packet reached its budget."),
+    engine("app-layer.error-policy", Word(POLICIES), Else("\"ignore\"", "exception-policy, else ignore"), "An application layer that cannot be parsed."),
+    engine("app-layer.memory", Bytes, Is("\"128mb\""), "Memory for parsers of the application layer, all lanes together."),
+    engine("app-layer.records", Flag, Is("true"), "Follow the application layer for events, too, and not for rules alone."),
+    engine("app-layer.protocols.ftp.max-tx", Number, Is("512"), "Commands of one FTP connection without an answer."),
+    engine("app-layer.protocols.http.libhtp.default-config.request-body-limit", Bytes, Is("\"100kb\""), "Bytes of a request body that are inspected; 0: as many as can be."),
+    engine("app-layer.protocols.http.libhtp.default-config.response-body-limit", Bytes, Is("\"100kb\""), "Bytes of a response body that are inspected; 0: as many as can be."),
+    engine("app-layer.protocols.http.libhtp.default-config.meta-field-limit", Number, Is("18000"), "Bytes of one header line."),
+    engine("app-layer.protocols.http.libhtp.default-config.response-body-decompress-layer-limit", Number, Is("2"), "Codings of one body that are undone."),
+    engine("app-layer.protocols.http.libhtp.default-config.double-decode-path", Flag, Is("false"), "Undo percent-encoding of paths twice."),
+    engine("app-layer.protocols.http.libhtp.default-config.double-decode-query", Flag, Is("false"), "Undo percent-encoding of queries twice."),
+    engine("app-layer.protocols.http.libhtp.default-config.path-convert-backslash-separators", Flag, Is("true"), "Read \\ in a path as /."),
+    engine("app-layer.protocols.http.libhtp.default-config.path-separators-compress", Flag, Is("true"), "Read // in a path as /."),
+    engine("app-layer.protocols.http.libhtp.default-config.path-convert-lowercase", Flag, Is("false"), "Make paths lower case."),
+    engine("app-layer.protocols.http.libhtp.default-config.path-u-encoding-decode", Flag, Is("true"), "Undo %uXXXX in paths."),
+    engine("app-layer.protocols.http.libhtp.default-config.query-plusspace-decode", Flag, Is("false"), "Read + in a query as a space."),
+    engine("app-layer.protocols.http.libhtp.default-config.uri-include-all", Flag, Is("false"), "The normalised URI has scheme and authority, too."),
+    engine("outputs.eve-log.drop.flows", Word(&["all", "start"]), Is("\"all\""), "Drop events: of every packet, or once for each flow and direction."),
+];
+
+/// The key of this name.
+pub fn key(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// Table and name within it.
+fn split(name: &str) -> (&str, &str) {
+    name.rsplit_once('.').unwrap_or(("", name))
+}
+
+/// A text wrapped into comment lines.
+fn comment(text: &str, out: &mut String) {
+    const WIDTH: usize = 96;
+    let mut length = 0;
+    for word in text.split_whitespace() {
+        if length == 0 || length + 1 + word.len() > WIDTH {
+            out.push_str(if length == 0 { "#" } else { "\n#" });
+            length = 1;
+        }
+        out.push(' ');
+        out.push_str(word);
+        length += 1 + word.len();
+    }
+    out.push('\n');
+}
+
+fn entry(key: &Key, out: &mut String) {
+    comment(key.help, out);
+    let (_, name) = split(key.name);
+    let (value, active, otherwise) = match key.usual {
+        Is(value) => (value, "", value),
+        Else(example, otherwise) => (example, "# ", otherwise),
+    };
+    let words = match key.kind {
+        Word(words) => words.join(", "),
+        kind => kind.unit().to_string(),
+    };
+    comment(&format!("Takes {words}. Default: {otherwise}."), out);
+    out.push_str(&format!("{active}{name} = {value}\n\n"));
+}
+
+/// The file that documents every key, each with its default.
+pub fn reference() -> String {
+    let mut out = String::from(REFERENCE_HEAD);
+    let mut tables: Vec<&str> = KEYS.iter().map(|key| split(key.name).0).collect();
+    let mut seen = Vec::new();
+    tables.retain(|table| {
+        let new = !seen.contains(table);
+        seen.push(*table);
+        new
+    });
+    // Keys without a table stand first: behind a table's head they would be its.
+    tables.sort_by_key(|table| !table.is_empty());
+    for table in tables {
+        if !table.is_empty() {
+            out.push_str(&format!("[{table}]\n\n"));
+        }
+        for key in KEYS.iter().filter(|key| split(key.name).0 == table) {
+            entry(key, &mut out);
+        }
+    }
+    out.push_str(REFERENCE_VARIABLES);
+    out
+}
+
+const REFERENCE_HEAD: &str = "\
+# sluice.toml: every setting, what it takes, and what holds without it. `sluice config reference`
+# writes this file. No setting is needed to start; `--set KEY=VALUE`, `--var NAME=VALUE` and all
+# other options of the command line win over it. A key that nobody knows is refused.
+#
+#   sluice run --config sluice.toml
+#   sluice config import suricata.yaml -o sluice.toml
+#
+# Where the default depends on how the engine runs, the line is behind a `#`.
+
+";
+
+const REFERENCE_VARIABLES: &str = "\
+# Variables of rules, by any name. Those of Suricata have their usual values without being named.
+[vars]
+# HOME_NET = \"[192.168.0.0/16,10.0.0.0/8,172.16.0.0/12]\"
+# HTTP_PORTS = \"[80,8080]\"
+";

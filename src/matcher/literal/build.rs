@@ -1,0 +1,159 @@
+//! Compiles a set of literals: chooses their windows and fills the filters and tables.
+
+use std::collections::HashMap;
+
+use super::anchored::Anchored;
+use super::background::Background;
+use super::filter::{Classes, PLACES, Windows};
+use super::table::{CLASS_LENGTHS, Store, Window};
+use super::{Anchor, LENGTH_MAX, Literal, Literals, Path};
+
+/// Sets of no more floating literals than this take the byte classes alone.
+const SMALL_SET_MAX: usize = 24;
+/// Where no more literals than this are shorter than seven bytes, those take the byte classes and
+/// the others are looked for at every fourth position.
+const SHORT_MAX: usize = 160;
+/// The same for paths whose byte classes go by halves of bytes, or byte by byte.
+const SHORT_MAX_COARSE: usize = 24;
+/// Shortest literal that has a window of four bytes for each of four residues.
+const STRIDE_FOUR_MIN: usize = 7;
+/// So many literals of four bytes still go to the byte classes, where those are needed anyway.
+const FOURS_IN_CLASSES_MAX: usize = 6;
+
+/// Classes of windows (`CLASS_LENGTHS`) that the hash filter knows, longest first.
+const WINDOW_CLASSES: [usize; 3] = [5, 3, 2];
+
+impl Literals {
+    /// Compiles a set, for the path by which it will be scanned; any other finds the same. Literals
+    /// are numbered in their order.
+    ///
+    /// # Errors
+    /// A literal is empty or longer than [`LENGTH_MAX`]: its number.
+    pub fn build(
+        literals: &[Literal],
+        background: &Background,
+        path: Path,
+    ) -> Result<Literals, usize> {
+        let bad = |literal: &Literal| !(1..=LENGTH_MAX).contains(&literal.bytes.len());
+        if let Some(number) = literals.iter().position(bad) {
+            return Err(number);
+        }
+        let mut store = Store::default();
+        for literal in literals {
+            store.push(literal);
+        }
+        store.finish();
+        let floating: Vec<(u32, &Literal)> = (0u32..)
+            .zip(literals)
+            .filter(|(_, literal)| literal.anchor == Anchor::Floating)
+            .collect();
+        let of_length = |length| {
+            let same = floating.iter().filter(|(_, l)| l.bytes.len() == length);
+            same.count()
+        };
+        let any_short = (1..4).any(|length| of_length(length) > 0);
+        let most_short = if path.has_fine_classes() {
+            SHORT_MAX
+        } else {
+            SHORT_MAX_COARSE
+        };
+        let below_seven: usize = (1..STRIDE_FOUR_MIN).map(of_length).sum();
+        let (short_max, stride) = match () {
+            () if floating.len() <= SMALL_SET_MAX => (usize::MAX, 4),
+            () if below_seven <= most_short => (STRIDE_FOUR_MIN - 1, 4),
+            () if any_short && of_length(4) <= FOURS_IN_CLASSES_MAX => (4, 2),
+            () => (3, 2),
+        };
+        let (mut long, mut short) = (Vec::new(), Vec::new());
+        let mut crowd = Crowd::default();
+        for (number, literal) in &floating {
+            let folded = literal.bytes.to_ascii_lowercase();
+            if folded.len() <= short_max {
+                short.push(short_window(*number, &folded, background));
+            } else {
+                for residue in 0..stride {
+                    let at = (residue, stride);
+                    long.push(crowd.choose(*number, &folded, at, background));
+                }
+            }
+        }
+        Ok(Literals {
+            store,
+            windows: (!long.is_empty()).then(|| Windows::build(&long, stride, literals)),
+            classes: (!short.is_empty()).then(|| Classes::build(&short, literals, background)),
+            starts: Anchored::build(literals, false),
+            ends: Anchored::build(literals, true),
+            count: literals.len(),
+            longest: floating
+                .iter()
+                .map(|(_, l)| l.bytes.len())
+                .max()
+                .unwrap_or(0),
+        })
+    }
+}
+
+/// How many literals have a window already.
+#[derive(Default)]
+struct Crowd(HashMap<(usize, u64), u64>);
+
+impl Crowd {
+    /// The window of a literal at offsets of one residue: the longest that there is room for, at
+    /// the rarest and emptiest place.
+    fn choose(
+        &mut self,
+        literal: u32,
+        folded: &[u8],
+        (residue, stride): (usize, usize),
+        back: &Background,
+    ) -> Window {
+        let fits = |class: &&usize| residue + CLASS_LENGTHS[**class] <= folded.len();
+        let class = *WINDOW_CLASSES.iter().find(fits).unwrap_or(&2);
+        let size = CLASS_LENGTHS[class];
+        let mut best = (u64::MAX, residue, 0);
+        for offset in (residue..).step_by(stride) {
+            let Some(bytes) = folded.get(offset..offset + size) else {
+                break;
+            };
+            let key = word(bytes);
+            let owners = self.0.get(&(class, key)).copied().unwrap_or(0);
+            let score = (1 << (back.cost(bytes) / 2)) * (1 + owners) + owners;
+            if score < best.0 {
+                best = (score, offset, key);
+            }
+        }
+        let (_, offset, key) = best;
+        *self.0.entry((class, key)).or_default() += 1;
+        Window {
+            key: [key, 0],
+            class,
+            literal,
+            offset,
+            whole: false,
+        }
+    }
+}
+
+/// The window of a short literal, or of one of a small set: up to four bytes, the rarest.
+fn short_window(literal: u32, folded: &[u8], background: &Background) -> Window {
+    let size = folded.len().min(PLACES);
+    let cost = |offset: &usize| match folded.get(*offset..offset + size) {
+        Some(bytes) if size >= 3 => background.cost(bytes),
+        _ => 0,
+    };
+    let offset = (0..=folded.len() - size).min_by_key(cost).unwrap_or(0);
+    Window {
+        key: [word(&folded[offset..offset + size]), 0],
+        class: size - 1,
+        literal,
+        offset,
+        whole: false,
+    }
+}
+
+/// Up to eight bytes, first byte lowest.
+fn word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(word)
+}

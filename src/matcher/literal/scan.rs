@@ -1,0 +1,470 @@
+//! Scanning: a buffer, several small ones at once, or a stream piece by piece.
+
+use std::mem::MaybeUninit;
+
+use super::filter::{Classes, PLACES, Windows};
+use super::path::Path;
+use super::table::{self, Table, load};
+use super::{LENGTH_MAX, Literals};
+
+/// Bytes that go through the phases at once.
+const BLOCK: usize = 4096;
+/// Bytes read behind a block for the windows that begin in it.
+const AHEAD: usize = 8;
+/// Bytes that the vector code reads behind what it was given.
+const FILL: usize = 80;
+/// Positions that are probed before their entries are looked at.
+const GROUP: usize = 64;
+/// Buffers of a burst share a block if they are no longer than this.
+const SMALL_MAX: usize = 512;
+/// Buffers in a block are laid out in units of so many bytes.
+const UNIT: usize = 16;
+/// Bytes of a stream kept between pieces at most.
+pub const CARRY_MAX: usize = 15;
+
+/// Which ends of a buffer are at hand, for literals that stand at an end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent {
+    /// The bytes begin where the buffer does.
+    pub starts: bool,
+    /// The bytes end where the buffer does.
+    pub ends: bool,
+}
+
+impl Extent {
+    /// All of a buffer.
+    pub const WHOLE: Extent = Extent {
+        starts: true,
+        ends: true,
+    };
+}
+
+/// How a scan ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Scan {
+    /// All was looked at.
+    Complete,
+    /// The budget of entries to confirm was spent; the rest was not looked at.
+    Spent,
+}
+
+/// The last bytes of a stream, for literals that lie across the border of two pieces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Carry {
+    bytes: [u8; CARRY_MAX],
+    length: u8,
+}
+
+const _: () = assert!(size_of::<Carry>() <= 16);
+
+impl Carry {
+    /// Whether the stream has not begun.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        let kept = usize::from(self.length).min(CARRY_MAX.saturating_sub(piece.len()));
+        let taken = piece.len().min(CARRY_MAX);
+        let from = usize::from(self.length) - kept;
+        self.bytes.copy_within(from..from + kept, 0);
+        self.bytes[kept..kept + taken].copy_from_slice(&piece[piece.len() - taken..]);
+        self.length = (kept + taken) as u8;
+    }
+}
+
+/// Room for one block, on the stack of the scan.
+struct Work {
+    folded: [MaybeUninit<u8>; BLOCK + AHEAD + FILL + 128],
+    passed: [MaybeUninit<u16>; BLOCK + 64],
+}
+
+impl Work {
+    #[inline(always)]
+    fn new() -> Work {
+        Work {
+            folded: [MaybeUninit::uninit(); BLOCK + AHEAD + FILL + 128],
+            passed: [MaybeUninit::uninit(); BLOCK + 64],
+        }
+    }
+
+    fn folded(&mut self) -> *mut u8 {
+        self.folded.as_mut_ptr().cast()
+    }
+}
+
+/// Where a position of a block lies: the number of its buffer, the buffer, the position there.
+trait Origin {
+    fn of(&self, position: usize) -> (usize, &[u8], usize);
+}
+
+/// A block of one buffer.
+struct Single<'a> {
+    buffer: &'a [u8],
+    base: usize,
+}
+
+impl Origin for Single<'_> {
+    #[inline(always)]
+    fn of(&self, position: usize) -> (usize, &[u8], usize) {
+        (0, self.buffer, self.base + position)
+    }
+}
+
+/// A block of several buffers.
+struct Several<'a> {
+    buffers: &'a [&'a [u8]],
+    /// Buffer of each unit, counted from the first in the block.
+    owners: &'a [u8; BLOCK / UNIT],
+    /// First unit of each buffer.
+    starts: &'a [u16; BLOCK / UNIT],
+    first: usize,
+}
+
+impl Origin for Several<'_> {
+    #[inline(always)]
+    fn of(&self, position: usize) -> (usize, &[u8], usize) {
+        let owner = usize::from(self.owners[position / UNIT % (BLOCK / UNIT)]);
+        let start = usize::from(self.starts[owner]) * UNIT;
+        let number = self.first + owner;
+        (number, self.buffers[number], position - start)
+    }
+}
+
+impl Literals {
+    /// Calls `found` with the number of each literal in `buffer` and where it starts; all
+    /// occurrences. Looks at no more than `budget` entries, and takes from it what it looked at.
+    #[inline]
+    pub fn scan(
+        &self,
+        path: Path,
+        buffer: &[u8],
+        extent: Extent,
+        budget: &mut u32,
+        mut found: impl FnMut(u32, usize),
+    ) -> Scan {
+        self.ends(buffer, extent, budget, &mut found);
+        if self.windows.is_none() && self.classes.is_none() || buffer.is_empty() {
+            return spent(*budget);
+        }
+        let mut work = Work::new();
+        let mut base = 0;
+        let mut found = |_, literal, at| found(literal, at);
+        while base < buffer.len() && *budget > 0 {
+            let length = (buffer.len() - base).min(BLOCK);
+            let end = (base + length + AHEAD).min(buffer.len());
+            let origin = Single { buffer, base };
+            // SAFETY: a block and what lies ahead fit into the room.
+            unsafe {
+                let text = &buffer[base..end];
+                self.block(path, &mut work, text, length, &origin, budget, &mut found);
+            }
+            base += length;
+        }
+        spent(*budget)
+    }
+
+    /// Scans whole buffers, small ones together: `found` gets the number of the buffer too.
+    pub fn scan_burst(
+        &self,
+        path: Path,
+        buffers: &[&[u8]],
+        budget: &mut u32,
+        mut found: impl FnMut(usize, u32, usize),
+    ) -> Scan {
+        let mut work = Work::new();
+        let mut next = 0;
+        while next < buffers.len() && *budget > 0 {
+            if buffers[next].len() > SMALL_MAX {
+                let number = next;
+                let found = |literal, at| found(number, literal, at);
+                let _ = self.scan(path, buffers[next], Extent::WHOLE, budget, found);
+                next += 1;
+                continue;
+            }
+            let first = next;
+            let (mut owners, mut starts) = ([0u8; BLOCK / UNIT], [0u16; BLOCK / UNIT]);
+            let mut unit = 0;
+            while let Some(buffer) = buffers.get(next).filter(|b| b.len() <= SMALL_MAX) {
+                let units = buffer.len() / UNIT + 1;
+                if unit + units > BLOCK / UNIT || next - first >= BLOCK / UNIT {
+                    break;
+                }
+                starts[next - first] = unit as u16;
+                owners[unit..unit + units].fill((next - first) as u8);
+                // SAFETY: the units lie inside the block; a vector's surplus inside the fill.
+                unsafe {
+                    let to = work.folded().add(unit * UNIT);
+                    path.fold(buffer, to);
+                    let end = (unit + units) * UNIT - unit * UNIT;
+                    to.add(buffer.len()).write_bytes(0, end - buffer.len());
+                }
+                unit += units;
+                let number = next;
+                let mut found = |literal, at| found(number, literal, at);
+                self.ends(buffer, Extent::WHOLE, budget, &mut found);
+                next += 1;
+            }
+            let length = unit * UNIT;
+            let origin = Several {
+                buffers,
+                owners: &owners,
+                starts: &starts,
+                first,
+            };
+            // SAFETY: the units were written; the copy is folded in place, which changes nothing.
+            unsafe {
+                let text = std::slice::from_raw_parts(work.folded().cast_const(), length);
+                self.block(path, &mut work, text, length, &origin, budget, &mut found);
+            }
+        }
+        spent(*budget)
+    }
+
+    /// Scans the next piece of a stream; `found` gets where a literal starts, before the piece if
+    /// negative. Floating literals up to sixteen bytes are found whatever the cut; literals at the
+    /// start, where the first piece holds them.
+    pub fn scan_piece(
+        &self,
+        path: Path,
+        carry: &mut Carry,
+        piece: &[u8],
+        budget: &mut u32,
+        mut found: impl FnMut(u32, isize),
+    ) -> Scan {
+        let before = usize::from(carry.length);
+        let extent = Extent {
+            starts: before == 0,
+            ends: false,
+        };
+        if before > 0 && !piece.is_empty() {
+            let mut line = [0u8; 2 * CARRY_MAX];
+            let after = piece.len().min(CARRY_MAX);
+            line[..before].copy_from_slice(&carry.bytes[..before]);
+            line[before..before + after].copy_from_slice(&piece[..after]);
+            let across = |literal: u32, at: usize| {
+                let end = at + self.store.length(literal);
+                if at < before && end > before {
+                    found(literal, at as isize - before as isize);
+                }
+            };
+            let _ = self.scan(path, &line[..before + after], extent, budget, across);
+        }
+        carry.push(piece);
+        self.scan(path, piece, extent, budget, |literal, at| {
+            found(literal, at as isize);
+        })
+    }
+
+    #[inline]
+    fn ends(
+        &self,
+        buffer: &[u8],
+        extent: Extent,
+        budget: &mut u32,
+        found: &mut impl FnMut(u32, usize),
+    ) {
+        let mut looked = 0;
+        if extent.starts {
+            looked += self.starts.look(&self.store, buffer, false, found);
+        }
+        if extent.ends {
+            looked += self.ends.look(&self.store, buffer, true, found);
+        }
+        *budget = budget.saturating_sub(looked);
+    }
+
+    /// Takes a block through the phases: the first `length` bytes of `text`, what lies ahead
+    /// behind them.
+    ///
+    /// # Safety
+    /// There are `BLOCK` bytes and `AHEAD` behind them at most.
+    #[inline]
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn block(
+        &self,
+        path: Path,
+        work: &mut Work,
+        text: &[u8],
+        length: usize,
+        origin: &impl Origin,
+        budget: &mut u32,
+        found: &mut impl FnMut(usize, u32, usize),
+    ) {
+        let folded = work.folded().cast_const();
+        let out = work.passed.as_mut_ptr().cast::<u16>();
+        if let Some(filter) = &self.windows {
+            // SAFETY: the caller's promise; a block's positions fit. What was counted was written.
+            let passed = unsafe {
+                let count = path.windows(filter, text, length, work.folded(), out);
+                std::slice::from_raw_parts(out.cast_const(), count)
+            };
+            for group in passed.chunks(GROUP) {
+                let mut hits = Hits::new();
+                // SAFETY: positions lie in the block.
+                unsafe { probe_windows(filter, group, folded, text.len(), &mut hits) };
+                self.confirm(&filter.table, &hits, origin, budget, found);
+                if *budget == 0 {
+                    return;
+                }
+            }
+        }
+        if let Some(filter) = &self.classes {
+            if self.windows.is_none() {
+                // SAFETY: as above.
+                unsafe {
+                    path.fold(text, work.folded());
+                    work.folded().add(text.len()).write_bytes(0, FILL);
+                }
+            }
+            // SAFETY: as above; the block is folded now.
+            let passed = unsafe {
+                let count = path.classes(filter, folded, length, out);
+                std::slice::from_raw_parts(out.cast_const(), count)
+            };
+            for group in passed.chunks(GROUP) {
+                let mut hits = Hits::new();
+                // SAFETY: positions lie in the block.
+                unsafe { probe_classes(filter, group, folded, &mut hits) };
+                self.confirm(&filter.table, &hits, origin, budget, found);
+                if *budget == 0 {
+                    return;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn confirm(
+        &self,
+        table: &Table,
+        hits: &Hits,
+        origin: &impl Origin,
+        budget: &mut u32,
+        found: &mut impl FnMut(usize, u32, usize),
+    ) {
+        for i in 0..hits.count {
+            // SAFETY: the first `count` were written.
+            let (position, slot) = unsafe {
+                (
+                    hits.positions.get_unchecked(i).assume_init(),
+                    hits.slots.get_unchecked(i).assume_init(),
+                )
+            };
+            let (number, buffer, at) = origin.of(usize::from(position));
+            let mut found = |literal, start| found(number, literal, start);
+            // SAFETY: the slot is the probe's; the table was built with this store.
+            let looked = unsafe { table.confirm(slot, &self.store, buffer, at, &mut found) };
+            *budget = budget.saturating_sub(looked);
+        }
+    }
+}
+
+fn spent(budget: u32) -> Scan {
+    if budget == 0 {
+        Scan::Spent
+    } else {
+        Scan::Complete
+    }
+}
+
+/// Positions whose tag was there, and their slots: up to four of each position probed.
+struct Hits {
+    positions: [MaybeUninit<u16>; PLACES * GROUP],
+    slots: [MaybeUninit<u32>; PLACES * GROUP],
+    count: usize,
+}
+
+impl Hits {
+    #[inline(always)]
+    fn new() -> Hits {
+        Hits {
+            positions: [MaybeUninit::uninit(); PLACES * GROUP],
+            slots: [MaybeUninit::uninit(); PLACES * GROUP],
+            count: 0,
+        }
+    }
+
+    /// Keeps a position if `there`, without a branch.
+    ///
+    /// # Safety
+    /// Called at most four times for each of `GROUP` positions.
+    #[inline(always)]
+    unsafe fn push(&mut self, position: u16, (slot, there): (u32, bool)) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.positions.get_unchecked_mut(self.count).write(position);
+            self.slots.get_unchecked_mut(self.count).write(slot);
+        }
+        self.count += usize::from(there);
+    }
+}
+
+/// # Safety
+/// Positions lie in `folded`, which is readable for `AHEAD` more; there are `GROUP` at most.
+#[inline(always)]
+unsafe fn probe_windows(
+    filter: &Windows,
+    group: &[u16],
+    folded: *const u8,
+    known: usize,
+    hits: &mut Hits,
+) {
+    for &position in group {
+        let at = usize::from(position);
+        // SAFETY: the position lies in the block.
+        let text = unsafe { load(folded.add(at)) };
+        if text == text.rotate_left(8) && at >= 4 && at + 12 <= known {
+            // Inside a run of one byte, four before and four behind the window: only a literal
+            // that has such a run itself can stand here.
+            // SAFETY: four bytes before, and twelve behind, are known.
+            let run =
+                unsafe { load(folded.add(at - 4)) == text && load(folded.add(at + 4)) == text };
+            if run && !filter.is_hard(text as u8) {
+                continue;
+            }
+        }
+        let key = [text, 0];
+        // A slot that two classes share is looked at once.
+        let first = filter.table.probe(table::hash(key, 5));
+        // SAFETY: three times for a position of the group.
+        unsafe {
+            hits.push(position, first);
+            let mut second = (u32::MAX, false);
+            if filter.has_four {
+                second = filter.table.probe(table::hash(key, 3));
+                second.1 &= second != first;
+                hits.push(position, second);
+            }
+            if filter.has_three {
+                let mut third = filter.table.probe(table::hash(key, 2));
+                third.1 &= third != first && third != second;
+                hits.push(position, third);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As `probe_windows`.
+#[inline(always)]
+unsafe fn probe_classes(filter: &Classes, group: &[u16], folded: *const u8, hits: &mut Hits) {
+    for &position in group {
+        // SAFETY: the position lies in the block.
+        let key = [unsafe { load(folded.add(usize::from(position))) }, 0];
+        let mut before = [(u32::MAX, false); PLACES];
+        for class in 0..PLACES {
+            if filter.has[class] {
+                let mut hit = filter.table.probe(table::hash(key, class));
+                // A slot that two classes share is looked at once.
+                hit.1 &= !before.contains(&hit);
+                before[class] = hit;
+                // SAFETY: four times for a position of the group.
+                unsafe { hits.push(position, hit) };
+            }
+        }
+    }
+}
+
+const _: () = assert!(LENGTH_MAX < 256 && BLOCK <= 1 << 16);

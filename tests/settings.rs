@@ -1,0 +1,321 @@
+//! Settings as an operator meets them: the documented sluice.toml, what the command line wins, the
+//! way over from a suricata.yaml, and that no key is missing anywhere.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sluice::cli::EngineArgs;
+use sluice::cli::import::import;
+use sluice::cli::settings::Settings;
+use sluice::config::keys::{KEYS, Reader, Usual, reference};
+use sluice::config::{Area, Config, Policies};
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("sluice-settings-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+fn sluice(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+/// Settings that mean the same, whichever way they were said.
+fn plain(mut config: Config) -> Config {
+    use Area::*;
+    let areas = [
+        Midstream,
+        ConnectionMemory,
+        StreamMemory,
+        FlowTable,
+        Fragments,
+        AppError,
+        MatchBudget,
+        StreamDepth,
+    ];
+    let default = Config::default();
+    for area in areas {
+        assert_eq!(config.policy(area), default.policy(area), "{area:?}");
+    }
+    config.policies = Policies::default();
+    config.app_settings.clear();
+    config
+}
+
+#[test]
+fn the_reference_in_the_repository_is_that_of_the_program() {
+    let text = std::fs::read_to_string(root("sluice.toml")).unwrap();
+    assert!(
+        text == reference(),
+        "sluice.toml is out of date: `sluice config reference > sluice.toml`"
+    );
+}
+
+#[test]
+fn the_reference_as_it_stands_changes_nothing_and_names_every_key() {
+    let settings = Settings::parse(Path::new("sluice.toml"), &reference())
+        .unwrap_or_else(|error| panic!("{}", error.text));
+    let active: BTreeSet<&str> = settings.entries.iter().map(|s| s.key.name).collect();
+    let usual = KEYS.iter().filter(|key| matches!(key.usual, Usual::Is(_)));
+    assert_eq!(active, usual.map(|key| key.name).collect());
+    let mut config = Config::default();
+    for (key, value, place) in settings.engine() {
+        config
+            .set(key, &value)
+            .unwrap_or_else(|error| panic!("{place}: {error}"));
+    }
+    assert_eq!(plain(config), Config::default());
+    // The lines behind `#` are examples that work.
+    let text = reference();
+    let shown = |line: &str| {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        let name = line.split(" = ").next().unwrap_or("").to_string();
+        let is_key = line.contains(" = ") && !name.contains(' ');
+        if is_key {
+            line.to_string()
+        } else {
+            String::new()
+        }
+    };
+    let all: Vec<String> = text
+        .lines()
+        .map(|line| match line.starts_with('[') {
+            true => line.to_string(),
+            false => shown(line),
+        })
+        .collect();
+    let settings = Settings::parse(Path::new("all.toml"), &all.join("\n"))
+        .unwrap_or_else(|error| panic!("{}", error.text));
+    let every: BTreeSet<&str> = settings.entries.iter().map(|s| s.key.name).collect();
+    assert_eq!(every, KEYS.iter().map(|key| key.name).collect());
+    assert_eq!(settings.variables.len(), 2);
+}
+
+/// Every name that the engine's `set` takes is a key of the file, but for those that say how to run
+/// (the command's to say) and other spellings.
+#[test]
+fn no_setting_of_the_engine_is_missing_in_the_file() {
+    const NOT_IN_FILE: [&str; 3] = ["inline", "stream.inline", "checksum_validation"];
+    let mut missing = Vec::new();
+    for file in ["src/config.rs", "src/config/policy.rs"] {
+        let text = std::fs::read_to_string(root(file)).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let code = code.split("const IGNORED").next().unwrap();
+        for line in code.lines() {
+            // Match arms, comparisons and the table of policies.
+            let arms = line.trim_start().starts_with('"') && line.contains("=>");
+            let table = line.trim_start().starts_with("(\"");
+            let compared = line.contains("key == \"");
+            if !(arms || table || compared) {
+                continue;
+            }
+            for name in line.split('"').skip(1).step_by(2) {
+                let is_name = name.contains('.') || name.contains('-') || name == "flows";
+                let is_policy = sluice::config::keys::POLICIES.contains(&name);
+                let known = KEYS.iter().any(|key| key.name == name);
+                if is_name && !is_policy && !known && !NOT_IN_FILE.contains(&name) {
+                    missing.push(name.to_string());
+                }
+            }
+        }
+    }
+    missing.retain(|name| name != "reject-both");
+    assert_eq!(missing, Vec::<String>::new());
+    // And the other way round: the engine takes every key that the file says is its.
+    for key in KEYS.iter().filter(|key| key.reader == Reader::Engine) {
+        let value = match key.usual {
+            Usual::Is(value) | Usual::Else(value, _) => value.trim_matches('"'),
+        };
+        let mut config = Config::default();
+        config
+            .set(key.name, value)
+            .unwrap_or_else(|error| panic!("{}: {error}", key.name));
+        assert!(config.ignored.is_empty(), "{} means nothing", key.name);
+    }
+}
+
+#[test]
+fn the_command_line_wins_over_the_file() {
+    let folder = scratch("wins");
+    let file = folder.join("sluice.toml");
+    std::fs::write(
+        &file,
+        "flows = 5000\n[run]\nlayout = \"split\"\nburst = 7\n[rules]\nfiles = [\"a.rules\"]\n\
+         [stream]\nmidstream = true\nchecksum-validation = false\n\
+         [vars]\nHOME_NET = \"10.0.0.0/8\"\nX = \"1\"\n",
+    )
+    .unwrap();
+    let from_file = EngineArgs {
+        config_file: Some(file.clone()),
+        ..EngineArgs::default()
+    }
+    .with_file()
+    .unwrap();
+    let config = from_file.config(false).unwrap();
+    assert_eq!((config.flows_max, config.midstream), (5000, true));
+    assert!(!config.checksum_validation);
+    assert_eq!(from_file.burst(), 7);
+    assert_eq!(from_file.rules, [folder.join("a.rules")]);
+    let wins = EngineArgs {
+        config_file: Some(file),
+        rules: vec!["b.rules".into()],
+        vars: vec!["HOME_NET=192.168.0.0/16".to_string()],
+        sets: vec!["flows=6000".to_string()],
+        checksums: Some("all".to_string()),
+        layout: Some("fused".to_string()),
+        ..EngineArgs::default()
+    }
+    .with_file()
+    .unwrap();
+    let config = wins.config(false).unwrap();
+    assert_eq!((config.flows_max, config.checksum_validation), (6000, true));
+    assert_eq!(wins.rules, [Path::new("b.rules")]);
+    assert_eq!(
+        wins.vars,
+        ["HOME_NET=10.0.0.0/8", "X=1", "HOME_NET=192.168.0.0/16"],
+        "the last one stands"
+    );
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_replay_reads_rules_variables_and_limits_from_the_file() {
+    let folder = scratch("replay");
+    std::fs::create_dir(folder.join("rules")).unwrap();
+    std::fs::write(
+        folder.join("rules/x.rules"),
+        "alert ip $MINE any -> any any (msg:\"mine\"; classtype:odd; sid:1;)\n",
+    )
+    .unwrap();
+    std::fs::write(
+        folder.join("classes"),
+        "config classification: odd,An odd thing,2\n",
+    )
+    .unwrap();
+    let file = folder.join("sluice.toml");
+    std::fs::write(
+        &file,
+        "[rules]\npath = \"rules\"\nfiles = [\"x.rules\"]\nclassification = \"classes\"\n\
+         [log]\ndir = \"log\"\n[vars]\nMINE = \"any\"\n",
+    )
+    .unwrap();
+    let (config, demo) = (file.to_str().unwrap(), root("tests/data/demo.pcap"));
+    let demo = demo.to_str().unwrap();
+    let run = sluice(&["replay", "--config", config, demo]);
+    assert_eq!(run.0, Some(0), "{}", run.2);
+    let eve = std::fs::read_to_string(folder.join("log/eve.json")).unwrap();
+    assert!(eve.contains("\"category\":\"An odd thing\""));
+    // A lint of the same rules, with the same words.
+    let checked = sluice(&["check", "--config", config]);
+    assert_eq!(checked.0, Some(0), "{}{}", checked.1, checked.2);
+    std::fs::write(&file, "[rules]\nfile = [\"x.rules\"]\n").unwrap();
+    let wrong = sluice(&["replay", "--config", config, demo]);
+    assert_eq!(wrong.0, Some(3));
+    let told = "sluice.toml:2:1: unknown setting `rules.file`\n [hint] did you mean `rules.files`?";
+    assert!(wrong.2.contains(told), "{}", wrong.2);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_suricata_yaml_is_taken_over_and_nothing_is_silent() {
+    let yaml = root("tests/data/suricata.yaml");
+    let made = import(&yaml).unwrap_or_else(|error| panic!("{}", error.text));
+    let settings = Settings::parse(Path::new("sluice.toml"), &made.text)
+        .unwrap_or_else(|error| panic!("{}\n{}", error.text, made.text));
+    let mut config = Config::default();
+    for (key, value, place) in settings.engine() {
+        config
+            .set(key, &value)
+            .unwrap_or_else(|error| panic!("{place}: {error}"));
+    }
+    assert_eq!(
+        settings.pairs(),
+        [["eth1", "eth2"], ["netmap:eth5", "netmap:eth6"]]
+    );
+    assert!(made.remarks.iter().any(|r| r.contains("eth9")), "a tap");
+    assert_eq!(
+        settings.number::<usize>("run.lanes").unwrap(),
+        Some(4),
+        "threads of the pair"
+    );
+    assert_eq!(
+        settings.rule_files(),
+        ["suricata.rules", "local.rules"].map(|f| Path::new("/var/lib/suricata/rules").join(f))
+    );
+    let variable = |name: &str| {
+        let found = settings.variables.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    };
+    assert_eq!(variable("HOME_NET"), Some("[10.0.0.0/8]"));
+    assert_eq!(variable("HTTP_PORTS"), Some("80"));
+    assert_eq!(config.vxlan_ports, [4789, 8472]);
+    assert_eq!(config.teredo_ports, Vec::<u16>::new(), "any");
+    assert_eq!(config.stream_depth, 2 << 20);
+    assert_eq!(config.stream_memory, 512 << 20);
+    assert_eq!(config.flows_max, ((256u64 << 20) / 320) as u32);
+    assert_eq!(config.defrag_memory, 64 << 20);
+    assert_eq!(config.defrag_timeout, 45);
+    assert_eq!(config.tcp_timeouts.established, 700);
+    assert!(config.midstream && !config.vlan_tracking && config.drop_events_start);
+    assert_eq!(config.action_order, [1, 0, 2, 3]);
+    assert_eq!(settings.one("rules.classification"), Some("classes.cfg"));
+    assert_eq!(config.threshold_file.as_deref(), Some("/etc/thresholds"));
+    // Every value is in one of the lists: one value a line in the fixture, marked with what is to
+    // become of it.
+    let text = std::fs::read_to_string(&yaml).unwrap();
+    let marked = |mark: &str| text.lines().filter(|line| line.ends_with(mark)).count();
+    assert_eq!(made.taken, marked("# taken"));
+    let left: Vec<String> = made.left.iter().map(|l| l.replace("\\", "/")).collect();
+    assert_eq!(left.len(), marked("# left"), "{left:#?}");
+    for (number, line) in text.lines().enumerate() {
+        let place = format!("suricata.yaml:{}: ", number + 1);
+        let told = left.iter().filter(|l| l.contains(&place)).count();
+        let expected = usize::from(line.ends_with("# left"));
+        assert_eq!(told, expected, "{place}{line}");
+    }
+    assert!(left.iter().all(|line| !line.ends_with(": ")));
+}
+
+#[test]
+fn the_import_writes_a_file_that_the_program_reads() {
+    let folder = scratch("import");
+    let out = folder.join("sluice.toml");
+    let yaml = root("tests/data/suricata.yaml");
+    let (out, yaml) = (out.to_str().unwrap(), yaml.to_str().unwrap());
+    let made = sluice(&["config", "import", yaml, "-o", out]);
+    assert_eq!(made.0, Some(0), "{}", made.2);
+    assert!(
+        made.2.contains("not taken over: ") && made.2.contains("values taken over"),
+        "{}",
+        made.2
+    );
+    let again = sluice(&["config", "import", yaml, "-o", out]);
+    assert_eq!(again.0, Some(2), "it does not write over a file");
+    let checked = sluice(&["config", "check", out]);
+    assert_eq!(checked.0, Some(0), "{}{}", checked.1, checked.2);
+    let missing = sluice(&["config", "import", "/nowhere.yaml"]);
+    assert_eq!(missing.0, Some(6), "{}", missing.2);
+    std::fs::write(folder.join("bad.yaml"), "a: [b\nc: d: e\n").unwrap();
+    let bad = sluice(&[
+        "config",
+        "import",
+        folder.join("bad.yaml").to_str().unwrap(),
+    ]);
+    assert_eq!(bad.0, Some(3), "{}", bad.2);
+    std::fs::remove_dir_all(folder).unwrap();
+}
