@@ -496,6 +496,10 @@ impl<D: DetectionAccess> MatchStage<D> {
         if undecoded > 0 {
             emit.counters.add(Counter::BodiesUndecoded, undecoded);
         }
+        let cut = std::mem::take(&mut self.cut);
+        if cut > 0 {
+            emit.counters.add(Counter::StreamHistoriesCut, cut);
+        }
     }
 }
 

@@ -199,9 +199,25 @@ impl Decoder {
         }
         let rest = input.get(used..).unwrap_or(&[]);
         let result = inflate(&mut self.state, rest, room, MZFlush::None);
-        let used = used + result.bytes_consumed;
-        let made = result.bytes_written;
-        let step = match result.status {
+        let mut used = used + result.bytes_consumed;
+        let (mut made, mut status) = (result.bytes_written, result.status);
+        // Where its window wraps, the decoder stops though more can come out of what went in. Each
+        // turn makes a byte.
+        while status == Ok(MZStatus::Ok) && made > 0 && made < room.len() {
+            let rest = input.get(used..).unwrap_or(&[]);
+            let left = room.get_mut(made..).unwrap_or(&mut []);
+            let more = inflate(&mut self.state, rest, left, MZFlush::None);
+            used += more.bytes_consumed;
+            if more.bytes_written == 0 && more.status != Ok(MZStatus::StreamEnd) {
+                if more.status != Ok(MZStatus::Ok) && more.bytes_consumed > 0 {
+                    status = more.status;
+                }
+                break;
+            }
+            made += more.bytes_written;
+            status = more.status;
+        }
+        let step = match status {
             Ok(MZStatus::StreamEnd) => Step::Ended,
             _ if made == room.len() => Step::Full,
             Ok(_) | Err(miniz_oxide::MZError::Buf) => Step::More,
