@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::keeper::Attached;
 use super::rules::Loaded;
 use super::{Failure, exit};
 use crate::config::{Config, Mode};
-use crate::control::{Control, Gauges, Hooks, Options, Parts, RuleCount, State, WorkerCounters};
+use crate::control::{
+    Control, Gauges, Hooks, Listeners, Options, Parts, RuleCount, State, WorkerCounters,
+};
 use crate::decode::Anomaly;
 use crate::eve::WriterHandle;
 use crate::lane::SAMPLE_EVERY;
@@ -21,6 +24,7 @@ pub struct EngineHooks {
     gauges: Gauges,
     ports: Vec<(String, Halves)>,
     stop: Arc<AtomicBool>,
+    keeper: Option<Arc<Attached>>,
 }
 
 fn action(action: Action) -> &'static str {
@@ -87,13 +91,23 @@ impl EngineHooks {
             },
             ports,
             stop,
+            keeper: None,
         }
+    }
+
+    /// Tells of the keeper's state, and passes on what is the keeper's.
+    pub fn under(mut self, keeper: Option<Arc<Attached>>) -> EngineHooks {
+        self.keeper = keeper;
+        self
     }
 }
 
 impl Hooks for EngineHooks {
     fn gauges(&self) -> Gauges {
         let mut gauges = self.gauges.clone();
+        if let Some(keeper) = &self.keeper {
+            gauges.state = keeper.state();
+        }
         for (name, halves) in &self.ports {
             let get = |counter: PortCounter| {
                 let sum = |half: &[Arc<crate::port::PortCounters>]| {
@@ -125,6 +139,13 @@ impl Hooks for EngineHooks {
         )
     }
 
+    fn keeper(&self, command: &str) -> Result<String, String> {
+        match &self.keeper {
+            Some(keeper) => keeper.ask(command),
+            None => Err("there is no keeper: run with --keeper open or closed".to_string()),
+        }
+    }
+
     fn shutdown(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
@@ -138,6 +159,8 @@ pub struct Served {
     pub socket: Option<PathBuf>,
     /// Seconds between `stats` events; 0: one at the end.
     pub stats_interval: u32,
+    /// Sockets that are open already.
+    pub listeners: Listeners,
 }
 
 /// Starts the control thread.
@@ -170,5 +193,6 @@ pub fn start(
         stats_interval: served.stats_interval,
         stats: true,
     };
-    Control::start(parts, options).map_err(|error| Failure::new(exit::DEVICE, error))
+    Control::start_on(served.listeners, parts, options)
+        .map_err(|error| Failure::new(exit::DEVICE, error))
 }

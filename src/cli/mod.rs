@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod control;
+pub mod keeper;
 pub mod replay;
 pub mod rules;
 pub mod run;
@@ -46,6 +47,11 @@ pub enum Command {
     Replay(replay::ReplayArgs),
     /// Run inline between two ports, or as a tap.
     Run(run::RunArgs),
+    /// Let all frames through uninspected: `on` and `off` for a running engine, or between two
+    /// ports, which proves the wire.
+    Passthrough(keeper::PassthroughArgs),
+    /// Start a new engine from the program file and change over to it; no port is closed.
+    Upgrade(keeper::SocketArgs),
     /// Run rule tests: every folder below DIR that holds a case.toml or case.json.
     Test(test::TestArgs),
     /// Lint rule files: file, line, column, what is wrong and what to do.
@@ -178,6 +184,8 @@ pub fn run(cli: Cli) -> u8 {
     let done = match cli.command {
         Command::Replay(args) => replay::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Passthrough(args) => keeper::passthrough(&args),
+        Command::Upgrade(args) => keeper::command(&args, "upgrade"),
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),
     };

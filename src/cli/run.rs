@@ -9,6 +9,7 @@ use clap::Args;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::control::{self, EngineHooks, Served};
+use super::keeper::{self, Attached, KeeperArgs};
 use super::rules::{self, Loaded};
 use super::{EngineArgs, Failure, exit};
 use crate::config::{Area, Choice, Config, Mode, Urgent};
@@ -65,29 +66,52 @@ pub struct RunArgs {
     /// Summary as text or json.
     #[arg(long, default_value = "text")]
     pub format: String,
+    /// The keeper.
+    #[command(flatten)]
+    pub keeper: KeeperArgs,
     /// Rules and settings.
     #[command(flatten)]
     pub engine: EngineArgs,
 }
 
-fn open_ports(args: &RunArgs, inline: bool) -> Result<Opened, Failure> {
+/// The ports as they were named.
+pub(super) fn specs(args: &RunArgs, inline: bool) -> Result<Vec<PortSpec>, Failure> {
     if inline && args.ports.len() != 2 {
         return Err(Failure::new(
             exit::USAGE,
             "--inline takes two ports\n [hint] sluice run --inline INSIDE OUTSIDE -S RULES",
         ));
     }
-    let specs = args
-        .ports
+    args.ports
         .iter()
         .map(|text| text.parse::<PortSpec>())
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Failure::new(exit::USAGE, error))?;
-    let options = OpenOptions {
-        lanes: args.lanes,
+        .map_err(|error| Failure::new(exit::USAGE, error))
+}
+
+/// How ports are opened.
+pub(super) fn options(args: &RunArgs) -> OpenOptions {
+    open_options(args.lanes)
+}
+
+/// How ports are opened for so many lanes.
+pub(super) fn open_options(lanes: usize) -> OpenOptions {
+    OpenOptions {
+        lanes,
         frames: FRAMES,
         patience: PATIENCE,
-    };
+    }
+}
+
+fn open_ports(
+    args: &RunArgs,
+    inline: bool,
+    attached: Option<&Attached>,
+) -> Result<Opened, Failure> {
+    if let Some(attached) = attached {
+        return attached.ports();
+    }
+    let (specs, options) = (specs(args, inline)?, options(args));
     let mut opened = open(&specs, &options).map_err(|error| Failure::new(exit::DEVICE, error))?;
     for note in &opened.notes {
         eprintln!("note: {note}");
@@ -135,7 +159,11 @@ struct Watch {
 impl Watch {
     fn new(args: &RunArgs, ports: Vec<(String, Halves)>) -> Watch {
         Watch {
-            limit: args.seconds.map(Duration::from_secs),
+            // Under a keeper it is the keeper that ends all.
+            limit: args
+                .seconds
+                .filter(|_| !args.keeper.is_engine())
+                .map(Duration::from_secs),
             started: Instant::now(),
             ports,
         }
@@ -204,37 +232,51 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         .engine
         .config_over(defaults(args.inline), args.inline)?;
     let inline = config.mode == Mode::Inline;
+    if args.keeper.keeps() {
+        return keeper::keep(args, inline);
+    }
+    let attached = args.keeper.attach(args)?;
     if args.lanes == 0 {
         return Err(Failure::new(exit::USAGE, "--lanes 0\n [hint] at least one"));
     }
     let loaded = rules::load(&super::replay::wanted(&args.engine)?.with(&config))?;
     loaded.report();
-    let mut ports = open_ports(args, inline)?;
+    let mut ports = open_ports(args, inline, attached.as_deref())?;
     let lanes = std::mem::take(&mut ports.lanes);
     let plan = FlowPlan::new(&config, lanes.len());
     eprintln!("memory: {plan} ({} MiB available)", available_bytes() >> 20);
     let mut engine = build(args, &config, &loaded, lanes)?;
     eprintln!("memory: flow table on {}", engine.table_pages.start_text());
+    let mut named = engine.named();
+    if let Some(attached) = &attached {
+        named = attached.join(&mut engine);
+    }
     let signals = signals(&engine.stop)?;
     let writer = writer(args, &engine, &loaded)?;
-    let named = args.ports.iter().enumerate();
-    let halves: Vec<(String, Halves)> = named
+    let numbered = args.ports.iter().enumerate();
+    let halves: Vec<(String, Halves)> = numbered
         .map(|(index, name)| (name.clone(), engine.halves(index)))
         .collect();
     let stop = Arc::clone(&signals.stop);
-    let hooks = EngineHooks::new(&config, &loaded, halves.clone(), stop);
+    let hooks = EngineHooks::new(&config, &loaded, halves.clone(), stop).under(attached.clone());
     let served = Served {
         metrics: args.engine.metrics,
         socket: args.socket.clone(),
         stats_interval: args.stats_interval,
+        listeners: attached
+            .as_ref()
+            .map_or_else(Default::default, |attached| attached.listeners()),
     };
     let handle = writer.as_ref().map(Writer::handle);
-    let control = control::start(engine.named(), hooks, handle, served)?;
+    let control = control::start(named, hooks, handle, served)?;
     if let Some(address) = control.metrics_address() {
         eprintln!("metrics: http://{address}/metrics");
     }
     let started = Instant::now();
     let threads = engine.start();
+    if let Some(attached) = &attached {
+        attached.ready()?;
+    }
     eprintln!(
         "ready: {} {}",
         if inline { "inline" } else { "tap" },

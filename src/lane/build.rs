@@ -17,6 +17,8 @@ use crate::decode::DecodeStage;
 use crate::event::{BUILT_COUNT_MAX, BUILT_MAX, Built, Emit, EventQueue};
 use crate::flow::table::{DetectionSide, FlowHash};
 use crate::flow::{FlowParts, FlowPlan, FlowStage};
+use crate::keeper::board::Board;
+use crate::keeper::pulse::Pulse;
 use crate::layout::Layout;
 use crate::matcher::host::ENTRIES_DEFAULT as HOST_ENTRIES;
 use crate::matcher::{HostState, MatchStage, Program};
@@ -296,6 +298,17 @@ impl Engine {
         })
     }
 
+    /// Puts the engine, as number `number` of two, under a keeper: its workers beat on the board,
+    /// wait for the rings there, and count where the engine before them stopped. Before `start`.
+    pub fn keep(&mut self, board: Board, number: u32) {
+        for (worker, index) in self.workers.iter_mut().zip(0..) {
+            worker.emit.counters = board.counters(number, index);
+            worker.pulse = Some(Pulse::new(board, number, index));
+        }
+        let counters = |worker: &Worker| Arc::clone(&worker.emit.counters);
+        self.counters = self.workers.iter().map(counters).collect();
+    }
+
     /// All workers by name.
     pub fn named(&self) -> Vec<Named> {
         let named = |worker: &Worker| Named {
@@ -439,6 +452,7 @@ impl Shared {
             stop: Arc::clone(&self.stop),
             live: self.live,
             cpu: std::time::Duration::ZERO,
+            pulse: None,
             state: State::default(),
         }
     }
