@@ -82,7 +82,9 @@ fn measure(name: &str, fault: Fault, rounds: usize, kept: Kept, far: &mut Far) {
             .0
             .push(far.marked().map_or(begin.elapsed(), |at| at - begin));
         far.run(Duration::from_millis(5));
+        far.forgive();
     }
+    kept.await_engine(far);
     far.settle();
     let summary = kept.stop();
     let count = outages.0.len();

@@ -70,6 +70,7 @@ fn an_engine_that_is_killed_under_load_costs_what_it_held_and_is_replaced() {
         far.run(Duration::from_millis(30));
         kept.kill(pid, libc::SIGKILL);
         far.run(Duration::from_millis(30));
+        far.forgive();
     }
     kept.await_engine(&mut far);
     far.run(Duration::from_millis(50));
@@ -115,6 +116,7 @@ fn on_interfaces_a_killed_engine_costs_what_it_held_and_no_link_flaps() {
             far.run(Duration::from_millis(30));
             kept.kill(pid, libc::SIGKILL);
             far.run(Duration::from_millis(30));
+            far.forgive();
         }
         kept.await_engine(&mut far);
         far.run(Duration::from_millis(50));
@@ -264,6 +266,98 @@ fn a_busy_machine_makes_nobody_hang() {
     assert_eq!(kept.engine_with_ports(), Some(pid), "nobody was fenced");
     assert!(!kept.says("hangs"));
     assert_accounted(kept, &mut far, 0);
+}
+
+/// RELIABILITY.md G23, on the shipped binary; the refusals themselves are tested in
+/// src/keeper/sandbox.rs.
+#[test]
+fn the_engine_has_no_rights_and_writes_its_log_all_the_same() {
+    let scratch = Scratch::new("keeper-rights");
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let log = scratch.0.join("log");
+    let words = ["--keeper", "open", "-l", log.to_str().unwrap()];
+    let kept = Kept::start(&scratch, &far.ports(), &words);
+    kept.wait_ready(&mut far);
+    let pid = kept.await_engine(&mut far);
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line[name.len()..]
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .to_string()
+    };
+    assert_eq!(
+        (field("NoNewPrivs:"), field("Seccomp:")),
+        ("1".into(), "2".into())
+    );
+    assert_eq!(field("CapEff:"), "0000000000000000");
+    // SAFETY: no arguments.
+    if unsafe { libc::geteuid() } == 0 {
+        assert_ne!(field("Uid:"), "0");
+        assert_eq!(field("CapBnd:"), "0000000000000000");
+    }
+    far.run(Duration::from_millis(20));
+    assert_accounted(kept, &mut far, 0);
+    let events = std::fs::read_to_string(log.join("eve.json")).unwrap();
+    assert!(events.contains("\"event_type\":\"stats\""), "{events}");
+}
+
+#[test]
+fn a_wire_is_proven_without_any_engine() {
+    let scratch = Scratch::new("keeper-proof");
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let ports = far.ports();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sluice"));
+    let kept = Kept::spawn(command.args(["passthrough", &ports[0], &ports[1]]));
+    kept.until(&mut far, "it is ready", || {
+        kept.says("ready: passthrough").then_some(())
+    });
+    far.run(Duration::from_millis(50));
+    far.settle();
+    let Sent { sent, seen } = far.totals();
+    assert!(sent > 1000);
+    assert_eq!(sent, seen, "nothing is lost");
+    assert_eq!(kept.engine(), None, "there is no engine");
+    drop(kept);
+}
+
+/// A service manager's view: READY when frames are inspected, a fed watchdog, STOPPING at the end.
+#[test]
+fn a_service_manager_is_told() {
+    let scratch = Scratch::new("keeper-notify");
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let path = scratch.0.join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_nonblocking(true).unwrap();
+    let rules = scratch.file("r.rules", "alert tcp any any -> any any (sid:1;)\n");
+    let ports = far.ports();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sluice"));
+    command
+        .args(["run", "--inline", &ports[0], &ports[1], "--keeper", "open"])
+        .args(["--format", "json", "-S"])
+        .arg(rules)
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "200000");
+    let kept = Kept::spawn(&mut command);
+    let mut heard = String::new();
+    let listen = |heard: &mut String| {
+        let mut bytes = [0; 256];
+        while let Ok(count) = manager.recv(&mut bytes) {
+            heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            heard.push('\n');
+        }
+    };
+    kept.until(&mut far, "READY and two meals of the watchdog", || {
+        listen(&mut heard);
+        let fed = heard.matches("WATCHDOG=1").count() >= 2;
+        (fed && heard.contains("READY=1")).then_some(())
+    });
+    far.settle();
+    assert_eq!(kept.stop()["unaccounted"], 0);
+    listen(&mut heard);
+    assert!(heard.contains("STOPPING=1"), "{heard}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use crate::keeper::board::{Board, Shape};
 use crate::keeper::channel::Channel;
 use crate::keeper::forward::Policy;
 use crate::keeper::ports::Ports;
+use crate::keeper::sandbox::{self, Leave, User};
 use crate::keeper::supervise::{Flags, Keeper, Setup};
 use crate::lane::build::{Engine, Named};
 use crate::port::open::Opened;
@@ -30,6 +31,11 @@ const SOCKET: &str = "socket";
 /// Limit of a turn on isolated cores, milliseconds (DESIGN.md 7), and on shared ones.
 const LIMIT_PINNED_MS: u64 = 5;
 const LIMIT_SHARED_MS: u64 = 50;
+/// Who has no name, where the system has no list of users.
+const NOBODY: User = User {
+    uid: 65_534,
+    gid: 65_534,
+};
 /// How long an operator's command may take.
 const COMMAND_TIME: Duration = Duration::from_secs(5);
 
@@ -53,6 +59,9 @@ pub struct KeeperArgs {
     /// 5 with --pin).
     #[arg(long, value_name = "MS", requires = "keeper")]
     pub hang_limit: Option<u64>,
+    /// User that the engine runs as, where the keeper is root (default: sluice, or nobody).
+    #[arg(long, value_name = "NAME", requires = "keeper")]
+    pub user: Option<String>,
     /// Descriptor by which the keeper speaks to this engine.
     #[arg(long, hide = true, value_name = "FD")]
     pub engine_channel: Option<i32>,
@@ -67,6 +76,58 @@ impl KeeperArgs {
     /// Whether this process is a keeper's engine.
     pub fn is_engine(&self) -> bool {
         self.engine_channel.is_some()
+    }
+
+    /// The user that an engine becomes; `None` where that is not for us to say.
+    fn user(&self) -> Result<Option<User>, Failure> {
+        if !sandbox::is_root() {
+            return Ok(None);
+        }
+        let found = match &self.user {
+            Some(name) => User::named(name).ok_or_else(|| {
+                let hint = "make it: useradd --system --no-create-home NAME";
+                Failure::new(
+                    exit::USAGE,
+                    format!("--user {name}: unknown\n [hint] {hint}"),
+                )
+            })?,
+            None => ["sluice", "nobody"]
+                .into_iter()
+                .find_map(User::named)
+                .unwrap_or(NOBODY),
+        };
+        Ok((found.uid != 0).then_some(found))
+    }
+
+    /// Gives up all rights that an engine does not need. While there is one thread, and nothing
+    /// but a keeper's engine.
+    ///
+    /// # Errors
+    /// The system refuses a step.
+    pub fn drop_rights(&self, log_dir: Option<&Path>) -> Result<(), Failure> {
+        if !self.is_engine() {
+            return Ok(());
+        }
+        let leave = Leave {
+            user: self.user()?,
+            writable: log_dir.map(Path::to_path_buf).into_iter().collect(),
+        };
+        let given = sandbox::enter(&leave).map_err(|error| {
+            let hint = "the kernel needs seccomp filters (CONFIG_SECCOMP_FILTER)";
+            Failure::new(
+                exit::DEVICE,
+                format!("rights cannot be dropped: {error}\n [hint] {hint}"),
+            )
+        })?;
+        let landlock = match given.landlock {
+            0 => "no Landlock in this kernel".to_string(),
+            version => format!("Landlock {version}"),
+        };
+        eprintln!(
+            "rights: user {}, {landlock}, system calls filtered",
+            given.uid
+        );
+        Ok(())
     }
 
     fn limit(&self, pinned: bool) -> Duration {
@@ -129,6 +190,17 @@ fn listeners(args: &RunArgs) -> Result<Vec<(&'static str, OwnedFd)>, Failure> {
     Ok(listeners)
 }
 
+/// Makes the folder of logs, and what an engine wrote there before, the engine's.
+fn give_folder(dir: &Path, user: User) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    user.own(dir)?;
+    let log = dir.join("eve.json");
+    match std::fs::symlink_metadata(&log) {
+        Ok(found) if found.is_file() => user.own(&log),
+        _ => Ok(()),
+    }
+}
+
 /// Keeps the ports that `args` name, and an engine with the same arguments.
 ///
 /// # Errors
@@ -144,6 +216,9 @@ pub fn keep(args: &RunArgs, inline: bool) -> Result<u8, Failure> {
         .map_err(|error| device(error.to_string()))?;
     for note in &ports.notes {
         eprintln!("note: {note}");
+    }
+    if let (Some(dir), Some(user)) = (&args.log_dir, args.keeper.user()?) {
+        give_folder(dir, user).map_err(|error| device(format!("{}: {error}", dir.display())))?;
     }
     let program = std::env::current_exe().map_err(|error| device(error.to_string()))?;
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();

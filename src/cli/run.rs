@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -15,6 +16,7 @@ use super::{EngineArgs, Failure, exit};
 use crate::config::{Area, Choice, Config, Mode, Urgent};
 use crate::eve::{Options as EveOptions, Target, Writer};
 use crate::flow::FlowPlan;
+use crate::lane::Worker;
 use crate::lane::build::{Engine, Halves, Plan};
 use crate::memory::available_bytes;
 use crate::port::open::{LanePorts, OpenOptions, Opened, open};
@@ -140,7 +142,10 @@ fn writer(args: &RunArgs, engine: &Engine, loaded: &Loaded) -> Result<Option<Wri
             format!("{}: {error}\n [hint] {hint}", dir.display()),
         )
     };
-    std::fs::create_dir_all(dir).map_err(fail)?;
+    // Under a keeper the folder is there, and to make one is no right of an engine any more.
+    if !dir.is_dir() {
+        std::fs::create_dir_all(dir).map_err(fail)?;
+    }
     let mut options = EveOptions::new(Target::Path(dir.join("eve.json")));
     options.interfaces = args.ports.clone();
     options.names = super::eve_names();
@@ -223,6 +228,39 @@ fn defaults(inline: bool) -> Config {
     config
 }
 
+/// What the control thread is to serve, on the keeper's sockets where there is one.
+fn served(args: &RunArgs, attached: Option<&Attached>) -> Served {
+    Served {
+        metrics: args.engine.metrics,
+        socket: args.socket.clone(),
+        stats_interval: args.stats_interval,
+        listeners: attached.map_or_else(Default::default, Attached::listeners),
+    }
+}
+
+/// Waits until the engine is to end: a signal, the time given, or ports that are gone.
+fn wait(
+    signals: &Signals,
+    ports: &Opened,
+    threads: &[JoinHandle<Worker>],
+    writer: Option<&Writer>,
+    mut watch: Watch,
+) {
+    while !signals.stop.load(Ordering::Relaxed) {
+        let gone = ports.clients.iter().any(|client| !client.is_served());
+        if watch.is_over() || gone || threads.iter().any(|thread| thread.is_finished()) {
+            signals.stop.store(true, Ordering::Relaxed);
+        }
+        if signals.hangup.swap(false, Ordering::Relaxed)
+            && let Some(writer) = writer
+        {
+            writer.handle().reopen();
+        }
+        watch.look();
+        std::thread::sleep(TURN);
+    }
+}
+
 /// Runs `sluice run` until a signal or the time given.
 ///
 /// # Errors
@@ -252,6 +290,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         named = attached.join(&mut engine);
     }
     let signals = signals(&engine.stop)?;
+    args.keeper.drop_rights(args.log_dir.as_deref())?;
     let writer = writer(args, &engine, &loaded)?;
     let numbered = args.ports.iter().enumerate();
     let halves: Vec<(String, Halves)> = numbered
@@ -259,14 +298,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         .collect();
     let stop = Arc::clone(&signals.stop);
     let hooks = EngineHooks::new(&config, &loaded, halves.clone(), stop).under(attached.clone());
-    let served = Served {
-        metrics: args.engine.metrics,
-        socket: args.socket.clone(),
-        stats_interval: args.stats_interval,
-        listeners: attached
-            .as_ref()
-            .map_or_else(Default::default, |attached| attached.listeners()),
-    };
+    let served = served(args, attached.as_deref());
     let handle = writer.as_ref().map(Writer::handle);
     let control = control::start(named, hooks, handle, served)?;
     if let Some(address) = control.metrics_address() {
@@ -282,20 +314,13 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         if inline { "inline" } else { "tap" },
         args.ports.join(" ")
     );
-    let mut watch = Watch::new(args, halves);
-    while !signals.stop.load(Ordering::Relaxed) {
-        let gone = ports.clients.iter().any(|client| !client.is_served());
-        if watch.is_over() || gone || threads.iter().any(|thread| thread.is_finished()) {
-            signals.stop.store(true, Ordering::Relaxed);
-        }
-        if signals.hangup.swap(false, Ordering::Relaxed)
-            && let Some(writer) = &writer
-        {
-            writer.handle().reopen();
-        }
-        watch.look();
-        std::thread::sleep(TURN);
-    }
+    wait(
+        &signals,
+        &ports,
+        &threads,
+        writer.as_ref(),
+        Watch::new(args, halves),
+    );
     let workers: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
     let panicked = workers.iter().any(Result::is_err);
     let cpu = workers.iter().flatten().map(|worker| worker.cpu).sum();

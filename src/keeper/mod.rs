@@ -27,5 +27,6 @@ pub mod loss;
 pub mod notify;
 pub mod ports;
 pub mod pulse;
+pub mod sandbox;
 mod sched;
 pub mod supervise;

@@ -19,7 +19,7 @@ use crate::flow::table::{DetectionSide, FlowHash};
 use crate::flow::{FlowParts, FlowPlan, FlowStage};
 use crate::keeper::board::Board;
 use crate::keeper::pulse::Pulse;
-use crate::layout::Layout;
+use crate::layout::{Layout, STAGES};
 use crate::matcher::host::ENTRIES_DEFAULT as HOST_ENTRIES;
 use crate::matcher::{HostState, MatchStage, Program};
 use crate::memory::{Arena, Handle, PageKind, Regions};
@@ -422,10 +422,8 @@ impl Shared {
         } else {
             None
         };
-        let names: Vec<&str> = (0..4)
-            .filter(|stage| runs(*stage))
-            .map(|stage| crate::layout::STAGES[stage])
-            .collect();
+        let mine_of = (0..4).filter(|stage| runs(*stage));
+        let names: Vec<&str> = mine_of.map(|stage| STAGES[stage]).collect();
         Worker {
             index: index as u8,
             lane,

@@ -189,10 +189,9 @@ impl Far {
     /// Sends a few frames each way, if not too many are under way, and takes what has come.
     pub fn turn(&mut self) {
         let Sent { sent, seen } = self.totals();
-        // After a while without an answer what is missing is lost, not late.
-        if self.last_seen.elapsed() > Duration::from_millis(5) {
-            self.forgiven = sent - seen;
-            self.last_seen = Instant::now();
+        // After a long while without an answer what is missing is lost, not late.
+        if self.last_seen.elapsed() > Duration::from_millis(100) {
+            self.forgive();
         }
         if sent - seen < WINDOW + self.forgiven {
             for port in 0..2 {
@@ -245,6 +244,13 @@ impl Far {
             self.last_seen = Instant::now();
         }
         count
+    }
+
+    /// Does not wait any more for what is missing now: it is lost, or on its way.
+    pub fn forgive(&mut self) {
+        let Sent { sent, seen } = self.totals();
+        self.forgiven = sent - seen;
+        self.last_seen = Instant::now();
     }
 
     /// From now on, time until something arrives that has not been sent yet.
@@ -365,8 +371,14 @@ impl Kept {
         self.errors().contains(what)
     }
 
+    /// Waits until the ports are open: what is sent before is nobody's.
+    pub fn wait_open(&self) {
+        super::wire::until("the ports are open", || self.board().is_some());
+    }
+
     /// Waits for the first engine.
     pub fn wait_ready(&self, far: &mut Far) {
+        self.wait_open();
         self.until(far, "the engine is ready", || {
             self.says("ready: inline").then_some(())
         });
