@@ -80,7 +80,7 @@ pub fn settle(board: Board, dead: Option<u32>) -> Loss {
 }
 
 /// The flows of a dead engine have ended. Returns how many.
-fn forget_flows(board: Board, dead: u32) -> u64 {
+pub fn forget_flows(board: Board, dead: u32) -> u64 {
     let ends = [
         Counter::FlowsEndedTimeout,
         Counter::FlowsEndedClosed,

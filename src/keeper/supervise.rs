@@ -288,6 +288,9 @@ impl Keeper {
             let (stage, served) = (engine.stage, engine.served);
             if self.holder == Some(number) {
                 self.take_back(number);
+            } else if status.code().is_none() {
+                // It died without the rings: no frame is lost, only what it knew of flows.
+                loss::forget_flows(self.board, number);
             }
             self.engines.retain(|engine| engine.number != number);
             self.ended(status, stage, served);
