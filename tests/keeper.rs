@@ -22,6 +22,13 @@ fn kills() -> usize {
     }
 }
 
+/// One test at a time: each has a keeper, an engine and a far end that never rests.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ONE.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// Frames that an engine can hold when it dies: the bursts of both ports.
 const IN_FLIGHT_MAX: u64 = 2 * 64;
 
@@ -60,6 +67,7 @@ fn assert_accounted(kept: Kept, far: &mut Far, kills: u64) {
 
 #[test]
 fn an_engine_that_is_killed_under_load_costs_what_it_held_and_is_replaced() {
+    let _alone = alone();
     let scratch = Scratch::new("keeper-kill");
     let mut far = Far::memory(&scratch.0.join("wire"), shape());
     let kept = Kept::start(&scratch, &far.ports(), &["--keeper", "open"]);
@@ -96,6 +104,7 @@ fn link_changes(namespace: &Namespace, work: impl FnOnce()) -> String {
 
 #[test]
 fn on_interfaces_a_killed_engine_costs_what_it_held_and_no_link_flaps() {
+    let _alone = alone();
     if !wire::possible("on_interfaces_a_killed_engine_costs_what_it_held_and_no_link_flaps") {
         return;
     }
@@ -127,6 +136,7 @@ fn on_interfaces_a_killed_engine_costs_what_it_held_and_no_link_flaps() {
 
 #[test]
 fn fail_closed_lets_nothing_through_and_says_why() {
+    let _alone = alone();
     let scratch = Scratch::new("keeper-closed");
     let mut far = Far::memory(&scratch.0.join("wire"), shape());
     let kept = Kept::start(&scratch, &far.ports(), &["--keeper", "closed"]);
@@ -165,6 +175,7 @@ fn fail_closed_lets_nothing_through_and_says_why() {
 
 #[test]
 fn an_engine_that_is_stopped_is_fenced_and_wakes_up_to_nothing() {
+    let _alone = alone();
     let scratch = Scratch::new("keeper-stop");
     let mut far = Far::memory(&scratch.0.join("wire"), shape());
     let kept = Kept::start(
@@ -189,6 +200,7 @@ fn an_engine_that_is_stopped_is_fenced_and_wakes_up_to_nothing() {
 
 #[test]
 fn an_engine_in_an_endless_loop_is_fenced() {
+    let _alone = alone();
     let scratch = Scratch::new("keeper-loop");
     let mut far = Far::memory(&scratch.0.join("wire"), shape());
     let kept = Kept::start(
@@ -210,6 +222,7 @@ fn an_engine_in_an_endless_loop_is_fenced() {
 
 #[test]
 fn passthrough_and_upgrade_lose_nothing() {
+    let _alone = alone();
     let scratch = Scratch::new("keeper-word");
     let mut far = Far::memory(&scratch.0.join("wire"), shape());
     let socket = scratch.0.join("control");
@@ -238,6 +251,7 @@ fn passthrough_and_upgrade_lose_nothing() {
 /// them hangs.
 #[test]
 fn a_busy_machine_makes_nobody_hang() {
+    let _alone = alone();
     let time = match std::env::var_os("SLUICE_LONG").is_some() {
         true => Duration::from_secs(30 * 60),
         false => Duration::from_secs(8),
@@ -272,6 +286,7 @@ fn a_busy_machine_makes_nobody_hang() {
 /// src/keeper/sandbox.rs.
 #[test]
 fn the_engine_has_no_rights_and_writes_its_log_all_the_same() {
+    let _alone = alone();
     let scratch = Scratch::new("keeper-rights");
     let mut far = Far::memory(&scratch.0.join("wire"), shape());
     let log = scratch.0.join("log");
@@ -306,6 +321,7 @@ fn the_engine_has_no_rights_and_writes_its_log_all_the_same() {
 
 #[test]
 fn a_wire_is_proven_without_any_engine() {
+    let _alone = alone();
     let scratch = Scratch::new("keeper-proof");
     let mut far = Far::memory(&scratch.0.join("wire"), shape());
     let ports = far.ports();
@@ -326,6 +342,7 @@ fn a_wire_is_proven_without_any_engine() {
 /// A service manager's view: READY when frames are inspected, a fed watchdog, STOPPING at the end.
 #[test]
 fn a_service_manager_is_told() {
+    let _alone = alone();
     let scratch = Scratch::new("keeper-notify");
     let mut far = Far::memory(&scratch.0.join("wire"), shape());
     let path = scratch.0.join("notify");
@@ -362,6 +379,7 @@ fn a_service_manager_is_told() {
 
 #[test]
 fn rules_that_cannot_be_loaded_end_the_keeper_with_their_code() {
+    let _alone = alone();
     let scratch = Scratch::new("keeper-rules");
     let far = Far::memory(&scratch.0.join("wire"), shape());
     scratch.file("bad.rules", "alert nonsense\n");

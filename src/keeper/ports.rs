@@ -274,9 +274,13 @@ impl Ports {
         self.memories.iter().for_each(|memory| memory.unlock_pool());
     }
 
-    /// After all halves took over: buffers that the dead engine held. Returns how many.
-    pub fn reclaim(&self) -> usize {
-        self.memories.iter().map(|memory| memory.reclaim()).sum()
+    /// After all halves took over, and while nobody holds a buffer: gives back those that the dead
+    /// engine held. False: it cannot be told yet, and must be tried again.
+    #[must_use]
+    pub fn reclaim(&self) -> bool {
+        // All of them are asked, whatever one says.
+        let done = self.memories.iter().map(|memory| memory.reclaim());
+        done.fold(true, |all, done| all & done)
     }
 
     /// Whether the processes that serve memories are still there.

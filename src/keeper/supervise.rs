@@ -113,6 +113,8 @@ pub struct Keeper {
     /// Since when they are asked back.
     asked: Option<Instant>,
     passthrough: bool,
+    /// Buffers of a dead engine have not been given back yet.
+    owed: bool,
     stopping: Option<Instant>,
     failures: u32,
     next_start: Instant,
@@ -157,6 +159,7 @@ impl Keeper {
             holder: None,
             asked: None,
             passthrough: false,
+            owed: false,
             stopping: None,
             failures: 0,
             next_start: now,
@@ -459,6 +462,13 @@ impl Keeper {
 
     fn hand_over(&mut self, number: u32) {
         self.forwarder.park();
+        if self.owed && !self.ports.reclaim() {
+            // The next engine would be short of buffers: in a moment, then.
+            self.forwarder.resume();
+            self.forwarder.turn(self.policy);
+            return;
+        }
+        self.owed = false;
         self.prefer(true);
         self.holder = Some(number);
         self.asked = None;
@@ -568,7 +578,7 @@ impl Keeper {
         board.hand_to(None);
         self.ports.unlock();
         self.forwarder.take_over();
-        self.ports.reclaim();
+        self.owed = !self.ports.reclaim();
         self.forwarder.resume();
         self.released();
         if self.stopping.is_none() {

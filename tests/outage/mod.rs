@@ -28,6 +28,9 @@ const FLOWS: u64 = 8;
 /// Frames under way that the far ends allow themselves.
 const WINDOW: u64 = 512;
 
+/// Longest wait for an engine, whose memory is made ready first, on a machine that is busy otherwise.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// What went in and what came out, both directions together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sent {
@@ -395,7 +398,7 @@ impl Kept {
         text.split_whitespace()
             .filter_map(|word| word.parse().ok())
             .filter(alive)
-            .last()
+            .next_back()
     }
 
     /// The engine that has the ports, by the board that keeper and engine share.
@@ -442,11 +445,7 @@ impl Kept {
                 return value;
             }
             let errors = || self.errors();
-            assert!(
-                start.elapsed() < super::wire::PATIENCE,
-                "in vain: {what}\n{}",
-                errors()
-            );
+            assert!(start.elapsed() < PATIENCE, "in vain: {what}\n{}", errors());
         }
     }
 

@@ -16,8 +16,10 @@ use super::{
 };
 use crate::port::ring::{BUF_CHANGED, Ring, Slot};
 
-/// How long to wait for a far end that is in the middle of a sync.
-const SYNC_WAIT: Duration = Duration::from_millis(10);
+/// How long to wait for a far end that is in the middle of a sync, and between two looks at it. It
+/// may be waiting for this very processor, so that to spin would be to wait for ourselves.
+const SYNC_WAIT: Duration = Duration::from_micros(500);
+const SYNC_LOOK: Duration = Duration::from_micros(50);
 
 impl Memory {
     /// Both halves of a ring of an end, without ring and buffers until they `resume`. `counted`
@@ -77,20 +79,20 @@ impl Memory {
     }
 
     /// Gives the buffers back to the pool that a dead engine held and that stand in no slot. To be
-    /// called by who has the inner ends and holds no buffer, after their rings were mended. Returns
-    /// how many there were.
-    pub fn reclaim(&self) -> usize {
+    /// called by who has the inner ends and holds no buffer, after their rings were mended. False:
+    /// the far end is in the middle of a sync, and it is to be called again later.
+    #[must_use]
+    pub fn reclaim(&self) -> bool {
         let mut lost = self.unplaced(&self.inner_owned());
         if lost.is_empty() {
-            return 0;
+            return true;
         }
         // A far end in the middle of a sync has perhaps given a buffer to us and not yet written
         // it into our slot: once it is through, the slot shows it.
         if !self.far_end_at_rest() {
-            return 0;
+            return false;
         }
         lost = self.unplaced(&lost);
-        let count = lost.len();
         self.with_pool(Side::Inner, |available| {
             for index in lost {
                 let place = available.load(Acquire);
@@ -99,7 +101,7 @@ impl Memory {
                 available.store(place + 1, Release);
             }
         });
-        count
+        true
     }
 
     /// Buffers that the inner side owns, and those that were on their way from or to the pool.
@@ -172,7 +174,7 @@ impl Memory {
                 if Instant::now() > until {
                     return false;
                 }
-                std::hint::spin_loop();
+                std::thread::sleep(SYNC_LOOK);
             }
         })
     }
@@ -403,7 +405,7 @@ mod tests {
         memory.unlock_pool();
         keeper.receivers.iter_mut().for_each(Receive::take_over);
         keeper.transmitters.iter_mut().for_each(Transmit::take_over);
-        memory.reclaim();
+        assert!(memory.reclaim(), "{what}");
         assert_whole(&memory, &[&far.lane, &keeper], &what);
         let lost = ledgers.frames(0) - ledgers.frames(1) - dropped.get();
         // In flight: both ports' bursts of a turn.
