@@ -57,6 +57,8 @@ counters! {
     BytesForwarded = "sluice_bytes_total", "verdict" = "pass";
     /// Bytes of dropped and rejected frames.
     BytesDropped = "sluice_bytes_total", "verdict" = "drop";
+    /// Frames that an engine held when it died, by what became of it.
+    PacketsLost = "sluice_lost_packets_total", "reason" = "crash";
     /// RST segments and ICMP errors built for reject verdicts.
     RejectRst = "sluice_reject_sent_total", "kind" = "rst";
     /// RST segments and ICMP errors built for reject verdicts.
@@ -83,6 +85,8 @@ counters! {
     FlowsEndedEvicted = "sluice_flows_ended_total", "reason" = "evicted";
     /// Flows that ended, by reason.
     FlowsEndedShutdown = "sluice_flows_ended_total", "reason" = "shutdown";
+    /// Flows that ended, by reason.
+    FlowsEndedCrash = "sluice_flows_ended_total", "reason" = "crash";
     /// New flows refused because the table was full.
     FlowsRefused = "sluice_flows_refused_total";
     /// TCP segments by what became of their bytes.
@@ -245,8 +249,10 @@ impl Timed {
     }
 }
 
-/// All counters of one worker. Written by that worker alone, read by the control thread.
-pub struct Counters {
+/// The cells of one worker, all of them 64-bit words: may lie in memory that outlives the process
+/// (keeper/board.rs), so that a new engine counts on where a dead one stopped (I7).
+#[repr(C)]
+pub struct CounterCells {
     values: [AtomicU64; Counter::ALL.len()],
     dropped: [AtomicU64; crate::reason::REASON_COUNT_MAX],
     would_drop: [AtomicU64; crate::reason::REASON_COUNT_MAX],
@@ -265,9 +271,9 @@ fn zeros<const N: usize>() -> [AtomicU64; N] {
     std::array::from_fn(|_| AtomicU64::new(0))
 }
 
-impl Default for Counters {
+impl Default for CounterCells {
     fn default() -> Self {
-        Counters {
+        CounterCells {
             values: zeros(),
             dropped: zeros(),
             would_drop: zeros(),
@@ -279,10 +285,60 @@ impl Default for Counters {
     }
 }
 
+/// All counters of one worker. Written by that worker alone, read by the control thread.
+pub struct Counters {
+    home: Home,
+}
+
+/// Where the cells lie.
+enum Home {
+    Own(Box<CounterCells>),
+    Given(&'static CounterCells),
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters {
+            home: Home::Own(Box::default()),
+        }
+    }
+}
+
+impl std::ops::Deref for Counters {
+    type Target = CounterCells;
+
+    fn deref(&self) -> &CounterCells {
+        match &self.home {
+            Home::Own(cells) => cells,
+            Home::Given(cells) => cells,
+        }
+    }
+}
+
 impl Counters {
+    /// Counters over cells that lie elsewhere, with what they say already.
+    pub fn over(cells: &'static CounterCells) -> Counters {
+        Counters {
+            home: Home::Given(cells),
+        }
+    }
+}
+
+impl CounterCells {
     /// Adds to one counter. Single writer.
     pub fn add(&self, counter: Counter, by: u64) {
         bump(&self.values[counter as usize], by);
+    }
+
+    /// Frames dropped, over all reasons.
+    pub fn dropped_total(&self) -> u64 {
+        let add = |sum: u64, cell: &AtomicU64| sum.wrapping_add(cell.load(Relaxed));
+        self.dropped.iter().fold(0, add)
+    }
+
+    /// Forgets which flows are active: the table that they stood in is gone.
+    pub fn forget_flows(&self) {
+        self.flows.iter().for_each(|cell| cell.store(0, Relaxed));
     }
 
     /// Adds one. Single writer.

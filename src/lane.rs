@@ -33,6 +33,7 @@ use crate::decode::DecodeStage;
 use crate::event::Emit;
 use crate::flow::FlowStage;
 use crate::flow::table::DetectionSide;
+use crate::keeper::pulse::{Order, Pulse};
 use crate::matcher::MatchStage;
 use crate::memory::{Arena, Handle, Regions};
 use crate::packet::{BURST_MAX, BURST_VIEWS_MAX, Burst, Context, Kind, Verdict};
@@ -132,6 +133,8 @@ pub struct Worker {
     pub by_time: bool,
     /// CPU time that `run` took.
     pub cpu: Duration,
+    /// Its beat and its right to the rings, where a keeper has given it the ports.
+    pub pulse: Option<Pulse>,
     /// Between turns.
     pub state: State,
 }
@@ -164,6 +167,8 @@ pub struct State {
     started: Option<Instant>,
     /// Start of a turn that is measured whole.
     turn_started: Option<Instant>,
+    /// Contexts for frames that this worker minted.
+    minted: usize,
 }
 
 impl Default for State {
@@ -182,6 +187,7 @@ impl Default for State {
             idle: 0,
             started: None,
             turn_started: None,
+            minted: 0,
         }
     }
 }
@@ -193,14 +199,82 @@ impl Worker {
             core_affinity::set_for_current(core_affinity::CoreId { id: core });
         }
         let before = thread_cpu();
+        self.begin();
         while !self.state.finished {
+            if !self.attend() {
+                continue;
+            }
             if self.turn() {
                 self.state.idle = 0;
             } else {
                 self.rest();
             }
         }
+        self.leave();
         self.cpu = thread_cpu().saturating_sub(before);
+    }
+
+    // --- the keeper ---------------------------------------------------------------------------
+
+    fn begin(&mut self) {
+        self.state.minted = self.frames.len();
+        if let Some(pulse) = &mut self.pulse {
+            pulse.begin(matches!(self.input, Input::Ports { .. }));
+        }
+    }
+
+    /// Beats, and takes or leaves the rings as the keeper says. False: there is nothing to do
+    /// until it has the rings.
+    fn attend(&mut self) -> bool {
+        let Some(pulse) = &mut self.pulse else {
+            return true;
+        };
+        pulse.beat();
+        match pulse.look() {
+            Order::Same => true,
+            Order::Take => {
+                self.take_rings();
+                true
+            }
+            Order::Leave => {
+                // Frames in work go out first; a worker that is to end does so without the rings.
+                let home = self.frames.len() == self.state.minted && self.state.held.is_empty();
+                let Input::Ports { receivers, .. } = &mut self.input else {
+                    return true;
+                };
+                if !home || self.stop.load(Ordering::Relaxed) {
+                    return true;
+                }
+                receivers.iter_mut().for_each(Receive::park);
+                pulse.park();
+                pulse.sleep();
+                false
+            }
+        }
+    }
+
+    fn take_rings(&mut self) {
+        if let Some(pulse) = &mut self.pulse
+            && pulse.look() == Order::Take
+            && pulse.claim()
+        {
+            if let Input::Ports { receivers, .. } = &mut self.input {
+                receivers.iter_mut().for_each(Receive::resume);
+            }
+            if let Some(part) = &mut self.verdict {
+                part.transmitters.iter_mut().for_each(Transmit::resume);
+            }
+        }
+    }
+
+    /// Ends in order: the rings are let go of before anybody is told.
+    fn leave(&mut self) {
+        if let Some(pulse) = &mut self.pulse {
+            if let Input::Ports { receivers, .. } = &mut self.input {
+                receivers.iter_mut().for_each(Receive::park);
+            }
+            pulse.end();
+        }
     }
 
     /// After all workers have ended: takes home what came back late.
@@ -281,10 +355,11 @@ impl Worker {
                 .as_ref()
                 .and_then(|f| f.mesh.as_ref())
                 .is_none_or(MeshIn::has_local_room);
+        let stop = self.stop.load(Ordering::Relaxed);
+        let may_receive = stop || self.pulse.as_ref().is_none_or(Pulse::may_receive);
         if room && decode.is_waiting() {
             decode.run(burst, &mut self.emit);
-        } else if room && !self.state.received_end {
-            let stop = self.stop.load(Ordering::Relaxed);
+        } else if room && !self.state.received_end && may_receive {
             let now = if self.live {
                 crate::time::wall_nanos()
             } else {
@@ -380,6 +455,8 @@ impl Worker {
 
     /// Verdict, then the port on the other side, then everything goes home.
     fn decide(&mut self, burst: &mut Burst) {
+        // What a worker before took from the rings since this one looked is not sent by old ones.
+        self.take_rings();
         let Some(part) = &mut self.verdict else {
             return;
         };
@@ -398,7 +475,6 @@ impl Worker {
                     context.verdict = Verdict::Drop(reason);
                 }
             }
-            part.stage.account(context, &self.emit.counters);
         }
         for built in self.emit.built.iter().take(self.emit.built_count) {
             let port = usize::from(built.port) % part.transmitters.len().max(1);
@@ -411,6 +487,11 @@ impl Worker {
         }
         self.emit.built_count = 0;
         part.transmitters.iter_mut().for_each(Transmit::sync);
+        // Counted when they are out: what dies before is found missing and counted as lost.
+        for handle in burst.iter() {
+            let context = self.contexts.get(handle);
+            part.stage.account(context, &self.emit.counters);
+        }
         self.lap(Timed::Verdict, count);
         self.go_home(burst);
     }

@@ -64,5 +64,7 @@ pub mod cli;
 pub mod control;
 /// EVE JSON lines.
 pub mod eve;
+/// The process that owns the ports, and forwards when the engine is gone.
+pub mod keeper;
 /// Captures through the lanes.
 pub mod replay;

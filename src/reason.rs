@@ -37,6 +37,8 @@ reasons! {
     PortTxFull = "port_tx_full",
     /// The port on the other side is down.
     PortTxDown = "port_tx_down",
+    /// The engine is gone, and the keeper's policy is to let nothing through.
+    KeeperClosed = "keeper_closed",
     // decode
     /// The link-layer header is cut short or not one we can read, and policy says drop.
     DecodeLink = "decode_link",

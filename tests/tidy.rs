@@ -16,6 +16,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("queue", &["memory"]),
     ("packet", &["time", "memory", "reason"]),
     ("port", &["time", "memory", "counters", "reason", "packet"]),
+    (
+        "keeper",
+        &["time", "memory", "counters", "reason", "packet", "port"],
+    ),
     ("event", &["memory", "counters", "reason", "packet"]),
     (
         "decode",
@@ -46,7 +50,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "lane",
         &[
             "time", "memory", "counters", "config", "layout", "reason", "queue", "packet", "port",
-            "event", "decode", "flow", "app", "rules", "matcher", "verdict",
+            "keeper", "event", "decode", "flow", "app", "rules", "matcher", "verdict",
         ],
     ),
     (
@@ -72,8 +76,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "time", "counters", "config", "layout", "reason", "memory", "packet", "port", "event",
-            "decode", "flow", "rules", "matcher", "lane", "eve", "control", "replay",
+            "time", "counters", "config", "layout", "reason", "memory", "packet", "port", "keeper",
+            "event", "decode", "flow", "rules", "matcher", "lane", "eve", "control", "replay",
         ],
     ),
 ];

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::keeper::Attached;
 use super::reload::Reloader;
 use super::rules::Loaded;
 use super::{Failure, exit};
 use crate::config::{Config, Mode};
-use crate::control::{Control, Gauges, Hooks, Options, Parts, RuleCount, State, WorkerCounters};
+use crate::control::{
+    Control, Gauges, Hooks, Listeners, Options, Parts, RuleCount, State, WorkerCounters,
+};
 use crate::decode::Anomaly;
 use crate::eve::WriterHandle;
 use crate::lane::SAMPLE_EVERY;
@@ -26,6 +29,7 @@ pub struct EngineHooks {
     interfaces: Vec<Option<String>>,
     stop: Arc<AtomicBool>,
     reloader: Option<Arc<Reloader>>,
+    keeper: Option<Arc<Attached>>,
 }
 
 /// Whether an interface is there, up, and has a cable.
@@ -111,6 +115,7 @@ impl EngineHooks {
             ports,
             stop,
             reloader: None,
+            keeper: None,
         }
     }
 
@@ -119,11 +124,20 @@ impl EngineHooks {
         self.reloader = Some(reloader);
         self
     }
+
+    /// Tells of the keeper's state, and passes on what is the keeper's.
+    pub fn under(mut self, keeper: Option<Arc<Attached>>) -> EngineHooks {
+        self.keeper = keeper;
+        self
+    }
 }
 
 impl Hooks for EngineHooks {
     fn gauges(&self) -> Gauges {
         let mut gauges = self.gauges.clone();
+        if let Some(keeper) = &self.keeper {
+            gauges.state = keeper.state();
+        }
         if let Some(reloader) = &self.reloader {
             reloader.fill(&mut gauges);
         }
@@ -166,6 +180,13 @@ impl Hooks for EngineHooks {
         }
     }
 
+    fn keeper(&self, command: &str) -> Result<String, String> {
+        match &self.keeper {
+            Some(keeper) => keeper.ask(command),
+            None => Err("there is no keeper: run with --keeper open or closed".to_string()),
+        }
+    }
+
     fn shutdown(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
@@ -179,6 +200,8 @@ pub struct Served {
     pub socket: Option<PathBuf>,
     /// Seconds between `stats` events; 0: one at the end.
     pub stats_interval: u32,
+    /// Sockets that are open already.
+    pub listeners: Listeners,
 }
 
 /// Starts the control thread.
@@ -211,5 +234,6 @@ pub fn start(
         stats_interval: served.stats_interval,
         stats: true,
     };
-    Control::start(parts, options).map_err(|error| Failure::new(exit::DEVICE, error))
+    Control::start_on(served.listeners, parts, options)
+        .map_err(|error| Failure::new(exit::DEVICE, error))
 }

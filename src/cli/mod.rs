@@ -10,6 +10,7 @@ pub mod demo;
 pub mod doctor;
 pub mod guard;
 pub mod import;
+pub mod keeper;
 pub mod reload;
 pub mod replay;
 pub mod rules;
@@ -55,6 +56,11 @@ pub enum Command {
     Run(run::RunArgs),
     /// Put the rules of a running engine's files in force anew.
     Reload(reload::ReloadArgs),
+    /// Let all frames through uninspected: `on` and `off` for a running engine, or between two
+    /// ports, which proves the wire.
+    Passthrough(keeper::PassthroughArgs),
+    /// Start a new engine from the program file and change over to it; no port is closed.
+    Upgrade(keeper::SocketArgs),
     /// Run rule tests: every folder below DIR that holds a case.toml or case.json.
     Test(test::TestArgs),
     /// Lint rule files: file, line, column, what is wrong and what to do.
@@ -276,6 +282,8 @@ pub fn run(cli: Cli) -> u8 {
         Command::Replay(args) => replay::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Passthrough(args) => keeper::passthrough(&args),
+        Command::Upgrade(args) => keeper::command(&args, "upgrade"),
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Config(args) => config::run(&args),

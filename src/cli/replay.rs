@@ -170,6 +170,7 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
         metrics: args.engine.metrics,
         socket: None,
         stats_interval: 0,
+        listeners: Default::default(),
     };
     let handle = writer.as_ref().map(Writer::handle);
     let control = control::start(session.workers(), hooks, handle, served)?;

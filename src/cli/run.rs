@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::control::{self, EngineHooks, Served};
+use super::keeper::{self, Attached, KeeperArgs};
 use super::reload::Reloader;
 use super::rules::{self, Loaded};
 use super::{EngineArgs, Failure, exit};
@@ -16,6 +18,7 @@ use crate::config::{Area, Choice, Config, Mode, Urgent};
 use crate::control::Control;
 use crate::eve::{Options as EveOptions, SignatureInfo, Target, Writer};
 use crate::flow::FlowPlan;
+use crate::lane::Worker;
 use crate::lane::build::{Engine, Halves, Plan};
 use crate::memory::available_bytes;
 use crate::port::open::{LanePorts, OpenOptions, Opened, open};
@@ -69,6 +72,9 @@ pub struct RunArgs {
     /// Summary as text or json.
     #[arg(long, default_value = "text")]
     pub format: String,
+    /// The keeper.
+    #[command(flatten)]
+    pub keeper: KeeperArgs,
     /// Rules and settings.
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -130,21 +136,37 @@ impl RunArgs {
     }
 }
 
-fn open_ports(args: &RunArgs) -> Result<Opened, Failure> {
-    let specs = args
-        .ports()
+/// The ports as they were named.
+pub(super) fn specs(args: &RunArgs) -> Result<Vec<PortSpec>, Failure> {
+    args.ports()
         .iter()
         .map(|text| text.parse::<PortSpec>())
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Failure::new(exit::USAGE, error))?;
+        .map_err(|error| Failure::new(exit::USAGE, error))
+}
+
+/// How ports are opened.
+pub(super) fn options(args: &RunArgs) -> OpenOptions {
+    open_options(args.lanes())
+}
+
+/// How ports are opened for so many lanes.
+pub(super) fn open_options(lanes: usize) -> OpenOptions {
+    OpenOptions {
+        lanes,
+        frames: FRAMES,
+        patience: PATIENCE,
+    }
+}
+
+fn open_ports(args: &RunArgs, attached: Option<&Attached>) -> Result<Opened, Failure> {
+    if let Some(attached) = attached {
+        return attached.ports();
+    }
+    let (specs, options) = (specs(args)?, options(args));
     if args.is_inline() {
         super::guard::check(args.ports(), args.force)?;
     }
-    let options = OpenOptions {
-        lanes: args.lanes(),
-        frames: FRAMES,
-        patience: PATIENCE,
-    };
     let mut opened = open(&specs, &options).map_err(|error| Failure::new(exit::DEVICE, error))?;
     for note in &opened.notes {
         eprintln!("note: {note}");
@@ -178,7 +200,10 @@ fn writer(
             format!("{}: {error}\n [hint] {hint}", dir.display()),
         )
     };
-    std::fs::create_dir_all(dir).map_err(fail)?;
+    // Under a keeper the folder is there, and to make one is no right of an engine any more.
+    if !dir.is_dir() {
+        std::fs::create_dir_all(dir).map_err(fail)?;
+    }
     let mut options = EveOptions::new(Target::Path(dir.join("eve.json")));
     options.interfaces = args.ports().to_vec();
     options.names = super::eve_names();
@@ -198,7 +223,11 @@ struct Watch {
 impl Watch {
     fn new(args: &RunArgs, ports: Vec<(String, Halves)>) -> Watch {
         Watch {
-            limit: args.seconds.map(Duration::from_secs),
+            // Under a keeper it is the keeper that ends all.
+            limit: args
+                .seconds
+                .filter(|_| !args.keeper.is_engine())
+                .map(Duration::from_secs),
             started: Instant::now(),
             ports,
         }
@@ -258,6 +287,37 @@ fn defaults(inline: bool) -> Config {
     config
 }
 
+/// What the control thread is to serve, on the keeper's sockets where there is one.
+fn served(args: &RunArgs, attached: Option<&Attached>) -> Served {
+    Served {
+        metrics: args.engine.metrics,
+        socket: args.socket.clone(),
+        stats_interval: args.stats_interval.unwrap_or(10),
+        listeners: attached.map_or_else(Default::default, Attached::listeners),
+    }
+}
+
+/// Waits until the engine is to end: a signal, the time given, or ports that are gone.
+fn wait(
+    signals: &Signals,
+    ports: &Opened,
+    threads: &[JoinHandle<Worker>],
+    (writer, control): (Option<&Writer>, &Control),
+    mut watch: Watch,
+) {
+    while !signals.stop.load(Ordering::Relaxed) {
+        let gone = ports.clients.iter().any(|client| !client.is_served());
+        if watch.is_over() || gone || threads.iter().any(|thread| thread.is_finished()) {
+            signals.stop.store(true, Ordering::Relaxed);
+        }
+        if signals.hangup.swap(false, Ordering::Relaxed) {
+            hang_up(writer, control);
+        }
+        watch.look();
+        std::thread::sleep(TURN);
+    }
+}
+
 /// Runs `sluice run` until a signal or the time given.
 ///
 /// # Errors
@@ -268,21 +328,30 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let mut config = args.engine.config_over(defaults(inline), inline)?;
     config.reloads = true;
     config.mode = if inline { Mode::Inline } else { Mode::Tap };
+    if args.keeper.keeps() {
+        return keeper::keep(args);
+    }
+    let attached = args.keeper.attach(args)?;
     let wanted = super::replay::wanted(&args.engine)?.with(&config);
     let loaded = rules::load(&wanted)?;
     loaded.report();
-    let mut ports = open_ports(args)?;
+    let mut ports = open_ports(args, attached.as_deref())?;
     let lanes = std::mem::take(&mut ports.lanes);
     let plan = FlowPlan::new(&config, lanes.len());
     eprintln!("memory: {plan} ({} MiB available)", available_bytes() >> 20);
     let mut engine = build(args, &config, &loaded, lanes)?;
     eprintln!("memory: flow table on {}", engine.table_pages.start_text());
+    let mut named = engine.named();
+    if let Some(attached) = &attached {
+        named = attached.join(&mut engine);
+    }
     let signals = signals(&engine.stop)?;
+    args.keeper.drop_rights(args.log_dir.as_deref())?;
     let mailboxes = engine.mailboxes.clone();
     let reloader = Arc::new(Reloader::new(wanted, &config, &loaded, mailboxes));
     let writer = writer(args, &engine, reloader.info(), &config)?;
-    let named = args.ports().iter().enumerate();
-    let halves: Vec<(String, Halves)> = named
+    let numbered = args.ports().iter().enumerate();
+    let halves: Vec<(String, Halves)> = numbered
         .map(|(index, name)| (name.clone(), engine.halves(index)))
         .collect();
     let stop = Arc::clone(&signals.stop);
@@ -293,35 +362,30 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         stop,
         args.engine.rules_top(),
     )
-    .with_reloader(Arc::clone(&reloader));
+    .with_reloader(Arc::clone(&reloader))
+    .under(attached.clone());
     drop(loaded);
-    let served = Served {
-        metrics: args.engine.metrics,
-        socket: args.socket.clone(),
-        stats_interval: args.stats_interval.unwrap_or(10),
-    };
+    let served = served(args, attached.as_deref());
     let handle = writer.as_ref().map(Writer::handle);
-    let control = control::start(engine.named(), hooks, handle, served)?;
+    let control = control::start(named, hooks, handle, served)?;
     tell_address(&control);
     let started = Instant::now();
     let threads = engine.start();
+    if let Some(attached) = &attached {
+        attached.ready()?;
+    }
     eprintln!(
         "ready: {} {}",
         if inline { "inline" } else { "tap" },
         args.ports().join(" ")
     );
-    let mut watch = Watch::new(args, halves);
-    while !signals.stop.load(Ordering::Relaxed) {
-        let gone = ports.clients.iter().any(|client| !client.is_served());
-        if watch.is_over() || gone || threads.iter().any(|thread| thread.is_finished()) {
-            signals.stop.store(true, Ordering::Relaxed);
-        }
-        if signals.hangup.swap(false, Ordering::Relaxed) {
-            hang_up(writer.as_ref(), &control);
-        }
-        watch.look();
-        std::thread::sleep(TURN);
-    }
+    wait(
+        &signals,
+        &ports,
+        &threads,
+        (writer.as_ref(), &control),
+        Watch::new(args, halves),
+    );
     let workers: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
     let panicked = workers.iter().any(Result::is_err);
     let cpu = workers.iter().flatten().map(|worker| worker.cpu).sum();

@@ -38,12 +38,27 @@ pub fn start(address: SocketAddr, remote: bool, shared: Arc<Shared>) -> io::Resu
             ),
         ));
     }
-    let listener = TcpListener::bind(address).map_err(|error| {
+    serve_on(bind(address)?, shared)
+}
+
+/// Takes an address.
+///
+/// # Errors
+/// It cannot be had.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).map_err(|error| {
         io::Error::new(
             error.kind(),
             format!("metrics address {address}: {error}\n [hint] choose a free port"),
         )
-    })?;
+    })
+}
+
+/// Serves on a socket that is open.
+///
+/// # Errors
+/// No thread.
+pub fn serve_on(listener: TcpListener, shared: Arc<Shared>) -> io::Result<Server> {
     Server::tcp(listener, move |stream| serve(stream, &shared), refuse)
 }
 

@@ -31,8 +31,10 @@ mod socket;
 mod stats;
 pub mod summary;
 
+pub use http::bind as bind_metrics;
 pub use metrics::encode as encode_metrics;
 pub use snapshot::Snapshot;
+pub use socket::bind as bind_socket;
 
 /// How often the control thread looks whether something is to be done.
 const TICK: Duration = Duration::from_millis(50);
@@ -162,6 +164,25 @@ pub trait Hooks: Send + Sync {
 
     /// Ends the engine in order: no new frames, all that are in it decided.
     fn shutdown(&self);
+
+    /// Passes a command on to the keeper. The text is shown to the operator.
+    ///
+    /// # Errors
+    /// Why it was not obeyed.
+    fn keeper(&self, command: &str) -> Result<String, String> {
+        Err(format!(
+            "`{command}` is the keeper's, and there is none: run with --keeper"
+        ))
+    }
+}
+
+/// Sockets that were opened elsewhere and outlive this engine.
+#[derive(Default)]
+pub struct Listeners {
+    /// For metrics.
+    pub metrics: Option<std::net::TcpListener>,
+    /// For the control socket.
+    pub socket: Option<std::os::unix::net::UnixListener>,
 }
 
 /// Which build this is.
@@ -312,8 +333,23 @@ impl Control {
     /// # Errors
     /// An address or path that cannot be served, one line what and one line what to do.
     pub fn start(parts: Parts, options: Options) -> io::Result<Control> {
+        Control::start_on(Listeners::default(), parts, options)
+    }
+
+    /// As `start`, on sockets that are open already where there are any.
+    ///
+    /// # Errors
+    /// As for `start`.
+    pub fn start_on(listeners: Listeners, parts: Parts, options: Options) -> io::Result<Control> {
         let shared = Arc::new(Shared::new(parts));
         let http = match options.metrics {
+            Some(_) if listeners.metrics.is_some() => {
+                let listener = listeners.metrics;
+                listener
+                    .map(|listener| http::serve_on(listener, Arc::clone(&shared)))
+                    .transpose()?
+                    .map(serve::Server::given)
+            }
             Some(address) => Some(http::start(
                 address,
                 options.metrics_remote,
@@ -322,6 +358,13 @@ impl Control {
             None => None,
         };
         let socket = match &options.socket {
+            Some(path) if listeners.socket.is_some() => {
+                let listener = listeners.socket;
+                listener
+                    .map(|listener| socket::serve_on(listener, path, Arc::clone(&shared)))
+                    .transpose()?
+                    .map(serve::Server::given)
+            }
             Some(path) => Some(socket::start(path, Arc::clone(&shared))?),
             None => None,
         };

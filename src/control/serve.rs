@@ -125,6 +125,8 @@ impl Listen for UnixListener {
 enum Place {
     Tcp(SocketAddr),
     Unix(PathBuf),
+    /// Opened elsewhere, and served by others after us.
+    Given(Option<SocketAddr>),
 }
 
 /// A running server.
@@ -216,11 +218,18 @@ impl Server {
         })
     }
 
+    /// Leaves the place to others when it stops: the listener came from somebody who keeps it.
+    pub fn given(mut self) -> Server {
+        self.place = Place::Given(self.address());
+        self
+    }
+
     /// Address, if it is served by TCP.
     pub fn address(&self) -> Option<SocketAddr> {
         match self.place {
             Place::Tcp(address) => Some(address),
             Place::Unix(_) => None,
+            Place::Given(address) => address,
         }
     }
 
@@ -230,6 +239,8 @@ impl Server {
         // The connection wakes `accept`; if it cannot be made, nobody listens any more.
         let woken = match &self.place {
             Place::Tcp(address) => TcpStream::connect(address).is_ok(),
+            // Another engine might be the one that is woken; the thread ends with the process.
+            Place::Given(_) => false,
             Place::Unix(path) => {
                 let woken = UnixStream::connect(path).is_ok();
                 let _ = std::fs::remove_file(path);

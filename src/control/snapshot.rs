@@ -35,7 +35,8 @@ pub struct Snapshot {
 }
 
 /// Counters that are read before all others.
-const FIRST: [Counter; 6] = [
+const FIRST: [Counter; 7] = [
+    Counter::PacketsLost,
     Counter::PacketsForwarded,
     Counter::PacketsDropped,
     Counter::PacketsRejected,
@@ -130,6 +131,7 @@ impl Snapshot {
             Counter::FlowsEndedClosed,
             Counter::FlowsEndedEvicted,
             Counter::FlowsEndedShutdown,
+            Counter::FlowsEndedCrash,
         ];
         let ended: u64 = ended.iter().map(|counter| self.get(*counter)).sum();
         self.get(Counter::FlowsCreated).saturating_sub(ended)
@@ -137,7 +139,7 @@ impl Snapshot {
 
     /// Frames with a final verdict.
     pub fn decided(&self) -> u64 {
-        FIRST[..4].iter().map(|counter| self.get(*counter)).sum()
+        FIRST[..5].iter().map(|counter| self.get(*counter)).sum()
     }
 
     /// All reasons with their counts, drops first, most frequent first; zeros are left out.

@@ -1,6 +1,7 @@
 //! The control socket: one command a line, one JSON object a line back.
 //!
-//! Commands: `version`, `stats`, `counters`, `reload`, `shutdown`, `help`. Who may use it is a
+//! Commands: `version`, `stats`, `counters`, `reload`, `shutdown`, `help`; and for the keeper
+//! `passthrough on`, `passthrough off`, `upgrade`. Who may use it is a
 //! matter of file permissions: the socket is made in a directory of its own with mode 0700, has
 //! mode 0600 before anybody else can see it, and is then moved to its place.
 
@@ -28,14 +29,23 @@ const WRITE_TIME: Duration = Duration::from_secs(2);
 /// Time for turning a connection away.
 const REFUSE_TIME: Duration = Duration::from_millis(50);
 
-const HELP: &str = "version, stats, counters, reload, reload force, shutdown, help";
+const HELP: &str = "version, stats, counters, reload, reload force, passthrough on, passthrough off, upgrade, \
+                    shutdown, help";
 
 /// Listens at `path`.
 ///
 /// # Errors
 /// Another engine has the socket, or the directory cannot be written.
 pub fn start(path: &Path, shared: Arc<Shared>) -> io::Result<Server> {
-    let listener = listen(path).map_err(|error| {
+    serve_on(bind(path)?, path, shared)
+}
+
+/// Takes a path.
+///
+/// # Errors
+/// Another engine has the socket, or the directory cannot be written.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    listen(path).map_err(|error| {
         io::Error::new(
             error.kind(),
             format!(
@@ -44,7 +54,14 @@ pub fn start(path: &Path, shared: Arc<Shared>) -> io::Result<Server> {
                 path.display()
             ),
         )
-    })?;
+    })
+}
+
+/// Serves on a socket that is open.
+///
+/// # Errors
+/// No thread.
+pub fn serve_on(listener: UnixListener, path: &Path, shared: Arc<Shared>) -> io::Result<Server> {
     Server::unix(
         listener,
         path.to_path_buf(),
@@ -217,6 +234,12 @@ fn obey(command: &str, shared: &Shared) -> Reply {
             Ok(text) => Reply::message(text),
             Err(text) => Reply::error(text),
         },
+        "passthrough on" | "passthrough off" | "upgrade" => {
+            match shared.parts.hooks.keeper(command) {
+                Ok(text) => Reply::message(text),
+                Err(text) => Reply::error(text),
+            }
+        }
         "shutdown" => Reply::message("shutting down"),
         "help" | "" => Reply::message(HELP),
         other => {

@@ -49,6 +49,9 @@ pub struct Figures {
     pub dropped: u64,
     /// Frames rejected.
     pub rejected: u64,
+    /// Frames that an engine held when it died.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lost: u64,
     /// Frames received and not decided; 0 unless something is broken or still going on.
     pub unaccounted: i64,
     /// Drops and rejects by reason, most frequent first.
@@ -80,6 +83,10 @@ pub struct Figures {
     pub cycles_per_packet: Option<f64>,
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl Figures {
     /// The figures of a snapshot. `cycles` is what all workers together used.
     pub fn of(snapshot: &Snapshot, elapsed: Duration, cycles: Option<u64>) -> Figures {
@@ -94,6 +101,7 @@ impl Figures {
             bypassed: get(Counter::PacketsBypassed),
             dropped: get(Counter::PacketsDropped),
             rejected: get(Counter::PacketsRejected),
+            lost: get(Counter::PacketsLost),
             unaccounted: packets as i64 - snapshot.decided() as i64,
             dropped_by_reason: ByReason(snapshot.reasons(false)),
             would_drop_by_reason: ByReason(snapshot.reasons(true)),
@@ -139,6 +147,7 @@ fn text(out: &mut impl Write, figures: &Figures) -> io::Result<()> {
         ("bypassed", figures.bypassed),
         ("dropped", figures.dropped),
         ("rejected", figures.rejected),
+        ("lost in a crash", figures.lost),
         ("reject answers", figures.reject_answers),
     ] {
         if count > 0 || name == "dropped" {

@@ -17,7 +17,9 @@ use crate::decode::DecodeStage;
 use crate::event::{BUILT_COUNT_MAX, BUILT_MAX, Built, Emit, EventQueue};
 use crate::flow::table::{DetectionSide, FlowHash};
 use crate::flow::{FlowParts, FlowPlan, FlowStage};
-use crate::layout::Layout;
+use crate::keeper::board::Board;
+use crate::keeper::pulse::Pulse;
+use crate::layout::{Layout, STAGES};
 use crate::matcher::host::ENTRIES_DEFAULT as HOST_ENTRIES;
 use crate::matcher::{HostState, Mailbox, MatchStage, Program};
 use crate::memory::{Arena, Handle, PageKind, Regions};
@@ -299,6 +301,17 @@ impl Engine {
         })
     }
 
+    /// Puts the engine, as number `number` of two, under a keeper: its workers beat on the board,
+    /// wait for the rings there, and count where the engine before them stopped. Before `start`.
+    pub fn keep(&mut self, board: Board, number: u32) {
+        for (worker, index) in self.workers.iter_mut().zip(0..) {
+            worker.emit.counters = board.counters(number, index);
+            worker.pulse = Some(Pulse::new(board, number, index));
+        }
+        let counters = |worker: &Worker| Arc::clone(&worker.emit.counters);
+        self.counters = self.workers.iter().map(counters).collect();
+    }
+
     /// All workers by name.
     pub fn named(&self) -> Vec<Named> {
         let named = |worker: &Worker| Named {
@@ -411,10 +424,8 @@ impl Shared {
             stage: self.verdict_stage(),
             transmitters,
         });
-        let names: Vec<&str> = (0..4)
-            .filter(|stage| runs(*stage))
-            .map(|stage| crate::layout::STAGES[stage])
-            .collect();
+        let mine_of = (0..4).filter(|stage| runs(*stage));
+        let names: Vec<&str> = mine_of.map(|stage| STAGES[stage]).collect();
         Worker {
             index: index as u8,
             lane,
@@ -442,6 +453,7 @@ impl Shared {
             live: self.live,
             by_time: self.live && self.config.mode == Mode::Tap && ports > 1,
             cpu: std::time::Duration::ZERO,
+            pulse: None,
             state: State::default(),
         }
     }

@@ -12,11 +12,13 @@
 //! the same are counted as too long).
 
 mod halves;
+mod shared;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 pub use halves::{PacketReceiver, PacketTransmitter};
+pub use shared::Shared;
 
 /// Bytes kept free in front of a received frame, where its VLAN tag goes back.
 const RESERVE: u32 = 16;
@@ -90,6 +92,16 @@ impl std::error::Error for OpenError {}
 fn ring_bytes(frame_size: u32, frames: u32) -> usize {
     let per_block = (BLOCK_BYTES.max(frame_size) / frame_size).max(1);
     frames.div_ceil(per_block) as usize * BLOCK_BYTES.max(frame_size) as usize
+}
+
+/// Sizes of the rings of both sockets of an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Sizes {
+    frame_size: u32,
+    receive_frames: u32,
+    transmit_frames: u32,
+    /// The kernel delivers what is sent on the interface, too.
+    brings_outgoing: bool,
 }
 
 /// An AF_PACKET socket of one interface.

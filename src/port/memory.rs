@@ -17,6 +17,7 @@
 
 pub mod handover;
 mod kernel;
+mod recover;
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -469,8 +470,9 @@ impl Memory {
         };
         let receive_ring = ring_of(ring::rx_ring_at(&self.mapping, interface_at, ring))?;
         let transmit_ring = ring_of(ring::tx_ring_at(&self.mapping, interface_at, ring))?;
-        let receive = self.pipe_half(self.plan.pipe(opposite, ring), end, 1)?;
-        let transmit = self.pipe_half(self.plan.pipe(end, ring), end, 0)?;
+        let mut receive = self.pipe_half(self.plan.pipe(opposite, ring), end, 1)?;
+        let mut transmit = self.pipe_half(self.plan.pipe(end, ring), end, 0)?;
+        (receive.counted, transmit.counted) = (true, true);
         let head = self.grant(&receive_ring, extra, end.side);
         let free = receive_ring.take_list(head, extra as usize);
         let place = || Place {
@@ -496,15 +498,18 @@ impl Memory {
             receiving: half == 1,
             opposite,
             armed: false,
+            counted: false,
+            extra: 0,
         })
     }
 
     // --- the pool of extra buffers ---
 
-    fn with_pool<T>(&self, work: impl FnOnce(&AtomicU32) -> T) -> T {
+    /// Locks the pool in a side's name, so that a lock which a dead engine held can be told.
+    fn with_pool<T>(&self, side: Side, work: impl FnOnce(&AtomicU32) -> T) -> T {
         let lock = self.mapping.word(header::POOL_LOCK);
         while lock
-            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(0, 1 + side as u32, Ordering::Acquire, Ordering::Relaxed)
             .is_err()
         {
             std::thread::yield_now();
@@ -520,7 +525,7 @@ impl Memory {
 
     /// Takes up to `count` buffers from the pool, linked to a list; gives its head.
     fn grant(&self, ring: &Ring, count: u32, side: Side) -> u32 {
-        self.with_pool(|available| {
+        self.with_pool(side, |available| {
             let mut list = Vec::new();
             while list.len() < count as usize {
                 let left = available.load(Ordering::Relaxed);
@@ -536,8 +541,8 @@ impl Memory {
         })
     }
 
-    fn take_back(&self, free: &mut Vec<Buffer>) {
-        self.with_pool(|available| {
+    fn take_back(&self, free: &mut Vec<Buffer>, side: Side) {
+        self.with_pool(side, |available| {
             for buffer in free.drain(..) {
                 let place = available.load(Ordering::Relaxed);
                 self.owner(buffer.index()).store(IN_POOL, Ordering::Relaxed);
@@ -566,7 +571,7 @@ impl Memory {
                 places.push(Slot::from_word(word.load(Ordering::Acquire)).index);
             }
         }
-        self.with_pool(|available| {
+        self.with_pool(Side::Outer, |available| {
             for place in 0..available.load(Ordering::Relaxed) {
                 places.push(self.pool_word(place).load(Ordering::Relaxed));
             }

@@ -28,6 +28,7 @@ pub mod checksum;
 pub mod ethtool;
 pub mod facts;
 pub mod generator;
+pub mod ledger;
 pub mod memory;
 pub mod open;
 pub mod ring;
@@ -42,6 +43,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::memory::{Arena, Handle, Regions};
 use crate::packet::{Burst, Context};
 use crate::reason::Reason;
+use ledger::Ledger;
 
 /// What one call of [`Receive::receive`] brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +89,21 @@ pub trait Receive {
     /// Counters of this half.
     fn counters(&self) -> &Arc<PortCounters>;
 
+    /// Counts from now on where it is told. Called before the first `receive`.
+    fn keep(&mut self, tally: Tally) {
+        let _ = tally;
+    }
+
+    /// Lets go of the ring: all frames have come home, and another process may go on with it.
+    fn park(&mut self) {}
+
+    /// Goes on with a ring where somebody else stopped.
+    fn resume(&mut self) {}
+
+    /// Mends the ring after its holder's death: what was moved and not made known is lost, and
+    /// stands so in the ledger. For the keeper, which then resumes.
+    fn take_over(&mut self) {}
+
     /// A descriptor that will poll readable when frames wait; asking arms the wake-up. `None` if
     /// frames wait already, or where nothing can be waited for.
     fn wait_fd(&mut self) -> Option<RawFd> {
@@ -128,6 +145,27 @@ pub trait Transmit {
 
     /// Counters of this half.
     fn counters(&self) -> &Arc<PortCounters>;
+
+    /// Counts from now on where it is told. Called before the first `transmit`.
+    fn keep(&mut self, tally: Tally) {
+        let _ = tally;
+    }
+
+    /// Goes on with a ring where somebody else stopped.
+    fn resume(&mut self) {}
+
+    /// Mends the ring after its holder's death: what was moved and not made known is lost, and
+    /// stands so in the ledger. For the keeper, which then resumes.
+    fn take_over(&mut self) {}
+}
+
+/// Where half a port counts: both survive the process if they lie in the keeper's memory.
+#[derive(Default)]
+pub struct Tally {
+    /// Counters.
+    pub counters: Arc<PortCounters>,
+    /// Position in the ring, and frames moved.
+    pub ledger: Ledger,
 }
 
 macro_rules! port_counters {
@@ -179,17 +217,49 @@ port_counters! {
     Reinit = "sluice_port_ring_reinit_total";
 }
 
-/// Counters of half a port: written by its worker alone, read by the control thread.
-#[derive(Default)]
+/// Cells of the counters of half a port.
+pub type PortCells = [AtomicU64; PortCounter::ALL.len()];
+
+/// Counters of half a port: written by its worker alone, read by the control thread. The cells may
+/// lie in memory that outlives the process.
 pub struct PortCounters {
-    cells: [AtomicU64; PortCounter::ALL.len()],
+    home: PortHome,
     slots_used: AtomicU64,
 }
 
+enum PortHome {
+    Own(PortCells),
+    Given(&'static PortCells),
+}
+
+impl Default for PortCounters {
+    fn default() -> PortCounters {
+        PortCounters {
+            home: PortHome::Own(std::array::from_fn(|_| AtomicU64::new(0))),
+            slots_used: AtomicU64::new(0),
+        }
+    }
+}
+
 impl PortCounters {
+    /// Counters over cells that lie elsewhere, with what they say already.
+    pub fn over(cells: &'static PortCells) -> PortCounters {
+        PortCounters {
+            home: PortHome::Given(cells),
+            slots_used: AtomicU64::new(0),
+        }
+    }
+
+    fn cells(&self) -> &PortCells {
+        match &self.home {
+            PortHome::Own(cells) => cells,
+            PortHome::Given(cells) => cells,
+        }
+    }
+
     /// Adds to a counter. Single writer: no locked instruction.
     pub fn add(&self, counter: PortCounter, by: u64) {
-        if let Some(cell) = self.cells.get(counter as usize) {
+        if let Some(cell) = self.cells().get(counter as usize) {
             cell.store(cell.load(Relaxed).wrapping_add(by), Relaxed);
         }
     }
@@ -206,7 +276,7 @@ impl PortCounters {
 
     /// Current value.
     pub fn get(&self, counter: PortCounter) -> u64 {
-        self.cells
+        self.cells()
             .get(counter as usize)
             .map_or(0, |cell| cell.load(Relaxed))
     }
@@ -276,6 +346,22 @@ impl Receive for Receiver {
         each!(self, Receiver, [Capture, Memory, Packet], half => half.counters())
     }
 
+    fn keep(&mut self, tally: Tally) {
+        each!(self, Receiver, [Capture, Memory, Packet], half => half.keep(tally));
+    }
+
+    fn park(&mut self) {
+        each!(self, Receiver, [Capture, Memory, Packet], half => half.park());
+    }
+
+    fn resume(&mut self) {
+        each!(self, Receiver, [Capture, Memory, Packet], half => half.resume());
+    }
+
+    fn take_over(&mut self) {
+        each!(self, Receiver, [Capture, Memory, Packet], half => half.take_over());
+    }
+
     fn wait_fd(&mut self) -> Option<RawFd> {
         each!(self, Receiver, [Capture, Memory, Packet], half => half.wait_fd())
     }
@@ -300,6 +386,18 @@ impl Transmit for Transmitter {
 
     fn room(&mut self) -> usize {
         each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.room())
+    }
+
+    fn keep(&mut self, tally: Tally) {
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.keep(tally));
+    }
+
+    fn resume(&mut self) {
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.resume());
+    }
+
+    fn take_over(&mut self) {
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.take_over());
     }
 
     fn is_drained(&mut self) -> bool {

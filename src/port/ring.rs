@@ -174,6 +174,8 @@ impl Mapping {
     /// A 32-bit word at `offset`; a word that every read finds 0 where that is out of bounds or
     /// not aligned.
     pub fn word(&self, offset: usize) -> &AtomicU32 {
+        #[cfg(test)]
+        death::point();
         static NOWHERE: AtomicU32 = AtomicU32::new(0);
         if !offset.is_multiple_of(4) || offset.saturating_add(4) > self.length {
             return &NOWHERE;
@@ -184,6 +186,8 @@ impl Mapping {
 
     /// A 64-bit word at `offset`; as [`Mapping::word`].
     pub fn double(&self, offset: usize) -> &AtomicU64 {
+        #[cfg(test)]
+        death::point();
         static NOWHERE: AtomicU64 = AtomicU64::new(0);
         if !offset.is_multiple_of(8) || offset.saturating_add(8) > self.length {
             return &NOWHERE;
@@ -194,6 +198,8 @@ impl Mapping {
 
     /// Copies `bytes` to `offset`; nothing where they do not fit. The caller owns the place.
     pub fn write(&self, offset: usize, bytes: &[u8]) {
+        #[cfg(test)]
+        death::point();
         if offset
             .checked_add(bytes.len())
             .is_none_or(|end| end > self.length)
@@ -519,6 +525,45 @@ impl Ring {
             head = index;
         }
         head
+    }
+}
+
+/// Death on demand, for tests of hand-over: a thread says before which access to shared memory it
+/// dies, counted from now; the panic that it dies of carries [`death::Death`].
+#[cfg(test)]
+pub(crate) mod death {
+    use std::cell::Cell;
+
+    /// What the panic carries.
+    pub struct Death;
+
+    thread_local! {
+        static LEFT: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Dies before the access with this number, from 1; 0 never.
+    pub fn after(accesses: u64) {
+        LEFT.set(accesses);
+    }
+
+    /// Does what another process does: it does not die.
+    pub fn pause<T>(work: impl FnOnce() -> T) -> T {
+        let left = LEFT.replace(0);
+        let done = work();
+        LEFT.set(left);
+        done
+    }
+
+    /// An access to shared memory.
+    pub fn point() {
+        match LEFT.get() {
+            0 => {}
+            1 => {
+                LEFT.set(0);
+                std::panic::resume_unwind(Box::new(Death));
+            }
+            left => LEFT.set(left - 1),
+        }
     }
 }
 

@@ -283,14 +283,15 @@ impl VerdictStage {
                 }
             }
             Verdict::Drop(reason) => {
+                // The reason first: a death in between is mended from the reasons (keeper/loss.rs).
+                counters.drop_for(reason);
                 counters.inc(Counter::PacketsDropped);
                 counters.add(Counter::BytesDropped, bytes);
-                counters.drop_for(reason);
             }
             Verdict::Reject(reason) => {
+                counters.drop_for(reason);
                 counters.inc(Counter::PacketsRejected);
                 counters.add(Counter::BytesDropped, bytes);
-                counters.drop_for(reason);
             }
         }
     }

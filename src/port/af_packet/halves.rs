@@ -5,16 +5,20 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{OpenError, Options, Socket, ring_bytes};
+use super::{OpenError, Options, Sizes, Socket, ring_bytes};
 use crate::memory::{Arena, Buffer, Handle, Region, Regions, Span};
 use crate::packet::{Burst, Context};
+use crate::port::ledger::Ledger;
 use crate::port::ring::Mapping;
-use crate::port::{PortCounter, PortCounters, Receive, Received, Transmit, checksum};
+use crate::port::{PortCounter, PortCounters, Receive, Received, Tally, Transmit, checksum};
 use crate::reason::Reason;
 
 /// Status of a frame that we took and that has not come home: not the kernel's, since it is not 0,
 /// and not to be delivered again, since `TP_STATUS_USER` is not set. The kernel uses no such bit.
 const STATUS_TAKEN: u32 = 1 << 24;
+/// With it, in every second lap around the ring: a frame taken and not yet noted in the ledger can
+/// be told from one of the lap before.
+const STATUS_ODD_LAP: u32 = 1 << 25;
 /// Receives between two looks at the kernel's drop count.
 const STATISTICS_INTERVAL: u32 = 4096;
 /// Bytes of a VLAN tag.
@@ -33,6 +37,9 @@ mod field {
     pub const MAC: usize = 12;
     pub const SECONDS: usize = 16;
     pub const NANOS: usize = 20;
+    /// In a frame to send: its number, by which a frame queued and not yet noted is told. The kernel
+    /// does not read it, and writes it only where sending is time-stamped, which is not asked for.
+    pub const NUMBER: usize = 16;
     /// VLAN tag control information, then tag type, 16 bits each.
     pub const VLAN: usize = 24;
     /// Packet type, of the address (`struct sockaddr_ll`) behind the aligned header.
@@ -103,6 +110,19 @@ impl FrameRing {
             self.next = 0;
         }
     }
+
+    /// Goes to where a ledger says.
+    fn go_to(&mut self, position: u64) {
+        self.next = (position % u64::from(self.frames.max(1))) as u32;
+    }
+
+    /// Status of a frame taken at a position.
+    fn taken(&self, position: u64) -> u32 {
+        match position / u64::from(self.frames.max(1)) % 2 {
+            0 => STATUS_TAKEN,
+            _ => STATUS_TAKEN | STATUS_ODD_LAP,
+        }
+    }
 }
 
 /// The receiving half.
@@ -118,6 +138,7 @@ pub struct PacketReceiver {
     /// Frames of the ring that we hold.
     held: u64,
     counters: Arc<PortCounters>,
+    ledger: Ledger,
 }
 
 impl PacketReceiver {
@@ -127,16 +148,48 @@ impl PacketReceiver {
         let frames = socket.receive_ring(frame_size, options.frames)?;
         let ring = FrameRing::new(socket, frame_size, frames)?;
         let brings_outgoing = ring.socket.start(options)?;
-        Ok(PacketReceiver {
+        Ok(PacketReceiver::over(ring, options.port, brings_outgoing))
+    }
+
+    fn over(ring: FrameRing, port: u8, brings_outgoing: bool) -> PacketReceiver {
+        PacketReceiver {
             memory: ring.mapping.region(),
             ring,
             region: 0,
-            port: options.port,
+            port,
             brings_outgoing,
             until_statistics: STATISTICS_INTERVAL,
             held: 0,
             counters: Arc::default(),
-        })
+            ledger: Ledger::default(),
+        }
+    }
+
+    /// A receiver over the ring that another process made on this socket.
+    pub(super) fn attach(
+        socket: Socket,
+        sizes: Sizes,
+        port: u8,
+    ) -> Result<PacketReceiver, OpenError> {
+        let ring = FrameRing::new(socket, sizes.frame_size, sizes.receive_frames)?;
+        Ok(PacketReceiver::over(ring, port, sizes.brings_outgoing))
+    }
+
+    /// Socket and sizes of the ring, to hand over.
+    pub(super) fn shared(&self) -> (&Socket, u32, u32, bool) {
+        let ring = &self.ring;
+        (
+            &ring.socket,
+            ring.frame_size,
+            ring.frames,
+            self.brings_outgoing,
+        )
+    }
+
+    /// Notes that the frame at hand is taken, after its status says so.
+    fn note(&mut self, other: u64) {
+        self.ring.advance();
+        self.ledger.advance(1, other);
     }
 
     /// Name of the interface.
@@ -214,7 +267,8 @@ impl PacketReceiver {
 
     /// Gives frames back that nobody holds any more: those of an engine that is gone.
     pub fn recover(&mut self) -> u32 {
-        let taken = (0..self.ring.frames).filter(|frame| self.ring.status(*frame) == STATUS_TAKEN);
+        let is_taken = |status: u32| status & STATUS_TAKEN != 0;
+        let taken = (0..self.ring.frames).filter(|frame| is_taken(self.ring.status(*frame)));
         let taken: Vec<u32> = taken.collect();
         for frame in &taken {
             self.ring.set_status(*frame, libc::TP_STATUS_KERNEL);
@@ -243,8 +297,10 @@ impl Receive for PacketReceiver {
             if status & libc::TP_STATUS_USER == 0 {
                 break;
             }
+            let taken = self.ring.taken(self.ledger.position());
             if self.brings_outgoing && self.is_outgoing(frame) {
-                self.ring.advance();
+                self.ring.set_status(frame, taken);
+                self.note(1);
                 self.ring.set_status(frame, libc::TP_STATUS_KERNEL);
                 continue;
             }
@@ -253,14 +309,16 @@ impl Receive for PacketReceiver {
                 self.counters.add(PortCounter::Starved, 1);
                 break;
             };
-            self.ring.advance();
+            // Taken before anything is put back into it: a frame that was changed is never delivered
+            // a second time, to whoever goes on after a crash.
+            self.ring.set_status(frame, taken);
+            self.note(0);
             let Some(span) = self.whole_frame(frame, status) else {
                 free.push(handle);
                 self.ring.set_status(frame, libc::TP_STATUS_KERNEL);
                 received.too_long += 1;
                 continue;
             };
-            self.ring.set_status(frame, STATUS_TAKEN);
             handle.set_length(span.length);
             handle.set_more(false);
             let context = contexts.get_mut(&mut handle);
@@ -303,6 +361,26 @@ impl Receive for PacketReceiver {
         &self.counters
     }
 
+    fn keep(&mut self, tally: Tally) {
+        tally.ledger.begin(0);
+        self.counters = tally.counters;
+        self.ledger = tally.ledger;
+    }
+
+    fn resume(&mut self) {
+        self.ring.go_to(self.ledger.position());
+    }
+
+    fn take_over(&mut self) {
+        self.resume();
+        // The frame behind the last one that was noted may have been taken all the same.
+        let taken = self.ring.taken(self.ledger.position());
+        if self.ring.status(self.ring.next) == taken {
+            self.note(0);
+        }
+        self.recover();
+    }
+
     fn wait_fd(&mut self) -> Option<RawFd> {
         let waiting = self.ring.status(self.ring.next) & libc::TP_STATUS_USER != 0;
         (!waiting).then(|| self.ring.socket.as_fd().as_raw_fd())
@@ -319,6 +397,7 @@ pub struct PacketTransmitter {
     /// The full ring was synced once in this burst already.
     synced_full: bool,
     counters: Arc<PortCounters>,
+    ledger: Ledger,
 }
 
 impl PacketTransmitter {
@@ -328,13 +407,29 @@ impl PacketTransmitter {
         let frames = socket.transmit_ring(frame_size, options.frames)?;
         let ring = FrameRing::new(socket, frame_size, frames)?;
         ring.socket.bind(0)?;
-        Ok(PacketTransmitter {
+        Ok(PacketTransmitter::over(ring))
+    }
+
+    fn over(ring: FrameRing) -> PacketTransmitter {
+        PacketTransmitter {
             ring,
             queued: 0,
             is_down: false,
             synced_full: false,
             counters: Arc::default(),
-        })
+            ledger: Ledger::default(),
+        }
+    }
+
+    /// A transmitter over the ring that another process made on this socket.
+    pub(super) fn attach(socket: Socket, sizes: Sizes) -> Result<PacketTransmitter, OpenError> {
+        let ring = FrameRing::new(socket, sizes.frame_size, sizes.transmit_frames)?;
+        Ok(PacketTransmitter::over(ring))
+    }
+
+    /// Socket and frames of the ring, to hand over.
+    pub(super) fn shared(&self) -> (&Socket, u32) {
+        (&self.ring.socket, self.ring.frames)
     }
 
     fn is_free(&self, frame: u32) -> bool {
@@ -349,7 +444,7 @@ impl PacketTransmitter {
         self.counters.add(PortCounter::Syncs, 1);
     }
 
-    fn queue(&mut self, frame: &[u8]) -> Result<(), Reason> {
+    fn queue(&mut self, frame: &[u8], built: bool) -> Result<(), Reason> {
         if frame.len() > self.ring.socket.frame_length_max() as usize {
             self.counters.add(PortCounter::TooLong, 1);
             return Err(Reason::PortFrameTooLong);
@@ -372,8 +467,12 @@ impl PacketTransmitter {
             .mapping
             .word(at + field::LENGTH)
             .store(frame.len() as u32, Ordering::Relaxed);
+        let number = self.ledger.position() as u32;
+        let stamp = self.ring.mapping.word(at + field::NUMBER);
+        stamp.store(number, Ordering::Relaxed);
         self.ring.set_status(next, libc::TP_STATUS_SEND_REQUEST);
         self.ring.advance();
+        self.ledger.advance(1, u64::from(built));
         self.queued += 1;
         self.counters.add(PortCounter::Packets, 1);
         self.counters.add(PortCounter::Bytes, frame.len() as u64);
@@ -386,7 +485,7 @@ impl Transmit for PacketTransmitter {
 
     fn transmit(&mut self, context: &mut Context, regions: &Regions) -> Result<(), Reason> {
         let frame = regions.bytes(context.span);
-        self.queue(frame)?;
+        self.queue(frame, false)?;
         self.counters.add(PortCounter::Copied, 1);
         self.counters
             .add(PortCounter::CopiedBytes, frame.len() as u64);
@@ -394,7 +493,7 @@ impl Transmit for PacketTransmitter {
     }
 
     fn send_copy(&mut self, frame: &[u8]) -> Result<(), Reason> {
-        self.queue(frame)
+        self.queue(frame, true)
     }
 
     fn sync(&mut self) {
@@ -419,6 +518,30 @@ impl Transmit for PacketTransmitter {
     fn is_drained(&mut self) -> bool {
         self.start();
         (0..self.ring.frames).all(|frame| self.is_free(frame))
+    }
+
+    fn keep(&mut self, tally: Tally) {
+        tally.ledger.begin(0);
+        self.counters = tally.counters;
+        self.ledger = tally.ledger;
+    }
+
+    fn resume(&mut self) {
+        self.ring.go_to(self.ledger.position());
+        self.synced_full = false;
+        self.queued = 0;
+    }
+
+    fn take_over(&mut self) {
+        self.resume();
+        let number = self.ledger.position() as u32;
+        let next = self.ring.next;
+        if !self.is_free(next) && self.ring.load(next, field::NUMBER) == number {
+            self.ring.advance();
+            self.ledger.advance(1, 0);
+        }
+        // What the dead one queued goes out now, once: the kernel has each frame's status.
+        self.start();
     }
 
     fn counters(&self) -> &Arc<PortCounters> {

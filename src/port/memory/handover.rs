@@ -169,6 +169,25 @@ impl Client {
 }
 
 impl Memory {
+    /// The memory's descriptor and those that wake receivers: all that another process needs.
+    pub fn descriptors(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
+        use std::os::fd::AsFd;
+        let wakes = self.wakes.iter().map(AsFd::as_fd);
+        std::iter::once(self.fd.as_fd()).chain(wakes).collect()
+    }
+
+    /// A memory from the descriptors that `descriptors` gave another process.
+    ///
+    /// # Errors
+    /// They are not those of a memory of this version.
+    pub fn from_descriptors(mut fds: Vec<OwnedFd>) -> std::io::Result<Arc<Memory>> {
+        if fds.is_empty() {
+            return Err(std::io::Error::other("no descriptors were handed over"));
+        }
+        let memory = fds.remove(0);
+        Memory::adopt(memory, fds.into_iter().map(Into::into).collect())
+    }
+
     fn send(&self, socket: &UnixStream) -> std::io::Result<()> {
         let mut fds = vec![self.fd.as_raw_fd()];
         fds.extend(self.wakes.iter().map(AsRawFd::as_raw_fd));

@@ -25,10 +25,14 @@ pub struct Pipe {
     pub(super) opposite: Ring,
     /// The receiver asked to be woken and its descriptor may be readable.
     pub(super) armed: bool,
+    /// It stands in the count of open halves.
+    pub(super) counted: bool,
+    /// Extra buffers that the receiver fetches when it goes on.
+    pub(super) extra: u32,
 }
 
 impl Pipe {
-    fn state(&self, field: usize) -> &AtomicU32 {
+    pub(super) fn state(&self, field: usize) -> &AtomicU32 {
         self.memory.state(self.pipe, field)
     }
 
@@ -170,7 +174,7 @@ impl Pipe {
     }
 
     /// Wakes the receiver, if it waits.
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         // Pairs with the fence in `wait_fd`: either we see that it waits, or it sees the frames.
         fence(Ordering::SeqCst);
         let waiting = self.state(pipe_state::WAITING);
@@ -227,8 +231,25 @@ impl Exchange for Pipe {
         self.memory.wakes.get(self.pipe).map(AsRawFd::as_raw_fd)
     }
 
+    fn fetch(&mut self, ring: &Ring, free: &mut Vec<Buffer>) {
+        let wanted = self.extra.saturating_sub(free.len() as u32);
+        let head = self.memory.grant(ring, wanted, self.end.side);
+        free.extend(ring.take_list(head, wanted as usize));
+    }
+
+    fn leave(&mut self, _ring: &Ring, free: &mut Vec<Buffer>) {
+        self.memory.take_back(free, self.end.side);
+    }
+
+    fn mend(&mut self, ring: &Ring) {
+        self.mend_half(ring);
+    }
+
     fn close(&mut self, _ring: &Ring, free: &mut Vec<Buffer>) {
-        self.memory.take_back(free);
+        self.memory.take_back(free, self.end.side);
+        if !self.counted {
+            return;
+        }
         let number = Plan::end_number(self.end);
         self.memory
             .mapping

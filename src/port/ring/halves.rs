@@ -10,7 +10,8 @@ use std::sync::Arc;
 use super::{MORE_FRAGMENTS, Ring};
 use crate::memory::{Arena, Buffer, Handle, Region, Regions};
 use crate::packet::{Burst, Context};
-use crate::port::{PortCounter, PortCounters, Receive, Received, Transmit};
+use crate::port::ledger::Ledger;
+use crate::port::{PortCounter, PortCounters, Receive, Received, Tally, Transmit};
 use crate::reason::Reason;
 
 /// The kernel's side of one ring: netmap's RXSYNC and TXSYNC, or their emulation.
@@ -23,6 +24,17 @@ pub trait Exchange {
 
     /// Gives the receiver's extra buffers back, when it closes.
     fn close(&mut self, ring: &Ring, free: &mut Vec<Buffer>);
+
+    /// Ends what a dead process left half done in this ring's last sync.
+    fn mend(&mut self, _ring: &Ring) {}
+
+    /// Fetches extra buffers for a receiver that goes on with a ring, up to the room in `free`.
+    /// Whoever has the ring has them; nothing where they stay with the descriptor.
+    fn fetch(&mut self, _ring: &Ring, _free: &mut Vec<Buffer>) {}
+
+    /// Puts the extra buffers of a receiver that lets go of its ring where the next one fetches
+    /// them; those that stay in `free` stay with this process.
+    fn leave(&mut self, _ring: &Ring, _free: &mut Vec<Buffer>) {}
 }
 
 /// Where the halves of one port stand in their lane.
@@ -47,12 +59,17 @@ pub struct RingReceiver<X: Exchange> {
     since_sync: u32,
     /// In the middle of a frame of several slots, which is thrown away whole.
     in_chain: bool,
+    /// The ring is somebody else's for now.
+    parked: bool,
     counters: Arc<PortCounters>,
+    ledger: Ledger,
 }
 
 impl<X: Exchange> RingReceiver<X> {
     /// A receiver with its extra buffers: as many as frames may be in flight.
     pub fn new(ring: Ring, exchange: X, free: Vec<Buffer>, place: Place) -> RingReceiver<X> {
+        let ledger = Ledger::default();
+        ledger.begin(u64::from(ring.head()));
         RingReceiver {
             ring,
             exchange,
@@ -61,8 +78,17 @@ impl<X: Exchange> RingReceiver<X> {
             region: 0,
             since_sync: 0,
             in_chain: false,
+            parked: false,
             counters: Arc::default(),
+            ledger,
         }
+    }
+
+    /// A receiver that has neither ring nor buffers until `resume`.
+    pub fn parked(ring: Ring, exchange: X, buffers: usize, place: Place) -> RingReceiver<X> {
+        let mut receiver = RingReceiver::new(ring, exchange, Vec::with_capacity(buffers), place);
+        receiver.parked = true;
+        receiver
     }
 
     /// Indexes of the free buffers, for audits.
@@ -181,6 +207,11 @@ impl<X: Exchange> Receive for RingReceiver<X> {
             slot = self.ring.next(slot);
             self.since_sync += 1;
         }
+        let passed = u64::from(self.ring.distance(self.ring.head(), slot));
+        let frames = received.count as u64 + u64::from(received.too_long);
+        if passed > 0 {
+            self.ledger.advance(passed, passed.saturating_sub(frames));
+        }
         // Published before the frames are transmitted: a crash may lose them, never double them.
         self.ring.publish(slot);
         self.counters
@@ -205,6 +236,54 @@ impl<X: Exchange> Receive for RingReceiver<X> {
         &self.counters
     }
 
+    fn keep(&mut self, tally: Tally) {
+        tally.ledger.begin(u64::from(self.ring.head()));
+        self.counters = tally.counters;
+        self.ledger = tally.ledger;
+    }
+
+    fn park(&mut self) {
+        if !self.parked {
+            self.exchange.sync(&self.ring);
+            self.exchange.leave(&self.ring, &mut self.free);
+            self.parked = true;
+        }
+    }
+
+    fn resume(&mut self) {
+        self.ring.resync();
+        self.since_sync = 0;
+        self.in_chain = false;
+        self.parked = false;
+        self.exchange.fetch(&self.ring, &mut self.free);
+    }
+
+    fn take_over(&mut self) {
+        // After a death: takes over what the dead one left of its last burst. Frames that it took and
+        // did not get to publish (their slots have length 0) are passed over: they are lost with it.
+        self.ring.resync();
+        self.exchange.mend(&self.ring);
+        let (old, tail) = (self.ring.head(), self.ring.tail());
+        let (mut slot, mut head, mut passed, mut taken) = (old, old, 0, 0);
+        while slot != tail {
+            slot = self.ring.next(slot);
+            passed += 1;
+            if self.ring.slot(self.ring.previous(slot)).length == 0 {
+                (head, taken) = (slot, taken + 1);
+            }
+        }
+        let moved = u64::from(self.ring.distance(old, head));
+        let slots = u64::from(self.ring.num_slots());
+        if self.ledger.position() % slots == u64::from(old) {
+            self.ledger.advance(moved, moved.saturating_sub(taken));
+        }
+        debug_assert!(moved <= passed);
+        self.ledger.settle(u64::from(head), slots);
+        self.ring.publish(head);
+        // The kernel learns of it while nobody can be confused by what it answers.
+        self.exchange.sync(&self.ring);
+    }
+
     fn wait_fd(&mut self) -> Option<RawFd> {
         self.exchange.wait_fd(&self.ring)
     }
@@ -212,7 +291,9 @@ impl<X: Exchange> Receive for RingReceiver<X> {
 
 impl<X: Exchange> Drop for RingReceiver<X> {
     fn drop(&mut self) {
-        self.exchange.sync(&self.ring);
+        if !self.parked {
+            self.exchange.sync(&self.ring);
+        }
         self.exchange.close(&self.ring, &mut self.free);
     }
 }
@@ -227,13 +308,18 @@ pub struct RingTransmitter<X: Exchange> {
     next: u32,
     /// The full ring was synced once in this burst already.
     synced_full: bool,
+    /// Of the slots queued and not published, those with frames that a stage built.
+    built: u64,
     counters: Arc<PortCounters>,
+    ledger: Ledger,
 }
 
 impl<X: Exchange> RingTransmitter<X> {
     /// A transmitter.
     pub fn new(ring: Ring, exchange: X, place: Place) -> RingTransmitter<X> {
         let next = ring.head();
+        let ledger = Ledger::default();
+        ledger.begin(u64::from(next));
         RingTransmitter {
             ring,
             exchange,
@@ -241,7 +327,9 @@ impl<X: Exchange> RingTransmitter<X> {
             region: 0,
             next,
             synced_full: false,
+            built: 0,
             counters: Arc::default(),
+            ledger,
         }
     }
 
@@ -257,6 +345,11 @@ impl<X: Exchange> RingTransmitter<X> {
     }
 
     fn publish(&mut self) {
+        let queued = self.ring.distance(self.ring.head(), self.next);
+        if queued > 0 {
+            self.ledger.advance(u64::from(queued), self.built);
+            self.built = 0;
+        }
         self.ring.publish(self.next);
         self.exchange.sync(&self.ring);
         self.counters.add(PortCounter::Syncs, 1);
@@ -349,7 +442,9 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
         if !self.has_slot() {
             return self.refuse(Reason::PortTxFull);
         }
-        self.copy(frame)
+        self.copy(frame)?;
+        self.built += 1;
+        Ok(())
     }
 
     fn sync(&mut self) {
@@ -374,6 +469,29 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
 
     fn counters(&self) -> &Arc<PortCounters> {
         &self.counters
+    }
+
+    fn keep(&mut self, tally: Tally) {
+        tally.ledger.begin(u64::from(self.ring.head()));
+        self.counters = tally.counters;
+        self.ledger = tally.ledger;
+    }
+
+    fn resume(&mut self) {
+        self.ring.resync();
+        self.next = self.ring.head();
+        self.synced_full = false;
+        self.built = 0;
+    }
+
+    fn take_over(&mut self) {
+        // After a death: what was queued and not published is lost; its slots are filled anew.
+        self.resume();
+        self.exchange.mend(&self.ring);
+        let slots = u64::from(self.ring.num_slots());
+        self.ledger.settle(u64::from(self.ring.head()), slots);
+        self.ring.publish(self.next);
+        self.exchange.sync(&self.ring);
     }
 }
 

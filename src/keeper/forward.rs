@@ -1,0 +1,195 @@
+//! The keeper's own way of moving frames: from each port to the other side, uninspected, or into
+//! nowhere. The same halves as in the engine, without stages; it looks into no frame.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use super::board::Board;
+use crate::counters::{Counter, Counters};
+use crate::memory::{Arena, Handle, Regions};
+use crate::packet::{BURST_MAX, Burst, Context};
+use crate::port::open::LanePorts;
+use crate::port::{Receive, Received, Transmit};
+use crate::reason::Reason;
+
+/// What becomes of frames while no engine has the rings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Policy {
+    /// They go through uninspected.
+    Open,
+    /// They are dropped (`keeper_closed`).
+    Closed,
+}
+
+/// All lanes of the keeper.
+pub struct Forwarder {
+    lanes: Vec<LanePorts>,
+    contexts: Arc<Arena<Context>>,
+    free: Vec<Handle>,
+    burst: Burst,
+    regions: Regions,
+    counters: Arc<Counters>,
+}
+
+impl Forwarder {
+    /// A forwarder over halves that have not resumed.
+    pub fn new(mut lanes: Vec<LanePorts>, board: Board) -> Forwarder {
+        let mut regions = Regions::default();
+        for lane in &mut lanes {
+            lane.receivers
+                .iter_mut()
+                .for_each(|half| half.register(&mut regions));
+            lane.transmitters
+                .iter_mut()
+                .for_each(|half| half.register(&mut regions));
+        }
+        let (contexts, free) = Arena::new(2 * BURST_MAX, Context::default);
+        Forwarder {
+            lanes,
+            contexts,
+            free,
+            burst: Vec::with_capacity(BURST_MAX),
+            regions,
+            counters: board.keeper_counters(),
+        }
+    }
+
+    fn each(&mut self, work: impl Fn(&mut dyn HalfOf)) {
+        for lane in &mut self.lanes {
+            lane.transmitters.iter_mut().for_each(|half| work(half));
+            lane.receivers.iter_mut().for_each(|half| work(half));
+        }
+    }
+
+    /// Mends the rings of a dead engine. What it had queued for the wire is sent first.
+    pub fn take_over(&mut self) {
+        self.each(|half| half.mend());
+    }
+
+    /// Goes on where the engine stopped.
+    pub fn resume(&mut self) {
+        self.each(|half| half.go_on());
+    }
+
+    /// Lets go of the rings; no frame is held.
+    pub fn park(&mut self) {
+        self.each(|half| half.let_go());
+    }
+
+    /// One burst of each port of each lane. Returns the frames moved.
+    pub fn turn(&mut self, policy: Policy) -> usize {
+        let mut moved = 0;
+        let now = crate::time::wall_nanos();
+        for lane in 0..self.lanes.len() {
+            let ports = self.lanes.get(lane).map_or(0, |lane| lane.receivers.len());
+            for port in 0..ports {
+                moved += self.port(lane, port, policy, now);
+            }
+            if let Some(lane) = self.lanes.get_mut(lane) {
+                lane.transmitters.iter_mut().for_each(Transmit::sync);
+            }
+        }
+        moved
+    }
+
+    fn port(&mut self, lane: usize, port: usize, policy: Policy, now: u64) -> usize {
+        let Some(LanePorts {
+            receivers,
+            transmitters,
+        }) = self.lanes.get_mut(lane)
+        else {
+            return 0;
+        };
+        let (Some(receiver), Some(transmitter)) =
+            (receivers.get_mut(port), transmitters.get_mut(port ^ 1))
+        else {
+            return 0;
+        };
+        // Nothing is taken that the other side has no room for: it waits in its ring.
+        let limit = match policy {
+            Policy::Open => transmitter.room().min(BURST_MAX),
+            Policy::Closed => BURST_MAX,
+        };
+        let got = receiver.receive(&self.contexts, &mut self.free, &mut self.burst, limit, now);
+        let counters = &self.counters;
+        note_received(counters, got);
+        for mut handle in self.burst.drain(..) {
+            let context = self.contexts.get_mut(&mut handle);
+            let sent = match policy {
+                Policy::Open => transmitter.transmit(context, &self.regions),
+                Policy::Closed => Err(Reason::KeeperClosed),
+            };
+            let bytes = u64::from(context.span.length);
+            match sent {
+                Ok(()) => {
+                    counters.inc(Counter::PacketsBypassed);
+                    counters.add(Counter::BytesForwarded, bytes);
+                }
+                Err(reason) => {
+                    counters.drop_for(reason);
+                    counters.inc(Counter::PacketsDropped);
+                    counters.add(Counter::BytesDropped, bytes);
+                }
+            }
+            receiver.reclaim(context);
+            self.free.push(handle);
+        }
+        got.count
+    }
+
+    /// Descriptors that poll readable when frames wait; `None` if some wait already.
+    pub fn wait_fds(&mut self, fds: &mut Vec<RawFd>) -> Option<()> {
+        fds.clear();
+        for receiver in self.lanes.iter_mut().flat_map(|lane| &mut lane.receivers) {
+            fds.push(receiver.wait_fd()?);
+        }
+        Some(())
+    }
+}
+
+fn note_received(counters: &Counters, got: Received) {
+    counters.add(
+        Counter::PacketsReceived,
+        got.count as u64 + u64::from(got.too_long),
+    );
+    counters.add(Counter::BytesReceived, got.bytes);
+    for _ in 0..got.too_long {
+        counters.drop_for(Reason::PortFrameTooLong);
+        counters.inc(Counter::PacketsDropped);
+    }
+}
+
+/// What both kinds of halves do when rings change hands.
+trait HalfOf {
+    fn mend(&mut self);
+    fn go_on(&mut self);
+    fn let_go(&mut self);
+}
+
+impl HalfOf for crate::port::Receiver {
+    fn mend(&mut self) {
+        self.take_over();
+    }
+
+    fn go_on(&mut self) {
+        self.resume();
+    }
+
+    fn let_go(&mut self) {
+        self.park();
+    }
+}
+
+impl HalfOf for crate::port::Transmitter {
+    fn mend(&mut self) {
+        self.take_over();
+    }
+
+    fn go_on(&mut self) {
+        self.resume();
+    }
+
+    fn let_go(&mut self) {
+        self.sync();
+    }
+}

@@ -1,0 +1,168 @@
+//! Whether an engine that has the rings still works. A worker that does not beat is not enough to
+//! fence it: on a busy machine it may only be waiting for a processor. It must have run all that
+//! time by its own CPU clock (an endless loop), or be stopped.
+
+use std::time::{Duration, Instant};
+
+use super::board::{Board, Post, state};
+use std::sync::atomic::Ordering::Acquire;
+
+/// Why an engine is given up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hang {
+    /// A worker ran for the whole limit in one turn.
+    Loops,
+    /// A worker is stopped.
+    Stopped,
+}
+
+impl Hang {
+    /// Words for the log.
+    pub fn text(self) -> &'static str {
+        match self {
+            Hang::Loops => "a worker does not come back from its turn",
+            Hang::Stopped => "it is stopped",
+        }
+    }
+}
+
+/// What is known of one worker.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    beat: u64,
+    /// Since when the beat stands still, and what the CPU clock said then.
+    stale: Option<(Instant, Duration)>,
+}
+
+/// Watches the workers of one engine.
+pub struct Health {
+    posts: Vec<&'static Post>,
+    seen: Vec<Seen>,
+    process: u32,
+    limit: Duration,
+}
+
+impl Health {
+    /// Watches an engine in a process from now on.
+    pub fn new(board: Board, engine: u32, process: u32, limit: Duration) -> Health {
+        let posts: Vec<_> = board.posts(engine).collect();
+        Health {
+            seen: vec![Seen::default(); posts.len()],
+            posts,
+            process,
+            limit,
+        }
+    }
+
+    /// Looks at all workers; to be called several times within the limit.
+    pub fn check(&mut self) -> Option<Hang> {
+        let now = Instant::now();
+        let mut found = None;
+        for (post, seen) in self.posts.iter().zip(&mut self.seen) {
+            let beat = post.beat.load(Acquire);
+            let runs = post.state.load(Acquire) == state::RUNS;
+            let thread = post.thread.load(Acquire);
+            if beat != seen.beat || !runs {
+                *seen = Seen { beat, stale: None };
+                continue;
+            }
+            let Some((since, clock)) = seen.stale else {
+                seen.stale = cpu_clock(self.process, thread).map(|clock| (now, clock));
+                continue;
+            };
+            if now.duration_since(since) < self.limit {
+                continue;
+            }
+            let ran = cpu_clock(self.process, thread).map_or(Duration::ZERO, |now| now - clock);
+            let hang = match ran >= self.limit {
+                true => Some(Hang::Loops),
+                false => is_stopped(self.process, thread).then_some(Hang::Stopped),
+            };
+            // What was read of the clock counts only if no beat came before.
+            if hang.is_some() && post.beat.load(Acquire) == beat {
+                found = found.or(hang);
+            }
+        }
+        found
+    }
+}
+
+fn task(process: u32, thread: u32, file: &str) -> Option<String> {
+    std::fs::read_to_string(format!("/proc/{process}/task/{thread}/{file}")).ok()
+}
+
+/// CPU time of a thread of another process (proc(5): schedstat, or stat where that is missing).
+fn cpu_clock(process: u32, thread: u32) -> Option<Duration> {
+    if let Some(text) = task(process, thread, "schedstat") {
+        let nanos: u64 = text.split(' ').next()?.parse().ok()?;
+        return Some(Duration::from_nanos(nanos));
+    }
+    const TICK: Duration = Duration::from_millis(10);
+    let text = task(process, thread, "stat")?;
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at)?.parse::<u32>().ok();
+    Some(TICK * (ticks(11)? + ticks(12)?))
+}
+
+/// Whether a thread is stopped by a signal or a tracer.
+fn is_stopped(process: u32, thread: u32) -> bool {
+    let state = task(process, thread, "stat").and_then(|text| {
+        text.rsplit_once(')')
+            .map(|(_, rest)| rest.trim_start().chars().next())
+    });
+    matches!(state, Some(Some('T' | 't')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::board::Shape;
+    use super::super::pulse::Pulse;
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// A worker that does what it is told: 0 beats, 1 sleeps without a beat, 2 loops without one.
+    #[test]
+    fn a_worker_that_waits_is_left_alone_and_one_that_loops_is_not() {
+        let shape = Shape {
+            lanes: 1,
+            ports: 2,
+            workers: 1,
+        };
+        let (board, _fd) = Board::create(shape).unwrap();
+        let what = Arc::new(AtomicU32::new(0));
+        let told = Arc::clone(&what);
+        let worker = std::thread::spawn(move || {
+            let mut pulse = Pulse::new(board, 0, 0);
+            pulse.begin(true);
+            loop {
+                match told.load(Ordering::Acquire) {
+                    0 => pulse.beat(),
+                    1 => std::thread::sleep(Duration::from_millis(1)),
+                    2 => std::hint::spin_loop(),
+                    _ => return pulse.end(),
+                }
+            }
+        });
+        let limit = Duration::from_millis(20);
+        let mut health = Health::new(board, 0, std::process::id(), limit);
+        let mut watch = |time: Duration| {
+            let start = Instant::now();
+            while start.elapsed() < time {
+                if let Some(hang) = health.check() {
+                    return Some(hang);
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            None
+        };
+        assert_eq!(watch(Duration::from_millis(100)), None);
+        what.store(1, Ordering::Release);
+        assert_eq!(watch(Duration::from_millis(200)), None, "it only waits");
+        what.store(2, Ordering::Release);
+        assert_eq!(watch(Duration::from_secs(20)), Some(Hang::Loops));
+        what.store(3, Ordering::Release);
+        worker.join().unwrap();
+        assert_eq!(watch(Duration::from_millis(100)), None);
+    }
+}

@@ -1,0 +1,290 @@
+//! Ports that outlive the engine: opened by the keeper, handed to each engine as descriptors.
+//!
+//! The seam for other kinds of ports is here: a kind needs a way to open, to be described with its
+//! descriptors, to be adopted from these, and to give halves that wait for `resume`.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::board::{Board, Half};
+use crate::port::af_packet::{self, Shared};
+use crate::port::memory::Memory;
+use crate::port::memory::handover::Client;
+use crate::port::open::{LanePorts, OpenOptions, PortError};
+use crate::port::spec::PortSpec;
+use crate::port::{Receive, Receiver, Transmit, Transmitter};
+
+/// One port, for all lanes.
+enum Kept {
+    /// A ring per lane in a memory, by its number.
+    Memory(usize, crate::port::memory::End),
+    /// Sockets, one pair per lane.
+    Packet(Vec<Shared>),
+}
+
+/// All ports, the inside one first.
+pub struct Ports {
+    ports: Vec<Kept>,
+    memories: Vec<Arc<Memory>>,
+    clients: Vec<Client>,
+    lanes: usize,
+    frames: u32,
+    /// What the operator should know.
+    pub notes: Vec<String>,
+}
+
+fn port_error(what: impl std::fmt::Display, hint: &str) -> PortError {
+    PortError {
+        what: what.to_string(),
+        hint: hint.to_string(),
+    }
+}
+
+impl Ports {
+    /// Opens ports for good.
+    ///
+    /// # Errors
+    /// A port that cannot be opened, or has not as many rings as there are lanes.
+    pub fn open(specs: &[PortSpec], options: &OpenOptions) -> Result<Ports, PortError> {
+        let mut ports = Ports {
+            ports: Vec::new(),
+            memories: Vec::new(),
+            clients: Vec::new(),
+            lanes: options.lanes,
+            frames: options.frames,
+            notes: Vec::new(),
+        };
+        let mut paths: Vec<PathBuf> = Vec::new();
+        for (number, spec) in specs.iter().enumerate() {
+            let kept = match spec {
+                PortSpec::Memory { path, end } => {
+                    let known = paths.iter().position(|known| known == path);
+                    let memory = match known {
+                        Some(memory) => memory,
+                        None => {
+                            let client = Client::connect(path, options.patience)
+                                .map_err(|error| port_error(error.what, error.hint))?;
+                            paths.push(path.clone());
+                            ports.memories.push(Arc::clone(&client.memory));
+                            ports.clients.push(client);
+                            paths.len() - 1
+                        }
+                    };
+                    Kept::Memory(memory, *end)
+                }
+                PortSpec::Interface(name) => ports.open_interface(name, number)?,
+                #[allow(
+                    unreachable_patterns,
+                    reason = "other kinds come with their own builds"
+                )]
+                other => {
+                    return Err(port_error(
+                        format!("{other}: the keeper does not hold ports of this kind yet"),
+                        "leave --keeper out",
+                    ));
+                }
+            };
+            ports.ports.push(kept);
+        }
+        ports.check_rings()?;
+        Ok(ports)
+    }
+
+    fn open_interface(&mut self, name: &str, port: usize) -> Result<Kept, PortError> {
+        let convert = |error: af_packet::OpenError| port_error(error.what, error.hint);
+        let refused = af_packet::offloads_off(name).map_err(convert)?;
+        if !refused.is_empty() {
+            let refused = refused.join(", ");
+            self.notes.push(format!(
+                "{name}: {refused} cannot be switched off; larger frames than the MTU will be \
+                 dropped"
+            ));
+        }
+        // Groups are numbered per network namespace, so two processes must not meet.
+        let group = (std::process::id() as u16).wrapping_mul(4);
+        let options = af_packet::Options {
+            frames: self.frames,
+            fanout: (self.lanes > 1).then(|| group.wrapping_add(port as u16)),
+            port: port as u8,
+            ..af_packet::Options::default()
+        };
+        let lanes = (0..self.lanes).map(|_| Shared::open(name, &options).map_err(convert));
+        Ok(Kept::Packet(lanes.collect::<Result<_, _>>()?))
+    }
+
+    fn check_rings(&self) -> Result<(), PortError> {
+        for memory in &self.memories {
+            let rings = memory.shape().rings as usize;
+            if rings != self.lanes {
+                return Err(port_error(
+                    format!("the memory has {rings} rings, for {} lanes", self.lanes),
+                    &format!(
+                        "run with --lanes {rings}: a ring that nobody serves stops its traffic"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What an engine must be sent: a text, and the descriptors that it speaks of in order.
+    pub fn offer(&self) -> (String, Vec<BorrowedFd<'_>>) {
+        let mut text = String::new();
+        let mut fds = Vec::new();
+        for memory in &self.memories {
+            let own = memory.descriptors();
+            text.push_str(&format!("memory {}\n", own.len()));
+            fds.extend(own);
+        }
+        for port in &self.ports {
+            match port {
+                Kept::Memory(number, end) => {
+                    let (cable, side) = (end.cable, end.side as u32);
+                    text.push_str(&format!("ring {number} {cable} {side}\n"));
+                }
+                Kept::Packet(lanes) => {
+                    text.push_str("sockets\n");
+                    for lane in lanes {
+                        text.push_str(&format!("lane {}\n", lane.describe()));
+                        fds.extend(lane.descriptors());
+                    }
+                }
+            }
+        }
+        (text, fds)
+    }
+
+    /// The ports of an offer.
+    ///
+    /// # Errors
+    /// An offer that this version did not write.
+    pub fn adopt(
+        text: &str,
+        descriptors: Vec<OwnedFd>,
+        lanes: usize,
+        frames: u32,
+    ) -> io::Result<Ports> {
+        use crate::port::memory::{End, Side};
+        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "no offer of this version");
+        let mut ports = Ports {
+            ports: Vec::new(),
+            memories: Vec::new(),
+            clients: Vec::new(),
+            lanes,
+            frames,
+            notes: Vec::new(),
+        };
+        let mut fds = descriptors.into_iter();
+        for line in text.lines() {
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            let numbers: Vec<usize> = rest
+                .split(' ')
+                .filter_map(|word| word.parse().ok())
+                .collect();
+            match (word, numbers.as_slice()) {
+                ("memory", [count]) => {
+                    let own = fds.by_ref().take(*count).collect();
+                    ports.memories.push(Memory::from_descriptors(own)?);
+                }
+                ("ring", [memory, cable, side]) => {
+                    let side = match side {
+                        0 => Side::Outer,
+                        _ => Side::Inner,
+                    };
+                    let cable = *cable as u8;
+                    ports.ports.push(Kept::Memory(*memory, End { cable, side }));
+                }
+                ("sockets", []) => ports.ports.push(Kept::Packet(Vec::new())),
+                ("lane", _) => {
+                    let (Some(receive), Some(transmit)) = (fds.next(), fds.next()) else {
+                        return Err(wrong());
+                    };
+                    let shared = Shared::adopt(rest, receive, transmit)?;
+                    match ports.ports.last_mut() {
+                        Some(Kept::Packet(lanes)) => lanes.push(shared),
+                        _ => return Err(wrong()),
+                    }
+                }
+                _ => return Err(wrong()),
+            }
+        }
+        Ok(ports)
+    }
+
+    /// Halves of all ports for each lane, counting on the board, without the rings until they
+    /// `resume`. `keeper` says whose they are.
+    ///
+    /// # Errors
+    /// Rings that cannot be mapped.
+    pub fn halves(&self, board: Board, keeper: bool) -> Result<Vec<LanePorts>, PortError> {
+        let lane_halves = |lane: usize| {
+            let mut own = LanePorts {
+                receivers: Vec::with_capacity(self.ports.len()),
+                transmitters: Vec::with_capacity(self.ports.len()),
+            };
+            for port in 0..self.ports.len() {
+                let (mut receiver, mut transmitter) = self.pair(lane, port, keeper)?;
+                let tally = |half| board.tally(lane as u32, port as u32, half);
+                receiver.keep(tally(Half::Receive));
+                transmitter.keep(tally(Half::Transmit));
+                own.receivers.push(receiver);
+                own.transmitters.push(transmitter);
+            }
+            Ok(own)
+        };
+        (0..self.lanes).map(lane_halves).collect()
+    }
+
+    fn pair(
+        &self,
+        lane: usize,
+        port: usize,
+        keeper: bool,
+    ) -> Result<(Receiver, Transmitter), PortError> {
+        let gone = || port_error("a port is gone", "restart sluice");
+        match self.ports.get(port) {
+            Some(Kept::Memory(number, end)) => {
+                let memory = self.memories.get(*number).ok_or_else(gone)?;
+                let halves = memory.attach(*end, lane as u32, self.frames, port as u8, keeper);
+                let (receiver, transmitter) =
+                    halves.map_err(|error| port_error(error, "restart sluice"))?;
+                Ok((
+                    Receiver::Memory(Box::new(receiver)),
+                    Transmitter::Memory(Box::new(transmitter)),
+                ))
+            }
+            Some(Kept::Packet(lanes)) => {
+                let shared = lanes.get(lane).ok_or_else(gone)?;
+                let (receiver, transmitter) = shared
+                    .halves(port as u8)
+                    .map_err(|error| port_error(error.what, error.hint))?;
+                Ok((
+                    Receiver::Packet(Box::new(receiver)),
+                    Transmitter::Packet(Box::new(transmitter)),
+                ))
+            }
+            None => Err(gone()),
+        }
+    }
+
+    /// Before halves take over from a dead engine: what it had locked is free.
+    pub fn unlock(&self) {
+        self.memories.iter().for_each(|memory| memory.unlock_pool());
+    }
+
+    /// After all halves took over, and while nobody holds a buffer: gives back those that the dead
+    /// engine held. False: it cannot be told yet, and must be tried again.
+    #[must_use]
+    pub fn reclaim(&self) -> bool {
+        // All of them are asked, whatever one says.
+        let done = self.memories.iter().map(|memory| memory.reclaim());
+        done.fold(true, |all, done| all & done)
+    }
+
+    /// Whether the processes that serve memories are still there.
+    pub fn is_served(&self) -> bool {
+        self.clients.iter().all(Client::is_served)
+    }
+}

@@ -1,0 +1,399 @@
+//! The keeper and its engine as an operator has them: processes. Engines are killed, stopped, sent
+//! into endless loops and replaced under load; what is asked is that traffic goes on, that nothing
+//! comes twice or out of order, and that every frame is accounted for (I1 to I5, I7).
+//!
+//! Only counts are asserted here; times are printed by `cargo bench --bench takeover`.
+
+mod outage;
+mod wire;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use outage::{Far, Kept, Sent};
+use sluice::port::memory::Shape;
+use wire::{Namespace, PATIENCE, Scratch, Wire};
+
+/// Kills of one test: a share of those of `SLUICE_LONG=1`.
+fn kills() -> usize {
+    match std::env::var_os("SLUICE_LONG").is_some() {
+        true => 100,
+        false => 5,
+    }
+}
+
+/// One test at a time: each has a keeper, an engine and a far end that never rests.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ONE.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Frames that an engine can hold when it dies: the bursts of both ports.
+const IN_FLIGHT_MAX: u64 = 2 * 64;
+
+fn shape() -> Shape {
+    Shape {
+        slots: 2048,
+        extra: 24_576,
+        ..Shape::default()
+    }
+}
+
+/// After the end: everything that was sent came out, was dropped, or was lost and counted.
+fn assert_accounted(kept: Kept, far: &mut Far, kills: u64) {
+    far.settle();
+    let summary = kept.stop();
+    far.settle();
+    let Sent { sent, seen } = far.totals();
+    let figure = |name: &str| summary.get(name).and_then(|v| v.as_u64()).unwrap_or(0);
+    assert_eq!(summary["unaccounted"], 0, "I1: {summary}");
+    assert_eq!(
+        figure("packets"),
+        sent,
+        "all that was sent was received: {summary}"
+    );
+    assert_eq!(
+        figure("forwarded") + figure("bypassed"),
+        seen,
+        "I1, outside: {summary}"
+    );
+    assert_eq!(sent, seen + figure("dropped") + figure("lost"), "{summary}");
+    assert!(figure("lost") <= kills * IN_FLIGHT_MAX, "{summary}");
+    far.assert_conserved();
+}
+
+#[test]
+fn an_engine_that_is_killed_under_load_costs_what_it_held_and_is_replaced() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-kill");
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let kept = Kept::start(&scratch, &far.ports(), &["--keeper", "open"]);
+    kept.wait_ready(&mut far);
+    let kills = kills();
+    for _ in 0..kills {
+        let pid = kept.await_engine(&mut far);
+        far.run(Duration::from_millis(30));
+        kept.kill(pid, libc::SIGKILL);
+        far.run(Duration::from_millis(30));
+        far.forgive();
+    }
+    kept.await_engine(&mut far);
+    far.run(Duration::from_millis(50));
+    assert_accounted(kept, &mut far, kills as u64);
+}
+
+/// What `ip monitor link` says in a namespace until it is stopped.
+fn link_changes(namespace: &Namespace, work: impl FnOnce()) -> String {
+    let monitor = namespace.inside(|| {
+        let mut command = std::process::Command::new("ip");
+        command.args(["monitor", "link"]);
+        command
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    });
+    work();
+    // SAFETY: no memory is passed; the process is ours.
+    unsafe { libc::kill(monitor.id() as libc::pid_t, libc::SIGTERM) };
+    let output = monitor.wait_with_output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn on_interfaces_a_killed_engine_costs_what_it_held_and_no_link_flaps() {
+    let _alone = alone();
+    if !wire::possible("on_interfaces_a_killed_engine_costs_what_it_held_and_no_link_flaps") {
+        return;
+    }
+    let scratch = Scratch::new("keeper-wire");
+    let wire = Wire::bare();
+    wire::pin(0);
+    let mut far = Far::wire(&wire);
+    let ports = far.ports();
+    let kept = wire
+        .appliance
+        .inside(|| Kept::start(&scratch, &ports, &["--keeper", "open"]));
+    kept.wait_ready(&mut far);
+    kept.await_engine(&mut far);
+    let kills = kills();
+    let changes = link_changes(&wire.client, || {
+        for _ in 0..kills {
+            let pid = kept.await_engine(&mut far);
+            far.run(Duration::from_millis(30));
+            kept.kill(pid, libc::SIGKILL);
+            far.run(Duration::from_millis(30));
+            far.forgive();
+        }
+        kept.await_engine(&mut far);
+        far.run(Duration::from_millis(50));
+    });
+    assert_eq!(changes, "", "no link changes");
+    assert_accounted(kept, &mut far, kills as u64);
+}
+
+#[test]
+fn fail_closed_lets_nothing_through_and_says_why() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-closed");
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let kept = Kept::start(&scratch, &far.ports(), &["--keeper", "closed"]);
+    kept.wait_ready(&mut far);
+    let pid = kept.await_engine(&mut far);
+    // Its successor cannot start while the rules are gone.
+    let rules = scratch.0.join("r.rules");
+    let text = std::fs::read(&rules).unwrap();
+    std::fs::remove_file(&rules).unwrap();
+    kept.kill(pid, libc::SIGKILL);
+    kept.until(&mut far, "the keeper buried it", || {
+        kept.says("frames were lost").then_some(())
+    });
+    far.settle();
+    let before = far.totals();
+    far.run(Duration::from_millis(100));
+    far.settle();
+    let after = far.totals();
+    assert!(after.sent > before.sent + 100);
+    assert_eq!(after.seen, before.seen, "nothing came out");
+    std::fs::write(&rules, text).unwrap();
+    kept.await_engine(&mut far);
+    far.run(Duration::from_millis(50));
+    far.settle();
+    let summary = kept.stop();
+    far.settle();
+    let Sent { sent, seen } = far.totals();
+    let closed = summary["dropped_by_reason"]["keeper_closed"]
+        .as_u64()
+        .unwrap_or(0);
+    assert!(closed >= after.sent - before.sent, "{summary}");
+    let lost = summary["lost"].as_u64().unwrap_or(0);
+    assert_eq!(sent, seen + closed + lost, "{summary}");
+    assert_eq!(summary["unaccounted"], 0, "{summary}");
+}
+
+#[test]
+fn an_engine_that_is_stopped_is_fenced_and_wakes_up_to_nothing() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-stop");
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let kept = Kept::start(
+        &scratch,
+        &far.ports(),
+        &["--keeper", "open", "--hang-limit", "20"],
+    );
+    kept.wait_ready(&mut far);
+    for _ in 0..2 {
+        let pid = kept.await_engine(&mut far);
+        far.run(Duration::from_millis(20));
+        kept.kill(pid, libc::SIGSTOP);
+        kept.until(&mut far, "it is taken over", || {
+            (kept.engine_with_ports() != Some(pid)).then_some(())
+        });
+        kept.kill(pid, libc::SIGCONT);
+    }
+    assert!(kept.says("it is stopped"));
+    kept.await_engine(&mut far);
+    assert_accounted(kept, &mut far, 2);
+}
+
+#[test]
+fn an_engine_in_an_endless_loop_is_fenced() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-loop");
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let kept = Kept::start(
+        &scratch,
+        &far.ports(),
+        &["--keeper", "open", "--hang-limit", "20"],
+    );
+    kept.wait_ready(&mut far);
+    let pid = kept.await_engine(&mut far);
+    far.run(Duration::from_millis(20));
+    outage::send_into_a_loop(pid, "lane0");
+    kept.until(&mut far, "it is taken over", || {
+        (kept.engine_with_ports() != Some(pid)).then_some(())
+    });
+    assert!(kept.says("does not come back"));
+    kept.await_engine(&mut far);
+    assert_accounted(kept, &mut far, 1);
+}
+
+#[test]
+fn passthrough_and_upgrade_lose_nothing() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-word");
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let socket = scratch.0.join("control");
+    let words = ["--keeper", "open", "--socket", socket.to_str().unwrap()];
+    let kept = Kept::start(&scratch, &far.ports(), &words);
+    kept.wait_ready(&mut far);
+    let first = kept.await_engine(&mut far);
+    far.run(Duration::from_millis(20));
+    outage::operator(&socket, &["passthrough", "on"], &mut far);
+    kept.until(&mut far, "the keeper forwards", || {
+        kept.engine_with_ports().is_none().then_some(())
+    });
+    far.run(Duration::from_millis(20));
+    outage::operator(&socket, &["passthrough", "off"], &mut far);
+    let again = kept.until(&mut far, "the engine goes on", || kept.engine_with_ports());
+    assert_eq!(first, again, "without a restart");
+    outage::operator(&socket, &["upgrade"], &mut far);
+    kept.until(&mut far, "another engine has the ports", || {
+        kept.engine_with_ports().filter(|pid| *pid != first)
+    });
+    far.run(Duration::from_millis(20));
+    assert_accounted(kept, &mut far, 0);
+}
+
+/// A machine that is busier than it can be: workers wait for a processor all the time, and none of
+/// them hangs.
+#[test]
+fn a_busy_machine_makes_nobody_hang() {
+    let _alone = alone();
+    let time = match std::env::var_os("SLUICE_LONG").is_some() {
+        true => Duration::from_secs(30 * 60),
+        false => Duration::from_secs(8),
+    };
+    let scratch = Scratch::new("keeper-busy");
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let kept = Kept::start(&scratch, &far.ports(), &["--keeper", "open"]);
+    kept.wait_ready(&mut far);
+    let pid = kept.await_engine(&mut far);
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let cores = std::thread::available_parallelism().map_or(2, |count| count.get());
+        for _ in 0..2 * cores {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let start = Instant::now();
+        while start.elapsed() < time {
+            far.turn();
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(kept.engine_with_ports(), Some(pid), "nobody was fenced");
+    assert!(!kept.says("hangs"));
+    assert_accounted(kept, &mut far, 0);
+}
+
+/// RELIABILITY.md G23, on the shipped binary; the refusals themselves are tested in
+/// src/keeper/sandbox.rs.
+#[test]
+fn the_engine_has_no_rights_and_writes_its_log_all_the_same() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-rights");
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let log = scratch.0.join("log");
+    let words = ["--keeper", "open", "-l", log.to_str().unwrap()];
+    let kept = Kept::start(&scratch, &far.ports(), &words);
+    kept.wait_ready(&mut far);
+    let pid = kept.await_engine(&mut far);
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line[name.len()..]
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .to_string()
+    };
+    assert_eq!(
+        (field("NoNewPrivs:"), field("Seccomp:")),
+        ("1".into(), "2".into())
+    );
+    assert_eq!(field("CapEff:"), "0000000000000000");
+    // SAFETY: no arguments.
+    if unsafe { libc::geteuid() } == 0 {
+        assert_ne!(field("Uid:"), "0");
+        assert_eq!(field("CapBnd:"), "0000000000000000");
+    }
+    far.run(Duration::from_millis(20));
+    assert_accounted(kept, &mut far, 0);
+    let events = std::fs::read_to_string(log.join("eve.json")).unwrap();
+    assert!(events.contains("\"event_type\":\"stats\""), "{events}");
+}
+
+#[test]
+fn a_wire_is_proven_without_any_engine() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-proof");
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let ports = far.ports();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sluice"));
+    let kept = Kept::spawn(command.args(["passthrough", &ports[0], &ports[1]]));
+    kept.until(&mut far, "it is ready", || {
+        kept.says("ready: passthrough").then_some(())
+    });
+    far.run(Duration::from_millis(50));
+    far.settle();
+    let Sent { sent, seen } = far.totals();
+    assert!(sent > 1000);
+    assert_eq!(sent, seen, "nothing is lost");
+    assert_eq!(kept.engine(), None, "there is no engine");
+    drop(kept);
+}
+
+/// A service manager's view: READY when frames are inspected, a fed watchdog, STOPPING at the end.
+#[test]
+fn a_service_manager_is_told() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-notify");
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let path = scratch.0.join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_nonblocking(true).unwrap();
+    let rules = scratch.file("r.rules", "alert tcp any any -> any any (sid:1;)\n");
+    let ports = far.ports();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sluice"));
+    command
+        .args(["run", "--inline", &ports[0], &ports[1], "--keeper", "open"])
+        .args(["--format", "json", "-S"])
+        .arg(rules)
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "200000");
+    let kept = Kept::spawn(&mut command);
+    let mut heard = String::new();
+    let listen = |heard: &mut String| {
+        let mut bytes = [0; 256];
+        while let Ok(count) = manager.recv(&mut bytes) {
+            heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            heard.push('\n');
+        }
+    };
+    kept.until(&mut far, "READY and two meals of the watchdog", || {
+        listen(&mut heard);
+        let fed = heard.matches("WATCHDOG=1").count() >= 2;
+        (fed && heard.contains("READY=1")).then_some(())
+    });
+    far.settle();
+    assert_eq!(kept.stop()["unaccounted"], 0);
+    listen(&mut heard);
+    assert!(heard.contains("STOPPING=1"), "{heard}");
+}
+
+#[test]
+fn rules_that_cannot_be_loaded_end_the_keeper_with_their_code() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-rules");
+    let far = Far::memory(&scratch.0.join("wire"), shape());
+    scratch.file("bad.rules", "alert nonsense\n");
+    let ports = far.ports();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args([
+            "run", "--inline", "--keeper", "open", &ports[0], &ports[1], "-S",
+        ])
+        .arg(scratch.0.join("bad.rules"))
+        .output()
+        .unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(4),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(Path::new(&scratch.0).exists() && PATIENCE > Duration::ZERO);
+}
