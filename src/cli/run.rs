@@ -34,8 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Arguments of `sluice run`.
 #[derive(Args)]
 pub struct RunArgs {
-    /// Ports: two with --inline (inside, outside), one or more with --tap. An interface name, or
-    /// mem:PATH{0 and mem:PATH{1.
+    /// Ports: two with --inline (inside, outside), one or more with --tap. An interface name
+    /// (AF_PACKET); netmap:IF, netmap:IF^ (host rings), netmap:x{1 (pipe) or vale0:1; or mem:PATH{0
+    /// and mem:PATH{1.
     #[arg(required = true, value_name = "PORT")]
     pub ports: Vec<String>,
     /// Be the gate between two ports.

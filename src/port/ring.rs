@@ -345,7 +345,12 @@ impl Ring {
         (head, cur)
     }
 
-    /// Takes over a head that the kernel has set anew (ring reinit).
+    /// Whether the kernel has set head anew (ring reinit): nobody else ever writes it.
+    pub fn is_reinit(&self) -> bool {
+        self.published().0 != self.head
+    }
+
+    /// Takes over a head that the kernel has set anew.
     pub fn resync(&mut self) {
         let (head, _) = self.published();
         self.head = if head < self.num_slots { head } else { 0 };

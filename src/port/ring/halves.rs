@@ -13,16 +13,38 @@ use crate::packet::{Burst, Context};
 use crate::port::{PortCounter, PortCounters, Receive, Received, Transmit};
 use crate::reason::Reason;
 
+/// What a sync met.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Synced {
+    /// The port, which traded slots.
+    Up,
+    /// A port that is down or gone: nothing was traded.
+    Down,
+    /// A port that had been gone: the ring is another one now.
+    Reopened,
+}
+
 /// The kernel's side of one ring: netmap's RXSYNC and TXSYNC, or their emulation.
 pub trait Exchange {
-    /// Trades slots: takes those behind our published head, hands over new ones by tail.
-    fn sync(&mut self, ring: &Ring);
+    /// Trades slots: takes those behind our published head, hands over new ones by tail. A port
+    /// that has come back may bring another ring.
+    fn sync(&mut self, ring: &mut Ring) -> Synced;
 
     /// A descriptor that will poll readable when frames wait; `None` if some wait already.
     fn wait_fd(&mut self, ring: &Ring) -> Option<RawFd>;
 
     /// Gives the receiver's extra buffers back, when it closes.
     fn close(&mut self, ring: &Ring, free: &mut Vec<Buffer>);
+}
+
+/// Counts a sync, and what it met.
+fn count(counters: &PortCounters, synced: Synced) {
+    counters.add(PortCounter::Syncs, 1);
+    match synced {
+        Synced::Up => {}
+        Synced::Down => counters.add(PortCounter::Down, 1),
+        Synced::Reopened => counters.add(PortCounter::Reopened, 1),
+    }
 }
 
 /// Where the halves of one port stand in their lane.
@@ -76,9 +98,18 @@ impl<X: Exchange> RingReceiver<X> {
     }
 
     fn sync(&mut self) {
-        self.exchange.sync(&self.ring);
+        let synced = self.exchange.sync(&mut self.ring);
         self.since_sync = 0;
-        self.counters.add(PortCounter::Syncs, 1);
+        count(&self.counters, synced);
+        if synced == Synced::Reopened {
+            self.in_chain = false;
+        } else if self.ring.is_reinit() {
+            // Slots that we had given back may come again, which is for the kernel to know; the
+            // buffers in them are not those of frames that we took.
+            self.ring.resync();
+            self.in_chain = false;
+            self.counters.add(PortCounter::Reinit, 1);
+        }
     }
 
     /// Slots waiting, after a sync if they are fewer than wanted or the kernel has waited long for
@@ -210,7 +241,7 @@ impl<X: Exchange> Receive for RingReceiver<X> {
 
 impl<X: Exchange> Drop for RingReceiver<X> {
     fn drop(&mut self) {
-        self.exchange.sync(&self.ring);
+        self.sync();
         self.exchange.close(&self.ring, &mut self.free);
     }
 }
@@ -256,8 +287,20 @@ impl<X: Exchange> RingTransmitter<X> {
 
     fn publish(&mut self) {
         self.ring.publish(self.next);
-        self.exchange.sync(&self.ring);
-        self.counters.add(PortCounter::Syncs, 1);
+        let synced = self.exchange.sync(&mut self.ring);
+        count(&self.counters, synced);
+        if synced == Synced::Reopened {
+            self.next = self.ring.head();
+        } else if self.ring.is_reinit() {
+            // What the kernel had not taken yet is not sent: its slots are free again, and the
+            // buffers in them stay where they are.
+            let before = self.ring.head();
+            self.ring.resync();
+            let lost = self.ring.distance(self.ring.head(), before);
+            self.next = self.ring.head();
+            self.counters.add(PortCounter::Reinit, 1);
+            self.counters.add(PortCounter::ReinitLost, u64::from(lost));
+        }
     }
 
     fn space(&self) -> u32 {

@@ -1,0 +1,1 @@
+//! Tests of opening and trading over the emulated machine.
