@@ -27,6 +27,7 @@ use sluice::port::netmap::emulation::{Faults, Machine, Shape};
 use sluice::port::netmap::spec::NetmapSpec;
 use sluice::port::netmap::{Binding, Opener, Wanted};
 use sluice::port::ring::halves::{RingReceiver, RingTransmitter};
+use sluice::port::ring::wait_readable;
 use sluice::port::{PortCounter, Receive, Transmit};
 
 /// Frames that a burst takes at most.
@@ -50,6 +51,15 @@ fn frames() -> u64 {
         Ok(text) => text.parse().expect("SLUICE_FRAMES is a number"),
         Err(_) if is_set("SLUICE_LONG") => 100_000_000,
         Err(_) => 1_000_000,
+    }
+}
+
+/// On the real module, pipes that are opened again and again share the NICs' region, instead of a
+/// new one each time, whose size follows what is asked for.
+fn shared_region(name: &str) -> &'static str {
+    match name {
+        "sq{1/R" | "sx{4" | "sx}4" => "@1",
+        _ => "",
     }
 }
 
@@ -77,7 +87,7 @@ impl Ground {
         let text = match &self.machine {
             Some(_) => format!("netmap-emu:here:{name}"),
             None if name.starts_with("vale") => name.to_string(),
-            None => format!("netmap:{name}"),
+            None => format!("netmap:{name}{}", shared_region(name)),
         };
         NetmapSpec::parse(&text).unwrap()
     }
@@ -137,11 +147,13 @@ fn open(ground: &Ground, names: &[&str], lanes: usize, extra: u32) -> (Vec<Lane>
         told.for_each(|note| println!("note: {note}"));
         regions.push(opened.region);
         promiscuous.extend(opened.promiscuous);
-        for (lane, (mut receiver, mut transmitter)) in built.iter_mut().zip(opened.lanes) {
+        for (lane, (mut receiver, transmitter)) in built.iter_mut().zip(opened.lanes) {
             receiver.register(&mut lane.regions);
-            transmitter.register(&mut lane.regions);
             lane.receivers.push(receiver);
-            lane.transmitters.push(transmitter);
+            if let Some(mut transmitter) = transmitter {
+                transmitter.register(&mut lane.regions);
+                lane.transmitters.push(transmitter);
+            }
         }
     }
     // Promiscuous mode lasts as long as the test's process: stations do not matter here.
@@ -203,7 +215,7 @@ impl Lane {
 fn frame(number: u64, direction: u8) -> Vec<u8> {
     let payload = 18 + (number % 90) as usize;
     let flow = (number % FLOWS) as u8;
-    let ends = [[10, 0, 0, flow], [10, 1, 0, flow]];
+    let ends = [[10, 0, 0, flow], [10, 1, 0, 1]];
     let (src, dst) = (
         ends[usize::from(direction)],
         ends[usize::from(1 - direction)],
@@ -434,6 +446,20 @@ fn report(
     one_region: bool,
 ) {
     let syncs = sum(lanes, PortCounter::Syncs);
+    let by_lane: Vec<u64> = lanes
+        .iter()
+        .map(|lane| {
+            lane.receivers
+                .iter()
+                .map(|half| half.counters().get(PortCounter::Packets))
+                .sum()
+        })
+        .collect();
+    println!("received by lane: {by_lane:?}");
+    assert!(
+        by_lane.iter().all(|count| *count > 0),
+        "a ring brought nothing"
+    );
     println!(
         "{} => {} = {} => {}: {totals:?}; arrived {} and {}, foreign {}; {:.0} frames/s; \
          {syncs} syncs, {:.4} a frame; copied {}; down {}, reinit {}; one region: {one_region}",
@@ -563,9 +589,58 @@ fn nics_with_several_rings_pass_every_frame() {
     );
 }
 
+/// Not a check but a measure, on a real module: forwards between two ports and nothing else, for
+/// so many seconds, beside what others forward there.
+#[test]
+fn forwarding_alone() {
+    let (Ok(seconds), Ok(ports)) = (
+        std::env::var("SLUICE_FORWARD_SECONDS"),
+        std::env::var("SLUICE_FORWARD_PORTS"),
+    ) else {
+        println!("nothing to do without SLUICE_FORWARD_SECONDS and SLUICE_FORWARD_PORTS");
+        return;
+    };
+    let ground = Ground { machine: None };
+    let names: Vec<&str> = ports.split_whitespace().collect();
+    let (mut lanes, one_region) = open(&ground, &names, 1, 1024);
+    let deadline = Instant::now() + Duration::from_secs(seconds.parse().unwrap());
+    println!("ready");
+    let (mut forwarded, mut full, mut turns) = (0u64, 0u64, 0u32);
+    let lane = &mut lanes[0];
+    loop {
+        let mut moved = 0;
+        for port in 0..2 {
+            let limit = lane.transmitters[1 - port].room().min(BURST);
+            moved += lane.receive(port, limit);
+            for mut handle in lane.burst.drain(..) {
+                let context = lane.contexts.get_mut(&mut handle);
+                match lane.transmitters[1 - port].transmit(context, &lane.regions) {
+                    Ok(()) => forwarded += 1,
+                    Err(_) => full += 1,
+                }
+                lane.receivers[port].reclaim(context);
+                lane.free.push(handle);
+            }
+            lane.transmitters[1 - port].sync();
+        }
+        turns += 1;
+        if moved == 0 {
+            let fds = [0, 1].map(|port| lane.receivers[port].wait_fd());
+            if let [Some(one), Some(other)] = fds {
+                wait_readable(&[one, other], 1);
+            }
+        }
+        if turns.is_multiple_of(64) && Instant::now() > deadline {
+            break;
+        }
+    }
+    let syncs = sum(&lanes, PortCounter::Syncs);
+    println!("forwarded {forwarded}, full {full}, syncs {syncs}, one region {one_region}");
+}
+
 /// Extra buffers that a pipe is granted when it asks for more than there are.
 fn grantable(ground: &Ground) -> usize {
-    let (lanes, _) = open(ground, &["sq{1"], 1, 0);
+    let (lanes, _) = open(ground, &["sq{1/R"], 1, 0);
     lanes[0].receivers[0].free_indexes().len()
 }
 
@@ -577,7 +652,7 @@ fn a_hundred_restarts_lose_no_buffer() {
     let (mut far, _) = open(&ground, &["sx}3", "sy}3"], 1, 64);
     let mut granted = None;
     for turn in 0..100u64 {
-        let (mut near, one_region) = open(&ground, &["sx{3", "sy{3", "sq{3"], 1, 512);
+        let (mut near, one_region) = open(&ground, &["sx{3", "sy{3", "sq{3/R"], 1, 512);
         assert!(one_region);
         let count = near[0].receivers[2].free_indexes().len();
         assert_eq!(*granted.get_or_insert(count), count, "restart {turn}");
@@ -615,11 +690,12 @@ fn child_that_is_killed() {
     let mut built = lane(&[]);
     for name in ["sx{4", "sx}4"] {
         let text = match socket.as_str() {
-            "" => format!("netmap:{name}"),
+            "" => format!("netmap:{name}{}", shared_region(name)),
             socket => format!("netmap-emu:{socket}:{name}"),
         };
         let spec = NetmapSpec::parse(&text).unwrap();
-        let (mut receiver, mut transmitter) = opener.open(&spec, &wanted).unwrap().lanes.remove(0);
+        let (mut receiver, transmitter) = opener.open(&spec, &wanted).unwrap().lanes.remove(0);
+        let mut transmitter = transmitter.unwrap();
         receiver.register(&mut built.regions);
         transmitter.register(&mut built.regions);
         built.receivers.push(receiver);

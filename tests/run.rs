@@ -738,7 +738,17 @@ fn run(command: &mut Command) -> (Option<i32>, String) {
 /// of the same capture.
 #[test]
 fn memory_ports_join_two_processes_and_give_the_verdicts_of_a_replay() {
-    let scratch = Scratch::new("run-memory");
+    joined("run-memory", "mem:", ["{0", "{1"]);
+}
+
+/// The same through the netmap port, whose kernel is emulated in the far end's process.
+#[test]
+fn emulated_netmap_ports_join_two_processes_and_give_the_verdicts_of_a_replay() {
+    joined("run-netmap", "netmap-emu:", [":x{1", ":y{1"]);
+}
+
+fn joined(name: &str, kind: &str, ends: [&str; 2]) {
+    let scratch = Scratch::new(name);
     let tool = pcap_replay();
     let capture = scratch.0.join("made.pcap");
     let flows = [
@@ -751,7 +761,7 @@ fn memory_ports_join_two_processes_and_give_the_verdicts_of_a_replay() {
     assert_eq!(made.0, Some(0), "{}", made.1);
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/starter.rules");
     let [live, replayed] = ["live", "replayed"].map(|name| scratch.0.join(name));
-    let wire = format!("mem:{}", scratch.0.join("wire").display());
+    let wire = format!("{kind}{}", scratch.0.join("wire").display());
     let mut far_end = Command::new(&tool)
         .args([
             "replay",
@@ -771,12 +781,15 @@ fn memory_ports_join_two_processes_and_give_the_verdicts_of_a_replay() {
         .args([
             "run",
             "--inline",
-            &format!("{wire}{{0"),
-            &format!("{wire}{{1"),
+            "--idle",
+            "adaptive",
+            &format!("{wire}{}", ends[0]),
+            &format!("{wire}{}", ends[1]),
             "--format",
             "json",
         ])
-        .args(["--seconds", "60", "-S"])
+        // A memory's end is the engine's; a netmap port that is gone is waited for.
+        .args(["--seconds", if kind == "mem:" { "60" } else { "12" }, "-S"])
         .arg(&rules)
         .arg("-l")
         .arg(&live));

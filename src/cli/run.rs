@@ -14,11 +14,12 @@ use super::{EngineArgs, Failure, exit};
 use crate::config::{Area, Choice, Config, Mode, Urgent};
 use crate::eve::{Options as EveOptions, Target, Writer};
 use crate::flow::FlowPlan;
+use crate::lane::Worker;
 use crate::lane::build::{Engine, Halves, Plan};
 use crate::memory::available_bytes;
 use crate::port::open::{LanePorts, OpenOptions, Opened, open};
 use crate::port::spec::PortSpec;
-use crate::port::{Discard, PortCounter, PortCounters, Transmitter};
+use crate::port::{Discard, PortCounter, PortCounters, Transmit, Transmitter};
 use crate::replay::{cores, random_key};
 
 /// Events between a worker and the writer: what a second of heavy alerting may bring.
@@ -28,8 +29,19 @@ const EVENTS_PER_WORKER: usize = 4096;
 const FRAMES: u32 = 4096;
 /// Time between two looks at signals and counters.
 const TURN: Duration = Duration::from_millis(20);
+/// How long frames that are queued may take to leave, at the end.
+const DRAIN_MAX: Duration = Duration::from_millis(500);
 /// How long to wait for the process that serves a memory port.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a worker without frames does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Idle {
+    /// Asks its ports all the time
+    Busy,
+    /// Sleeps until they have frames
+    Adaptive,
+}
 
 /// Arguments of `sluice run`.
 #[derive(Args)]
@@ -54,6 +66,10 @@ pub struct RunArgs {
     /// Pin workers to cores.
     #[arg(long)]
     pub pin: bool,
+    /// What a worker without frames does: ask its ports all the time (busy), or sleep until they
+    /// have some, or a millisecond (adaptive).
+    #[arg(long, value_enum, default_value = "busy")]
+    pub idle: Idle,
     /// Control socket.
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
@@ -84,6 +100,13 @@ fn open_ports(args: &RunArgs, inline: bool) -> Result<Opened, Failure> {
         .map(|text| text.parse::<PortSpec>())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Failure::new(exit::USAGE, error))?;
+    if inline && let Some(spec) = specs.iter().find(|spec| spec.receives_only()) {
+        let hint = "watch it with --tap, or leave out what stands behind the /";
+        return Err(Failure::new(
+            exit::USAGE,
+            format!("{spec}: nothing can be sent on this port\n [hint] {hint}"),
+        ));
+    }
     let options = OpenOptions {
         lanes: args.lanes,
         frames: FRAMES,
@@ -215,6 +238,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let plan = FlowPlan::new(&config, lanes.len());
     eprintln!("memory: {plan} ({} MiB available)", available_bytes() >> 20);
     let mut engine = build(args, &config, &loaded, lanes)?;
+    engine.set_adaptive(args.idle == Idle::Adaptive);
     eprintln!("memory: flow table on {}", engine.table_pages.start_text());
     let signals = signals(&engine.stop)?;
     let writer = writer(args, &engine, &loaded)?;
@@ -255,7 +279,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         watch.look();
         std::thread::sleep(TURN);
     }
-    let workers: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+    let mut workers: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+    finish(workers.iter_mut().flatten());
     let panicked = workers.iter().any(Result::is_err);
     let cpu = workers.iter().flatten().map(|worker| worker.cpu).sum();
     let snapshot = control.snapshot();
@@ -265,6 +290,24 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     match panicked {
         true => Err(Failure::new(70, "a worker panicked; what it held is lost")),
         false => Ok(exit::OK),
+    }
+}
+
+/// Takes home what came back late, so that all buffers go back with the ports, and waits a moment
+/// for what is queued to leave: closing a port throws away what is still in its rings.
+fn finish<'a>(workers: impl Iterator<Item = &'a mut Worker>) {
+    let deadline = Instant::now() + DRAIN_MAX;
+    for worker in workers {
+        worker.settle();
+        for half in worker
+            .verdict
+            .iter_mut()
+            .flat_map(|part| &mut part.transmitters)
+        {
+            while !half.is_drained() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 }
 

@@ -229,6 +229,23 @@ impl Receiver {
     }
 }
 
+/// Waits until frames have come to one of the receivers, for at most so many milliseconds. Returns
+/// `false` at once where one of them cannot be waited for; a receiver that has frames ends it.
+pub fn wait(receivers: &mut [Receiver], timeout_ms: i32) -> bool {
+    let mut fds = [-1; ring::WAIT_MAX];
+    if receivers.len() > fds.len() {
+        return false;
+    }
+    for (place, receiver) in fds.iter_mut().zip(receivers.iter_mut()) {
+        match receiver.wait_fd() {
+            Some(fd) => *place = fd,
+            None => return false,
+        }
+    }
+    ring::wait_readable(&fds, timeout_ms);
+    true
+}
+
 /// A transmitting half of any kind.
 pub enum Transmitter {
     /// Nowhere: a replay that writes nothing.

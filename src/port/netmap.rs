@@ -43,8 +43,8 @@ use spec::{NetmapSpec, Rings};
 /// Pause between two attempts to open a port that is gone.
 const REOPEN_EVERY: Duration = Duration::from_secs(1);
 
-/// Both halves of one ring.
-pub type Halves = (RingReceiver<Binding>, RingTransmitter<Binding>);
+/// Both halves of one ring; a port that was named as receiving only has no second one.
+pub type Halves = (RingReceiver<Binding>, Option<RingTransmitter<Binding>>);
 
 /// One ring in one direction: the descriptor that it was opened with.
 pub struct Binding {
@@ -107,7 +107,7 @@ impl Exchange for Binding {
         let Some(descriptor) = &self.descriptor else {
             return match self.reopen(ring) {
                 true => Synced::Reopened,
-                false => Synced::Down,
+                false => Synced::Gone,
             };
         };
         let done = match self.receiving {
@@ -116,12 +116,12 @@ impl Exchange for Binding {
         };
         match done {
             Ok(()) => Synced::Up,
-            Err(error) => {
-                if is_gone(&error) {
-                    self.descriptor = None;
-                }
-                Synced::Down
+            Err(error) if is_gone(&error) => {
+                // With it the kernel frees the ring and the buffers that stand in it.
+                self.descriptor = None;
+                Synced::Gone
             }
+            Err(_) => Synced::Down,
         }
     }
 
@@ -277,6 +277,12 @@ impl Opener {
     /// # Errors
     /// What the kernel refuses, and rings that nobody would serve.
     pub fn open(&mut self, spec: &NetmapSpec, wanted: &Wanted) -> Result<OpenedPort, PortError> {
+        if spec.flags & flag::TX_RINGS_ONLY != 0 {
+            return refuse(
+                format!("{spec}: a port that only sends brings nothing to inspect"),
+                "leave out /T",
+            );
+        }
         if let Some(name) = spec.interface()
             && let Some((what, hint)) = interface::refusal(name)
         {
@@ -378,15 +384,20 @@ impl Opener {
             what: format!("{spec}: ring {ring} cannot be opened: {error}"),
             hint: hint(&error, spec).to_string(),
         };
-        let both = open(&receive).and_then(|first| {
+        // The transmit ring first: with few buffers left it must not go without for extra ones.
+        let both = || -> io::Result<Pair> {
+            let second = (!spec.receives_only())
+                .then(|| open(&transmit))
+                .transpose()?;
             // The region that the first got is the port's from now on.
-            let transmit = Register {
-                mem_id: first.granted().mem_id,
-                ..transmit
+            let granted = second.as_ref().map(|second| second.granted().mem_id);
+            let receive = Register {
+                mem_id: granted.unwrap_or(region),
+                ..receive
             };
-            Ok((first, open(&transmit)?))
-        });
-        match both {
+            Ok((open(&receive)?, second))
+        };
+        match both() {
             Ok(pair) => Ok(pair),
             // Some drivers bind all rings in both directions or none.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) && mode == mode::ONE_NIC => {
@@ -397,15 +408,9 @@ impl Opener {
                     ..asked
                 };
                 let first = open(&all(receive)).map_err(|_| refused(error))?;
-                let granted = *first.granted();
-                if granted.rx_rings != 1 || granted.tx_rings != 1 {
-                    return refuse(
-                        format!("{spec}: its driver opens all of its rings or none"),
-                        format!("ethtool -L {} combined 1, and --lanes 1", spec.name),
-                    );
-                }
+                check_single(spec, first.granted())?;
                 let second = open(&all(transmit)).map_err(refused)?;
-                Ok((first, second))
+                Ok((first, Some(second)))
             }
             Err(error) => Err(refused(error)),
         }
@@ -480,7 +485,9 @@ impl Opener {
         };
         let granted = receive.granted().extra_bufs;
         let (receive_ring, receive) = bind(receive, true)?;
-        let (transmit_ring, transmit) = bind(transmit, false)?;
+        let transmit = transmit
+            .map(|descriptor| bind(descriptor, false))
+            .transpose()?;
         let head = mapping.word(receive.interface_at + BUFS_HEAD_AT);
         let free = receive_ring.take_list(head.swap(0, Ordering::AcqRel), granted as usize);
         if free.is_empty() {
@@ -500,13 +507,25 @@ impl Opener {
         }
         Ok((
             RingReceiver::new(receive_ring, receive, free, place()),
-            RingTransmitter::new(transmit_ring, transmit, place()),
+            transmit.map(|(ring, binding)| RingTransmitter::new(ring, binding, place())),
         ))
     }
 }
 
 /// Descriptors of one ring: receive, transmit.
-type Pair = (Box<dyn Descriptor>, Box<dyn Descriptor>);
+type Pair = (Box<dyn Descriptor>, Option<Box<dyn Descriptor>>);
+
+/// Refuses a port whose driver opens all rings at once, if they are several: one worker's call
+/// would trade the slots of another.
+fn check_single(spec: &NetmapSpec, granted: &Register) -> Result<(), PortError> {
+    if (granted.rx_rings, granted.tx_rings) == (1, 1) {
+        return Ok(());
+    }
+    refuse(
+        format!("{spec}: its driver opens all of its rings or none"),
+        format!("ethtool -L {} combined 1, and --lanes 1", spec.name),
+    )
+}
 
 /// Refuses a port some of whose rings nobody would serve.
 fn check_rings(spec: &NetmapSpec, granted: &Register, lanes: usize) -> Result<(), PortError> {
@@ -516,7 +535,7 @@ fn check_rings(spec: &NetmapSpec, granted: &Register, lanes: usize) -> Result<()
         // One ring was asked for by name: that others are not served was the operator's wish.
         Rings::One(_) | Rings::OneHost(_) => (1, 1),
     };
-    if receive != transmit {
+    if receive != transmit && !spec.receives_only() {
         return refuse(
             format!("{spec} has {receive} receive and {transmit} transmit rings"),
             format!(

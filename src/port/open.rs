@@ -11,7 +11,7 @@ use super::netmap::interface::Promiscuous;
 use super::netmap::spec::NetmapSpec;
 use super::netmap::{Opener, Wanted};
 use super::spec::PortSpec;
-use super::{Receiver, Transmitter};
+use super::{Discard, Receiver, Transmitter};
 
 /// How to open ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,8 +198,10 @@ fn open_netmap(
     let ready = opener.open(spec, &wanted)?;
     for (lane, (receiver, transmitter)) in opened.lanes.iter_mut().zip(ready.lanes) {
         lane.receivers.push(Receiver::Netmap(Box::new(receiver)));
-        lane.transmitters
-            .push(Transmitter::Netmap(Box::new(transmitter)));
+        lane.transmitters.push(match transmitter {
+            Some(transmitter) => Transmitter::Netmap(Box::new(transmitter)),
+            None => Transmitter::Discard(Discard::default()),
+        });
     }
     opened.notes.extend(ready.notes);
     opened.promiscuous.extend(ready.promiscuous);

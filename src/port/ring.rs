@@ -19,7 +19,7 @@
 pub mod halves;
 
 use std::mem::offset_of;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -457,6 +457,24 @@ impl Ring {
         }
         head
     }
+}
+
+/// Descriptors that can be waited for at once: ports of a lane.
+pub const WAIT_MAX: usize = 8;
+
+/// Waits until one of the descriptors polls readable, for at most so many milliseconds. Returns
+/// whether one did. More than [`WAIT_MAX`] are cut off.
+pub fn wait_readable(fds: &[RawFd], timeout_ms: i32) -> bool {
+    let mut polls = [libc::pollfd {
+        fd: -1,
+        events: libc::POLLIN,
+        revents: 0,
+    }; WAIT_MAX];
+    for (poll, fd) in polls.iter_mut().zip(fds) {
+        poll.fd = *fd;
+    }
+    // SAFETY: as many valid pollfd as said; those of no descriptor (-1) are passed over.
+    unsafe { libc::poll(polls.as_mut_ptr(), WAIT_MAX as libc::nfds_t, timeout_ms) > 0 }
 }
 
 /// What an audit of buffers found: both lists are empty while conservation (I5) holds.

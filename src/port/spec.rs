@@ -48,6 +48,13 @@ fn error<T>(what: String, hint: &str) -> Result<T, SpecError> {
     })
 }
 
+impl PortSpec {
+    /// Whether nothing can be sent on the port.
+    pub fn receives_only(&self) -> bool {
+        matches!(self, PortSpec::Netmap(spec) if spec.receives_only())
+    }
+}
+
 impl std::str::FromStr for PortSpec {
     type Err = SpecError;
 

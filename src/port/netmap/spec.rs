@@ -138,6 +138,11 @@ impl NetmapSpec {
         self.name.starts_with("vale") || self.name.contains(['{', '}'])
     }
 
+    /// Whether nothing can be sent on the port: monitors, and what was named so.
+    pub fn receives_only(&self) -> bool {
+        self.flags & (flag::RX_RINGS_ONLY | flag::MONITOR_RX | flag::MONITOR_TX) != 0
+    }
+
     /// The network interface behind the port, if there is one.
     pub fn interface(&self) -> Option<&str> {
         (!self.is_ephemeral() && self.emulation.is_none()).then_some(&self.name)
@@ -254,6 +259,8 @@ mod tests {
         assert_eq!((spec.name.as_str(), spec.region), ("vale0:1", Some(2)));
         assert_eq!(spec.to_string(), "netmap-emu:/run/emu:vale0:1@2");
         assert_eq!(NetmapSpec::parse("netmap:a/RT").unwrap().flags, 0);
+        assert!(NetmapSpec::parse("netmap:a/rt").unwrap().receives_only());
+        assert!(!NetmapSpec::parse("netmap:a/x").unwrap().receives_only());
     }
 
     #[test]

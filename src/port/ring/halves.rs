@@ -18,8 +18,11 @@ use crate::reason::Reason;
 pub enum Synced {
     /// The port, which traded slots.
     Up,
-    /// A port that is down or gone: nothing was traded.
+    /// A port that is down: nothing was traded.
     Down,
+    /// A port that is gone: the ring is nobody's any more, and must not be touched until it is
+    /// reopened.
+    Gone,
     /// A port that had been gone: the ring is another one now.
     Reopened,
 }
@@ -42,7 +45,7 @@ fn count(counters: &PortCounters, synced: Synced) {
     counters.add(PortCounter::Syncs, 1);
     match synced {
         Synced::Up => {}
-        Synced::Down => counters.add(PortCounter::Down, 1),
+        Synced::Down | Synced::Gone => counters.add(PortCounter::Down, 1),
         Synced::Reopened => counters.add(PortCounter::Reopened, 1),
     }
 }
@@ -69,6 +72,8 @@ pub struct RingReceiver<X: Exchange> {
     since_sync: u32,
     /// In the middle of a frame of several slots, which is thrown away whole.
     in_chain: bool,
+    /// The ring is there; not while its port is gone.
+    open: bool,
     counters: Arc<PortCounters>,
 }
 
@@ -83,6 +88,7 @@ impl<X: Exchange> RingReceiver<X> {
             region: 0,
             since_sync: 0,
             in_chain: false,
+            open: true,
             counters: Arc::default(),
         }
     }
@@ -101,9 +107,10 @@ impl<X: Exchange> RingReceiver<X> {
         let synced = self.exchange.sync(&mut self.ring);
         self.since_sync = 0;
         count(&self.counters, synced);
+        self.open = synced != Synced::Gone;
         if synced == Synced::Reopened {
             self.in_chain = false;
-        } else if self.ring.is_reinit() {
+        } else if self.open && self.ring.is_reinit() {
             // Slots that we had given back may come again, which is for the kernel to know; the
             // buffers in them are not those of frames that we took.
             self.ring.resync();
@@ -116,11 +123,11 @@ impl<X: Exchange> RingReceiver<X> {
     /// the slots that we are done with.
     fn waiting(&mut self, limit: u32) -> u32 {
         let waiting = self.ring.space();
-        if waiting >= limit && self.since_sync < self.ring.num_slots() / 2 {
+        if self.open && waiting >= limit && self.since_sync < self.ring.num_slots() / 2 {
             return waiting;
         }
         self.sync();
-        self.ring.space()
+        if self.open { self.ring.space() } else { 0 }
     }
 
     /// Takes the frame of `slot` into a context; `None` if there is none in it, or no room.
@@ -211,7 +218,9 @@ impl<X: Exchange> Receive for RingReceiver<X> {
             self.since_sync += 1;
         }
         // Published before the frames are transmitted: a crash may lose them, never double them.
-        self.ring.publish(slot);
+        if self.open {
+            self.ring.publish(slot);
+        }
         self.counters
             .add(PortCounter::Packets, received.count as u64);
         self.counters.add(PortCounter::Bytes, received.bytes);
@@ -256,6 +265,10 @@ pub struct RingTransmitter<X: Exchange> {
     next: u32,
     /// The full ring was synced once in this burst already.
     synced_full: bool,
+    /// The ring is there; not while its port is gone.
+    open: bool,
+    /// The port was down at the last sync: what was queued then is still to be taken.
+    unsent: bool,
     counters: Arc<PortCounters>,
 }
 
@@ -270,6 +283,8 @@ impl<X: Exchange> RingTransmitter<X> {
             region: 0,
             next,
             synced_full: false,
+            open: true,
+            unsent: false,
             counters: Arc::default(),
         }
     }
@@ -286,12 +301,16 @@ impl<X: Exchange> RingTransmitter<X> {
     }
 
     fn publish(&mut self) {
-        self.ring.publish(self.next);
+        if self.open {
+            self.ring.publish(self.next);
+        }
         let synced = self.exchange.sync(&mut self.ring);
         count(&self.counters, synced);
+        self.open = synced != Synced::Gone;
+        self.unsent = synced == Synced::Down;
         if synced == Synced::Reopened {
             self.next = self.ring.head();
-        } else if self.ring.is_reinit() {
+        } else if self.open && self.ring.is_reinit() {
             // What the kernel had not taken yet is not sent: its slots are free again, and the
             // buffers in them stay where they are.
             let before = self.ring.head();
@@ -304,7 +323,10 @@ impl<X: Exchange> RingTransmitter<X> {
     }
 
     fn space(&self) -> u32 {
-        self.ring.distance(self.next, self.ring.tail())
+        match self.open {
+            true => self.ring.distance(self.next, self.ring.tail()),
+            false => 0,
+        }
     }
 
     /// Whether a slot is free; a full ring is synced once a burst to get finished slots back.
@@ -395,7 +417,7 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
 
     fn sync(&mut self) {
         self.synced_full = false;
-        if self.next != self.ring.head() {
+        if self.unsent || self.next != self.ring.head() {
             self.publish();
         }
     }

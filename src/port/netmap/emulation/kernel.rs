@@ -25,6 +25,8 @@ pub(super) struct Kring {
     /// What each slot said when the application got it, or gave it.
     shadow: Vec<Slot>,
     syncs: u32,
+    /// The next sync sets the ring anew.
+    pub reinit_next: bool,
     /// Polls readable while frames wait.
     pub wake: File,
     signalled: bool,
@@ -41,6 +43,7 @@ impl Kring {
             sent: 0,
             shadow,
             syncs: 0,
+            reinit_next: false,
             wake,
             signalled: false,
         }
@@ -238,6 +241,10 @@ impl State {
             true => kring.touched(),
             false => 0,
         };
+        if std::mem::take(&mut kring.reinit_next) {
+            kring.reinit();
+            return None;
+        }
         let head = kring.checked_head();
         self.violations[Violation::SlotTouched as usize] += touched as u64;
         head.map_err(|violation| self.record(violation)).ok()
