@@ -777,7 +777,7 @@ fn joined(name: &str, kind: &str, ends: [&str; 2]) {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let engine = run(Command::new(env!("CARGO_BIN_EXE_sluice"))
+    let engine = Command::new(env!("CARGO_BIN_EXE_sluice"))
         .args([
             "run",
             "--inline",
@@ -788,12 +788,29 @@ fn joined(name: &str, kind: &str, ends: [&str; 2]) {
             "--format",
             "json",
         ])
-        // A memory's end is the engine's; a netmap port that is gone is waited for.
-        .args(["--seconds", if kind == "mem:" { "60" } else { "12" }, "-S"])
+        .args(["--seconds", "300", "-S"])
         .arg(&rules)
         .arg("-l")
-        .arg(&live));
+        .arg(&live)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     assert!(far_end.wait().unwrap().success());
+    if kind != "mem:" {
+        // A memory's end is the engine's; a netmap port that is gone is waited for.
+        let pid = engine.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    let ended = engine.wait_with_output().unwrap();
+    let said = [ended.stdout, ended.stderr].concat();
+    let engine = (ended.status.code(), String::from_utf8(said).unwrap());
     let mut report = String::new();
     far_end
         .stdout

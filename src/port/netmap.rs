@@ -249,14 +249,28 @@ impl Opener {
         }
     }
 
-    fn provider(&mut self, spec: &NetmapSpec) -> Result<Arc<dyn Provider>, PortError> {
+    /// Who provides a port; an emulated machine may be a moment late.
+    fn provider(
+        &mut self,
+        spec: &NetmapSpec,
+        patience: Duration,
+    ) -> Result<Arc<dyn Provider>, PortError> {
         let Some(socket) = &spec.emulation else {
             return Ok(Arc::new(Kernel));
         };
         if let Some(machine) = self.machines.get(socket) {
             return Ok(Arc::clone(machine));
         }
-        match emulation::wire::Client::connect(socket) {
+        let start = Instant::now();
+        let connected = loop {
+            match emulation::wire::Client::connect(socket) {
+                Err(_) if start.elapsed() < patience => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                done => break done,
+            }
+        };
+        match connected {
             Ok(client) => {
                 let machine: Arc<dyn Provider> = Arc::new(client);
                 self.machines.insert(socket.clone(), Arc::clone(&machine));
@@ -288,7 +302,7 @@ impl Opener {
         {
             return refuse(what, hint);
         }
-        let provider = self.provider(spec)?;
+        let provider = self.provider(spec, wanted.patience)?;
         let mut opened = OpenedPort {
             lanes: Vec::with_capacity(wanted.lanes),
             region: 0,
