@@ -49,6 +49,12 @@ pub const SAMPLE_EVERY: u32 = 64;
 /// Empty turns before an idle worker gives its core away.
 const SPINS_MAX: u32 = 64;
 
+/// The same where it may sleep until its ports have frames.
+const SPINS_ADAPTIVE_MAX: u32 = 4;
+/// Longest sleep of an idle worker that waits for its ports: what else it serves (contexts that
+/// come home, other lanes, time-outs) waits no longer.
+const SLEEP_MS: i32 = 1;
+
 /// What goes from the flow stage's worker to the match stage's besides handles: a lower bound of
 /// the orders still to come (ordered feeds).
 pub type Low = Arc<AtomicU64>;
@@ -162,6 +168,8 @@ pub struct State {
     flow_finished: bool,
     /// All done; the output is closed.
     pub finished: bool,
+    /// An idle worker sleeps until its ports have frames, instead of asking them all the time.
+    pub adaptive: bool,
     samples: u32,
     idle: u32,
     started: Option<Instant>,
@@ -183,6 +191,7 @@ impl Default for State {
             received_end: false,
             flow_finished: false,
             finished: false,
+            adaptive: false,
             samples: 0,
             idle: 0,
             started: None,
@@ -642,13 +651,26 @@ impl Worker {
         self.state.finished = true;
     }
 
-    /// An idle worker spins a while, then gives its core to others.
+    /// An idle worker spins a while, then gives its core to others: until its ports have frames, if
+    /// it may sleep, and for a moment otherwise.
     fn rest(&mut self) {
-        self.state.idle += 1;
-        if self.state.idle > SPINS_MAX {
-            std::thread::yield_now();
-        } else {
+        self.state.idle = self.state.idle.saturating_add(1);
+        let spins = match self.state.adaptive {
+            true => SPINS_ADAPTIVE_MAX,
+            false => SPINS_MAX,
+        };
+        if self.state.idle <= spins {
             std::hint::spin_loop();
+            return;
+        }
+        let slept = match &mut self.input {
+            Input::Ports { receivers, .. } if self.state.adaptive => {
+                crate::port::wait(receivers, SLEEP_MS)
+            }
+            _ => false,
+        };
+        if !slept {
+            std::thread::yield_now();
         }
     }
 

@@ -739,7 +739,17 @@ fn run(command: &mut Command) -> (Option<i32>, String) {
 /// of the same capture.
 #[test]
 fn memory_ports_join_two_processes_and_give_the_verdicts_of_a_replay() {
-    let scratch = Scratch::new("run-memory");
+    joined("run-memory", "mem:", ["{0", "{1"]);
+}
+
+/// The same through the netmap port, whose kernel is emulated in the far end's process.
+#[test]
+fn emulated_netmap_ports_join_two_processes_and_give_the_verdicts_of_a_replay() {
+    joined("run-netmap", "netmap-emu:", [":x{1", ":y{1"]);
+}
+
+fn joined(name: &str, kind: &str, ends: [&str; 2]) {
+    let scratch = Scratch::new(name);
     let tool = pcap_replay();
     let capture = scratch.0.join("made.pcap");
     let flows = [
@@ -752,7 +762,7 @@ fn memory_ports_join_two_processes_and_give_the_verdicts_of_a_replay() {
     assert_eq!(made.0, Some(0), "{}", made.1);
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/starter.rules");
     let [live, replayed] = ["live", "replayed"].map(|name| scratch.0.join(name));
-    let wire = format!("mem:{}", scratch.0.join("wire").display());
+    let wire = format!("{kind}{}", scratch.0.join("wire").display());
     let mut far_end = Command::new(&tool)
         .args([
             "replay",
@@ -768,20 +778,40 @@ fn memory_ports_join_two_processes_and_give_the_verdicts_of_a_replay() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let engine = run(Command::new(env!("CARGO_BIN_EXE_sluice"))
+    let engine = Command::new(env!("CARGO_BIN_EXE_sluice"))
         .args([
             "run",
             "--inline",
-            &format!("{wire}{{0"),
-            &format!("{wire}{{1"),
+            "--idle",
+            "adaptive",
+            &format!("{wire}{}", ends[0]),
+            &format!("{wire}{}", ends[1]),
             "--format",
             "json",
         ])
-        .args(["--seconds", "60", "-S"])
+        .args(["--seconds", "300", "-S"])
         .arg(&rules)
         .arg("-l")
-        .arg(&live));
+        .arg(&live)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     assert!(far_end.wait().unwrap().success());
+    if kind != "mem:" {
+        // A memory's end is the engine's; a netmap port that is gone is waited for.
+        let pid = engine.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    let ended = engine.wait_with_output().unwrap();
+    let said = [ended.stdout, ended.stderr].concat();
+    let engine = (ended.status.code(), String::from_utf8(said).unwrap());
     let mut report = String::new();
     far_end
         .stdout

@@ -313,6 +313,7 @@ impl Attached {
             clients: Vec::new(),
             zero_copy: false,
             notes: Vec::new(),
+            promiscuous: Vec::new(),
         })
     }
 

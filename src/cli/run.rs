@@ -23,7 +23,7 @@ use crate::lane::build::{Engine, Halves, Plan};
 use crate::memory::available_bytes;
 use crate::port::open::{LanePorts, OpenOptions, Opened, open};
 use crate::port::spec::PortSpec;
-use crate::port::{Discard, PortCounter, PortCounters, Transmitter};
+use crate::port::{Discard, PortCounter, PortCounters, Transmit, Transmitter};
 use crate::replay::{cores, random_key};
 
 /// Events between a worker and the writer: what a second of heavy alerting may bring.
@@ -35,14 +35,26 @@ const FRAMES: u32 = 4096;
 const PORTS_MAX: usize = 64;
 /// Time between two looks at signals and counters.
 const TURN: Duration = Duration::from_millis(20);
+/// How long frames that are queued may take to leave, at the end.
+const DRAIN_MAX: Duration = Duration::from_millis(500);
 /// How long to wait for the process that serves a memory port.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a worker without frames does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Idle {
+    /// Asks its ports all the time
+    Busy,
+    /// Sleeps until they have frames
+    Adaptive,
+}
 
 /// Arguments of `sluice run`.
 #[derive(Args, Clone)]
 pub struct RunArgs {
     /// Be the gate between two ports, the inside one first; may be repeated, for one process on
-    /// several wires. An interface name, or mem:PATH{0 and mem:PATH{1.
+    /// several wires. An interface name (AF_PACKET); netmap:IF, netmap:IF^ (host rings),
+    /// netmap:x{1 (pipe) or vale0:1; or mem:PATH{0 and mem:PATH{1.
     #[arg(long, num_args = 2, value_names = ["INSIDE", "OUTSIDE"], conflicts_with = "tap")]
     pub inline: Vec<String>,
     /// Watch ports, forward nothing.
@@ -60,6 +72,10 @@ pub struct RunArgs {
     /// Start although a port looks like the management port, or the kernel forwards between ports.
     #[arg(long)]
     pub force: bool,
+    /// What a worker without frames does: ask its ports all the time (busy), or sleep until they
+    /// have some, or a millisecond (adaptive).
+    #[arg(long, value_enum, default_value = "busy")]
+    pub idle: Idle,
     /// Control socket.
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
@@ -138,11 +154,23 @@ impl RunArgs {
 
 /// The ports as they were named.
 pub(super) fn specs(args: &RunArgs) -> Result<Vec<PortSpec>, Failure> {
-    args.ports()
+    let specs = args
+        .ports()
         .iter()
         .map(|text| text.parse::<PortSpec>())
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Failure::new(exit::USAGE, error))
+        .map_err(|error| Failure::new(exit::USAGE, error))?;
+    let receiving = specs.iter().find(|spec| spec.receives_only());
+    if args.is_inline()
+        && let Some(spec) = receiving
+    {
+        let hint = "watch it with --tap, or leave out what stands behind the /";
+        return Err(Failure::new(
+            exit::USAGE,
+            format!("{spec}: nothing can be sent on this port\n [hint] {hint}"),
+        ));
+    }
+    Ok(specs)
 }
 
 /// How ports are opened.
@@ -340,6 +368,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let plan = FlowPlan::new(&config, lanes.len());
     eprintln!("memory: {plan} ({} MiB available)", available_bytes() >> 20);
     let mut engine = build(args, &config, &loaded, lanes)?;
+    engine.set_adaptive(args.idle == Idle::Adaptive);
     eprintln!("memory: flow table on {}", engine.table_pages.start_text());
     let mut named = engine.named();
     if let Some(attached) = &attached {
@@ -386,7 +415,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         (writer.as_ref(), &control),
         Watch::new(args, halves),
     );
-    let workers: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+    let mut workers: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+    finish(workers.iter_mut().flatten());
     let panicked = workers.iter().any(Result::is_err);
     let cpu = workers.iter().flatten().map(|worker| worker.cpu).sum();
     let snapshot = control.snapshot();
@@ -411,6 +441,24 @@ fn hang_up(writer: Option<&Writer>, control: &Control) {
 fn tell_address(control: &Control) {
     if let Some(address) = control.metrics_address() {
         eprintln!("metrics: http://{address}/metrics");
+    }
+}
+
+/// Takes home what came back late, so that all buffers go back with the ports, and waits a moment
+/// for what is queued to leave: closing a port throws away what is still in its rings.
+fn finish<'a>(workers: impl Iterator<Item = &'a mut Worker>) {
+    let deadline = Instant::now() + DRAIN_MAX;
+    for worker in workers {
+        worker.settle();
+        for half in worker
+            .verdict
+            .iter_mut()
+            .flat_map(|part| &mut part.transmitters)
+        {
+            while !half.is_drained() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 }
 

@@ -342,6 +342,13 @@ impl Engine {
         halves
     }
 
+    /// Lets idle workers sleep until their ports have frames: less power, a wake-up more latency.
+    pub fn set_adaptive(&mut self, adaptive: bool) {
+        for worker in &mut self.workers {
+            worker.state.adaptive = adaptive;
+        }
+    }
+
     /// Starts one thread per worker. Each returns its worker when it has ended.
     pub fn start(&mut self) -> Vec<JoinHandle<Worker>> {
         self.workers

@@ -604,7 +604,7 @@ const CONTROL_BYTES: usize = (DESCRIPTORS_MAX + 1) * size_of::<RawFd>() + 64;
 struct Control([u8; CONTROL_BYTES]);
 
 /// Sends a byte with descriptors along (SCM_RIGHTS).
-fn send_descriptors(socket: &UnixStream, fds: &[RawFd]) -> std::io::Result<()> {
+pub(super) fn send_descriptors(socket: &UnixStream, fds: &[RawFd]) -> std::io::Result<()> {
     assert!(fds.len() <= DESCRIPTORS_MAX, "RINGS_MAX bounds them");
     let mut byte = [1u8];
     let mut part = libc::iovec {
@@ -636,7 +636,7 @@ fn send_descriptors(socket: &UnixStream, fds: &[RawFd]) -> std::io::Result<()> {
 }
 
 /// Receives a byte and the descriptors that came along.
-fn receive_descriptors(socket: &UnixStream) -> std::io::Result<Vec<OwnedFd>> {
+pub(super) fn receive_descriptors(socket: &UnixStream) -> std::io::Result<Vec<OwnedFd>> {
     let mut byte = [0u8];
     let mut part = libc::iovec {
         iov_base: byte.as_mut_ptr().cast(),

@@ -30,6 +30,7 @@ pub mod facts;
 pub mod generator;
 pub mod ledger;
 pub mod memory;
+pub mod netmap;
 pub mod open;
 pub mod ring;
 pub mod spec;
@@ -215,6 +216,12 @@ port_counters! {
     Missed = "sluice_port_missed_packets_total";
     /// Ring indexes that made no sense and were set anew.
     Reinit = "sluice_port_ring_reinit_total";
+    /// Frames that were queued when a ring was set anew, and not sent.
+    ReinitLost = "sluice_port_ring_reinit_lost_total";
+    /// Syncs that failed because the port was down or gone.
+    Down = "sluice_port_down_syncs_total";
+    /// Times that a port was gone and was opened again.
+    Reopened = "sluice_port_reopened_total";
 }
 
 /// Cells of the counters of half a port.
@@ -291,6 +298,8 @@ pub enum Receiver {
     Memory(Box<ring::halves::RingReceiver<memory::Pipe>>),
     /// An interface by AF_PACKET.
     Packet(Box<af_packet::PacketReceiver>),
+    /// A ring of a netmap port.
+    Netmap(Box<ring::halves::RingReceiver<netmap::Binding>>),
 }
 
 impl Receiver {
@@ -303,6 +312,23 @@ impl Receiver {
     }
 }
 
+/// Waits until frames have come to one of the receivers, for at most so many milliseconds. Returns
+/// `false` at once where one of them cannot be waited for; a receiver that has frames ends it.
+pub fn wait(receivers: &mut [Receiver], timeout_ms: i32) -> bool {
+    let mut fds = [-1; ring::WAIT_MAX];
+    if receivers.len() > fds.len() {
+        return false;
+    }
+    for (place, receiver) in fds.iter_mut().zip(receivers.iter_mut()) {
+        match receiver.wait_fd() {
+            Some(fd) => *place = fd,
+            None => return false,
+        }
+    }
+    ring::wait_readable(&fds, timeout_ms);
+    true
+}
+
 /// A transmitting half of any kind.
 pub enum Transmitter {
     /// Nowhere: a replay that writes nothing.
@@ -313,6 +339,8 @@ pub enum Transmitter {
     Memory(Box<ring::halves::RingTransmitter<memory::Pipe>>),
     /// An interface by AF_PACKET.
     Packet(Box<af_packet::PacketTransmitter>),
+    /// A ring of a netmap port.
+    Netmap(Box<ring::halves::RingTransmitter<netmap::Binding>>),
 }
 
 macro_rules! each {
@@ -323,7 +351,7 @@ macro_rules! each {
 
 impl Receive for Receiver {
     fn register(&mut self, regions: &mut Regions) {
-        each!(self, Receiver, [Capture, Memory, Packet], half => half.register(regions));
+        each!(self, Receiver, [Capture, Memory, Packet, Netmap], half => half.register(regions));
     }
 
     fn receive(
@@ -334,78 +362,78 @@ impl Receive for Receiver {
         limit: usize,
         now_ns: u64,
     ) -> Received {
-        each!(self, Receiver, [Capture, Memory, Packet],
+        each!(self, Receiver, [Capture, Memory, Packet, Netmap],
             half => half.receive(contexts, free, burst, limit, now_ns))
     }
 
     fn reclaim(&mut self, context: &mut Context) {
-        each!(self, Receiver, [Capture, Memory, Packet], half => half.reclaim(context));
+        each!(self, Receiver, [Capture, Memory, Packet, Netmap], half => half.reclaim(context));
     }
 
     fn counters(&self) -> &Arc<PortCounters> {
-        each!(self, Receiver, [Capture, Memory, Packet], half => half.counters())
+        each!(self, Receiver, [Capture, Memory, Packet, Netmap], half => half.counters())
     }
 
     fn keep(&mut self, tally: Tally) {
-        each!(self, Receiver, [Capture, Memory, Packet], half => half.keep(tally));
+        each!(self, Receiver, [Capture, Memory, Packet, Netmap], half => half.keep(tally));
     }
 
     fn park(&mut self) {
-        each!(self, Receiver, [Capture, Memory, Packet], half => half.park());
+        each!(self, Receiver, [Capture, Memory, Packet, Netmap], half => half.park());
     }
 
     fn resume(&mut self) {
-        each!(self, Receiver, [Capture, Memory, Packet], half => half.resume());
+        each!(self, Receiver, [Capture, Memory, Packet, Netmap], half => half.resume());
     }
 
     fn take_over(&mut self) {
-        each!(self, Receiver, [Capture, Memory, Packet], half => half.take_over());
+        each!(self, Receiver, [Capture, Memory, Packet, Netmap], half => half.take_over());
     }
 
     fn wait_fd(&mut self) -> Option<RawFd> {
-        each!(self, Receiver, [Capture, Memory, Packet], half => half.wait_fd())
+        each!(self, Receiver, [Capture, Memory, Packet, Netmap], half => half.wait_fd())
     }
 }
 
 impl Transmit for Transmitter {
     fn register(&mut self, regions: &mut Regions) {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.register(regions));
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.register(regions));
     }
 
     fn transmit(&mut self, context: &mut Context, regions: &Regions) -> Result<(), Reason> {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.transmit(context, regions))
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.transmit(context, regions))
     }
 
     fn send_copy(&mut self, frame: &[u8]) -> Result<(), Reason> {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.send_copy(frame))
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.send_copy(frame))
     }
 
     fn sync(&mut self) {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.sync());
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.sync());
     }
 
     fn room(&mut self) -> usize {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.room())
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.room())
     }
 
     fn keep(&mut self, tally: Tally) {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.keep(tally));
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.keep(tally));
     }
 
     fn resume(&mut self) {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.resume());
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.resume());
     }
 
     fn take_over(&mut self) {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.take_over());
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.take_over());
     }
 
     fn is_drained(&mut self) -> bool {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.is_drained())
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.is_drained())
     }
 
     fn counters(&self) -> &Arc<PortCounters> {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet], half => half.counters())
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.counters())
     }
 }
 

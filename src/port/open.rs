@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use super::af_packet;
 use super::memory::handover::Client;
+use super::netmap::interface::Promiscuous;
+use super::netmap::spec::NetmapSpec;
+use super::netmap::{Opener, Wanted};
 use super::spec::PortSpec;
-use super::{Receiver, Transmitter};
+use super::{Discard, Receiver, Transmitter};
 
 /// How to open ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +60,8 @@ pub struct Opened {
     pub zero_copy: bool,
     /// What the operator should know, e.g. offloads that would not be switched off.
     pub notes: Vec<String>,
+    /// Keep the interfaces of netmap ports promiscuous; to be kept.
+    pub promiscuous: Vec<Promiscuous>,
 }
 
 /// Opens ports, the inside one first.
@@ -74,11 +79,18 @@ pub fn open(specs: &[PortSpec], options: &OpenOptions) -> Result<Opened, PortErr
         clients: Vec::new(),
         zero_copy: false,
         notes: Vec::new(),
+        promiscuous: Vec::new(),
     };
+    let mut netmap = Opener::default();
+    let mut regions: Vec<(String, Option<PathBuf>, u16)> = Vec::new();
     let mut paths: Vec<PathBuf> = Vec::new();
     for (port, spec) in specs.iter().enumerate() {
         match spec {
             PortSpec::Interface(name) => open_interface(name, port, options, &mut opened)?,
+            PortSpec::Netmap(spec) => {
+                let region = open_netmap(&mut netmap, spec, port, options, &mut opened)?;
+                regions.push((spec.to_string(), spec.emulation.clone(), region));
+            }
             PortSpec::Memory { path, .. } => {
                 let known = paths.iter().position(|known| known == path);
                 let number = match known {
@@ -98,10 +110,27 @@ pub fn open(specs: &[PortSpec], options: &OpenOptions) -> Result<Opened, PortErr
             }
         }
     }
+    let one_memory = paths.len() == 1 && regions.is_empty();
+    let one_region = paths.is_empty()
+        && regions
+            .windows(2)
+            .all(|pair| pair[0].1 == pair[1].1 && pair[0].2 == pair[1].2);
     let interfaces = specs
         .iter()
         .any(|spec| matches!(spec, PortSpec::Interface(_)));
-    opened.zero_copy = !interfaces && paths.len() == 1;
+    opened.zero_copy = !interfaces && (one_memory || one_region);
+    if !one_region && specs.len() > 1 && regions.len() == specs.len() {
+        let named: Vec<String> = regions
+            .iter()
+            .map(|(name, _, region)| format!("{name} in region {region}"))
+            .collect();
+        opened.notes.push(format!(
+            "frames are COPIED between the ports, for they lie in different memory: {}\n [hint] NICs \
+             of one IOMMU group share a region (iommu=off or iommu=pt makes it one group); a pipe \
+             or VALE port takes that of the port named before it, or of @REGION",
+            named.join(", ")
+        ));
+    }
     Ok(opened)
 }
 
@@ -138,6 +167,46 @@ fn open_interface(
             .push(Transmitter::Packet(Box::new(transmitter)));
     }
     Ok(())
+}
+
+/// Opens a netmap port for all lanes; gives the number of its memory region.
+fn open_netmap(
+    opener: &mut Opener,
+    spec: &NetmapSpec,
+    port: usize,
+    options: &OpenOptions,
+    opened: &mut Opened,
+) -> Result<u16, PortError> {
+    if let Some(name) = spec.interface() {
+        // netmap leaves offloads as they are, and frames that a NIC merged fit no slot.
+        match af_packet::offloads_off(name) {
+            Ok(refused) if refused.is_empty() => {}
+            Ok(refused) => opened.notes.push(format!(
+                "{spec}: {} cannot be switched off; frames longer than a slot will be dropped",
+                refused.join(", ")
+            )),
+            Err(error) => opened
+                .notes
+                .push(format!("{spec}: offloads: {}", error.what)),
+        }
+    }
+    let wanted = Wanted {
+        lanes: options.lanes,
+        extra: options.frames,
+        port: port as u8,
+        patience: options.patience,
+    };
+    let ready = opener.open(spec, &wanted)?;
+    for (lane, (receiver, transmitter)) in opened.lanes.iter_mut().zip(ready.lanes) {
+        lane.receivers.push(Receiver::Netmap(Box::new(receiver)));
+        lane.transmitters.push(match transmitter {
+            Some(transmitter) => Transmitter::Netmap(Box::new(transmitter)),
+            None => Transmitter::Discard(Discard::default()),
+        });
+    }
+    opened.notes.extend(ready.notes);
+    opened.promiscuous.extend(ready.promiscuous);
+    Ok(ready.region)
 }
 
 fn open_memory(

@@ -1,6 +1,6 @@
 //! netmap's rings as they lie in shared memory, and the arithmetic on them. The layout is the
-//! kernel's ABI 14 (sys/net/netmap.h), checked at compile time; the halves of a port that work on
-//! rings are in ring/halves.rs, the kernel that tests play is memory.rs.
+//! kernel's ABI 14 (netmap-sys, checked at compile time); the halves of a port that work on rings
+//! are in ring/halves.rs, the kernels that tests play are memory.rs and netmap/emulation.rs.
 //!
 //! ```text
 //!            head      cur              tail
@@ -19,96 +19,28 @@
 pub mod halves;
 
 use std::mem::offset_of;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use netmap_sys::{NetmapIf, NetmapRing, NetmapSlot};
 
 use crate::memory::{Buffer, Region, Span};
 
 /// Slot flag: the buffer index was changed; the kernel must take note of the new buffer.
-pub const BUF_CHANGED: u16 = 1;
+pub const BUF_CHANGED: u16 = netmap_sys::slot::BUF_CHANGED;
 /// Slot flag: the frame goes on in the next slot.
-pub const MORE_FRAGMENTS: u16 = 0x20;
+pub const MORE_FRAGMENTS: u16 = netmap_sys::slot::MOREFRAG;
 /// Lowest buffer index that may stand in a slot: 0 and 1 are the kernel's own.
-pub const BUFFER_INDEX_MIN: u32 = 2;
-/// Longest chain of slots for one frame.
-pub const CHAIN_MAX: u32 = 64;
-
-/// `struct netmap_slot`. Here to check the layout; code uses [`Slot`].
-#[repr(C)]
-pub struct NetmapSlot {
-    buf_idx: u32,
-    len: u16,
-    flags: u16,
-    ptr: u64,
-}
-
-/// Cache lines for the kernel's semaphore.
-#[repr(C, align(128))]
-pub struct NetmapSem([u8; 128]);
-
-/// `struct netmap_ring`, followed by its slots.
-#[repr(C)]
-pub struct NetmapRing {
-    /// Distance from this struct to buffer 0, bytes.
-    pub buf_ofs: i64,
-    /// Slots in the ring; any number, not only powers of two.
-    pub num_slots: u32,
-    /// Bytes of a buffer.
-    pub nr_buf_size: u32,
-    ringid: u16,
-    dir: u16,
-    head: u32,
-    cur: u32,
-    tail: u32,
-    flags: u32,
-    ts: [i64; 2],
-    offset_mask: u64,
-    buf_align: u64,
-    sem: NetmapSem,
-}
-
-/// `struct netmap_if`, followed by the rings' distances from it.
-#[repr(C)]
-pub struct NetmapIf {
-    name: [u8; 16],
-    version: u32,
-    flags: u32,
-    /// Hardware TX rings.
-    pub tx_rings: u32,
-    /// Hardware RX rings.
-    pub rx_rings: u32,
-    /// Head of the list of extra buffers; 0 for none.
-    pub bufs_head: u32,
-    /// Host TX rings.
-    pub host_tx_rings: u32,
-    /// Host RX rings.
-    pub host_rx_rings: u32,
-    spare: [u32; 3],
-}
-
+pub const BUFFER_INDEX_MIN: u32 = netmap_sys::BUFFER_INDEX_MIN;
 /// Byte position of the slots in a ring.
 pub const SLOTS_AT: usize = size_of::<NetmapRing>();
 /// Bytes of a slot.
 pub const SLOT_BYTES: usize = size_of::<NetmapSlot>();
 /// Byte position of the rings' distances in a netmap_if.
 pub const RING_OFFSETS_AT: usize = size_of::<NetmapIf>();
-
-const _: () = {
-    assert!(size_of::<NetmapSlot>() == 16);
-    assert!(offset_of!(NetmapSlot, len) == 4 && offset_of!(NetmapSlot, flags) == 6);
-    assert!(offset_of!(NetmapSlot, ptr) == 8);
-    assert!(size_of::<NetmapRing>() == 256 && align_of::<NetmapRing>() == 128);
-    assert!(offset_of!(NetmapRing, num_slots) == 8 && offset_of!(NetmapRing, nr_buf_size) == 12);
-    assert!(offset_of!(NetmapRing, head) == 20 && offset_of!(NetmapRing, cur) == 24);
-    assert!(offset_of!(NetmapRing, tail) == 28 && offset_of!(NetmapRing, flags) == 32);
-    assert!(offset_of!(NetmapRing, ts) == 40 && offset_of!(NetmapRing, offset_mask) == 56);
-    assert!(offset_of!(NetmapRing, buf_align) == 64 && offset_of!(NetmapRing, sem) == 128);
-    assert!(size_of::<NetmapIf>() == 56 && offset_of!(NetmapIf, bufs_head) == 32);
-    assert!(offset_of!(NetmapIf, host_tx_rings) == 36 && offset_of!(NetmapIf, tx_rings) == 24);
-    // A slot's word is read as index, length, flags from the low end.
-    assert!(cfg!(target_endian = "little"));
-};
+/// Byte position of the head of the extra buffers in a netmap_if.
+pub const BUFS_HEAD_AT: usize = offset_of!(NetmapIf, ni_bufs_head);
 
 // ---------------------------------------------------------------------------------------------
 // Mapped memory
@@ -419,7 +351,12 @@ impl Ring {
         (head, cur)
     }
 
-    /// Takes over a head that the kernel has set anew (ring reinit).
+    /// Whether the kernel has set head anew (ring reinit): nobody else ever writes it.
+    pub fn is_reinit(&self) -> bool {
+        self.published().0 != self.head
+    }
+
+    /// Takes over a head that the kernel has set anew.
     pub fn resync(&mut self) {
         let (head, _) = self.published();
         self.head = if head < self.num_slots { head } else { 0 };
@@ -567,6 +504,24 @@ pub(crate) mod death {
     }
 }
 
+/// Descriptors that can be waited for at once: ports of a lane.
+pub const WAIT_MAX: usize = 8;
+
+/// Waits until one of the descriptors polls readable, for at most so many milliseconds. Returns
+/// whether one did. More than [`WAIT_MAX`] are cut off.
+pub fn wait_readable(fds: &[RawFd], timeout_ms: i32) -> bool {
+    let mut polls = [libc::pollfd {
+        fd: -1,
+        events: libc::POLLIN,
+        revents: 0,
+    }; WAIT_MAX];
+    for (poll, fd) in polls.iter_mut().zip(fds) {
+        poll.fd = *fd;
+    }
+    // SAFETY: as many valid pollfd as said; those of no descriptor (-1) are passed over.
+    unsafe { libc::poll(polls.as_mut_ptr(), WAIT_MAX as libc::nfds_t, timeout_ms) > 0 }
+}
+
 /// What an audit of buffers found: both lists are empty while conservation (I5) holds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Audit {
@@ -610,7 +565,8 @@ pub fn tx_ring_at(mapping: &Mapping, interface_at: usize, ring: u32) -> usize {
 /// Byte position of RX ring `ring`; RX rings stand behind all TX rings, host rings included.
 pub fn rx_ring_at(mapping: &Mapping, interface_at: usize, ring: u32) -> usize {
     let load = |offset: usize| mapping.word(interface_at + offset).load(Ordering::Acquire);
-    let tx_rings = load(offset_of!(NetmapIf, tx_rings)) + load(offset_of!(NetmapIf, host_tx_rings));
+    let tx_rings =
+        load(offset_of!(NetmapIf, ni_tx_rings)) + load(offset_of!(NetmapIf, ni_host_tx_rings));
     ring_at(mapping, interface_at, tx_rings.saturating_add(ring))
 }
 

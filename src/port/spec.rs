@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::memory::{End, Side};
+use super::netmap::spec::NetmapSpec;
 
 /// Longest interface name that Linux takes (IFNAMSIZ less its NUL).
 const INTERFACE_NAME_MAX: usize = 15;
@@ -19,6 +20,8 @@ pub enum PortSpec {
         /// Which end.
         end: End,
     },
+    /// A port of netmap's.
+    Netmap(NetmapSpec),
 }
 
 /// Why a name is no port's.
@@ -45,6 +48,13 @@ fn error<T>(what: String, hint: &str) -> Result<T, SpecError> {
     })
 }
 
+impl PortSpec {
+    /// Whether nothing can be sent on the port.
+    pub fn receives_only(&self) -> bool {
+        matches!(self, PortSpec::Netmap(spec) if spec.receives_only())
+    }
+}
+
 impl std::str::FromStr for PortSpec {
     type Err = SpecError;
 
@@ -52,11 +62,8 @@ impl std::str::FromStr for PortSpec {
         if let Some(rest) = text.strip_prefix("mem:") {
             return memory(text, rest);
         }
-        if text.starts_with("netmap:") || text.starts_with("vale") {
-            return error(
-                format!("{text}: netmap ports are not in this build"),
-                "name the interface without `netmap:` to use it by AF_PACKET",
-            );
+        if NetmapSpec::is_one(text) {
+            return NetmapSpec::parse(text).map(PortSpec::Netmap);
         }
         if text.contains('/') || text.ends_with(".pcap") || text.ends_with(".pcapng") {
             return error(
@@ -110,6 +117,7 @@ impl std::fmt::Display for PortSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             PortSpec::Interface(name) => f.write_str(name),
+            PortSpec::Netmap(spec) => spec.fmt(f),
             PortSpec::Memory { path, end } => {
                 let side = match end.side {
                     Side::Inner => '{',
@@ -134,6 +142,8 @@ mod tests {
             "mem:/run/x{1",
             "mem:x}0",
             "mem:{{}1",
+            "netmap:eth0-1@2",
+            "vale0:1",
         ] {
             let spec: PortSpec = name.parse().unwrap();
             assert_eq!(spec.to_string(), name);
@@ -156,8 +166,8 @@ mod tests {
             ("", "1 to 15 bytes"),
             ("a-name-that-is-too-long", "1 to 15 bytes"),
             ("eth 0", "no interface name"),
-            ("netmap:eth0", "not in this build"),
-            ("vale0:a", "not in this build"),
+            ("netmap:eth0*", "two ports"),
+            ("vale0", "vale0:1"),
             ("mem:{0", "mem:PATH{0"),
             ("mem:/run/x", "mem:PATH{0"),
             ("mem:/run/x{2", "mem:PATH{0"),

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 use super::{End, IN_PIPE, Memory, Plan, Violation, header, pipe_state};
 use crate::memory::Buffer;
-use crate::port::ring::halves::Exchange;
+use crate::port::ring::halves::{Exchange, Synced};
 use crate::port::ring::{BUF_CHANGED, Ring, Slot};
 
 /// One half of one pipe: plays TXSYNC or RXSYNC for the ring at its end.
@@ -199,7 +199,7 @@ impl Pipe {
 }
 
 impl Exchange for Pipe {
-    fn sync(&mut self, ring: &Ring) {
+    fn sync(&mut self, ring: &mut Ring) -> Synced {
         if self.armed {
             self.disarm();
         }
@@ -210,13 +210,14 @@ impl Exchange for Pipe {
         };
         if busy.swap(1, Ordering::Acquire) != 0 {
             self.memory.record(Violation::TwoThreads);
-            return;
+            return Synced::Up;
         }
         match self.receiving {
             true => self.receive(ring),
             false => self.transmit(ring),
         }
         busy.store(0, Ordering::Release);
+        Synced::Up
     }
 
     fn wait_fd(&mut self, ring: &Ring) -> Option<RawFd> {

@@ -444,7 +444,7 @@ fn ring_sync(outer: &mut Worker) {
     let plan = Plan::new(shape(16, 50));
     let at = plan.ring_at(plan.pipe(OUTER[0], 0), 0);
     let memory = outer.transmitters[0].exchange_mut();
-    memory.sync(&fresh(mapping, at));
+    memory.sync(&mut fresh(mapping, at));
 }
 
 /// A ring over a head that no `Ring::new` would accept.

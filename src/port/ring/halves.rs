@@ -14,10 +14,25 @@ use crate::port::ledger::Ledger;
 use crate::port::{PortCounter, PortCounters, Receive, Received, Tally, Transmit};
 use crate::reason::Reason;
 
+/// What a sync met.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Synced {
+    /// The port, which traded slots.
+    Up,
+    /// A port that is down: nothing was traded.
+    Down,
+    /// A port that is gone: the ring is nobody's any more, and must not be touched until it is
+    /// reopened.
+    Gone,
+    /// A port that had been gone: the ring is another one now.
+    Reopened,
+}
+
 /// The kernel's side of one ring: netmap's RXSYNC and TXSYNC, or their emulation.
 pub trait Exchange {
-    /// Trades slots: takes those behind our published head, hands over new ones by tail.
-    fn sync(&mut self, ring: &Ring);
+    /// Trades slots: takes those behind our published head, hands over new ones by tail. A port
+    /// that has come back may bring another ring.
+    fn sync(&mut self, ring: &mut Ring) -> Synced;
 
     /// A descriptor that will poll readable when frames wait; `None` if some wait already.
     fn wait_fd(&mut self, ring: &Ring) -> Option<RawFd>;
@@ -35,6 +50,16 @@ pub trait Exchange {
     /// Puts the extra buffers of a receiver that lets go of its ring where the next one fetches
     /// them; those that stay in `free` stay with this process.
     fn leave(&mut self, _ring: &Ring, _free: &mut Vec<Buffer>) {}
+}
+
+/// Counts a sync, and what it met.
+fn count(counters: &PortCounters, synced: Synced) {
+    counters.add(PortCounter::Syncs, 1);
+    match synced {
+        Synced::Up => {}
+        Synced::Down | Synced::Gone => counters.add(PortCounter::Down, 1),
+        Synced::Reopened => counters.add(PortCounter::Reopened, 1),
+    }
 }
 
 /// Where the halves of one port stand in their lane.
@@ -61,6 +86,8 @@ pub struct RingReceiver<X: Exchange> {
     in_chain: bool,
     /// The ring is somebody else's for now.
     parked: bool,
+    /// The ring is there; not while its port is gone.
+    open: bool,
     counters: Arc<PortCounters>,
     ledger: Ledger,
 }
@@ -79,6 +106,7 @@ impl<X: Exchange> RingReceiver<X> {
             since_sync: 0,
             in_chain: false,
             parked: false,
+            open: true,
             counters: Arc::default(),
             ledger,
         }
@@ -102,20 +130,30 @@ impl<X: Exchange> RingReceiver<X> {
     }
 
     fn sync(&mut self) {
-        self.exchange.sync(&self.ring);
+        let synced = self.exchange.sync(&mut self.ring);
         self.since_sync = 0;
-        self.counters.add(PortCounter::Syncs, 1);
+        count(&self.counters, synced);
+        self.open = synced != Synced::Gone;
+        if synced == Synced::Reopened {
+            self.in_chain = false;
+        } else if self.open && self.ring.is_reinit() {
+            // Slots that we had given back may come again, which is for the kernel to know; the
+            // buffers in them are not those of frames that we took.
+            self.ring.resync();
+            self.in_chain = false;
+            self.counters.add(PortCounter::Reinit, 1);
+        }
     }
 
     /// Slots waiting, after a sync if they are fewer than wanted or the kernel has waited long for
     /// the slots that we are done with.
     fn waiting(&mut self, limit: u32) -> u32 {
         let waiting = self.ring.space();
-        if waiting >= limit && self.since_sync < self.ring.num_slots() / 2 {
+        if self.open && waiting >= limit && self.since_sync < self.ring.num_slots() / 2 {
             return waiting;
         }
         self.sync();
-        self.ring.space()
+        if self.open { self.ring.space() } else { 0 }
     }
 
     /// Takes the frame of `slot` into a context; `None` if there is none in it, or no room.
@@ -213,7 +251,9 @@ impl<X: Exchange> Receive for RingReceiver<X> {
             self.ledger.advance(passed, passed.saturating_sub(frames));
         }
         // Published before the frames are transmitted: a crash may lose them, never double them.
-        self.ring.publish(slot);
+        if self.open {
+            self.ring.publish(slot);
+        }
         self.counters
             .add(PortCounter::Packets, received.count as u64);
         self.counters.add(PortCounter::Bytes, received.bytes);
@@ -244,7 +284,7 @@ impl<X: Exchange> Receive for RingReceiver<X> {
 
     fn park(&mut self) {
         if !self.parked {
-            self.exchange.sync(&self.ring);
+            self.exchange.sync(&mut self.ring);
             self.exchange.leave(&self.ring, &mut self.free);
             self.parked = true;
         }
@@ -281,7 +321,7 @@ impl<X: Exchange> Receive for RingReceiver<X> {
         self.ledger.settle(u64::from(head), slots);
         self.ring.publish(head);
         // The kernel learns of it while nobody can be confused by what it answers.
-        self.exchange.sync(&self.ring);
+        self.exchange.sync(&mut self.ring);
     }
 
     fn wait_fd(&mut self) -> Option<RawFd> {
@@ -292,7 +332,7 @@ impl<X: Exchange> Receive for RingReceiver<X> {
 impl<X: Exchange> Drop for RingReceiver<X> {
     fn drop(&mut self) {
         if !self.parked {
-            self.exchange.sync(&self.ring);
+            self.sync();
         }
         self.exchange.close(&self.ring, &mut self.free);
     }
@@ -310,6 +350,10 @@ pub struct RingTransmitter<X: Exchange> {
     synced_full: bool,
     /// Of the slots queued and not published, those with frames that a stage built.
     built: u64,
+    /// The ring is there; not while its port is gone.
+    open: bool,
+    /// The port was down at the last sync: what was queued then is still to be taken.
+    unsent: bool,
     counters: Arc<PortCounters>,
     ledger: Ledger,
 }
@@ -328,6 +372,8 @@ impl<X: Exchange> RingTransmitter<X> {
             next,
             synced_full: false,
             built: 0,
+            open: true,
+            unsent: false,
             counters: Arc::default(),
             ledger,
         }
@@ -345,18 +391,37 @@ impl<X: Exchange> RingTransmitter<X> {
     }
 
     fn publish(&mut self) {
-        let queued = self.ring.distance(self.ring.head(), self.next);
-        if queued > 0 {
-            self.ledger.advance(u64::from(queued), self.built);
-            self.built = 0;
+        if self.open {
+            let queued = self.ring.distance(self.ring.head(), self.next);
+            if queued > 0 {
+                self.ledger.advance(u64::from(queued), self.built);
+                self.built = 0;
+            }
+            self.ring.publish(self.next);
         }
-        self.ring.publish(self.next);
-        self.exchange.sync(&self.ring);
-        self.counters.add(PortCounter::Syncs, 1);
+        let synced = self.exchange.sync(&mut self.ring);
+        count(&self.counters, synced);
+        self.open = synced != Synced::Gone;
+        self.unsent = synced == Synced::Down;
+        if synced == Synced::Reopened {
+            self.next = self.ring.head();
+        } else if self.open && self.ring.is_reinit() {
+            // What the kernel had not taken yet is not sent: its slots are free again, and the
+            // buffers in them stay where they are.
+            let before = self.ring.head();
+            self.ring.resync();
+            let lost = self.ring.distance(self.ring.head(), before);
+            self.next = self.ring.head();
+            self.counters.add(PortCounter::Reinit, 1);
+            self.counters.add(PortCounter::ReinitLost, u64::from(lost));
+        }
     }
 
     fn space(&self) -> u32 {
-        self.ring.distance(self.next, self.ring.tail())
+        match self.open {
+            true => self.ring.distance(self.next, self.ring.tail()),
+            false => 0,
+        }
     }
 
     /// Whether a slot is free; a full ring is synced once a burst to get finished slots back.
@@ -449,7 +514,7 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
 
     fn sync(&mut self) {
         self.synced_full = false;
-        if self.next != self.ring.head() {
+        if self.unsent || self.next != self.ring.head() {
             self.publish();
         }
     }
@@ -491,7 +556,7 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
         let slots = u64::from(self.ring.num_slots());
         self.ledger.settle(u64::from(self.ring.head()), slots);
         self.ring.publish(self.next);
-        self.exchange.sync(&self.ring);
+        self.exchange.sync(&mut self.ring);
     }
 }
 

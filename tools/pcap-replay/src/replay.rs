@@ -4,6 +4,8 @@
 //! ```text
 //! pcap-replay replay --port mem:/tmp/wire demo.pcap   # and: sluice run --inline mem:/tmp/wire{0 mem:/tmp/wire{1
 //! pcap-replay replay --port in0 --port out0 demo.pcap # far ends of two veth pairs
+//! pcap-replay replay --port netmap:x}1 --port netmap:y}1 demo.pcap # far ends of two netmap pipes
+//! pcap-replay replay --port netmap-emu:/tmp/emu demo.pcap # and: sluice run netmap-emu:/tmp/emu:x{1 ...
 //! ```
 
 use std::collections::HashMap;
@@ -17,7 +19,11 @@ use sluice::port::capture::spread::Spread;
 use sluice::port::capture::{Capture, CaptureReader, CaptureWriter, link_number};
 use sluice::port::memory::handover::Server;
 use sluice::port::memory::{End, Memory, Shape, Side};
-use sluice::port::open::{LanePorts, OpenOptions, open};
+use sluice::port::netmap::emulation::wire::Server as MachineServer;
+use sluice::port::netmap::emulation::{Machine, Shape as MachineShape};
+use sluice::port::netmap::spec::NetmapSpec;
+use sluice::port::netmap::{Opener, Wanted};
+use sluice::port::open::{LanePorts, OpenOptions, Opened, open};
 use sluice::port::spec::PortSpec;
 use sluice::port::{Receive, Receiver, Transmit, Transmitter};
 use sluice::time::wall_nanos;
@@ -58,7 +64,8 @@ pub struct Arguments {
     /// Captures of Ethernet frames, one after the other
     #[arg(required = true)]
     pub captures: Vec<PathBuf>,
-    /// mem:PATH, served to the engine; or twice an interface, inside first
+    /// mem:PATH or netmap-emu:PATH, served to the engine; or twice an interface or netmap port,
+    /// inside first
     #[arg(long = "port", required = true, value_name = "PORT")]
     pub ports: Vec<String>,
     /// Frames per second; as fast as the engine takes them if not given
@@ -104,6 +111,9 @@ pub struct Arguments {
 struct FarEnd {
     ports: LanePorts,
     memory: Option<(Arc<Memory>, Server)>,
+    machine: Option<(Machine, MachineServer)>,
+    /// Keeps NICs promiscuous.
+    _opened: Option<Opened>,
     contexts: Arc<Arena<Context>>,
     free: Vec<Handle>,
     burst: Burst,
@@ -113,17 +123,32 @@ struct FarEnd {
 impl FarEnd {
     fn open(arguments: &Arguments) -> Result<FarEnd, Failure> {
         const FRAMES: u32 = 2048;
-        let (mut ports, memory) = match arguments.ports.as_slice() {
+        let (mut memory, mut machine, mut rest) = (None, None, None);
+        let mut ports = match arguments.ports.as_slice() {
             [port] if port.starts_with("mem:") => {
                 let path = PathBuf::from(port.trim_start_matches("mem:"));
-                let memory = Memory::new(Shape {
+                let made = Memory::new(Shape {
                     slots: arguments.slots,
                     extra: 4 * FRAMES + 16_384,
                     ..Shape::default()
                 })
                 .map_err(Failure::device)?;
-                let server = Server::start(Arc::clone(&memory), &path).map_err(Failure::device)?;
-                (outer_ends(&memory, FRAMES)?, Some((memory, server)))
+                let server = Server::start(Arc::clone(&made), &path).map_err(Failure::device)?;
+                let ends = outer_ends(&made, FRAMES)?;
+                memory = Some((made, server));
+                ends
+            }
+            [port] if port.starts_with("netmap-emu:") => {
+                let path = PathBuf::from(port.trim_start_matches("netmap-emu:"));
+                let made = Machine::new(MachineShape {
+                    slots: arguments.slots,
+                    buffers: 8 * arguments.slots + 4 * FRAMES + 16_384,
+                    ..MachineShape::default()
+                });
+                let ends = pipe_ends(&made, FRAMES)?;
+                let server = MachineServer::start(&made, &path).map_err(Failure::device)?;
+                machine = Some((made, server));
+                ends
             }
             [inside, outside] => {
                 let spec = |name: &String| name.parse::<PortSpec>().map_err(Failure::usage);
@@ -134,11 +159,14 @@ impl FarEnd {
                     patience: Duration::ZERO,
                 };
                 let mut opened = open(&specs, &options).map_err(Failure::device)?;
-                (opened.lanes.remove(0), None)
+                let ends = opened.lanes.remove(0);
+                rest = Some(opened);
+                ends
             }
             _ => {
                 return Err(Failure::usage(
-                    "one memory or two interfaces\n [hint] --port mem:PATH, or --port IN --port OUT",
+                    "one memory or two interfaces\n [hint] --port mem:PATH, or --port IN --port OUT \
+                     (netmap:IN and netmap:OUT)",
                 ));
             }
         };
@@ -155,6 +183,8 @@ impl FarEnd {
         Ok(FarEnd {
             ports,
             memory,
+            machine,
+            _opened: rest,
             contexts,
             free,
             burst: Vec::with_capacity(BURST),
@@ -164,23 +194,27 @@ impl FarEnd {
 
     /// Waits until the engine has opened both inner ends.
     fn wait_for_engine(&self, patience: Duration) -> Result<(), Failure> {
-        let Some((memory, _)) = &self.memory else {
-            return Ok(());
-        };
-        let deadline = Instant::now() + patience;
         let ends = [0, 1].map(|cable| End {
             cable,
             side: Side::Inner,
         });
-        while ends.iter().any(|end| memory.open_halves(*end) < 2) {
+        let deadline = Instant::now() + patience;
+        loop {
+            let hint = match (&self.memory, &self.machine) {
+                (Some((memory, _)), _) if ends.iter().any(|end| memory.open_halves(*end) < 2) => {
+                    "sluice run --inline mem:PATH{0 mem:PATH{1"
+                }
+                (_, Some((machine, _))) if !NEAR.iter().all(|name| machine.is_open(name)) => {
+                    "sluice run --inline netmap-emu:PATH:x{1 netmap-emu:PATH:y{1"
+                }
+                _ => return Ok(()),
+            };
             if Instant::now() > deadline {
-                return Err(Failure::device(
-                    "no engine has opened the ports\n [hint] sluice run --inline mem:PATH{0 mem:PATH{1",
-                ));
+                let what = "no engine has opened the ports";
+                return Err(Failure::device(format!("{what}\n [hint] {hint}")));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Ok(())
     }
 
     /// Takes what has come out of both ports.
@@ -199,6 +233,33 @@ impl FarEnd {
         }
         count
     }
+}
+
+/// Pipes of the emulated machine: the engine's ends, inside first, and ours.
+const NEAR: [&str; 2] = ["x{1", "y{1"];
+const FAR: [&str; 2] = ["x}1", "y}1"];
+
+fn pipe_ends(machine: &Machine, frames: u32) -> Result<LanePorts, Failure> {
+    let mut ports = LanePorts {
+        receivers: Vec::new(),
+        transmitters: Vec::new(),
+    };
+    let mut opener = Opener::with_machine("", Arc::new(machine.clone()));
+    for (port, name) in (0..).zip(FAR) {
+        let spec = NetmapSpec::parse(&format!("netmap-emu::{name}")).map_err(Failure::usage)?;
+        let wanted = Wanted {
+            lanes: 1,
+            extra: frames,
+            port,
+            patience: Duration::ZERO,
+        };
+        let mut opened = opener.open(&spec, &wanted).map_err(Failure::device)?;
+        let (receiver, transmitter) = opened.lanes.remove(0);
+        ports.receivers.push(Receiver::Netmap(Box::new(receiver)));
+        let transmitter = transmitter.map(|half| Transmitter::Netmap(Box::new(half)));
+        ports.transmitters.extend(transmitter);
+    }
+    Ok(ports)
 }
 
 fn outer_ends(memory: &Arc<Memory>, frames: u32) -> Result<LanePorts, Failure> {

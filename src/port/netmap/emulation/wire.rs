@@ -1,0 +1,339 @@
+//! An emulated machine for other processes: `netmap-emu:SOCKET:PORT`. Every descriptor is a
+//! connection, and the kernel's part of each call runs in the server: so a killed client leaves no
+//! call half done, and its end is the end of its connection, as the kernel closes what a process
+//! leaves behind. Memory is shared by memfd (SCM_RIGHTS); only calls go through the socket.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use netmap_sys::{NAME_BYTES, PortInfo, Register};
+
+use super::{Machine, errno, readable};
+use crate::port::memory::{receive_descriptors, send_descriptors};
+use crate::port::netmap::provider::{Descriptor, Provider};
+use crate::port::ring::Mapping;
+
+/// How often the server looks for clients that came.
+const TURN: Duration = Duration::from_millis(5);
+/// Words of a registration on the wire.
+const WORDS: usize = 14;
+/// Bytes of a request: what, name, registration.
+const REQUEST_BYTES: usize = 1 + NAME_BYTES + WORDS * 8;
+
+const OPEN: u8 = b'O';
+const INFO: u8 = b'I';
+const TXSYNC: u8 = b'T';
+const RXSYNC: u8 = b'R';
+
+fn words_of(register: &Register) -> [u64; WORDS] {
+    [
+        register.offset,
+        register.memsize,
+        register.tx_slots.into(),
+        register.rx_slots.into(),
+        register.tx_rings.into(),
+        register.rx_rings.into(),
+        register.host_tx_rings.into(),
+        register.host_rx_rings.into(),
+        register.mem_id.into(),
+        register.ringid.into(),
+        register.mode.into(),
+        register.extra_bufs.into(),
+        0,
+        register.flags,
+    ]
+}
+
+fn register_of(words: [u64; WORDS]) -> Register {
+    Register {
+        offset: words[0],
+        memsize: words[1],
+        tx_slots: words[2] as u32,
+        rx_slots: words[3] as u32,
+        tx_rings: words[4] as u16,
+        rx_rings: words[5] as u16,
+        host_tx_rings: words[6] as u16,
+        host_rx_rings: words[7] as u16,
+        mem_id: words[8] as u16,
+        ringid: words[9] as u16,
+        mode: words[10] as u32,
+        extra_bufs: words[11] as u32,
+        pad: 0,
+        flags: words[13],
+    }
+}
+
+fn write_words(mut out: impl Write, words: &[u64; WORDS]) -> io::Result<()> {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    out.write_all(&bytes)
+}
+
+fn read_words(mut from: impl Read) -> io::Result<[u64; WORDS]> {
+    let mut words = [0; WORDS];
+    for word in &mut words {
+        let mut bytes = [0; 8];
+        from.read_exact(&mut bytes)?;
+        *word = u64::from_le_bytes(bytes);
+    }
+    Ok(words)
+}
+
+fn read_status(mut from: impl Read) -> io::Result<()> {
+    let mut bytes = [0; 4];
+    from.read_exact(&mut bytes)?;
+    match i32::from_le_bytes(bytes) {
+        0 => Ok(()),
+        number => Err(errno(number)),
+    }
+}
+
+fn write_status<T>(mut out: impl Write, done: &io::Result<T>) -> io::Result<()> {
+    let number = match done {
+        Ok(_) => 0,
+        Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
+    };
+    out.write_all(&number.to_le_bytes())
+}
+
+/// Serves a machine at a socket, until dropped.
+pub struct Server {
+    path: PathBuf,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Listens at `path`. A socket left there by a process that is gone is replaced.
+    ///
+    /// # Errors
+    /// The path is taken, or no socket can be made there.
+    pub fn start(machine: &Machine, path: &Path) -> io::Result<Server> {
+        if UnixStream::connect(path).is_ok() {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        listener.set_nonblocking(true)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, machine) = (Arc::clone(&stop), machine.clone());
+        let thread = std::thread::Builder::new()
+            .name("netmap-emu".to_string())
+            .spawn(move || {
+                while !stopped.load(Ordering::Acquire) {
+                    match listener.accept() {
+                        Ok((client, _)) => spawn(&machine, client),
+                        Err(_) => std::thread::sleep(TURN),
+                    }
+                }
+            })?;
+        Ok(Server {
+            path: path.to_path_buf(),
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            // The thread ends within a turn; that it panicked would be told by the test harness.
+            let _ = thread.join();
+        }
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Serves one connection in a thread of its own, which ends with it.
+fn spawn(machine: &Machine, client: UnixStream) {
+    let machine = machine.clone();
+    let name = "netmap-emu-fd".to_string();
+    let served = std::thread::Builder::new().name(name).spawn(move || {
+        let mut number = None;
+        // The end of the connection is no error: it closes the descriptor.
+        let _ = client.set_nonblocking(false);
+        while serve(&machine, &client, &mut number).is_ok() {}
+        if let Some(number) = number {
+            machine.close(number);
+        }
+    });
+    // Without a thread the connection closes, and the client is told so.
+    drop(served);
+}
+
+fn serve(machine: &Machine, mut client: &UnixStream, number: &mut Option<usize>) -> io::Result<()> {
+    let mut what = [0];
+    client.read_exact(&mut what)?;
+    match what[0] {
+        TXSYNC | RXSYNC => {
+            let done = match *number {
+                Some(number) => machine.sync(number, what[0] == RXSYNC),
+                None => Err(errno(libc::ENXIO)),
+            };
+            write_status(client, &done)
+        }
+        OPEN | INFO => {
+            let mut name = [0; NAME_BYTES];
+            client.read_exact(&mut name)?;
+            let name = String::from_utf8_lossy(&name);
+            let name = name.trim_end_matches('\0');
+            let asked = register_of(read_words(client)?);
+            if what[0] == INFO {
+                let done = machine.info(name, asked.mem_id);
+                write_status(client, &done)?;
+                let info = done.unwrap_or_default();
+                let answer = Register {
+                    memsize: info.memsize,
+                    tx_slots: info.tx_slots,
+                    rx_slots: info.rx_slots,
+                    tx_rings: info.tx_rings,
+                    rx_rings: info.rx_rings,
+                    host_tx_rings: info.host_tx_rings,
+                    host_rx_rings: info.host_rx_rings,
+                    mem_id: info.mem_id,
+                    ..Register::default()
+                };
+                return write_words(client, &words_of(&answer));
+            }
+            let done = machine.register(name, &asked);
+            write_status(client, &done)?;
+            let Ok((bound, granted)) = done else {
+                return Ok(());
+            };
+            *number = Some(bound);
+            write_words(client, &words_of(&granted))?;
+            let (memory, wake) = machine.descriptors_of(bound)?;
+            send_descriptors(client, &[memory.as_raw_fd(), wake.as_raw_fd()])
+        }
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// The machine of another process.
+pub struct Client {
+    path: PathBuf,
+}
+
+/// A descriptor of it.
+struct RemoteDescriptor {
+    connection: UnixStream,
+    granted: Register,
+    memory: OwnedFd,
+    wake: OwnedFd,
+}
+
+impl Client {
+    /// A client of the machine at a socket.
+    ///
+    /// # Errors
+    /// Nobody serves one there.
+    pub fn connect(path: &Path) -> io::Result<Client> {
+        UnixStream::connect(path)?;
+        Ok(Client {
+            path: path.to_path_buf(),
+        })
+    }
+
+    fn ask(&self, what: u8, port: &str, asked: &Register) -> io::Result<(UnixStream, Register)> {
+        if port.len() >= NAME_BYTES {
+            return Err(errno(libc::ENAMETOOLONG));
+        }
+        let mut connection = UnixStream::connect(&self.path)?;
+        let mut request = Vec::with_capacity(REQUEST_BYTES);
+        request.push(what);
+        request.extend_from_slice(port.as_bytes());
+        request.resize(1 + NAME_BYTES, 0);
+        write_words(&mut request, &words_of(asked))?;
+        connection.write_all(&request)?;
+        read_status(&connection)?;
+        let answer = register_of(read_words(&connection)?);
+        Ok((connection, answer))
+    }
+}
+
+impl Provider for Client {
+    fn info(&self, port: &str, region: u16) -> io::Result<PortInfo> {
+        let asked = Register {
+            mem_id: region,
+            ..Register::default()
+        };
+        let (_, answer) = self.ask(INFO, port, &asked)?;
+        Ok(PortInfo {
+            memsize: answer.memsize,
+            tx_slots: answer.tx_slots,
+            rx_slots: answer.rx_slots,
+            tx_rings: answer.tx_rings,
+            rx_rings: answer.rx_rings,
+            host_tx_rings: answer.host_tx_rings,
+            host_rx_rings: answer.host_rx_rings,
+            mem_id: answer.mem_id,
+            ..PortInfo::default()
+        })
+    }
+
+    fn open(&self, port: &str, asked: &Register) -> io::Result<Box<dyn Descriptor>> {
+        let (connection, granted) = self.ask(OPEN, port, asked)?;
+        let mut fds = receive_descriptors(&connection)?.into_iter();
+        let (Some(memory), Some(wake)) = (fds.next(), fds.next()) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        Ok(Box::new(RemoteDescriptor {
+            connection,
+            granted,
+            memory,
+            wake,
+        }))
+    }
+}
+
+impl RemoteDescriptor {
+    fn call(&self, what: u8) -> io::Result<()> {
+        // A server that is gone is a port that is gone.
+        let gone = |_| errno(libc::ENXIO);
+        (&self.connection).write_all(&[what]).map_err(gone)?;
+        let mut bytes = [0; 4];
+        (&self.connection).read_exact(&mut bytes).map_err(gone)?;
+        match i32::from_le_bytes(bytes) {
+            0 => Ok(()),
+            number => Err(errno(number)),
+        }
+    }
+}
+
+impl Descriptor for RemoteDescriptor {
+    fn granted(&self) -> &Register {
+        &self.granted
+    }
+
+    fn map(&self) -> io::Result<Arc<Mapping>> {
+        Mapping::new(self.memory.as_fd(), self.granted.memsize as usize)
+    }
+
+    fn txsync(&self) -> io::Result<()> {
+        self.call(TXSYNC)
+    }
+
+    fn rxsync(&self) -> io::Result<()> {
+        self.call(RXSYNC)
+    }
+
+    fn poll(&self, timeout_ms: i32) -> io::Result<bool> {
+        let ready = readable(self.wake.as_raw_fd(), timeout_ms);
+        self.rxsync()?;
+        Ok(ready)
+    }
+
+    fn fd(&self) -> RawFd {
+        self.wake.as_raw_fd()
+    }
+}

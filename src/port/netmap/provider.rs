@@ -1,0 +1,160 @@
+//! What a netmap port needs of its kernel: open, map, two syncs, poll, close. The kernel module
+//! behind /dev/netmap provides it; so does an emulation (emulation.rs). Nothing above this trait
+//! knows which of the two it talks to.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use netmap_sys::{Header, PortInfo, Register, request};
+
+use crate::port::ring::Mapping;
+
+/// Where descriptors come from.
+pub trait Provider: Send + Sync {
+    /// Sizes of a port, without opening it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn info(&self, port: &str, region: u16) -> io::Result<PortInfo>;
+
+    /// Opens a descriptor and binds it to rings of a port.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn open(&self, port: &str, asked: &Register) -> io::Result<Box<dyn Descriptor>>;
+}
+
+/// A descriptor that is bound to rings; closed when dropped. One thread uses it at a time.
+pub trait Descriptor: Send {
+    /// What was granted.
+    fn granted(&self) -> &Register;
+
+    /// Maps the memory region that the rings lie in.
+    ///
+    /// # Errors
+    /// What `mmap` says.
+    fn map(&self) -> io::Result<Arc<Mapping>>;
+
+    /// Trades slots of the transmit rings.
+    ///
+    /// # Errors
+    /// The port is down (EIO) or gone (ENXIO, ENODEV).
+    fn txsync(&self) -> io::Result<()>;
+
+    /// Trades slots of the receive rings.
+    ///
+    /// # Errors
+    /// As [`Descriptor::txsync`].
+    fn rxsync(&self) -> io::Result<()>;
+
+    /// Waits up to so many milliseconds for frames to receive; says whether there are any.
+    ///
+    /// # Errors
+    /// As [`Descriptor::txsync`]; POLLERR is one.
+    fn poll(&self, timeout_ms: i32) -> io::Result<bool>;
+
+    /// A descriptor that polls readable when frames wait.
+    fn fd(&self) -> RawFd;
+}
+
+/// The kernel module.
+pub struct Kernel;
+
+/// A descriptor of the kernel's.
+struct KernelDescriptor {
+    fd: OwnedFd,
+    granted: Register,
+}
+
+fn device() -> io::Result<OwnedFd> {
+    let path = CString::new(netmap_sys::DEVICE)?;
+    // SAFETY: a NUL-terminated path; the result is checked.
+    let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just opened, and owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends a request whose body is `body`; the kernel answers in it.
+fn control<T>(fd: &OwnedFd, reqtype: u16, port: &str, body: &mut T) -> io::Result<()> {
+    let Some(mut header) = Header::new(reqtype, port) else {
+        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+    };
+    header.body = std::ptr::from_mut(body) as u64;
+    // SAFETY: the header is laid out as the kernel's, and its body points to a structure of the
+    // size that goes with `reqtype`; both outlive the call, and there are no options.
+    match unsafe { libc::ioctl(fd.as_raw_fd(), netmap_sys::NIOCCTRL as _, &mut header) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+impl Provider for Kernel {
+    fn info(&self, port: &str, region: u16) -> io::Result<PortInfo> {
+        let mut info = PortInfo {
+            mem_id: region,
+            ..PortInfo::default()
+        };
+        control(&device()?, request::PORT_INFO_GET, port, &mut info)?;
+        Ok(info)
+    }
+
+    fn open(&self, port: &str, asked: &Register) -> io::Result<Box<dyn Descriptor>> {
+        let fd = device()?;
+        let mut granted = *asked;
+        control(&fd, request::REGISTER, port, &mut granted)?;
+        Ok(Box::new(KernelDescriptor { fd, granted }))
+    }
+}
+
+impl KernelDescriptor {
+    fn sync(&self, number: u32) -> io::Result<()> {
+        // SAFETY: both syncs take no argument; what they touch are rings of the bound port.
+        match unsafe { libc::ioctl(self.fd.as_raw_fd(), number as _, 0) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+impl Descriptor for KernelDescriptor {
+    fn granted(&self) -> &Register {
+        &self.granted
+    }
+
+    fn map(&self) -> io::Result<Arc<Mapping>> {
+        let length = usize::try_from(self.granted.memsize).map_err(io::Error::other)?;
+        Mapping::new(self.fd.as_fd(), length)
+    }
+
+    fn txsync(&self) -> io::Result<()> {
+        self.sync(netmap_sys::NIOCTXSYNC)
+    }
+
+    fn rxsync(&self) -> io::Result<()> {
+        self.sync(netmap_sys::NIOCRXSYNC)
+    }
+
+    fn poll(&self, timeout_ms: i32) -> io::Result<bool> {
+        let mut poll = libc::pollfd {
+            fd: self.fd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one valid pollfd.
+        match unsafe { libc::poll(&mut poll, 1, timeout_ms) } {
+            0 => Ok(false),
+            1.. if poll.revents & libc::POLLERR == 0 => Ok(true),
+            1.. => Err(io::Error::from_raw_os_error(libc::EIO)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    fn fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
