@@ -397,8 +397,7 @@ impl Kept {
         };
         text.split_whitespace()
             .filter_map(|word| word.parse().ok())
-            .filter(alive)
-            .next_back()
+            .rfind(alive)
     }
 
     /// The engine that has the ports, by the board that keeper and engine share.

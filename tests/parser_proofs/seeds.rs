@@ -97,7 +97,7 @@ fn of_others(protocol: AppProtocol) -> Seed {
     use AppProtocol as P;
     let begin = |begin: Talk, seed: Seed| Seed { begin, ..seed };
     match protocol {
-        P::Quic => seed(|n| quic_initial(n), |n| quic_initial(n)),
+        P::Quic => seed(quic_initial, quic_initial),
         P::Websocket => seed(
             |_| b"\x81\x85\x01\x02\x03\x04\x69\x67\x6f\x68\x6e".to_vec(),
             |_| b"\x81\x05hello".to_vec(),
@@ -107,7 +107,7 @@ fn of_others(protocol: AppProtocol) -> Seed {
             |n| length32(&krb5_request(n)),
         ),
         P::Dhcp => seed(|n| dhcp(1, n), |n| dhcp(2, n)),
-        P::Enip => seed(|n| enip(n), |n| enip(n)),
+        P::Enip => seed(enip, enip),
         P::Ike => seed(|n| ike(n, 1), |n| ike(n, 1)),
         P::Dnp3 => seed(|n| dnp3(n, true), |n| dnp3(n, false)),
         P::Modbus => seed(
