@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use sha2::{Digest, Sha256};
 use sluice::cli::{Cli, run};
-use sluice::port::capture::{CaptureFormat, CaptureWriter};
+use sluice::port::capture::CaptureWriter;
 use sluice::port::generator::packet::{Envelope, Tcp, tcp_flag::*};
 
 /// Sequence number of the first byte of each side.
