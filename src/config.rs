@@ -90,9 +90,10 @@ pub struct Config {
     /// Budget of verification steps per packet.
     pub verify_steps_max: u32,
     /// Bytes of stream windows, the last bytes of the streams that signatures look at, all lanes
-    /// together. Streams that fell silent longest ago give theirs up.
+    /// together (`stream.window-memory`, ours). Streams silent for longest give theirs up.
     pub window_memory: u64,
-    /// Flows whose application layer is followed at once, all lanes together.
+    /// Flows whose application layer is followed at once, all lanes together
+    /// (`app-layer.flows-max`, ours).
     pub app_flows_max: u32,
     /// Bytes for parsers of the application layer, all lanes together.
     pub app_memory: u64,
@@ -335,6 +336,8 @@ impl Config {
             "detect.inspection-recursion-limit" => self.recursion_limit = number(key, value)?,
             "detect.budget" => self.verify_steps_max = number(key, value)?,
             "app-layer.memory" => self.app_memory = size(key, value)?,
+            "app-layer.flows-max" => self.app_flows_max = number(key, value)?.max(1),
+            "stream.window-memory" => self.window_memory = size(key, value)?,
             "app-layer.records" => self.app_records = boolean(key, value)?,
             "action-order" => self.action_order = action_order(key, value)?,
             _ if key.starts_with("app-layer.protocols.") || key.contains("libhtp.") => {

@@ -20,6 +20,7 @@ use crate::eve::{Options as EveOptions, SignatureInfo, Target, Writer};
 use crate::flow::FlowPlan;
 use crate::lane::Worker;
 use crate::lane::build::{Engine, Halves, Plan};
+use crate::matcher::MatchPlan;
 use crate::memory::available_bytes;
 use crate::port::open::{LanePorts, OpenOptions, Opened, open};
 use crate::port::spec::PortSpec;
@@ -367,6 +368,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let lanes = std::mem::take(&mut ports.lanes);
     let plan = FlowPlan::new(&config, lanes.len());
     eprintln!("memory: {plan} ({} MiB available)", available_bytes() >> 20);
+    eprintln!("memory: {}", MatchPlan::new(&config));
     let mut engine = build(args, &config, &loaded, lanes)?;
     engine.set_adaptive(args.idle == Idle::Adaptive);
     eprintln!("memory: flow table on {}", engine.table_pages.start_text());

@@ -42,6 +42,7 @@ mod line;
 pub mod literal;
 pub mod number;
 pub mod pcre;
+pub mod plan;
 pub mod prefilter;
 pub mod program;
 pub mod publish;
@@ -57,6 +58,7 @@ pub mod verify;
 pub mod window;
 
 pub use host::{HostState, NoTurn, Turn};
+pub use plan::MatchPlan;
 pub use program::Program;
 pub use publish::{Mailbox, Renewal};
 pub use state::FlowVerdict;
@@ -205,17 +207,13 @@ impl<D: DetectionAccess> MatchStage<D> {
         detection: D,
         shared: Arc<HostState>,
     ) -> MatchStage<D> {
-        let lanes = usize::from(config.lanes.max(1));
-        let flows = (config.inspected_flows_max as usize).div_ceil(lanes).max(1);
+        let plan = MatchPlan::new(config);
+        let (lanes, flows, app_flows, window_count) =
+            (plan.lanes, plan.flows, plan.app_flows, plan.windows);
         let names = program.ruleset().names();
         let spare = if config.reloads { SPARE_NAMES } else { (0, 0) };
         let flowbits = names.flowbits.names().len() + spare.0;
         let flowints = names.flowints.names().len() + spare.1;
-        let app_flows = (config.app_flows_max as usize)
-            .div_ceil(lanes)
-            .clamp(1, flows);
-        let window_count =
-            (config.window_memory as usize / lanes / window::MEMORY).clamp(1, 2 * flows);
         let wants_app = config.app_records || config.reloads || program.app.is_wanted();
         let generation = program.ruleset().generation();
         let mut windows = window::Windows::new(window_count);
