@@ -14,6 +14,10 @@
 use super::pages::{Compared, PAGE_BYTES, PagePool, Pages};
 use super::record::SeqNum;
 
+/// One page in so many is for bytes in order, which their receiver soon acknowledges: bytes behind
+/// gaps that nobody fills must not stop every stream.
+const IN_ORDER_SHARE: u32 = 8;
+
 /// Urgent bytes that may wait in one direction; further ones are read as ordinary data.
 pub const URGENT_MAX: usize = 4;
 
@@ -328,7 +332,7 @@ impl Stream {
         let missing = self.pages.missing(pool, offset, new.len() as u32);
         if self.pages.count() + missing > limits.ahead_pages_max {
             taken.taking = Taking::Limit;
-        } else if missing > pool.available() {
+        } else if missing + pool.len() / IN_ORDER_SHARE > pool.available() {
             taken.taking = Taking::Memory;
         } else {
             let count = self.pages.insert(pool, offset, new).unwrap_or(0);

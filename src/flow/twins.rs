@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::bench::*;
-use crate::config::Mode;
+use crate::config::{Choice, Mode};
 use crate::packet::{Direction, Kind, Verdict, flag};
 
 /// Pieces of one input at most: what is left over says nothing new.
@@ -163,7 +163,8 @@ impl End {
         if segment.flags & SYN != 0 || segment.flags & ACK == 0 || self.closed {
             return true;
         }
-        for (at, byte) in (offset..).zip(&segment.data) {
+        for (place, byte) in segment.data.iter().enumerate() {
+            let at = offset.wrapping_add(place as u32);
             if at >= self.next && at - self.next < 65_535 && self.fin.is_none_or(|fin| at < fin) {
                 self.bytes.entry(at).or_insert(*byte);
             }
@@ -190,11 +191,13 @@ pub fn connection(input: &[u8]) {
         return;
     };
     let isn = [isn_of(*first), SERVER_ISN];
-    let mut bench = Bench::inline();
+    let mut strict = config(Mode::Inline);
+    strict.policies.master = Some(Choice::Auto);
+    let mut bench = Bench::new(strict);
     bench.handshake_from(isn[0], isn[1]);
     // By who receives: 0 the server.
     let mut ends = [End::default(), End::default()];
-    let mut seen = Vec::new();
+    let mut shown = [BTreeMap::new(), BTreeMap::new()];
     for bytes in rest.chunks_exact(6).take(STEPS_MAX) {
         let to_server = bytes[0] & 1 == 0;
         let way = usize::from(!to_server);
@@ -218,25 +221,34 @@ pub fn connection(input: &[u8]) {
         let seq = isn[way].wrapping_add(1).wrapping_add(offset);
         let segment = Tcp::new(to_server, flags, seq, ack, &data);
         let out = bench.tcp(&segment);
+        note(&mut shown, &out, Some((&segment, offset)));
         let goes_on = out[0].verdict != Verdict::Forward || ends[way].take(&segment, offset);
-        seen.extend(out);
         if !goes_on || ends.iter().all(|end| end.closed) {
             break;
         }
     }
-    seen.extend(bench.finish());
+    note(&mut shown, &bench.finish(), None);
     bench.check_empty();
     for (way, end) in ends.iter().enumerate() {
-        let direction = [Direction::ToServer, Direction::ToClient][way];
-        let mut shown = BTreeMap::new();
-        for view in seen.iter().filter(|view| view.direction == direction) {
-            for (at, byte) in (view.offset..).zip(&view.stream) {
-                shown.insert(at, *byte);
-            }
-        }
         for at in 0..end.next {
-            let (got, known) = (end.bytes.get(&at), shown.get(&at));
-            assert_eq!(got, known, "{direction:?}, byte {at}: received, inspected");
+            let (got, known) = (end.bytes.get(&at), shown[way].get(&at));
+            assert_eq!(got, known, "to end {way}, byte {at}: received, inspected");
+        }
+    }
+}
+
+/// Notes what inspection saw first of each byte. A frame shows the end of its own data, wherever flow
+/// counts it (after a reset it may count anew); views of bytes that waited lie where they say.
+fn note(shown: &mut [BTreeMap<u32, u8>; 2], seen: &[Seen], frame: Option<(&Tcp, u32)>) {
+    for view in seen.iter().filter(|view| !view.stream.is_empty()) {
+        let own = frame.filter(|_| view.kind == Kind::Frame);
+        let offset = own.map_or(view.offset, |(segment, offset)| {
+            offset.wrapping_add((segment.data.len() - view.stream.len()) as u32)
+        });
+        let way = usize::from(view.direction == Direction::ToClient);
+        for (at, byte) in view.stream.iter().enumerate() {
+            let place = offset.wrapping_add(at as u32);
+            shown[way].entry(place).or_insert(*byte);
         }
     }
 }
