@@ -724,7 +724,10 @@ fn sources(dir: &Path, out: &mut Vec<(PathBuf, String)>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             sources(&path, out);
-        } else if !path.ends_with("reason.rs") && !path.to_string_lossy().contains("test") {
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && !path.ends_with("reason.rs")
+            && !path.to_string_lossy().contains("test")
+        {
             let text = std::fs::read_to_string(&path).unwrap();
             let end = text.find("#[cfg(test)]").unwrap_or(text.len());
             out.push((path, text[..end].to_string()));

@@ -11,6 +11,7 @@ use sluice::decode::LinkType;
 use sluice::event::{Event, EventKind};
 use sluice::lane::build::{Engine, Plan};
 use sluice::layout::Layout;
+use sluice::packet::Kind;
 use sluice::port::capture::spread::Spread;
 use sluice::port::capture::{Capture, CaptureReader};
 use sluice::port::{Receiver, Transmitter};
@@ -151,7 +152,12 @@ impl Fact {
                 let values = &event.values;
                 Some(Fact::Flow(tuple, values.packets, values.bytes))
             }
-            EventKind::Anomaly => Some(Fact::Anomaly(event.order, event.anomaly)),
+            EventKind::Anomaly => {
+                // The end of a flow without a connection is told when the sweep finds it.
+                let swept = event.view == Kind::FlowEnd && event.tuple.protocol != 6;
+                let order = if swept { 0 } else { event.order };
+                Some(Fact::Anomaly(order, event.anomaly))
+            }
             EventKind::App | EventKind::Packet | EventKind::File | EventKind::FilePiece => None,
         }
     }
@@ -164,6 +170,7 @@ pub fn pressed(outcome: &Outcome) -> bool {
         Counter::FlowsEndedEvicted,
         Counter::FlowsRefused,
         Counter::DetectionStateLost,
+        Counter::StreamHistoriesCut,
     ];
     let reasons = ["stream_memory", "ip_frag_memory", "flow_table_full"];
     counters.iter().any(|counter| outcome.total(*counter) != 0)
