@@ -610,17 +610,10 @@ impl Worker {
             Input::Ring(ring) => ring.is_closed(),
             Input::Ports { .. } | Input::Mesh => true,
         };
-        from_worker
-            && self.decoded_all()
-            && self
-                .flow
-                .as_ref()
-                .is_none_or(|part| !part.stage.is_waiting())
-            && self
-                .flow
-                .as_mut()
-                .and_then(|part| part.mesh.as_mut())
-                .is_none_or(MeshIn::is_ended)
+        let flow = self.flow.as_ref();
+        let waits = flow.is_some_and(|part| part.stage.is_waiting()) || !self.decoded_all();
+        let mesh = self.flow.as_mut().and_then(|part| part.mesh.as_mut());
+        from_worker && !waits && mesh.is_none_or(MeshIn::is_ended)
     }
 
     /// Closes the way on when all is done.

@@ -22,7 +22,7 @@ use sluice::reason::Reason;
 
 /// Flows of the table of a SYN flood. Large enough that ticks (1/64 s) tell its entries' ages apart
 /// at the rate at which a busy core makes SYNs.
-const FLOWS: u32 = 1 << 17;
+const FLOWS: u32 = 1 << 18;
 /// Flows of a table that is flooded with whole connections.
 const FEW: u32 = 1 << 13;
 /// Honest connections that are open all the while.
@@ -31,7 +31,7 @@ const OPEN: usize = 400;
 const NEW: usize = 200;
 /// Frames of a flood between two steps of an honest host: its round-trip time. At 10 M flows and
 /// line rate (14.88 M frames/s) the same share of the table is 25 ms.
-const ROUND_TRIP: usize = 4800;
+const ROUND_TRIP: usize = 9600;
 /// Frames sent before the engine gets its turn.
 const BURST: usize = 32;
 /// Times that a host sends a SYN before it gives up.

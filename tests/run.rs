@@ -739,16 +739,16 @@ fn run(command: &mut Command) -> (Option<i32>, String) {
 /// of the same capture.
 #[test]
 fn memory_ports_join_two_processes_and_give_the_verdicts_of_a_replay() {
-    joined("run-memory", "mem:", ["{0", "{1"]);
+    joined("run-memory", "mem:", ["{0", "{1"], "adaptive");
 }
 
 /// The same through the netmap port, whose kernel is emulated in the far end's process.
 #[test]
 fn emulated_netmap_ports_join_two_processes_and_give_the_verdicts_of_a_replay() {
-    joined("run-netmap", "netmap-emu:", [":x{1", ":y{1"]);
+    joined("run-netmap", "netmap-emu:", [":x{1", ":y{1"], "busy");
 }
 
-fn joined(name: &str, kind: &str, ends: [&str; 2]) {
+fn joined(name: &str, kind: &str, ends: [&str; 2], idle: &str) {
     let scratch = Scratch::new(name);
     let tool = pcap_replay();
     let capture = scratch.0.join("made.pcap");
@@ -781,9 +781,9 @@ fn joined(name: &str, kind: &str, ends: [&str; 2]) {
     let engine = Command::new(env!("CARGO_BIN_EXE_sluice"))
         .args([
             "run",
-            "--inline",
             "--idle",
-            "adaptive",
+            idle,
+            "--inline",
             &format!("{wire}{}", ends[0]),
             &format!("{wire}{}", ends[1]),
             "--format",

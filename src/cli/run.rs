@@ -405,11 +405,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     if let Some(attached) = &attached {
         attached.ready()?;
     }
-    eprintln!(
-        "ready: {} {}",
-        if inline { "inline" } else { "tap" },
-        args.ports().join(" ")
-    );
+    let mode = if inline { "inline" } else { "tap" };
+    eprintln!("ready: {mode} {}", args.ports().join(" "));
     wait(
         &signals,
         &ports,
@@ -417,6 +414,19 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         (writer.as_ref(), &control),
         Watch::new(args, halves),
     );
+    let done = end(threads, control, writer, started, &args.format);
+    reloader.save_datasets();
+    done
+}
+
+/// Joins the workers, lets rings and logs run dry, and prints the summary.
+fn end(
+    threads: Vec<JoinHandle<Worker>>,
+    control: Control,
+    writer: Option<Writer>,
+    started: Instant,
+    format: &str,
+) -> Result<u8, Failure> {
     let mut workers: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
     finish(workers.iter_mut().flatten());
     let panicked = workers.iter().any(Result::is_err);
@@ -424,8 +434,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let snapshot = control.snapshot();
     control.stop();
     writer.map(Writer::stop);
-    reloader.save_datasets();
-    super::replay::summary(&snapshot, started.elapsed(), cpu, &args.format)?;
+    super::replay::summary(&snapshot, started.elapsed(), cpu, format)?;
     match panicked {
         true => Err(Failure::new(70, "a worker panicked; what it held is lost")),
         false => Ok(exit::OK),

@@ -208,15 +208,14 @@ impl<D: DetectionAccess> MatchStage<D> {
         shared: Arc<HostState>,
     ) -> MatchStage<D> {
         let plan = MatchPlan::new(config);
-        let (lanes, flows, app_flows, window_count) =
-            (plan.lanes, plan.flows, plan.app_flows, plan.windows);
+        let (lanes, flows, app_flows) = (plan.lanes, plan.flows, plan.app_flows);
         let names = program.ruleset().names();
         let spare = if config.reloads { SPARE_NAMES } else { (0, 0) };
         let flowbits = names.flowbits.names().len() + spare.0;
         let flowints = names.flowints.names().len() + spare.1;
         let wants_app = config.app_records || config.reloads || program.app.is_wanted();
         let generation = program.ruleset().generation();
-        let mut windows = window::Windows::new(window_count);
+        let mut windows = window::Windows::new(plan.windows);
         windows.set_generation(generation);
         MatchStage {
             regions,
@@ -243,7 +242,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             room: transform::Room::new(),
             slabs: state::Slabs::new(flows, flowbits, flowints),
             windows,
-            recent: recent::Recent::new(window_count, flows),
+            recent: recent::Recent::new(plan.windows, flows),
             cut: 0,
             scratch: verify::Scratch::new(
                 config.recursion_limit,
