@@ -34,7 +34,7 @@ use crate::track::{Addresses, Report, Tracker, addresses};
 /// Frames handled between two looks at the clock.
 const BURST: usize = 32;
 /// Longest wait for a frame to come out on the other side before it is answered.
-const ARRIVAL: Duration = Duration::from_secs(2);
+const ARRIVAL: Duration = Duration::from_millis(250);
 /// Ethernet, in pcap's numbers and as capture readers say it here.
 const ETHERNET: u8 = 1;
 
