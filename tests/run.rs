@@ -754,7 +754,7 @@ fn joined(name: &str, kind: &str, ends: [&str; 2], idle: &str) {
     let tool = pcap_replay();
     let capture = scratch.0.join("made.pcap");
     let flows = [
-        "--flows", "300", "--attack", "0.2", "--seed", "5", "--loss", "0",
+        "--flows", "120", "--attack", "0.2", "--seed", "5", "--loss", "0",
     ];
     let made = run(Command::new(&tool)
         .arg("generate")
