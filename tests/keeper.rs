@@ -213,7 +213,9 @@ fn an_engine_in_an_endless_loop_is_fenced() {
     kept.until(&mut far, "it is taken over", || {
         (kept.engine_with_ports() != Some(pid)).then_some(())
     });
-    assert!(kept.says("does not come back"));
+    kept.until(&mut far, "it is said", || {
+        kept.says("does not come back").then_some(())
+    });
     kept.await_engine(&mut far);
     assert_accounted(kept, &mut far, 1);
 }
@@ -384,7 +386,7 @@ fn rules_that_cannot_be_loaded_end_the_keeper_with_their_code() {
     let ports = far.ports();
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_sluice"))
         .args([
-            "run", "--inline", "--keeper", "open", &ports[0], &ports[1], "-S",
+            "run", "--keeper", "open", "--inline", &ports[0], &ports[1], "-S",
         ])
         .arg(scratch.0.join("bad.rules"))
         .output()

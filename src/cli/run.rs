@@ -461,6 +461,10 @@ fn finish<'a>(workers: impl Iterator<Item = &'a mut Worker>) {
     let deadline = Instant::now() + DRAIN_MAX;
     for worker in workers {
         worker.settle();
+        if worker.pulse.is_some() {
+            // The rings are the keeper's again, or another engine's.
+            continue;
+        }
         for half in worker
             .verdict
             .iter_mut()
