@@ -39,7 +39,6 @@ use crate::memory::{Arena, Handle, Regions};
 use crate::packet::{BURST_MAX, BURST_VIEWS_MAX, Burst, Context, Kind, Verdict};
 use crate::port::{Receive, Receiver, Transmit, Transmitter};
 use crate::queue::{Consumer, Producer};
-use crate::reason::Reason;
 use crate::verdict::VerdictStage;
 use mesh::{MeshIn, MeshOut};
 use turn::LaneTurn;
@@ -382,15 +381,7 @@ impl Worker {
             for receiver in receivers.iter_mut().filter(|_| !stop) {
                 let limit = self.burst_max.saturating_sub(burst.len()).min(share);
                 let got = receiver.receive(&self.contexts, &mut self.frames, burst, limit, now);
-                counters.add(
-                    Counter::PacketsReceived,
-                    got.count as u64 + u64::from(got.too_long),
-                );
-                counters.add(Counter::BytesReceived, got.bytes);
-                for _ in 0..got.too_long {
-                    counters.drop_for(Reason::PortFrameTooLong);
-                    counters.inc(Counter::PacketsDropped);
-                }
+                got.account(counters);
                 end &= got.end;
                 next = next.min(got.watermark);
             }

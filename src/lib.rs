@@ -50,7 +50,7 @@ pub mod flow;
 pub mod lane;
 /// Prefilter, verification, flow state, thresholds, arbitration.
 pub mod matcher;
-/// Where frames enter and leave: captures, memory rings, AF_PACKET.
+/// Where frames enter and leave: captures, memory rings, AF_PACKET, netmap.
 pub mod port;
 /// Rule text to signatures to rule set.
 pub mod rules;

@@ -9,7 +9,7 @@ use crate::counters::{Counter, Counters};
 use crate::memory::{Arena, Handle, Regions};
 use crate::packet::{BURST_MAX, Burst, Context};
 use crate::port::open::LanePorts;
-use crate::port::{Receive, Received, Transmit};
+use crate::port::{Receive, Transmit};
 use crate::reason::Reason;
 
 /// What becomes of frames while no engine has the rings.
@@ -112,7 +112,7 @@ impl Forwarder {
         };
         let got = receiver.receive(&self.contexts, &mut self.free, &mut self.burst, limit, now);
         let counters = &self.counters;
-        note_received(counters, got);
+        got.account(counters);
         for mut handle in self.burst.drain(..) {
             let context = self.contexts.get_mut(&mut handle);
             let sent = match policy {
@@ -144,18 +144,6 @@ impl Forwarder {
             fds.push(receiver.wait_fd()?);
         }
         Some(())
-    }
-}
-
-fn note_received(counters: &Counters, got: Received) {
-    counters.add(
-        Counter::PacketsReceived,
-        got.count as u64 + u64::from(got.too_long),
-    );
-    counters.add(Counter::BytesReceived, got.bytes);
-    for _ in 0..got.too_long {
-        counters.drop_for(Reason::PortFrameTooLong);
-        counters.inc(Counter::PacketsDropped);
     }
 }
 

@@ -208,7 +208,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         shared: Arc<HostState>,
     ) -> MatchStage<D> {
         let plan = MatchPlan::new(config);
-        let (lanes, flows, app_flows) = (plan.lanes, plan.flows, plan.app_flows);
+        let (flows, app_flows) = (plan.flows, plan.app_flows);
         let names = program.ruleset().names();
         let spare = if config.reloads { SPARE_NAMES } else { (0, 0) };
         let flowbits = names.flowbits.names().len() + spare.0;
@@ -234,7 +234,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                 0 => u64::MAX,
                 depth => u64::from(depth),
             },
-            apps: wants_app.then(|| parsers(config, lanes, app_flows, &program)),
+            apps: wants_app.then(|| parsers(config, &plan, &program)),
             seen: crate::memory::slab::Slabs::from_fn(
                 if wants_app { 2 * app_flows as u32 } else { 0 },
                 seen::Seen::default,
@@ -532,9 +532,8 @@ fn limits(config: &Config) -> Limits {
 }
 
 /// Room for the parsers of a lane's flows.
-fn parsers(config: &Config, lanes: usize, flows: usize, program: &Program) -> Apps {
-    let memory = (config.app_memory as usize).div_ceil(lanes);
-    let memory = memory.min(flows << 14);
+fn parsers(config: &Config, plan: &MatchPlan, program: &Program) -> Apps {
+    let (flows, memory) = (plan.app_flows, plan.app_memory);
     Apps::new(flows, memory, wanted(config, program), limits(config))
 }
 

@@ -8,6 +8,9 @@ use super::recent::Recent;
 use super::window;
 use crate::config::Config;
 
+/// Bytes of the parsers' heap that one flow has use for, on average.
+const APP_FLOW_MEMORY: usize = 16 << 10;
+
 /// Counts of one lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MatchPlan {
@@ -37,7 +40,9 @@ impl MatchPlan {
             flows,
             windows: windows.clamp(1, 2 * flows),
             app_flows,
-            app_memory: (config.app_memory as usize).div_ceil(lanes),
+            app_memory: (config.app_memory as usize)
+                .div_ceil(lanes)
+                .min(app_flows * APP_FLOW_MEMORY),
         }
     }
 }

@@ -108,22 +108,19 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
         let slab = self.slab(mark, context)?;
         let at = context.stream_offset;
+        if self.windows.available() == 0 {
+            self.give_up_oldest();
+        }
         let kept = match context.has(flag::STREAM_GAP) {
             true => &[],
             false => self.recent.kept(slab, direction, at),
         };
         let base = u64::from(at).saturating_sub(kept.len() as u64);
-        if self.windows.available() == 0 {
-            self.give_up_oldest();
-        }
         let Some(window) = self.windows.take(base) else {
             self.lost += 1;
             return None;
         };
-        let kept = self.recent.kept(slab, direction, at);
-        if base < u64::from(at) {
-            self.windows.append(window, kept);
-        }
+        self.windows.append(window, kept);
         self.recent.add(window, slab, direction);
         self.slabs.set_window(slab, direction, window);
         Some(window)

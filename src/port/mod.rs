@@ -41,6 +41,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::counters::{Counter, Counters};
 use crate::memory::{Arena, Handle, Regions};
 use crate::packet::{Burst, Context};
 use crate::reason::Reason;
@@ -63,6 +64,19 @@ pub struct Received {
     /// Captures: the next order number that this half could still deliver; every frame of this
     /// lane with a smaller number has been delivered. `u64::MAX` at the end; 0 for live ports.
     pub watermark: u64,
+}
+
+impl Received {
+    /// Counts what was received, and as dropped what was thrown away at once.
+    pub fn account(&self, counters: &Counters) {
+        let all = self.count as u64 + u64::from(self.too_long);
+        counters.add(Counter::PacketsReceived, all);
+        counters.add(Counter::BytesReceived, self.bytes);
+        for _ in 0..self.too_long {
+            counters.drop_for(Reason::PortFrameTooLong);
+            counters.inc(Counter::PacketsDropped);
+        }
+    }
 }
 
 /// The receiving half of a port, for one lane. Used by one worker at a time.
