@@ -33,6 +33,9 @@ const MARGIN: u64 = 1 << 20;
 
 /// Has the C library ask for 2 MiB pages.
 const HUGE_SWITCH: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
+/// How often this program was started again for huge pages, and how often it may be.
+const TRIES: &str = "FLOW_BENCH_TRIES";
+const TRIES_MAX: u32 = 40;
 /// Argument of the child whose peers stand on 4 KiB pages.
 const SMALL: &str = "--small-pages";
 
@@ -110,16 +113,32 @@ fn main() {
 }
 
 /// Has the C library back large and small allocations of the peers with 2 MiB pages, as ours: the
-/// switch is read when a program starts, so it is started again with it.
+/// switch is read when a program starts, so it is started again with it; and again, since glibc 2.36
+/// finds the switch of transparent huge pages in two starts of three only (it asks for its pages by
+/// `madvise` or not at all: seen by strace).
 fn huge_pages_for_peers() {
     use std::os::unix::process::CommandExt;
-    if std::env::var(HUGE_SWITCH.0).is_err() {
-        let error = std::process::Command::new(std::env::current_exe().expect("our own path"))
-            .args(std::env::args().skip(1))
-            .env(HUGE_SWITCH.0, HUGE_SWITCH.1)
-            .exec();
-        println!("peers may stand on 4 KiB pages: {error}");
+    let tries = std::env::var(TRIES).map_or(0, |text| text.parse().unwrap_or(TRIES_MAX));
+    let switched = std::env::var(HUGE_SWITCH.0).is_ok_and(|value| value == HUGE_SWITCH.1);
+    if switched && stands_on_huge_pages() || tries == TRIES_MAX {
+        return;
     }
+    let error = std::process::Command::new(std::env::current_exe().expect("our own path"))
+        .args(std::env::args().skip(1))
+        .env(HUGE_SWITCH.0, HUGE_SWITCH.1)
+        .env(TRIES, (tries + 1).to_string())
+        .exec();
+    println!("peers may stand on 4 KiB pages: {error}");
+}
+
+/// Whether what the C library gives stands on huge pages.
+fn stands_on_huge_pages() -> bool {
+    const MIB: usize = 64;
+    let before = huge_mib();
+    let probe = std::hint::black_box(vec![1_u8; MIB << 20]);
+    let huge = huge_mib().saturating_sub(before);
+    drop(probe);
+    huge >= MIB / 2
 }
 
 /// Runs the chained section once more in a process whose C library gives 4 KiB pages, which is how

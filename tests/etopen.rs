@@ -10,46 +10,15 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use common::etopen::load;
 use common::{shared, small};
-use sluice::cli::rules::{Loaded, load_text};
+use sluice::cli::rules::Loaded;
 use sluice::config::{Config, Mode};
 use sluice::event::EventKind;
 use sluice::replay::{Options, Session};
-
-/// Variables of the recorded run (README of the shared folder).
-const VARIABLES: &[(&str, &str)] = &[
-    ("HOME_NET", "[192.168.0.0/16,10.0.0.0/8,172.16.0.0/12]"),
-    ("EXTERNAL_NET", "any"),
-    ("HTTP_SERVERS", "$HOME_NET"),
-    ("SMTP_SERVERS", "$HOME_NET"),
-    ("SQL_SERVERS", "$HOME_NET"),
-    ("DNS_SERVERS", "$HOME_NET"),
-    ("TELNET_SERVERS", "$HOME_NET"),
-    ("AIM_SERVERS", "$HOME_NET"),
-    ("DC_SERVERS", "$HOME_NET"),
-    ("DNP3_SERVER", "$HOME_NET"),
-    ("DNP3_CLIENT", "$HOME_NET"),
-    ("MODBUS_CLIENT", "$HOME_NET"),
-    ("MODBUS_SERVER", "$HOME_NET"),
-    ("ENIP_CLIENT", "$HOME_NET"),
-    ("ENIP_SERVER", "$HOME_NET"),
-    ("HTTP_PORTS", "80"),
-    ("SHELLCODE_PORTS", "!80"),
-    ("ORACLE_PORTS", "1521"),
-    ("SSH_PORTS", "22"),
-    ("FILE_DATA_PORTS", "[$HTTP_PORTS,110,143]"),
-    ("FTP_PORTS", "21"),
-    ("SIP_PORTS", "[5060,5061]"),
-    ("DNP3_PORTS", "20000"),
-    ("MODBUS_PORTS", "502"),
-    ("GENEVE_PORTS", "6081"),
-    ("VXLAN_PORTS", "4789"),
-    ("TEREDO_PORTS", "3544"),
-];
 
 /// Captures whose difference is the oracle's: it ran all captures in one process, and the counts of
 /// thresholds outlived a capture, so that a host's alert in one of them is missing, or counted on
@@ -69,30 +38,6 @@ const ACROSS_CHUNKS: &[(&str, u32)] = &[("188da95ded70989b", 2102123)];
 
 /// Alerts per sid.
 type Alerts = BTreeMap<u32, u64>;
-
-/// The rules, unpacked by the `xz` of the machine; `None` after a loud word.
-fn etopen(shared: &Path) -> Option<Loaded> {
-    let path = shared.join("etopen/etopen-all.rules.xz");
-    let output = Command::new("xz").arg("-dc").arg(&path).output();
-    let text = match output {
-        Ok(output) if output.status.success() => String::from_utf8(output.stdout).unwrap(),
-        _ => {
-            assert!(
-                std::env::var_os("SLUICE_REQUIRE_SHARED").is_none(),
-                "xz does not unpack {}",
-                path.display()
-            );
-            eprintln!("SKIPPED: xz does not unpack {}", path.display());
-            return None;
-        }
-    };
-    let variables: Vec<(String, String)> = VARIABLES
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.to_string()))
-        .collect();
-    let loaded = load_text("etopen-all.rules", &text, &variables);
-    Some(loaded.unwrap_or_else(|failure| panic!("{}", failure.text)))
-}
 
 /// Sids whose rules run in this build.
 fn supported(loaded: &Loaded) -> BTreeSet<u32> {
@@ -300,7 +245,7 @@ fn alerts_per_sid_are_those_of_the_record() {
     let Some(shared) = shared("etopen") else {
         return;
     };
-    let Some(loaded) = etopen(&shared) else {
+    let Some(loaded) = load(&shared) else {
         return;
     };
     let found = compare_all(&shared, &loaded);

@@ -1,6 +1,8 @@
 //! What tests share: where the shared data is, rule sets, and a replay that keeps all results.
 #![allow(dead_code)]
 
+pub mod etopen;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
