@@ -1,8 +1,8 @@
 //! Gives the hosts of a frame other addresses of the same kind, and repairs every checksum that
 //! covers them by what changed (RFC 1624), so that a right one stays right and a wrong one wrong.
 //!
-//! Private IPv4 addresses stay private and public ones public; loopback, multicast, broadcast and
-//! link-local ones stay as they are. Of IPv6 addresses the lower half changes. Headers inside
+//! Private IPv4 addresses stay private, loopback, link-local and public ones what they are; multicast
+//! and broadcast ones don't change. Of IPv6 addresses the lower half changes. Headers inside
 //! tunnels and inside ICMP errors are renumbered as the others. Frames that are cut short or
 //! malformed are renumbered as far as their headers reach.
 
@@ -57,18 +57,18 @@ impl Numbering {
         let low = self.0 as u32;
         let old = u32::from_be_bytes([address[0], address[1], address[2], address[3]]);
         let new = match address {
-            [0 | 127 | 224..=255, ..] | [169, 254, ..] => old,
+            [0, 0, 0, 0] | [224..=255, ..] => old,
             [10, ..] => old ^ (low & 0x00ff_ffff),
             // The other private nets move into 10/8, where there is room for all passes.
             [172, 16..=31, ..] | [192, 168, ..] => 0x0a00_0000 | (old ^ low) & 0x00ff_ffff,
-            [100 | 172 | 192 | 198, ..] => old ^ (low & 0x0000_ffff),
+            [100 | 169 | 172 | 192 | 198, ..] => old ^ (low & 0x0000_ffff),
             _ => old ^ (low & 0x00ff_ffff),
         };
         address.copy_from_slice(&new.to_be_bytes());
     }
 
     fn v6(self, address: &mut [u8]) {
-        let unspecified = address[..15].iter().all(|byte| *byte == 0);
+        let unspecified = address.iter().all(|byte| *byte == 0);
         if address[0] == 0xff || unspecified {
             return;
         }
@@ -86,6 +86,12 @@ impl Numbering {
             12 | 14 | 101 | 778 | 228 | 229 => self.ip(frame, 0),
             0 | 108 => self.ip(frame.get_mut(4..).unwrap_or_default(), 0),
             113 => self.by_type(frame, 14, 0),
+            9 | 50 => {
+                let framed = usize::from(frame.first() == Some(&0xff)) * 2;
+                self.ip(frame.get_mut(framed + 2..).unwrap_or_default(), 0);
+            }
+            51 => self.ip(frame.get_mut(8..).unwrap_or_default(), 0),
+            104 => self.by_type(frame, 2, 0),
             276 => {
                 let kind = word(frame, 0).unwrap_or(0);
                 self.network(kind, frame.get_mut(20..).unwrap_or_default(), 0);
