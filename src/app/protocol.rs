@@ -83,6 +83,8 @@ protocols! {
     Doh2 = "doh2",
 }
 
+const _: () = assert!(AppProtocol::ALL.len() + 2 <= u64::BITS as usize);
+
 impl AppProtocol {
     /// The protocol of this number; an unknown number is `Unknown`.
     pub fn from_number(number: u8) -> AppProtocol {
@@ -93,6 +95,11 @@ impl AppProtocol {
                 .and_then(|at| AppProtocol::ALL.get(at).copied())
                 .unwrap_or_default(),
         }
+    }
+
+    /// A bit of its own.
+    pub const fn bit(self) -> u64 {
+        1 << self as u8
     }
 
     /// Whether a flow of this protocol is what a rule with that word means: `http` is both

@@ -12,6 +12,7 @@
 
 use super::app_program::AppRule;
 use super::feed::TCP;
+use super::gate::Facts;
 use super::header::{self, Packet};
 use super::prefilter::{Extent, Scan};
 use super::program::{Program, Rule};
@@ -380,7 +381,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             // The end so far may be the end.
             let extent = Extent { starts, ends: true };
             let looks = &mut self.looks;
-            let scan = table.prefilter.scan(new, extent, looks, |signature, _| {
+            let prefilter = &table.prefilter;
+            let scan = prefilter.scan_for_any(new, extent, &Facts::ANY, looks, |signature| {
                 over += u64::from(!push(candidates, signature));
             });
             self.over += over + u64::from(scan == Scan::Spent);

@@ -1,8 +1,9 @@
 //! Rules on transactions, compiled: automata by field, transforms and direction, the rules without
 //! a fast pattern by protocol, and who waits for which event.
 
+use super::gate::Gate;
 use super::pcre::Patterns as Regexes;
-use super::prefilter::Prefilter;
+use super::prefilter::{Owner, Prefilter};
 use super::transform::{self, Compiled};
 use super::verify::Step;
 use crate::app::registry::DESCRIPTIONS;
@@ -56,7 +57,7 @@ fn asks_protocol(signature: &Signature) -> bool {
     matches!(signature.header.protocol, Protocol::App(_)) || signature.packet.iter().any(asks)
 }
 
-type Patterns = Vec<(Pattern, u32)>;
+type Patterns = Vec<(Pattern, Owner)>;
 /// Patterns of a field, by the transforms before them.
 type ByTransforms = Vec<(Box<[Transform]>, Patterns)>;
 
@@ -121,7 +122,13 @@ impl AppProgram {
                         tables.len() - 1
                     }
                 };
-                tables[place].1.push((pattern.clone(), index));
+                tables[place].1.push((
+                    pattern.clone(),
+                    Owner {
+                        signature: index,
+                        gate: Gate::OPEN,
+                    },
+                ));
             }
         }
         program.build_tables(patterns, regexes)?;

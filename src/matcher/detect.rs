@@ -2,6 +2,7 @@
 //!
 //! Stream bytes take the same way in streams.rs; what hits mean is arbiter.rs's.
 
+use super::gate::Facts;
 use super::header::{self, Packet};
 use super::prefilter::{Extent, Prefilter, Scan};
 use super::program::{FACT_ESTABLISHED, FACT_FLOW, FACT_PAYLOAD, Group, Program, Rule};
@@ -65,14 +66,27 @@ impl<D: DetectionAccess> MatchStage<D> {
             return None;
         }
         let group = program.group(context);
+        let app = self.app_protocol(mark);
+        let packet = Packet {
+            context,
+            bytes,
+            app,
+            app_new: header::AppNew::No,
+        };
+        let payload = !context.payload_of(bytes).is_empty();
+        let facts = Facts::of(&packet, payload, self.app_before);
         if let Some(group) = group.filter(|_| context.kind != Kind::Stream) {
-            self.propose_packet(&program, group, context, bytes, emit);
+            self.propose_packet(&program, &group, &facts, context, bytes, emit);
         }
-        let streams = (group.is_some_and(Group::wants_stream) || program.app.wants_streams())
+        let streams = (group.is_some_and(|group| group.wants_stream())
+            || program.app.wants_streams())
             && (context.has(flag::STREAM) || context.kind == Kind::Stream);
         match group {
             _ if beyond && !streams => self.ask_beyond(&program, context, bytes, mark, emit),
-            Some(group) if streams => self.stream(&program, group, context, bytes, mark, emit),
+            Some(group) if streams => {
+                let facts = facts.of_stream();
+                self.stream(&program, (&group, &facts), context, bytes, mark, emit);
+            }
             _ => self.evaluate(&program, context, bytes, mark, None, emit),
         }
         if let Some(app) = fed {
@@ -90,19 +104,35 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// Proposes for the packet whose fast pattern a prefilter finds.
-    pub(super) fn propose_by(&mut self, prefilter: &Prefilter, bytes: &[u8], extent: Extent) {
-        let mut looks = self.looks;
-        let scan = prefilter.scan(bytes, extent, &mut looks, |signature, _| {
-            self.propose(signature, IN_PACKET);
+    pub(super) fn propose_by(
+        &mut self,
+        prefilter: &Prefilter,
+        facts: &Facts,
+        bytes: &[u8],
+        emit: &Emit,
+    ) {
+        let (mut looks, candidates) = (self.looks, &mut self.candidates);
+        let mut over = 0;
+        let scan = prefilter.scan_for_any(bytes, Extent::WHOLE, facts, &mut looks, |signature| {
+            if candidates.len() < CANDIDATES_MAX {
+                candidates.push(u64::from(signature) << 1 | IN_PACKET);
+            } else {
+                over += 1;
+            }
         });
         self.looks = looks;
-        self.over += u64::from(scan == Scan::Spent);
+        self.over += over + u64::from(scan == Scan::Spent);
+        if !prefilter.is_empty() {
+            emit.counters
+                .add(Counter::PrefilterBytes, bytes.len() as u64);
+        }
     }
 
     fn propose_packet(
         &mut self,
         program: &Program,
         group: &Group,
+        facts: &Facts,
         context: &Context,
         bytes: &[u8],
         emit: &Emit,
@@ -117,23 +147,18 @@ impl<D: DetectionAccess> MatchStage<D> {
                 });
         }
         let payload = context.payload_of(bytes);
-        let facts = facts(context, !payload.is_empty());
         // Bytes that the stream did not take are looked at by stream signatures as well.
         let alone = context.has(flag::STREAM_NONE) || !context.flow.is_some();
         if !payload.is_empty() {
-            self.propose_by(&group.packet, payload, Extent::WHOLE);
-            emit.counters
-                .add(Counter::PrefilterBytes, payload.len() as u64);
+            self.propose_by(group.packet, facts, payload, emit);
             if alone {
-                self.propose_by(&group.stream, payload, Extent::WHOLE);
+                self.propose_by(group.stream, facts, payload, emit);
             }
         }
-        let always = group.packet_always.iter();
-        let stream = if alone { &*group.stream_always } else { &[] };
-        for signature in always.chain(stream) {
-            let needed = program.rule(*signature).map_or(0, |(_, rule)| rule.facts);
-            if needed & facts == needed {
-                self.propose(*signature, IN_PACKET);
+        let stream = if alone { group.stream_always } else { &[] };
+        for always in group.packet_always.iter().chain(stream) {
+            if always.lets(facts) {
+                self.propose(always.signature, IN_PACKET);
             }
         }
     }

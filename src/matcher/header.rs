@@ -65,6 +65,11 @@ impl<'a> Packet<'a> {
             .unwrap_or(&[])
     }
 
+    /// Flags of the TCP header, none without one.
+    pub fn tcp_flags(&self) -> u8 {
+        self.l4(PROTOCOL_TCP).get(13).copied().unwrap_or(0)
+    }
+
     /// The Ethernet header; a packet that was put together has none of its own.
     fn ethernet(&self) -> Option<&'a [u8]> {
         let framed = matches!(self.context.kind, Kind::Frame | Kind::Inner);

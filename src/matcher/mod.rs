@@ -36,6 +36,7 @@ pub mod detect;
 mod feed;
 mod files;
 pub mod find;
+pub mod gate;
 pub mod header;
 pub mod host;
 mod line;
@@ -492,10 +493,6 @@ impl<D: DetectionAccess> MatchStage<D> {
         let undecoded = std::mem::take(&mut self.undecoded);
         if undecoded > 0 {
             emit.counters.add(Counter::BodiesUndecoded, undecoded);
-        }
-        let cut = std::mem::take(&mut self.cut);
-        if cut > 0 {
-            emit.counters.add(Counter::StreamHistoriesCut, cut);
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::LazyLock;
 
+use super::gate::{Facts, Gate};
 use super::literal::{Anchor, Background, Literal, Literals, Path};
 pub use super::literal::{Extent, Scan};
 use crate::rules::group::{Pattern, Place};
@@ -13,31 +14,43 @@ use crate::rules::group::{Pattern, Place};
 /// counted, and follows the policy of the match budget.
 pub const LOOKS_MAX: u32 = 1 << 17;
 
+/// Literals that a scan for any remembers to have told of.
+const TOLD: usize = 8;
+
 /// What is common in traffic, as built in.
 static BACKGROUND: LazyLock<Background> = LazyLock::new(Background::default);
+
+/// A signature whose fast pattern a literal is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Owner {
+    /// Its number.
+    pub signature: u32,
+    /// What a packet must be for it.
+    pub gate: Gate,
+}
 
 /// Finds the patterns of one group.
 #[derive(Clone, Debug, Default)]
 pub struct Prefilter {
     literals: Literals,
-    /// Where the signatures of each literal begin in `signatures`, and one more.
+    /// Where the owners of each literal begin in `owners`, and one more.
     firsts: Vec<u32>,
-    signatures: Vec<u32>,
+    owners: Vec<Owner>,
     path: Option<Path>,
     longest: usize,
 }
 
 impl Prefilter {
-    /// A prefilter over these patterns, each with the number of its signature. Not `anchored`:
+    /// A prefilter over these patterns, each with its owner. Not `anchored`:
     /// places don't count, since what is scanned may be any part of a buffer.
     ///
     /// # Errors
     /// A pattern without bytes.
-    pub fn build(patterns: &[(Pattern, u32)], anchored: bool) -> Result<Prefilter, String> {
+    pub fn build(patterns: &[(Pattern, Owner)], anchored: bool) -> Result<Prefilter, String> {
         let mut literals: Vec<Literal> = Vec::new();
-        let mut owners: Vec<Vec<u32>> = Vec::new();
+        let mut owners: Vec<Vec<Owner>> = Vec::new();
         let mut known = hashbrown::HashMap::new();
-        for (pattern, signature) in patterns {
+        for (pattern, owner) in patterns {
             let literal = literal(pattern, anchored);
             let at = *known.entry(literal.clone()).or_insert_with(|| {
                 literals.push(literal);
@@ -45,7 +58,7 @@ impl Prefilter {
                 owners.len() - 1
             });
             if let Some(owners) = owners.get_mut(at) {
-                owners.push(*signature);
+                owners.push(*owner);
             }
         }
         let path = Path::best();
@@ -60,7 +73,7 @@ impl Prefilter {
         Ok(Prefilter {
             literals: compiled,
             firsts,
-            signatures: owners.concat(),
+            owners: owners.concat(),
             path: Some(path),
             longest: literals.iter().map(|l| l.bytes.len()).max().unwrap_or(0),
         })
@@ -78,31 +91,72 @@ impl Prefilter {
 
     /// Bytes of memory.
     pub fn memory(&self) -> usize {
-        self.literals.memory() + (self.firsts.len() + self.signatures.len()) * 4
+        self.literals.memory() + self.firsts.len() * 4 + self.owners.len() * size_of::<Owner>()
     }
 
-    /// Calls `found` with the number of each signature whose pattern lies in `haystack`, and the
-    /// position where the pattern starts. A signature may be named several times. `extent` says
-    /// which ends of the buffer are at hand; `looks` is what is left of the packet's budget.
+    /// Calls `found` with the number of each signature whose pattern lies in `haystack` and whose
+    /// gate lets `facts` through, and the position where the pattern starts. A signature may be
+    /// named several times. `extent` says which ends of the buffer are at hand; `looks` is what is
+    /// left of the packet's budget.
     pub fn scan(
         &self,
         haystack: &[u8],
         extent: Extent,
+        facts: &Facts,
         looks: &mut u32,
         mut found: impl FnMut(u32, usize),
+    ) -> Scan {
+        self.each(haystack, extent, looks, |literal, at| {
+            for owner in self.owners(literal) {
+                if owner.gate.lets(facts) {
+                    found(owner.signature, at);
+                }
+            }
+        })
+    }
+
+    /// The same for who does not ask where: a literal that stands in many places is told of seldom
+    /// more than once.
+    pub fn scan_for_any(
+        &self,
+        haystack: &[u8],
+        extent: Extent,
+        facts: &Facts,
+        looks: &mut u32,
+        mut found: impl FnMut(u32),
+    ) -> Scan {
+        let mut before = [u32::MAX; TOLD];
+        self.each(haystack, extent, looks, |literal, _| {
+            if before.contains(&literal) {
+                return;
+            }
+            before[literal as usize % TOLD] = literal;
+            for owner in self.owners(literal) {
+                if owner.gate.lets(facts) {
+                    found(owner.signature);
+                }
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn each(
+        &self,
+        haystack: &[u8],
+        extent: Extent,
+        looks: &mut u32,
+        found: impl FnMut(u32, usize),
     ) -> Scan {
         let Some(path) = self.path.filter(|_| !self.literals.is_empty()) else {
             return Scan::Complete;
         };
-        self.literals
-            .scan(path, haystack, extent, looks, |literal, at| {
-                let place =
-                    |number: u32| self.firsts.get(number as usize).map_or(0, |n| *n as usize);
-                let range = place(literal)..place(literal + 1);
-                for signature in self.signatures.get(range).unwrap_or(&[]) {
-                    found(*signature, at);
-                }
-            })
+        self.literals.scan(path, haystack, extent, looks, found)
+    }
+
+    fn owners(&self, literal: u32) -> &[Owner] {
+        let place = |number: u32| self.firsts.get(number as usize).map_or(0, |n| *n as usize);
+        let range = place(literal)..place(literal + 1);
+        self.owners.get(range).unwrap_or(&[])
     }
 }
 
@@ -139,26 +193,34 @@ mod tests {
             needles in proptest::collection::vec(("[abAB]{1,4}", any::<bool>()), 0..8),
             haystack in "[abABc]{0,60}",
         ) {
-            let patterns: Vec<(Pattern, u32)> = needles
+            let owner = |signature| Owner { signature, gate: Gate::OPEN };
+            let patterns: Vec<(Pattern, Owner)> = needles
                 .iter()
                 .zip(0..)
-                .map(|((needle, nocase), i)| (pattern(needle.as_bytes(), *nocase), i))
+                .map(|((needle, nocase), i)| (pattern(needle.as_bytes(), *nocase), owner(i)))
                 .collect();
             let prefilter = Prefilter::build(&patterns, true).unwrap();
             let mut found = Vec::new();
             let mut looks = u32::MAX;
-            let scan = prefilter.scan(haystack.as_bytes(), Extent::WHOLE, &mut looks, |signature, at| {
+            let (haystack, facts) = (haystack.as_bytes(), Facts::ANY);
+            let scan = prefilter.scan(haystack, Extent::WHOLE, &facts, &mut looks, |signature, at| {
                 found.push((signature, at));
             });
             prop_assert_eq!(scan, Scan::Complete);
+            let mut any = std::collections::BTreeSet::new();
+            let scan = prefilter.scan_for_any(haystack, Extent::WHOLE, &facts, &mut looks, |signature| {
+                any.insert(signature);
+            });
+            prop_assert_eq!(scan, Scan::Complete);
+            prop_assert_eq!(any, found.iter().map(|(signature, _)| *signature).collect());
             found.sort_unstable();
             let mut expected = Vec::new();
             for (pattern, i) in &patterns {
-                for (at, window) in haystack.as_bytes().windows(pattern.bytes.len()).enumerate() {
+                for (at, window) in haystack.windows(pattern.bytes.len()).enumerate() {
                     if window == &*pattern.bytes
                         || (pattern.nocase && window.eq_ignore_ascii_case(&pattern.bytes))
                     {
-                        expected.push((*i, at));
+                        expected.push((i.signature, at));
                     }
                 }
             }

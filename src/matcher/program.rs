@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::address::AddressIndex;
 use super::app_program::{self, AppProgram, AppRule};
+use super::gate::{self, Gate};
 use super::pcre::{self, Patterns};
-use super::prefilter::Prefilter;
+use super::prefilter::{Owner, Prefilter};
 use super::transform;
 use super::verify::{self, Step};
-use crate::packet::{Context, flag};
+use crate::packet::{Context, Direction, flag};
 use crate::rules::group::{self, Groups, Pattern, ProtocolClass};
 use crate::rules::ruleset::RuleSet;
 use crate::rules::signature::{
@@ -52,20 +53,34 @@ pub struct Rule {
     pub app: Box<[AppRule]>,
 }
 
-/// A group, compiled.
+/// Automata of the signatures that packets of a protocol class and direction can reach.
 #[derive(Debug, Default)]
-pub struct Group {
-    /// Fast patterns of signatures that look at packets.
-    pub packet: Arc<Prefilter>,
-    /// Fast patterns of signatures that look at streams.
-    pub stream: Arc<Prefilter>,
-    /// Signatures without a fast pattern that look at packets.
-    pub packet_always: Box<[u32]>,
-    /// Signatures without a fast pattern that look at streams.
-    pub stream_always: Box<[u32]>,
+struct Side {
+    packet: Arc<Prefilter>,
+    stream: Arc<Prefilter>,
 }
 
-impl Group {
+/// Signatures without a fast pattern that a port can reach.
+#[derive(Debug, Default)]
+struct Always {
+    packet: Box<[gate::Always]>,
+    stream: Box<[gate::Always]>,
+}
+
+/// What a packet can reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Group<'a> {
+    /// Fast patterns of signatures that look at packets.
+    pub packet: &'a Prefilter,
+    /// Fast patterns of signatures that look at streams.
+    pub stream: &'a Prefilter,
+    /// Signatures without a fast pattern that look at packets.
+    pub packet_always: &'a [gate::Always],
+    /// Signatures without a fast pattern that look at streams.
+    pub stream_always: &'a [gate::Always],
+}
+
+impl Group<'_> {
     /// Whether some signature looks at streams.
     pub fn wants_stream(&self) -> bool {
         !self.stream.is_empty() || !self.stream_always.is_empty()
@@ -78,7 +93,10 @@ pub struct Program {
     ruleset: Arc<RuleSet>,
     rules: Box<[Rule]>,
     map: Groups,
-    groups: Box<[Group]>,
+    /// By `Groups::side`.
+    sides: Box<[Side]>,
+    /// By `Groups::of`.
+    always: Box<[Always]>,
     /// Signatures of addresses only.
     pub ip_only: AddressIndex,
     /// Signatures that look at transactions.
@@ -115,11 +133,20 @@ impl Program {
             .iter()
             .map(group::fast_pattern)
             .collect();
-        let members = map.iter().map(|(class, members)| {
-            let members = members.iter().copied().filter(|index| runs(index));
-            lists(class, members, &rules, &patterns)
-        });
-        let groups = compile_groups(members.collect())?;
+        let compiled = Compiled {
+            ruleset: &ruleset,
+            rules: &rules,
+            patterns: &patterns,
+        };
+        let members = |members: &[u32]| members.iter().copied().filter(runs).collect::<Vec<u32>>();
+        let lists = map
+            .prefiltered()
+            .map(|(side, list)| compiled.lists(side, &members(list)));
+        let sides = compile_sides(lists.collect())?;
+        let always = map
+            .iter()
+            .map(|(side, list)| compiled.always(side, &members(list)))
+            .collect();
         let ip_only = map
             .ip_only()
             .iter()
@@ -142,7 +169,8 @@ impl Program {
             .any(|tag| tag.scope != TagScope::Flow);
         Ok(Program {
             rules: rules.into(),
-            groups: groups.into(),
+            sides: sides.into(),
+            always,
             map,
             ip_only,
             app,
@@ -177,7 +205,7 @@ impl Program {
     }
 
     /// The group of a packet.
-    pub fn group(&self, context: &Context) -> Option<&Group> {
+    pub fn group(&self, context: &Context) -> Option<Group<'_>> {
         let class = if context.flags & (flag::IPV4 | flag::IPV6) == 0 {
             ProtocolClass::NonIp
         } else {
@@ -185,11 +213,18 @@ impl Program {
         };
         let known = context.has(flag::TRANSPORT) || context.kind == crate::packet::Kind::Stream;
         let port = match context.direction {
-            crate::packet::Direction::ToServer => context.dst_port(),
-            crate::packet::Direction::ToClient => context.src_port(),
+            Direction::ToServer => context.dst_port(),
+            Direction::ToClient => context.src_port(),
         };
         let group = self.map.of(class, context.direction, known.then_some(port));
-        self.groups.get(group as usize)
+        let side = self.sides.get(Groups::side(class, context.direction))?;
+        let always = self.always.get(group as usize)?;
+        Some(Group {
+            packet: &side.packet,
+            stream: &side.stream,
+            packet_always: &always.packet,
+            stream_always: &always.stream,
+        })
     }
 
     /// Signatures that wait for this anomaly.
@@ -200,11 +235,11 @@ impl Program {
     /// Number of groups and bytes of their automata.
     pub fn footprint(&self) -> (usize, usize) {
         let bytes = self
-            .groups
+            .sides
             .iter()
-            .map(|group| group.packet.memory() + group.stream.memory())
+            .map(|side| side.packet.memory() + side.stream.memory())
             .sum();
-        (self.groups.len(), bytes)
+        (self.always.len(), bytes)
     }
 }
 
@@ -308,51 +343,79 @@ fn facts(signature: &Signature, payload: bool) -> u8 {
     facts
 }
 
-/// What a group is compiled of.
+/// Patterns and their owners.
+type Patterned = Vec<(Pattern, Owner)>;
+
+/// What a side is compiled of.
 #[derive(Default)]
 struct Lists {
-    packet: Vec<(Pattern, u32)>,
-    stream: Vec<(Pattern, u32)>,
-    packet_always: Vec<u32>,
-    stream_always: Vec<u32>,
+    packet: Patterned,
+    stream: Patterned,
 }
 
-fn lists(
-    class: ProtocolClass,
-    members: impl Iterator<Item = u32>,
-    rules: &[Rule],
-    patterns: &[Option<Pattern>],
-) -> Lists {
-    let mut lists = Lists::default();
-    for index in members {
-        let Some(rule) = rules.get(index as usize) else {
-            continue;
+/// Signatures and what is known of them, on the way to a program.
+struct Compiled<'a> {
+    ruleset: &'a RuleSet,
+    rules: &'a [Rule],
+    patterns: &'a [Option<Pattern>],
+}
+
+impl Compiled<'_> {
+    /// Members with what they are and where they look. Only TCP has streams; elsewhere what looks
+    /// at streams looks at packets.
+    fn views(&self, class: ProtocolClass, members: &[u32]) -> Vec<(u32, &Signature, &Rule, u8)> {
+        let known = |index: &u32| {
+            let rule = self.rules.get(*index as usize)?;
+            let views = match class {
+                ProtocolClass::Tcp => rule.views,
+                _ => VIEW_PACKET,
+            };
+            Some((*index, self.ruleset.signature(*index)?, rule, views))
         };
-        // Only TCP has streams; elsewhere what looks at streams looks at packets.
-        let views = if class == ProtocolClass::Tcp {
-            rule.views
-        } else {
-            VIEW_PACKET
-        };
-        let pattern = patterns.get(index as usize).and_then(Option::as_ref);
-        for (view, prefiltered, always) in [
-            (VIEW_PACKET, &mut lists.packet, &mut lists.packet_always),
-            (VIEW_STREAM, &mut lists.stream, &mut lists.stream_always),
-        ] {
-            match pattern {
-                _ if views & view == 0 => {}
-                Some(pattern) => prefiltered.push((pattern.clone(), index)),
-                None => always.push(index),
+        members.iter().filter_map(known).collect()
+    }
+
+    fn lists(&self, (class, direction): (ProtocolClass, Direction), members: &[u32]) -> Lists {
+        let mut lists = Lists::default();
+        for (index, signature, rule, views) in self.views(class, members) {
+            let Some(Some(pattern)) = self.patterns.get(index as usize) else {
+                continue;
+            };
+            let gate = Gate::of(signature, rule, direction);
+            for (view, list) in [
+                (VIEW_PACKET, &mut lists.packet),
+                (VIEW_STREAM, &mut lists.stream),
+            ] {
+                if views & view != 0 {
+                    let signature = index;
+                    list.push((pattern.clone(), Owner { signature, gate }));
+                }
             }
         }
+        lists
     }
-    lists
+
+    fn always(&self, (class, direction): (ProtocolClass, Direction), members: &[u32]) -> Always {
+        let of = |wanted: u8| {
+            self.views(class, members)
+                .into_iter()
+                .filter(|(.., views)| views & wanted != 0)
+                .map(|(index, signature, rule, _)| {
+                    gate::Always::of(index, signature, rule, direction)
+                })
+                .collect()
+        };
+        Always {
+            packet: of(VIEW_PACKET),
+            stream: of(VIEW_STREAM),
+        }
+    }
 }
 
-/// Compiles the prefilters of all groups, equal ones once, on as many threads as there are cores.
-fn compile_groups(lists: Vec<Lists>) -> Result<Vec<Group>, String> {
+/// Compiles the prefilters of all sides, equal ones once, on as many threads as there are cores.
+fn compile_sides(lists: Vec<Lists>) -> Result<Vec<Side>, String> {
     let mut known = hashbrown::HashMap::new();
-    let mut distinct: Vec<(&[(Pattern, u32)], bool)> = Vec::new();
+    let mut distinct: Vec<(&[(Pattern, Owner)], bool)> = Vec::new();
     let mut number = |patterns, anchored| {
         *known.entry((patterns, anchored)).or_insert_with(|| {
             distinct.push((patterns, anchored));
@@ -394,13 +457,10 @@ fn compile_groups(lists: Vec<Lists>) -> Result<Vec<Group>, String> {
     };
     numbers
         .into_iter()
-        .zip(&lists)
-        .map(|((packet, stream), list)| {
-            Ok(Group {
+        .map(|(packet, stream)| {
+            Ok(Side {
                 packet: of(packet)?,
                 stream: of(stream)?,
-                packet_always: list.packet_always.as_slice().into(),
-                stream_always: list.stream_always.as_slice().into(),
             })
         })
         .collect()

@@ -10,6 +10,7 @@
 //! A tap has chunks in place of turns (chunk.rs), where there are acknowledgments to go by.
 
 use super::detect::IN_PACKET;
+use super::gate::Facts;
 use super::prefilter::{Extent, Scan};
 use super::program::{Group, Program, Rule};
 use super::recent::CARRY;
@@ -25,7 +26,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     pub(super) fn stream(
         &mut self,
         program: &Program,
-        group: &Group,
+        reached: (&Group, &Facts),
         context: &Context,
         bytes: &[u8],
         mark: &mut FlowMark,
@@ -40,7 +41,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let Some((window, mut rest)) = window.map(|window| (window, piece)) else {
             // Without memory the piece is looked at by itself, as a packet would be.
             if !piece.is_empty() {
-                self.propose_alone(group, piece);
+                self.propose_alone(reached, piece, emit);
             }
             return self.evaluate(program, context, bytes, mark, None, emit);
         };
@@ -57,7 +58,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             self.note_tcp(context, bytes, mark.slab);
             self.close_by_position(window, before, context, mark);
             if taken > 0 {
-                self.propose_stream(group, window, taken, emit);
+                self.propose_stream(reached, window, taken, emit);
             }
             let end = ended && rest.is_empty();
             self.evaluate(program, context, bytes, mark, Some((window, end)), emit);
@@ -158,15 +159,23 @@ impl<D: DetectionAccess> MatchStage<D> {
         piece.get(..left).unwrap_or(&[])
     }
 
-    fn propose_alone(&mut self, group: &Group, piece: &[u8]) {
-        self.propose_by(&group.stream, piece, Extent::WHOLE);
-        for signature in &group.stream_always {
-            self.propose(*signature, IN_PACKET);
+    fn propose_alone(&mut self, (group, facts): (&Group, &Facts), piece: &[u8], emit: &Emit) {
+        self.propose_by(group.stream, facts, piece, emit);
+        for always in group.stream_always {
+            if always.lets(facts) {
+                self.propose(always.signature, IN_PACKET);
+            }
         }
     }
 
     /// Proposes whose fast pattern ends in the `new` last bytes of the window, and who waits.
-    fn propose_stream(&mut self, group: &Group, window: u32, new: usize, emit: &Emit) {
+    fn propose_stream(
+        &mut self,
+        (group, facts): (&Group, &Facts),
+        window: u32,
+        new: usize,
+        emit: &Emit,
+    ) {
         let overflowed = self.windows.overflowed(window);
         let length = self.windows.data(window).len();
         let carry = group.stream.longest().saturating_sub(1);
@@ -175,15 +184,17 @@ impl<D: DetectionAccess> MatchStage<D> {
         } else {
             length.saturating_sub(new + carry)
         };
-        emit.counters
-            .add(Counter::PrefilterBytes, (length - from) as u64);
+        if !group.stream.is_empty() {
+            emit.counters
+                .add(Counter::PrefilterBytes, (length - from) as u64);
+        }
         let mut found = std::mem::take(&mut self.found);
         let data = self.windows.data(window).get(from..).unwrap_or(&[]);
         let mut over = 0;
         let looks = &mut self.looks;
         let scan = group
             .stream
-            .scan(data, Extent::WHOLE, looks, |signature, at| {
+            .scan(data, Extent::WHOLE, facts, looks, |signature, at| {
                 if found.len() < found.capacity() {
                     found.push((signature, at));
                 } else {
@@ -198,8 +209,10 @@ impl<D: DetectionAccess> MatchStage<D> {
             }
         }
         self.found = found;
-        for signature in &group.stream_always {
-            self.propose(*signature, 0);
+        for always in group.stream_always {
+            if always.lets(facts) {
+                self.propose(always.signature, 0);
+            }
         }
         self.propose_live(window);
     }

@@ -1,8 +1,11 @@
 //! Which signatures a packet can reach at all: by protocol class, direction and port.
 //!
-//! Lists of signature numbers only; their automata are compiled in matcher/program.rs. Equal lists
-//! are one group. To the server the destination port decides, to the client the source port, as
-//! in MATCHER.md 7. Signatures of IP addresses only and those that wait for an anomaly stand in
+//! Lists of signature numbers only; their automata are compiled in matcher/program.rs. Signatures
+//! with a fast pattern stand in one list for each protocol class and direction, whatever their
+//! ports: one automaton that stays in the cache serves all ports, and a gate beside each signature
+//! (matcher/gate.rs) knows its own. Those without one, which every packet would be asked about, are
+//! divided by port; equal lists are one group. To the server the destination port decides, to the
+//! client the source port, as in MATCHER.md 7. Signatures of IP addresses only and those that wait for an anomaly stand in
 //! lists of their own and in no group.
 
 use std::collections::HashMap;
@@ -89,7 +92,9 @@ struct PortTable {
 pub struct Groups {
     tables: Vec<PortTable>,
     members: Vec<Box<[u32]>>,
-    classes: Vec<ProtocolClass>,
+    classes: Vec<(ProtocolClass, Direction)>,
+    /// Signatures with a fast pattern, by protocol class and direction.
+    prefiltered: Vec<Box<[u32]>>,
     ip_only: Vec<u32>,
     by_anomaly: Vec<Vec<u32>>,
 }
@@ -118,20 +123,37 @@ impl Groups {
                 grouped.push((index, signature));
             }
         }
+        let (prefiltered, always): (Vec<_>, Vec<_>) = grouped
+            .into_iter()
+            .partition(|(_, signature)| fast_pattern(signature).is_some());
         let mut known = HashMap::new();
-        for class in ProtocolClass::ALL {
-            for direction in [Direction::ToServer, Direction::ToClient] {
-                let table = groups.table(class, direction, &grouped, &mut known);
-                groups.tables.push(table);
-            }
+        for (class, direction) in sides() {
+            let table = groups.table(class, direction, &always, &mut known);
+            groups.tables.push(table);
+            let reachable = prefiltered
+                .iter()
+                .filter(|(_, s)| in_class(s, class) && in_direction(s, direction))
+                .map(|(index, _)| *index);
+            groups.prefiltered.push(reachable.collect());
         }
         groups
     }
 
-    /// The group of a packet; `port` is the destination's to the server, the source's to the
+    /// Signatures with a fast pattern that packets of a class and direction can reach, for each of
+    /// `sides`.
+    pub fn prefiltered(&self) -> impl Iterator<Item = ((ProtocolClass, Direction), &[u32])> {
+        sides().zip(self.prefiltered.iter().map(|members| &**members))
+    }
+
+    /// Position of a class and direction in `prefiltered`.
+    pub fn side(class: ProtocolClass, direction: Direction) -> usize {
+        class as usize * 2 + direction.index()
+    }
+
+    /// The group of a packet without fast patterns; `port` is the destination's to the server, the source's to the
     /// client, `None` where the packet has none.
     pub fn of(&self, class: ProtocolClass, direction: Direction, port: Option<u16>) -> u32 {
-        let Some(table) = self.tables.get(class as usize * 2 + direction.index()) else {
+        let Some(table) = self.tables.get(Groups::side(class, direction)) else {
             return 0;
         };
         match port {
@@ -157,8 +179,8 @@ impl Groups {
         self.members.is_empty()
     }
 
-    /// Members of each group, ascending, and the protocol class it was made for.
-    pub fn iter(&self) -> impl Iterator<Item = (ProtocolClass, &[u32])> {
+    /// Members of each group, ascending, and the protocol class and direction it was made for.
+    pub fn iter(&self) -> impl Iterator<Item = ((ProtocolClass, Direction), &[u32])> {
         self.classes
             .iter()
             .copied()
@@ -179,17 +201,18 @@ impl Groups {
 
     fn intern(
         &mut self,
-        class: ProtocolClass,
+        side: (ProtocolClass, Direction),
         members: Vec<u32>,
-        known: &mut HashMap<(u8, Vec<u32>), u32>,
+        known: &mut Known,
     ) -> u32 {
-        if let Some(group) = known.get(&(class as u8, members.clone())) {
+        let number = Groups::side(side.0, side.1);
+        if let Some(group) = known.get(&(number, members.clone())) {
             return *group;
         }
         let group = self.members.len() as u32;
         self.members.push(members.clone().into());
-        self.classes.push(class);
-        known.insert((class as u8, members), group);
+        self.classes.push(side);
+        known.insert((number, members), group);
         group
     }
 
@@ -198,7 +221,7 @@ impl Groups {
         class: ProtocolClass,
         direction: Direction,
         signatures: &[(u32, &Signature)],
-        known: &mut HashMap<(u8, Vec<u32>), u32>,
+        known: &mut Known,
     ) -> PortTable {
         let reachable: Vec<(u32, &Signature)> = signatures
             .iter()
@@ -211,7 +234,7 @@ impl Groups {
             .map(|(index, _)| *index)
             .collect();
         let mut table = PortTable {
-            portless: self.intern(class, portless, known),
+            portless: self.intern((class, direction), portless, known),
             ..PortTable::default()
         };
         if !class.has_ports() {
@@ -241,10 +264,20 @@ impl Groups {
         let lists = bounded(&table.starts, lists);
         table.groups = lists
             .into_iter()
-            .map(|list| self.intern(class, list, known))
+            .map(|list| self.intern((class, direction), list, known))
             .collect();
         table
     }
+}
+
+/// Groups known by the side they are of and their members.
+type Known = HashMap<(usize, Vec<u32>), u32>;
+
+/// Protocol classes and directions, in the order of `Groups::side`.
+fn sides() -> impl Iterator<Item = (ProtocolClass, Direction)> {
+    ProtocolClass::ALL
+        .into_iter()
+        .flat_map(|class| [Direction::ToServer, Direction::ToClient].map(|d| (class, d)))
 }
 
 /// First ports of the intervals within which all sets stay the same.
