@@ -183,8 +183,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             seen.renew(&self.renewal);
         }
         self.candidates.clear();
-        let waiting = seen.waiting;
-        for signature in waiting.iter().take(usize::from(seen.waiting_count)) {
+        for signature in seen.waiting.iter().take(usize::from(seen.waiting_count)) {
             self.candidates.push(u64::from(*signature));
         }
         let known = self.candidates.len();
@@ -210,7 +209,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
         self.candidates = candidates;
         if let Some(place) = record.and_then(|record| self.seen.get_mut(record)) {
-            *place = seen;
+            place.clone_from(&seen);
         }
     }
 

@@ -73,8 +73,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             app,
             app_new: header::AppNew::No,
         };
-        let payload = !context.payload_of(bytes).is_empty();
-        let facts = Facts::of(&packet, payload, self.app_before);
+        let facts = Facts::of(&packet, self.app_before);
         if let Some(group) = group.filter(|_| context.kind != Kind::Stream) {
             self.propose_packet(&program, &group, &facts, context, bytes, emit);
         }
@@ -150,9 +149,11 @@ impl<D: DetectionAccess> MatchStage<D> {
         // Bytes that the stream did not take are looked at by stream signatures as well.
         let alone = context.has(flag::STREAM_NONE) || !context.flow.is_some();
         if !payload.is_empty() {
-            self.propose_by(group.packet, facts, payload, emit);
-            if alone {
-                self.propose_by(group.stream, facts, payload, emit);
+            for prefilter in group.packet {
+                self.propose_by(prefilter, facts, payload, emit);
+            }
+            for prefilter in group.stream.iter().filter(|_| alone) {
+                self.propose_by(prefilter, facts, payload, emit);
             }
         }
         let stream = if alone { group.stream_always } else { &[] };

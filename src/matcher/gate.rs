@@ -1,4 +1,4 @@
-//! What a packet must be for a signature to be a candidate at all, in eight bytes that lie beside
+//! What a packet must be for a signature to be a candidate at all, in ten bytes that lie beside
 //! the signature's number: nearly all signatures that a prefilter or a list names are ruled out by
 //! these, and their own memory is never touched. A gate lets through more than it must and never
 //! less: header.rs has the last word.
@@ -13,6 +13,8 @@ use crate::rules::signature::{Compare, PacketTest, PortSet, Protocol, Signature}
 pub const PORTS: u16 = 1 << 8;
 /// It is TCP with the SYN bit.
 pub const SYN: u16 = 1 << 9;
+/// The length of its payload counts.
+const LENGTH: u16 = 1 << 10;
 /// TCP's SYN bit.
 const SYN_FLAG: u8 = 2;
 
@@ -21,6 +23,8 @@ const SYN_FLAG: u8 = 2;
 pub struct Facts {
     bits: u16,
     port: u16,
+    /// Bytes of payload.
+    length: u16,
     protocol: u8,
     /// Bits of what the flow speaks and was known to speak before (`AppProtocol`).
     apps: u64,
@@ -29,16 +33,19 @@ pub struct Facts {
 impl Facts {
     /// Whatever is asked for.
     pub const ANY: Facts = Facts {
-        bits: u16::MAX,
+        bits: u16::MAX & !PORTS & !LENGTH,
         port: 0,
+        length: 0,
         protocol: 0,
         apps: u64::MAX,
     };
 
-    /// Facts of a packet, with payload or not, whose flow was known to speak `before` until now.
-    pub fn of(packet: &Packet, payload: bool, before: AppProtocol) -> Facts {
+    /// Facts of a packet whose flow was known to speak `before` until now.
+    pub fn of(packet: &Packet, before: AppProtocol) -> Facts {
         let context = packet.context;
+        let payload = context.payload_length > 0;
         let mut bits = u16::from(super::detect::facts(context, payload));
+        bits |= LENGTH;
         let has_ports = context.has(flag::TRANSPORT) || context.kind == Kind::Stream;
         if has_ports {
             bits |= PORTS;
@@ -52,6 +59,7 @@ impl Facts {
                 Direction::ToServer => context.dst_port(),
                 Direction::ToClient => context.src_port(),
             },
+            length: context.payload_length,
             protocol: context.protocol,
             apps: packet.app.bit() | before.bit(),
         }
@@ -60,7 +68,7 @@ impl Facts {
     /// The facts that stay the same for all bytes of a stream direction; all others hold.
     pub fn of_stream(self) -> Facts {
         Facts {
-            bits: self.bits | !PORTS,
+            bits: (self.bits | !PORTS) & !LENGTH,
             ..self
         }
     }
@@ -73,6 +81,9 @@ pub struct Gate {
     /// to the client.
     low: u16,
     high: u16,
+    /// The least and the largest payload.
+    shortest: u16,
+    longest: u16,
     needs: u16,
 }
 
@@ -81,6 +92,8 @@ impl Gate {
     pub const OPEN: Gate = Gate {
         low: 0,
         high: u16::MAX,
+        shortest: 0,
+        longest: u16::MAX,
         needs: 0,
     };
 
@@ -99,7 +112,14 @@ impl Gate {
         if signature.packet.iter().any(asks_for_syn) {
             needs |= SYN;
         }
-        Gate { low, high, needs }
+        let (shortest, longest) = lengths(signature);
+        Gate {
+            low,
+            high,
+            shortest,
+            longest,
+            needs,
+        }
     }
 
     /// Whether the signature can be a candidate.
@@ -107,7 +127,10 @@ impl Gate {
     pub fn lets(self, facts: &Facts) -> bool {
         // A packet without ports has none that is out of bounds, but lacks `PORTS`.
         let in_span = facts.port >= self.low && facts.port <= self.high;
-        self.needs & !facts.bits == 0 && (in_span || facts.bits & PORTS == 0)
+        let fits = facts.length >= self.shortest && facts.length <= self.longest;
+        self.needs & !facts.bits == 0
+            && (in_span || facts.bits & PORTS == 0)
+            && (fits || facts.bits & LENGTH == 0)
     }
 }
 
@@ -119,6 +142,31 @@ fn span(ports: &PortSet) -> (u16, u16) {
         (false, Some(low), Some(high)) => (low, high),
         _ => (0, u16::MAX),
     }
+}
+
+/// The payloads that a signature's `dsize` allows, from the least to the largest.
+pub fn lengths(signature: &Signature) -> (u16, u16) {
+    let bounded = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
+    let range = |test: &PacketTest| match test {
+        PacketTest::PayloadSize(compare) => match compare {
+            Compare::Equal(n) => Some((bounded(*n), bounded(*n))),
+            Compare::Less(n) => Some((0, bounded(n.saturating_sub(1)))),
+            Compare::LessEqual(n) => Some((0, bounded(*n))),
+            Compare::Greater(n) => Some((bounded(n.saturating_add(1)), u16::MAX)),
+            Compare::GreaterEqual(n) => Some((bounded(*n), u16::MAX)),
+            Compare::Between(from, to) => {
+                let (from, to) = (from.saturating_add(1), to.saturating_sub(1));
+                Some((bounded(from), bounded(to)))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    signature
+        .packet
+        .iter()
+        .find_map(range)
+        .unwrap_or((0, u16::MAX))
 }
 
 /// Whether a packet test can only hold with the SYN bit.
@@ -172,4 +220,4 @@ impl Always {
     }
 }
 
-const _: () = assert!(size_of::<Gate>() <= 8);
+const _: () = assert!(size_of::<Gate>() <= 10);

@@ -62,8 +62,9 @@ impl Prefilter {
             }
         }
         let path = Path::best();
-        let compiled = Literals::build(&literals, &BACKGROUND, path)
+        let mut compiled = Literals::build(&literals, &BACKGROUND, path)
             .map_err(|number| format!("fast pattern {number} has no bytes"))?;
+        compiled.skip_runs();
         let mut firsts = vec![0];
         let mut end = 0;
         for owners in &owners {

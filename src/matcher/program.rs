@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::address::AddressIndex;
 use super::app_program::{self, AppProgram, AppRule};
-use super::gate::{self, Gate};
+use super::gate::{self, Always, Gate};
 use super::pcre::{self, Patterns};
 use super::prefilter::{Owner, Prefilter};
 use super::transform;
@@ -60,30 +60,31 @@ struct Side {
     stream: Arc<Prefilter>,
 }
 
-/// Signatures without a fast pattern that a port can reach.
+/// Signatures that a port can reach whose fast patterns are short, or that have none.
 #[derive(Debug, Default)]
-struct Always {
-    packet: Box<[gate::Always]>,
-    stream: Box<[gate::Always]>,
+struct ByPort {
+    short: Side,
+    packet_always: Box<[Always]>,
+    stream_always: Box<[Always]>,
 }
 
 /// What a packet can reach.
 #[derive(Clone, Copy, Debug)]
 pub struct Group<'a> {
-    /// Fast patterns of signatures that look at packets.
-    pub packet: &'a Prefilter,
+    /// Fast patterns of signatures that look at packets: the long ones, and the port's short ones.
+    pub packet: [&'a Prefilter; 2],
     /// Fast patterns of signatures that look at streams.
-    pub stream: &'a Prefilter,
+    pub stream: [&'a Prefilter; 2],
     /// Signatures without a fast pattern that look at packets.
-    pub packet_always: &'a [gate::Always],
+    pub packet_always: &'a [Always],
     /// Signatures without a fast pattern that look at streams.
-    pub stream_always: &'a [gate::Always],
+    pub stream_always: &'a [Always],
 }
 
 impl Group<'_> {
     /// Whether some signature looks at streams.
     pub fn wants_stream(&self) -> bool {
-        !self.stream.is_empty() || !self.stream_always.is_empty()
+        self.stream.iter().any(|prefilter| !prefilter.is_empty()) || !self.stream_always.is_empty()
     }
 }
 
@@ -96,7 +97,7 @@ pub struct Program {
     /// By `Groups::side`.
     sides: Box<[Side]>,
     /// By `Groups::of`.
-    always: Box<[Always]>,
+    ports: Box<[ByPort]>,
     /// Signatures of addresses only.
     pub ip_only: AddressIndex,
     /// Signatures that look at transactions.
@@ -127,7 +128,7 @@ impl Program {
             rules.push(rule);
         }
         let runs = |index: &u32| refused.binary_search_by_key(index, |(i, _)| *i).is_err();
-        let map = Groups::build(&ruleset);
+        let map = Groups::build(&ruleset, is_shared);
         let patterns: Vec<Option<Pattern>> = ruleset
             .signatures()
             .iter()
@@ -139,13 +140,23 @@ impl Program {
             patterns: &patterns,
         };
         let members = |members: &[u32]| members.iter().copied().filter(runs).collect::<Vec<u32>>();
-        let lists = map
-            .prefiltered()
+        let of_sides = map
+            .shared()
             .map(|(side, list)| compiled.lists(side, &members(list)));
-        let sides = compile_sides(lists.collect())?;
-        let always = map
+        let of_ports = map
             .iter()
-            .map(|(side, list)| compiled.always(side, &members(list)))
+            .map(|(side, list)| compiled.lists(side, &members(list)));
+        let lists: Vec<Lists> = of_sides.chain(of_ports).collect();
+        let mut sides = compile_sides(&lists)?;
+        let shared = map.shared().count();
+        let ports = sides
+            .drain(shared..)
+            .zip(lists.into_iter().skip(shared))
+            .map(|(short, lists)| ByPort {
+                short,
+                packet_always: lists.packet_always.into(),
+                stream_always: lists.stream_always.into(),
+            })
             .collect();
         let ip_only = map
             .ip_only()
@@ -170,7 +181,7 @@ impl Program {
         Ok(Program {
             rules: rules.into(),
             sides: sides.into(),
-            always,
+            ports,
             map,
             ip_only,
             app,
@@ -218,12 +229,12 @@ impl Program {
         };
         let group = self.map.of(class, context.direction, known.then_some(port));
         let side = self.sides.get(Groups::side(class, context.direction))?;
-        let always = self.always.get(group as usize)?;
+        let by_port = self.ports.get(group as usize)?;
         Some(Group {
-            packet: &side.packet,
-            stream: &side.stream,
-            packet_always: &always.packet,
-            stream_always: &always.stream,
+            packet: [&side.packet, &by_port.short.packet],
+            stream: [&side.stream, &by_port.short.stream],
+            packet_always: &by_port.packet_always,
+            stream_always: &by_port.stream_always,
         })
     }
 
@@ -234,12 +245,12 @@ impl Program {
 
     /// Number of groups and bytes of their automata.
     pub fn footprint(&self) -> (usize, usize) {
-        let bytes = self
-            .sides
-            .iter()
+        let sides = self.ports.iter().map(|by_port| &by_port.short);
+        let bytes = sides
+            .chain(&self.sides)
             .map(|side| side.packet.memory() + side.stream.memory())
             .sum();
-        (self.always.len(), bytes)
+        (self.ports.len(), bytes)
     }
 }
 
@@ -351,6 +362,8 @@ type Patterned = Vec<(Pattern, Owner)>;
 struct Lists {
     packet: Patterned,
     stream: Patterned,
+    packet_always: Vec<Always>,
+    stream_always: Vec<Always>,
 }
 
 /// Signatures and what is known of them, on the way to a program.
@@ -378,42 +391,65 @@ impl Compiled<'_> {
     fn lists(&self, (class, direction): (ProtocolClass, Direction), members: &[u32]) -> Lists {
         let mut lists = Lists::default();
         for (index, signature, rule, views) in self.views(class, members) {
-            let Some(Some(pattern)) = self.patterns.get(index as usize) else {
-                continue;
-            };
+            let pattern = self.patterns.get(index as usize).and_then(Option::as_ref);
+            let pattern = pattern.filter(|pattern| !(is_short(pattern) && is_sized(signature)));
             let gate = Gate::of(signature, rule, direction);
-            for (view, list) in [
-                (VIEW_PACKET, &mut lists.packet),
-                (VIEW_STREAM, &mut lists.stream),
+            for (view, patterned, always) in [
+                (VIEW_PACKET, &mut lists.packet, &mut lists.packet_always),
+                (VIEW_STREAM, &mut lists.stream, &mut lists.stream_always),
             ] {
-                if views & view != 0 {
-                    let signature = index;
-                    list.push((pattern.clone(), Owner { signature, gate }));
+                match pattern {
+                    _ if views & view == 0 => {}
+                    Some(pattern) => {
+                        let signature = index;
+                        patterned.push((pattern.clone(), Owner { signature, gate }));
+                    }
+                    None => always.push(Always::of(index, signature, rule, direction)),
                 }
             }
         }
         lists
     }
+}
 
-    fn always(&self, (class, direction): (ProtocolClass, Direction), members: &[u32]) -> Always {
-        let of = |wanted: u8| {
-            self.views(class, members)
-                .into_iter()
-                .filter(|(.., views)| views & wanted != 0)
-                .map(|(index, signature, rule, _)| {
-                    gate::Always::of(index, signature, rule, direction)
-                })
-                .collect()
-        };
-        Always {
-            packet: of(VIEW_PACKET),
-            stream: of(VIEW_STREAM),
-        }
-    }
+/// Fast patterns of so few bytes stand everywhere: finding them all costs more than asking their
+/// signatures where port or length lets them be asked at all.
+const SHORT_MAX: usize = 3;
+/// Different lengths of payload that a `dsize` allows, at most, for its signature to be asked
+/// without a prefilter.
+const SIZES_MAX: u16 = 64;
+
+fn is_short(pattern: &Pattern) -> bool {
+    pattern.bytes.len() <= SHORT_MAX
+}
+
+/// Whether only payloads of few lengths are asked.
+fn is_sized(signature: &Signature) -> bool {
+    let (shortest, longest) = gate::lengths(signature);
+    longest.saturating_sub(shortest) < SIZES_MAX
+}
+
+/// Ports that decide, at most, for a signature with a short pattern to be looked for there alone.
+const PORTS_MAX: usize = 64;
+
+/// Whether a signature's fast pattern is looked for on all ports.
+fn is_shared(signature: &Signature, direction: Direction) -> bool {
+    let ports = match direction {
+        Direction::ToServer => &signature.header.dst_port,
+        Direction::ToClient => &signature.header.src_port,
+    };
+    let count = ports
+        .ranges
+        .iter()
+        .map(|(low, high)| usize::from(high - low) + 1)
+        .sum::<usize>();
+    let few_ports = !ports.any && count <= PORTS_MAX;
+    group::fast_pattern(signature)
+        .is_some_and(|pattern| !is_short(&pattern) || !few_ports && !is_sized(signature))
 }
 
 /// Compiles the prefilters of all sides, equal ones once, on as many threads as there are cores.
-fn compile_sides(lists: Vec<Lists>) -> Result<Vec<Side>, String> {
+fn compile_sides(lists: &[Lists]) -> Result<Vec<Side>, String> {
     let mut known = hashbrown::HashMap::new();
     let mut distinct: Vec<(&[(Pattern, Owner)], bool)> = Vec::new();
     let mut number = |patterns, anchored| {

@@ -5,18 +5,42 @@
 pub const WAITING_MAX: usize = 48;
 /// Rules that hit in one direction of a transaction and are remembered at most.
 pub const MATCHED_MAX: usize = 32;
-/// What the matcher keeps of one direction of a transaction.
-#[derive(Clone, Debug)]
+/// What the matcher keeps of one direction of a transaction. Copies move what is in use only: one
+/// line of memory for most transactions.
+#[derive(Debug)]
+#[repr(C)]
 pub struct Seen {
-    pub(super) waiting: [u32; WAITING_MAX],
     pub(super) waiting_count: u8,
-    matched: [u32; MATCHED_MAX],
     matched_count: u8,
     /// Rules that wait did not all fit: everything is looked at again at each change.
     pub(super) overflowed: bool,
     pub(super) started: bool,
     /// Generation of the rules that the numbers are of.
     pub(super) generation: u32,
+    matched: [u32; MATCHED_MAX],
+    pub(super) waiting: [u32; WAITING_MAX],
+}
+
+impl Clone for Seen {
+    fn clone(&self) -> Seen {
+        let mut seen = Seen::default();
+        seen.clone_from(self);
+        seen
+    }
+
+    fn clone_from(&mut self, from: &Seen) {
+        let copy = |to: &mut [u32], from: &[u32], count: u8| {
+            let count = usize::from(count).min(from.len());
+            if let (Some(to), Some(from)) = (to.get_mut(..count), from.get(..count)) {
+                to.copy_from_slice(from);
+            }
+        };
+        copy(&mut self.waiting, &from.waiting, from.waiting_count);
+        copy(&mut self.matched, &from.matched, from.matched_count);
+        (self.waiting_count, self.matched_count) = (from.waiting_count, from.matched_count);
+        (self.overflowed, self.started) = (from.overflowed, from.started);
+        self.generation = from.generation;
+    }
 }
 
 impl Default for Seen {

@@ -11,7 +11,7 @@
 
 use super::detect::IN_PACKET;
 use super::gate::Facts;
-use super::prefilter::{Extent, Scan};
+use super::prefilter::{Extent, Prefilter, Scan};
 use super::program::{Group, Program, Rule};
 use super::recent::CARRY;
 use super::verify::{Outcome, View};
@@ -160,7 +160,9 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     fn propose_alone(&mut self, (group, facts): (&Group, &Facts), piece: &[u8], emit: &Emit) {
-        self.propose_by(group.stream, facts, piece, emit);
+        for prefilter in group.stream {
+            self.propose_by(prefilter, facts, piece, emit);
+        }
         for always in group.stream_always {
             if always.lets(facts) {
                 self.propose(always.signature, IN_PACKET);
@@ -176,31 +178,46 @@ impl<D: DetectionAccess> MatchStage<D> {
         new: usize,
         emit: &Emit,
     ) {
+        for prefilter in group.stream.iter().filter(|p| !p.is_empty()) {
+            self.propose_found((prefilter, facts), window, new, emit);
+        }
+        for always in group.stream_always {
+            if always.lets(facts) {
+                self.propose(always.signature, 0);
+            }
+        }
+        self.propose_live(window);
+    }
+
+    /// Notes where the fast patterns of a prefilter end in the `new` last bytes of the window.
+    fn propose_found(
+        &mut self,
+        (prefilter, facts): (&Prefilter, &Facts),
+        window: u32,
+        new: usize,
+        emit: &Emit,
+    ) {
         let overflowed = self.windows.overflowed(window);
         let length = self.windows.data(window).len();
-        let carry = group.stream.longest().saturating_sub(1);
+        let carry = prefilter.longest().saturating_sub(1);
         let from = if overflowed {
             0
         } else {
             length.saturating_sub(new + carry)
         };
-        if !group.stream.is_empty() {
-            emit.counters
-                .add(Counter::PrefilterBytes, (length - from) as u64);
-        }
+        emit.counters
+            .add(Counter::PrefilterBytes, (length - from) as u64);
         let mut found = std::mem::take(&mut self.found);
         let data = self.windows.data(window).get(from..).unwrap_or(&[]);
         let mut over = 0;
         let looks = &mut self.looks;
-        let scan = group
-            .stream
-            .scan(data, Extent::WHOLE, facts, looks, |signature, at| {
-                if found.len() < found.capacity() {
-                    found.push((signature, at));
-                } else {
-                    over += 1;
-                }
-            });
+        let scan = prefilter.scan(data, Extent::WHOLE, facts, looks, |signature, at| {
+            if found.len() < found.capacity() {
+                found.push((signature, at));
+            } else {
+                over += 1;
+            }
+        });
         self.over += over + u64::from(scan == Scan::Spent);
         for (signature, at) in found.drain(..) {
             if !self.windows.note_seen(window, signature, from + at) {
@@ -209,12 +226,6 @@ impl<D: DetectionAccess> MatchStage<D> {
             }
         }
         self.found = found;
-        for always in group.stream_always {
-            if always.lets(facts) {
-                self.propose(always.signature, 0);
-            }
-        }
-        self.propose_live(window);
     }
 
     /// Proposes the signatures whose fast pattern stands in the window.

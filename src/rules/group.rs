@@ -1,9 +1,9 @@
 //! Which signatures a packet can reach at all: by protocol class, direction and port.
 //!
 //! Lists of signature numbers only; their automata are compiled in matcher/program.rs. Signatures
-//! with a fast pattern stand in one list for each protocol class and direction, whatever their
+//! with a good fast pattern stand in one list for each protocol class and direction, whatever their
 //! ports: one automaton that stays in the cache serves all ports, and a gate beside each signature
-//! (matcher/gate.rs) knows its own. Those without one, which every packet would be asked about, are
+//! (matcher/gate.rs) knows its own. Those without one, or with one that stands everywhere, are
 //! divided by port; equal lists are one group. To the server the destination port decides, to the
 //! client the source port, as in MATCHER.md 7. Signatures of IP addresses only and those that wait for an anomaly stand in
 //! lists of their own and in no group.
@@ -20,7 +20,7 @@ use crate::app::registry::DESCRIPTIONS;
 use crate::packet::Direction;
 
 /// Groups of one port table at most; the classes of the fewest ports share what is left over.
-pub const GROUPS_PER_TABLE_MAX: usize = 16;
+pub const GROUPS_PER_TABLE_MAX: usize = 64;
 /// Longest piece of a content that goes into a prefilter.
 pub const FAST_PATTERN_MAX: usize = 24;
 
@@ -93,15 +93,15 @@ pub struct Groups {
     tables: Vec<PortTable>,
     members: Vec<Box<[u32]>>,
     classes: Vec<(ProtocolClass, Direction)>,
-    /// Signatures with a fast pattern, by protocol class and direction.
-    prefiltered: Vec<Box<[u32]>>,
+    /// Signatures looked for on all ports, by protocol class and direction.
+    shared: Vec<Box<[u32]>>,
     ip_only: Vec<u32>,
     by_anomaly: Vec<Vec<u32>>,
 }
 
 impl Groups {
-    /// Lays out the signatures that run.
-    pub fn build(set: &RuleSet) -> Groups {
+    /// Lays out the signatures that run. Those that `is_shared` says are looked for on all ports.
+    pub fn build(set: &RuleSet, is_shared: impl Fn(&Signature, Direction) -> bool) -> Groups {
         let mut groups = Groups {
             by_anomaly: vec![Vec::new(); 256],
             ..Groups::default()
@@ -123,34 +123,35 @@ impl Groups {
                 grouped.push((index, signature));
             }
         }
-        let (prefiltered, always): (Vec<_>, Vec<_>) = grouped
-            .into_iter()
-            .partition(|(_, signature)| fast_pattern(signature).is_some());
         let mut known = HashMap::new();
         for (class, direction) in sides() {
-            let table = groups.table(class, direction, &always, &mut known);
+            let (shared, by_port): (Vec<_>, Vec<_>) = grouped
+                .iter()
+                .copied()
+                .partition(|(_, signature)| is_shared(signature, direction));
+            let table = groups.table(class, direction, &by_port, &mut known);
             groups.tables.push(table);
-            let reachable = prefiltered
+            let reachable = shared
                 .iter()
                 .filter(|(_, s)| in_class(s, class) && in_direction(s, direction))
                 .map(|(index, _)| *index);
-            groups.prefiltered.push(reachable.collect());
+            groups.shared.push(reachable.collect());
         }
         groups
     }
 
-    /// Signatures with a fast pattern that packets of a class and direction can reach, for each of
-    /// `sides`.
-    pub fn prefiltered(&self) -> impl Iterator<Item = ((ProtocolClass, Direction), &[u32])> {
-        sides().zip(self.prefiltered.iter().map(|members| &**members))
+    /// Signatures looked for on all ports that packets of a class and direction can reach, for each
+    /// of `sides`.
+    pub fn shared(&self) -> impl Iterator<Item = ((ProtocolClass, Direction), &[u32])> {
+        sides().zip(self.shared.iter().map(|members| &**members))
     }
 
-    /// Position of a class and direction in `prefiltered`.
+    /// Position of a class and direction in `shared`.
     pub fn side(class: ProtocolClass, direction: Direction) -> usize {
         class as usize * 2 + direction.index()
     }
 
-    /// The group of a packet without fast patterns; `port` is the destination's to the server, the source's to the
+    /// The group by port of a packet; `port` is the destination's to the server, the source's to the
     /// client, `None` where the packet has none.
     pub fn of(&self, class: ProtocolClass, direction: Direction, port: Option<u16>) -> u32 {
         let Some(table) = self.tables.get(Groups::side(class, direction)) else {
@@ -544,7 +545,7 @@ mod tests {
             Names::default(),
             1,
         );
-        let groups = Groups::build(&set);
+        let groups = Groups::build(&set, |_, _| false);
         let server = |port| sids(&set, &groups, Direction::ToServer, port);
         assert_eq!(server(Some(80)), [1, 2]);
         assert_eq!(server(Some(8100)), [1, 2]);
@@ -564,7 +565,7 @@ mod tests {
             .map(|sid| tcp(sid, &[(sid as u16, sid as u16 + 3)]))
             .collect();
         let set = RuleSet::build(signatures, Names::default(), 1);
-        let groups = Groups::build(&set);
+        let groups = Groups::build(&set, |_, _| false);
         for port in 1..310u16 {
             let reached = sids(&set, &groups, Direction::ToServer, Some(port));
             for signature in set.signatures() {

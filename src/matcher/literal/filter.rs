@@ -13,6 +13,8 @@ const BITS_PER_WINDOW: usize = 128;
 const WORDS_BITS: std::ops::RangeInclusive<u32> = 12..=16;
 /// Bytes of a window of the byte classes at most.
 pub(super) const PLACES: usize = 4;
+/// Positions looked at are no further apart.
+pub(super) const STRIDE_MAX: usize = 4;
 /// Buckets of the byte classes.
 const BUCKETS: usize = 8;
 
@@ -29,6 +31,8 @@ pub(super) struct Windows {
     pub has_three: bool,
     /// Bytes of which some literal has a run around its window: the others' runs are skipped.
     hard: [u64; 4],
+    /// Positions so deep in a run are skipped; `usize::MAX`: none.
+    pub deep: usize,
     pub table: Table,
 }
 
@@ -48,6 +52,7 @@ impl Windows {
             has_four: of_class(3),
             has_three: of_class(2),
             hard: [0; 4],
+            deep: usize::MAX,
             table: Table::build(windows, literals),
         };
         for window in windows {
@@ -130,6 +135,8 @@ pub(super) struct Classes {
     pub halves: Box<[[[u8; 16]; 2]; PLACES]>,
     /// Windows of one to four bytes occur.
     pub has: [bool; PLACES],
+    /// As in `Windows`.
+    pub deep: usize,
     pub table: Table,
 }
 
@@ -139,6 +146,7 @@ impl Classes {
             buckets: Box::new([[0; 256]; PLACES]),
             halves: Box::new([[[0; 16]; 2]; PLACES]),
             has: [0, 1, 2, 3].map(|class| windows.iter().any(|window| window.class == class)),
+            deep: usize::MAX,
             table: Table::build(windows, literals),
         };
         let share: Vec<f64> = (0..=255)

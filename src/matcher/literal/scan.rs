@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::filter::{Classes, PLACES, Windows};
+use super::filter::{Classes, PLACES, STRIDE_MAX, Windows};
 use super::path::Path;
 use super::table::{self, Table, load};
 use super::{LENGTH_MAX, Literals};
@@ -133,8 +133,21 @@ impl Origin for Several<'_> {
 }
 
 impl Literals {
+    /// From now on, of the occurrences within a run of one byte only those near its ends are told
+    /// of: a page of zeros or of `A`s holds a literal thousands of times. What is skipped stands
+    /// one place earlier and one later too.
+    pub fn skip_runs(&mut self) {
+        if let Some(windows) = &mut self.windows {
+            // So far before or behind a window no literal reaches.
+            windows.deep = self.longest + STRIDE_MAX;
+        }
+        if let Some(classes) = &mut self.classes {
+            classes.deep = self.longest + STRIDE_MAX;
+        }
+    }
+
     /// Calls `found` with the number of each literal in `buffer` and where it starts; all
-    /// occurrences. Looks at no more than `budget` entries, and takes from it what it looked at.
+    /// occurrences, unless told to skip some. Looks at no more than `budget` entries, and takes from it what it looked at.
     #[inline]
     pub fn scan(
         &self,
@@ -303,7 +316,7 @@ impl Literals {
             for group in passed.chunks(GROUP) {
                 let mut hits = Hits::new();
                 // SAFETY: positions lie in the block.
-                unsafe { probe_windows(filter, group, folded, text.len(), &mut hits) };
+                unsafe { probe_windows(filter, group, folded, text.len(), origin, &mut hits) };
                 self.confirm(&filter.table, &hits, origin, budget, found);
                 if *budget == 0 {
                     return;
@@ -326,7 +339,7 @@ impl Literals {
             for group in passed.chunks(GROUP) {
                 let mut hits = Hits::new();
                 // SAFETY: positions lie in the block.
-                unsafe { probe_classes(filter, group, folded, &mut hits) };
+                unsafe { probe_classes(filter, group, folded, origin, &mut hits) };
                 self.confirm(&filter.table, &hits, origin, budget, found);
                 if *budget == 0 {
                     return;
@@ -409,6 +422,7 @@ unsafe fn probe_windows(
     group: &[u16],
     folded: *const u8,
     known: usize,
+    origin: &impl Origin,
     hits: &mut Hits,
 ) {
     for &position in group {
@@ -422,6 +436,9 @@ unsafe fn probe_windows(
             let run =
                 unsafe { load(folded.add(at - 4)) == text && load(folded.add(at + 4)) == text };
             if run && !filter.is_hard(text as u8) {
+                continue;
+            }
+            if run && is_deep(origin.of(at), filter.deep) {
                 continue;
             }
         }
@@ -446,13 +463,35 @@ unsafe fn probe_windows(
     }
 }
 
+/// Whether a run of one byte reaches so far before and behind a position of a buffer that whatever
+/// literal stands here stands a little earlier and a little later too: it is told of there, until
+/// the ends of the run.
+#[inline]
+fn is_deep((_, buffer, at): (usize, &[u8], usize), reach: usize) -> bool {
+    let around = at
+        .checked_sub(reach)
+        .and_then(|from| buffer.get(from..at + reach));
+    around.is_some_and(|around| around.windows(2).all(|pair| pair[0] == pair[1]))
+}
+
 /// # Safety
 /// As `probe_windows`.
 #[inline(always)]
-unsafe fn probe_classes(filter: &Classes, group: &[u16], folded: *const u8, hits: &mut Hits) {
+unsafe fn probe_classes(
+    filter: &Classes,
+    group: &[u16],
+    folded: *const u8,
+    origin: &impl Origin,
+    hits: &mut Hits,
+) {
     for &position in group {
+        let at = usize::from(position);
         // SAFETY: the position lies in the block.
-        let key = [unsafe { load(folded.add(usize::from(position))) }, 0];
+        let text = unsafe { load(folded.add(at)) };
+        if text == text.rotate_left(8) && is_deep(origin.of(at), filter.deep) {
+            continue;
+        }
+        let key = [text, 0];
         let mut before = [(u32::MAX, false); PLACES];
         for class in 0..PLACES {
             if filter.has[class] {

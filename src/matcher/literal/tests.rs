@@ -50,6 +50,24 @@ fn scanned(set: &Literals, path: Path, buffer: &[u8]) -> Vec<(u32, usize)> {
     found
 }
 
+/// Nothing but what stands in `buffer`, and all of it but what lies within a run of one byte and so
+/// stands one place earlier and one later too.
+pub(crate) fn agrees(literals: &[Literal], buffer: &[u8], scanned: &[(u32, usize)]) {
+    let all = twin(literals, buffer);
+    let within_run = |(number, at): &(u32, usize)| {
+        let end = at + literals[*number as usize].bytes.len();
+        let around = at.checked_sub(1).and_then(|from| buffer.get(from..=end));
+        around.is_some_and(|around| around.windows(2).all(|pair| pair[0] == pair[1]))
+    };
+    let needed: Vec<_> = all.iter().filter(|hit| !within_run(hit)).collect();
+    for hit in scanned {
+        assert!(all.contains(hit), "{hit:?} does not stand there");
+    }
+    for hit in needed {
+        assert!(scanned.contains(hit), "{hit:?} was not found");
+    }
+}
+
 fn literal() -> impl Strategy<Value = Literal> {
     let bytes = prop_oneof![
         proptest::collection::vec(
@@ -112,6 +130,19 @@ proptest! {
         let expected = twin(&literals, &buffer);
         for path in Path::all() {
             prop_assert_eq!(&scanned(&set, path, &buffer), &expected, "{}", path.name());
+        }
+    }
+
+    #[test]
+    fn of_a_run_the_ends_are_found((literals, buffer) in case(), runs in
+        proptest::collection::vec((prop_oneof![Just(0u8), Just(b'a'), Just(b'A')], 0..200usize), 0..6))
+    {
+        let mut set = Literals::build(&literals, &Background::default(), Path::best()).unwrap();
+        set.skip_runs();
+        let runs = runs.into_iter().flat_map(|(byte, count)| vec![byte; count]);
+        let buffer: Vec<u8> = buffer.into_iter().chain(runs).collect();
+        for path in Path::all() {
+            agrees(&literals, &buffer, &scanned(&set, path, &buffer));
         }
     }
 
