@@ -7,6 +7,8 @@
 //! (queue.rs) are its only way between threads. Invariant: nothing here allocates after start.
 
 mod buffer;
+pub mod heap;
+pub mod prefetch;
 pub mod slab;
 
 use std::cell::UnsafeCell;
@@ -15,10 +17,6 @@ use std::sync::Arc;
 use std::{fmt, fs, io};
 
 pub use buffer::{Buffer, BufferPlace};
-
-// ---------------------------------------------------------------------------------------------
-// Handles and the arena
-// ---------------------------------------------------------------------------------------------
 
 /// Names one record of an [`Arena`]; exactly one handle exists for each record, and it is neither
 /// `Copy` nor `Clone`, so holding it is the right to touch the record.

@@ -55,6 +55,25 @@ impl Mix {
         Mix { captures }
     }
 
+    /// Without the captures of which `keep` says no, which sees each one's file of two passes and
+    /// its file of one. Gives how many frames went.
+    pub fn retain(&mut self, folder: &Path, keep: impl Fn(&Path, &Path) -> bool) -> usize {
+        let before = self.size().0;
+        let (once, twice) = (folder.join("one.pcapng"), folder.join("two.pcapng"));
+        let captures = std::mem::take(&mut self.captures);
+        for capture in captures {
+            let alone = Mix {
+                captures: vec![capture],
+            };
+            alone.write(&once, 0..1);
+            alone.write(&twice, 0..2);
+            if keep(&twice, &once) {
+                self.captures.extend(alone.captures);
+            }
+        }
+        before - self.size().0
+    }
+
     /// Frames of one pass, and their mean bytes.
     pub fn size(&self) -> (usize, f64) {
         let count: usize = self.captures.iter().map(Vec::len).sum();

@@ -2,7 +2,7 @@
 //! covers them by what changed (RFC 1624), so that a right one stays right and a wrong one wrong.
 //!
 //! Private IPv4 addresses stay private, loopback, link-local and public ones what they are; multicast
-//! and broadcast ones don't change. Of IPv6 addresses the lower half changes. Headers inside
+//! and broadcast ones don't change (who is not known yet, 0.0.0.0, becomes one of 0.0.0.0/8). Of IPv6 addresses the lower half changes. Headers inside
 //! tunnels and inside ICMP errors are renumbered as the others. Frames that are cut short or
 //! malformed are renumbered as far as their headers reach.
 
@@ -57,7 +57,7 @@ impl Numbering {
         let low = self.0 as u32;
         let old = u32::from_be_bytes([address[0], address[1], address[2], address[3]]);
         let new = match address {
-            [0, 0, 0, 0] | [224..=255, ..] => old,
+            [224..=255, ..] => old,
             [10, ..] => old ^ (low & 0x00ff_ffff),
             // The other private nets move into 10/8, where there is room for all passes.
             [172, 16..=31, ..] | [192, 168, ..] => 0x0a00_0000 | (old ^ low) & 0x00ff_ffff,
@@ -68,8 +68,7 @@ impl Numbering {
     }
 
     fn v6(self, address: &mut [u8]) {
-        let unspecified = address.iter().all(|byte| *byte == 0);
-        if address[0] == 0xff || unspecified {
+        if address[0] == 0xff {
             return;
         }
         let low = self.0.to_be_bytes();

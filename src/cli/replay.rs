@@ -144,6 +144,7 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
     let shown = config.clone();
     let loaded = rules::load(&wanted(&args.engine)?.with(&config))?;
     loaded.report();
+    crate::memory::heap::onto_huge_pages();
     let options = Options {
         config,
         layout: args.engine.layout()?,

@@ -364,6 +364,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let wanted = super::replay::wanted(&args.engine)?.with(&config);
     let loaded = rules::load(&wanted)?;
     loaded.report();
+    crate::memory::heap::onto_huge_pages();
     let mut ports = open_ports(args, attached.as_deref())?;
     let lanes = std::mem::take(&mut ports.lanes);
     let plan = FlowPlan::new(&config, lanes.len());

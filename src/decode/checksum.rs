@@ -81,17 +81,10 @@ pub fn crc32c(parts: &[&[u8]]) -> u32 {
     !parts.iter().fold(!0, |crc, part| crc_scalar(crc, part))
 }
 
-/// Asks for the cache line that `place` starts in. No effect but time.
+/// Asks for the cache line that `place` starts in.
 #[inline(always)]
 pub(super) fn prefetch<T: ?Sized>(place: &T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing that the program sees, and the address is a reference's.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast::<i8>());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = place;
+    crate::memory::prefetch::prefetch_read(std::ptr::from_ref(place).cast::<u8>());
 }
 
 /// Folds a sum of words to 16 bits with end-around carry.

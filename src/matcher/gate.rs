@@ -33,7 +33,7 @@ pub struct Facts {
 impl Facts {
     /// Whatever is asked for.
     pub const ANY: Facts = Facts {
-        bits: u16::MAX & !PORTS & !LENGTH,
+        bits: !(PORTS | LENGTH),
         port: 0,
         length: 0,
         protocol: 0,

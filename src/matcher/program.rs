@@ -139,25 +139,7 @@ impl Program {
             rules: &rules,
             patterns: &patterns,
         };
-        let members = |members: &[u32]| members.iter().copied().filter(runs).collect::<Vec<u32>>();
-        let of_sides = map
-            .shared()
-            .map(|(side, list)| compiled.lists(side, &members(list)));
-        let of_ports = map
-            .iter()
-            .map(|(side, list)| compiled.lists(side, &members(list)));
-        let lists: Vec<Lists> = of_sides.chain(of_ports).collect();
-        let mut sides = compile_sides(&lists)?;
-        let shared = map.shared().count();
-        let ports = sides
-            .drain(shared..)
-            .zip(lists.into_iter().skip(shared))
-            .map(|(short, lists)| ByPort {
-                short,
-                packet_always: lists.packet_always.into(),
-                stream_always: lists.stream_always.into(),
-            })
-            .collect();
+        let (sides, ports) = compiled.reached(&map, runs)?;
         let ip_only = map
             .ip_only()
             .iter()
@@ -180,7 +162,7 @@ impl Program {
             .any(|tag| tag.scope != TagScope::Flow);
         Ok(Program {
             rules: rules.into(),
-            sides: sides.into(),
+            sides,
             ports,
             map,
             ip_only,
@@ -354,6 +336,8 @@ fn facts(signature: &Signature, payload: bool) -> u8 {
     facts
 }
 
+/// What packets reach.
+type Reached = (Box<[Side]>, Box<[ByPort]>);
 /// Patterns and their owners.
 type Patterned = Vec<(Pattern, Owner)>;
 
@@ -388,6 +372,30 @@ impl Compiled<'_> {
         members.iter().filter_map(known).collect()
     }
 
+    /// What packets reach: by `Groups::side`, and by `Groups::of`.
+    fn reached(&self, map: &Groups, runs: impl Fn(&u32) -> bool) -> Result<Reached, String> {
+        let of_sides = map.shared();
+        let lists: Vec<Lists> = of_sides
+            .chain(map.iter())
+            .map(|(side, members)| {
+                let members: Vec<u32> = members.iter().copied().filter(&runs).collect();
+                self.lists(side, &members)
+            })
+            .collect();
+        let mut sides = compile_sides(&lists)?;
+        let shared = map.shared().count();
+        let ports = sides
+            .drain(shared..)
+            .zip(lists.into_iter().skip(shared))
+            .map(|(short, lists)| ByPort {
+                short,
+                packet_always: lists.packet_always.into(),
+                stream_always: lists.stream_always.into(),
+            })
+            .collect();
+        Ok((sides.into(), ports))
+    }
+
     fn lists(&self, (class, direction): (ProtocolClass, Direction), members: &[u32]) -> Lists {
         let mut lists = Lists::default();
         for (index, signature, rule, views) in self.views(class, members) {
@@ -414,7 +422,7 @@ impl Compiled<'_> {
 
 /// Fast patterns of so few bytes stand everywhere: finding them all costs more than asking their
 /// signatures where port or length lets them be asked at all.
-const SHORT_MAX: usize = 3;
+const SHORT_MAX: usize = 4;
 /// Different lengths of payload that a `dsize` allows, at most, for its signature to be asked
 /// without a prefilter.
 const SIZES_MAX: u16 = 64;

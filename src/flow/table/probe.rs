@@ -5,6 +5,7 @@ use super::hash::key_words;
 use super::line::{
     CLASS_ESTABLISHED, CLASS_HALF_OPEN, CLASS_MASK, FlowLine, GROUP_SLOTS, Group, TAG_MASK,
 };
+pub use crate::memory::prefetch::{prefetch_read, prefetch_second, prefetch_write};
 use crate::packet::Tuple;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -298,44 +299,6 @@ mod x86 {
         let bytes = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi16(low, high));
         _mm256_movemask_epi8(bytes) as u32 & SLOT_MASK
     }
-}
-
-/// Asks for a line that will be read.
-#[inline(always)]
-pub fn prefetch_read<T>(target: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch never faults, whatever the address.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(target.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = target;
-}
-
-/// Asks for a line that will be read, into the second-level cache.
-#[inline(always)]
-pub fn prefetch_second<T>(target: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch never faults, whatever the address.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(target.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = target;
-}
-
-/// Asks for a line that will be written, so that no second request for ownership follows.
-#[inline(always)]
-pub fn prefetch_write<T>(target: *const T) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    // SAFETY: a prefetch never faults; processors without PREFETCHW take it for a no-op (all x86-64
-    // ones decode it).
-    unsafe {
-        std::arch::asm!("prefetchw [{target}]", target = in(reg) target,
-            options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    prefetch_read(target);
 }
 
 #[cfg(test)]

@@ -161,7 +161,10 @@ impl Anchored {
                 }
             };
             // SAFETY: the slot is the probe's; the table was built with this store.
-            looked += unsafe { table.confirm(slot, store, buffer, at, &mut found) };
+            looked += unsafe {
+                let entries = table.entries_of(slot);
+                table.confirm(entries, store, buffer, at, &mut found)
+            };
         }
         looked
     }

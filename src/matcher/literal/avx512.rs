@@ -211,10 +211,11 @@ pub(super) unsafe fn classes(
     out: *mut u16,
 ) -> usize {
     let order = ascending();
-    let first = Place::load(&filter.buckets[0]);
-    let second = Place::load(&filter.buckets[1]);
-    let third = Place::load(&filter.buckets[2]);
-    let fourth = Place::load(&filter.buckets[3]);
+    // By halves of bytes: two lines of memory for all places, where whole bytes would take sixteen.
+    let first = Place::load(&filter.halves[0]);
+    let second = Place::load(&filter.halves[1]);
+    let third = Place::load(&filter.halves[2]);
+    let fourth = Place::load(&filter.halves[3]);
     let (mut at, mut count) = (0, 0);
     while at < length {
         // SAFETY: `at < length`, and 72 bytes more can be read; each store writes 32 elements.
@@ -248,33 +249,34 @@ pub(super) unsafe fn classes(
     count
 }
 
-/// The buckets of all bytes at one place of a window.
+/// The buckets of all bytes at one place of a window, by their low and high halves.
 #[derive(Clone, Copy)]
-struct Place(__m512i, __m512i, __m512i, __m512i);
+struct Place(__m512i, __m512i);
 
 impl Place {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn load(buckets: &[u8; 256]) -> Place {
-        let from = buckets.as_ptr();
-        // SAFETY: four times 64 bytes.
-        unsafe {
-            Place(
-                _mm512_loadu_si512(from.cast()),
-                _mm512_loadu_si512(from.add(64).cast()),
-                _mm512_loadu_si512(from.add(128).cast()),
-                _mm512_loadu_si512(from.add(192).cast()),
-            )
-        }
+    fn load(halves: &[[u8; 16]; 2]) -> Place {
+        // SAFETY: twice 16 bytes.
+        let [low, high] = unsafe {
+            [
+                _mm_loadu_si128(halves[0].as_ptr().cast()),
+                _mm_loadu_si128(halves[1].as_ptr().cast()),
+            ]
+        };
+        Place(_mm512_broadcast_i32x4(low), _mm512_broadcast_i32x4(high))
     }
 
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    #[target_feature(enable = "avx512f,avx512bw")]
     fn buckets(self, text: __m512i) -> __m512i {
-        let high = _mm512_movepi8_mask(text);
-        let below = _mm512_permutex2var_epi8(self.0, text, self.1);
-        let above = _mm512_permutex2var_epi8(self.2, text, self.3);
-        _mm512_mask_blend_epi8(high, below, above)
+        let mask15 = _mm512_set1_epi8(15);
+        let above = _mm512_and_si512(_mm512_srli_epi16::<4>(text), mask15);
+        let below = _mm512_and_si512(text, mask15);
+        _mm512_and_si512(
+            _mm512_shuffle_epi8(self.0, below),
+            _mm512_shuffle_epi8(self.1, above),
+        )
     }
 }
 

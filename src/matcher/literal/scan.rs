@@ -357,18 +357,26 @@ impl Literals {
         budget: &mut u32,
         found: &mut impl FnMut(usize, u32, usize),
     ) {
+        // Most of the time goes into waiting for memory: all slots' heads are asked for at once, then
+        // all entries, before the first is looked at.
+        let mut heads = [MaybeUninit::<(u32, u32)>::uninit(); PLACES * GROUP];
+        let slots = hits.slots.iter().zip(&mut heads).take(hits.count);
+        for (slot, head) in slots {
+            // SAFETY: the first `count` were written; the slot is the probe's.
+            head.write(unsafe { table.entries_of(slot.assume_init()) });
+        }
         for i in 0..hits.count {
             // SAFETY: the first `count` were written.
-            let (position, slot) = unsafe {
+            let (position, entries) = unsafe {
                 (
                     hits.positions.get_unchecked(i).assume_init(),
-                    hits.slots.get_unchecked(i).assume_init(),
+                    heads.get_unchecked(i).assume_init(),
                 )
             };
             let (number, buffer, at) = origin.of(usize::from(position));
             let mut found = |literal, start| found(number, literal, start);
-            // SAFETY: the slot is the probe's; the table was built with this store.
-            let looked = unsafe { table.confirm(slot, &self.store, buffer, at, &mut found) };
+            // SAFETY: the entries are the slot's; the table was built with this store.
+            let looked = unsafe { table.confirm(entries, &self.store, buffer, at, &mut found) };
             *budget = budget.saturating_sub(looked);
         }
     }

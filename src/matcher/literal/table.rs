@@ -5,6 +5,7 @@
 //! through by mistake; an entry (24 bytes) answers nearly all of what remains.
 
 use super::Literal;
+use crate::memory::prefetch::prefetch_read;
 
 /// Lengths of windows that have keys, by class.
 pub(super) const CLASS_LENGTHS: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
@@ -249,31 +250,40 @@ impl Table {
         )
     }
 
-    /// Calls `found` with each literal of the slot that stands in `haystack` so that its window lies
-    /// at `at`, and where it starts. Gives how many entries were looked at.
+    /// Entries of a slot, from the first up to one behind the last; the first is asked for.
     ///
     /// # Safety
-    /// The slot is one that `probe` gave; the literals are those of `store`.
+    /// The slot is one that `probe` gave.
+    #[inline(always)]
+    pub unsafe fn entries_of(&self, slot: u32) -> (u32, u32) {
+        let slot = slot as usize;
+        // SAFETY: there is one head more than there are slots; heads are sums of counts of the
+        // entries, and a slot that `probe` gave has one at least.
+        unsafe {
+            let from = *self.heads.get_unchecked(slot);
+            let to = *self.heads.get_unchecked(slot + 1);
+            prefetch_read(self.entries.as_ptr().add(from as usize));
+            (from, to)
+        }
+    }
+
+    /// Calls `found` with each literal of these entries that stands in `haystack` so that its window
+    /// lies at `at`, and where it starts. Gives how many entries were looked at.
+    ///
+    /// # Safety
+    /// The entries are those of a slot; the literals are those of `store`.
     #[inline(always)]
     pub unsafe fn confirm(
         &self,
-        slot: u32,
+        (from, to): (u32, u32),
         store: &Store,
         haystack: &[u8],
         at: usize,
         found: &mut impl FnMut(u32, usize),
     ) -> u32 {
-        let slot = slot as usize;
-        // SAFETY: there is one head more than there are slots.
-        let (from, to) = unsafe {
-            (
-                *self.heads.get_unchecked(slot) as usize,
-                *self.heads.get_unchecked(slot + 1) as usize,
-            )
-        };
         for i in from..to {
             // SAFETY: heads are sums of counts of the entries.
-            let entry = unsafe { self.entries.get_unchecked(i) };
+            let entry = unsafe { self.entries.get_unchecked(i as usize) };
             let length = usize::from(entry.length);
             let start = at.wrapping_sub(usize::from(entry.offset));
             if start >= haystack.len() || haystack.len() - start < length {
@@ -292,7 +302,7 @@ impl Table {
                 found(entry.literal, start);
             }
         }
-        (to - from) as u32
+        to - from
     }
 }
 
