@@ -12,6 +12,7 @@ use crate::rules::dataset::Datasets;
 use crate::rules::diagnostic::{Diagnostic, Severity};
 use crate::rules::load::Counts;
 use crate::rules::names::Names;
+use crate::rules::reputation::Reputations;
 use crate::rules::ruleset::RuleSet;
 use crate::rules::{self, Classification, File, Options, Variables};
 
@@ -27,6 +28,8 @@ pub struct Wanted {
     pub action_order: [u8; 4],
     /// A threshold file; `threshold.config` beside a rule file is read all the same.
     pub thresholds: Option<PathBuf>,
+    /// Categories and files of address reputations.
+    pub reputation: (Option<PathBuf>, Vec<PathBuf>),
     /// classification.config, read after those beside rule files.
     pub classification: Option<PathBuf>,
     /// reference.config, read after those beside rule files.
@@ -47,6 +50,7 @@ impl Default for Wanted {
             skip_bad: false,
             action_order: rules::load::ACTION_RANKS,
             thresholds: None,
+            reputation: (None, Vec::new()),
             classification: None,
             references: None,
             names: None,
@@ -67,6 +71,9 @@ impl Wanted {
             found.is_some_and(|(_, value)| matches!(&**value, "no" | "false" | "off"))
         };
         self.missing = ["ja3", "ja4"].into_iter().filter(off).collect();
+        let (categories, files) = &config.reputation;
+        let paths = files.iter().map(PathBuf::from).collect();
+        self.reputation = (categories.as_ref().map(PathBuf::from), paths);
         self.thresholds = config.threshold_file.as_ref().map(PathBuf::from);
         self
     }
@@ -167,6 +174,29 @@ fn named(path: &Path, setting: &str) -> Result<String, Failure> {
     })
 }
 
+/// The reputations of addresses, if settings name files of them.
+fn reputations(wanted: &Wanted) -> Result<Option<Arc<Reputations>>, Failure> {
+    let (Some(categories), files) = &wanted.reputation else {
+        return Ok(None);
+    };
+    let mut all = Reputations::default();
+    let bad = |path: &Path, bad: rules::reputation::BadLine| {
+        let text = format!("{}:{}: {}", path.display(), bad.line, bad.what);
+        Failure::new(
+            exit::INPUT,
+            format!("{text}\n [hint] mend the line, or begin it with #"),
+        )
+    };
+    let text = named(categories, "reputation-categories-file")?;
+    all.read_categories(&text)
+        .map_err(|line| bad(categories, line))?;
+    for file in files {
+        let text = named(file, "reputation-files")?;
+        all.read(&text).map_err(|line| bad(file, line))?;
+    }
+    Ok(Some(Arc::new(all)))
+}
+
 /// Says which lines of a file were passed over.
 fn told(path: &Path, lines: &[u32], form: &str) {
     for line in lines {
@@ -251,6 +281,7 @@ fn compile(
         anomaly: &anomaly,
         names: wanted.names.as_ref(),
         missing: &wanted.missing,
+        reputations: reputations(wanted)?,
         ..Options::default()
     };
     let variables = variables(&wanted.variables);
@@ -325,7 +356,8 @@ fn fill_datasets(texts: &[(String, Vec<u8>)], sets: &Datasets) -> Result<(), Fai
                     String::new()
                 }
                 Err(error) => {
-                    let hint = "`load` names a file beside the rules, a value a line";
+                    let hint = "`load`, `filemd5` and their kin name a file beside the rules, a value a \
+                                line";
                     let text = format!("{}: {error}\n [hint] {hint}", path.display());
                     return Err(Failure::new(exit::INPUT, text));
                 }
@@ -333,7 +365,8 @@ fn fill_datasets(texts: &[(String, Vec<u8>)], sets: &Datasets) -> Result<(), Fai
         };
         set.fill(&text).map_err(|line| {
             let path = path.unwrap_or_default();
-            let hint = "string: base64; md5, sha256: hexadecimal; ipv4, ip: an address";
+            let hint = "string: base64; md5, sha1, sha256: hexadecimal; ipv4, ip: an address; behind a \
+                        comma the number that datarep asks";
             let what = format!("no value of the type of set `{}`", set.name());
             Failure::new(
                 exit::INPUT,

@@ -184,6 +184,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             context,
             bytes,
             app,
+            original: self.app_original(mark),
             app_new: match app {
                 AppProtocol::Unknown => header::AppNew::No,
                 _ => self.slabs.first_known(mark.slab, context.direction),

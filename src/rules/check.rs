@@ -205,6 +205,7 @@ fn read(
         anomaly,
         names: None,
         missing: &[],
+        reputations: None,
     };
     load(&files, variables, classification, &options)
 }

@@ -13,6 +13,7 @@ use crate::rules::lint::{self, BitUse};
 use crate::rules::meta::Classification;
 use crate::rules::names::Names;
 use crate::rules::parse::{self, Context, Outcome};
+use crate::rules::reputation::Reputations;
 use crate::rules::signature::*;
 use crate::rules::variables::Variables;
 
@@ -37,6 +38,8 @@ pub struct Options<'a> {
     pub names: Option<&'a Names>,
     /// Features that settings switch off: rules that require them are skipped.
     pub missing: &'a [&'a str],
+    /// Reputations of addresses, if there are files of them.
+    pub reputations: Option<Arc<Reputations>>,
 }
 
 impl Default for Options<'_> {
@@ -47,6 +50,7 @@ impl Default for Options<'_> {
             anomaly: &anomaly,
             names: None,
             missing: &[],
+            reputations: None,
         }
     }
 }
@@ -103,6 +107,7 @@ pub fn load(
     };
     loader.context.lint = options.lint;
     loader.context.missing = options.missing;
+    loader.context.reputations = options.reputations.clone();
     loader.context.names = options.names.cloned().unwrap_or_default();
     for file in files {
         loader.file(file, options.disabled);

@@ -248,6 +248,8 @@ pub enum DatasetCommand {
     IsSet,
     /// Holds if it is not there.
     IsNotSet,
+    /// `datarep`: holds if it is there with a reputation as this.
+    Ranks(Compare),
 }
 
 /// `dataset`.
@@ -288,6 +290,8 @@ pub enum Test {
     Size(Compare),
     /// `dataset`.
     Dataset(DatasetTest),
+    /// `entropy`.
+    Entropy(crate::rules::entropy::Entropy),
     /// `asn1`.
     Asn1(Asn1),
     /// `base64_decode`; the tests after `base64_data` stand in `then`.
@@ -397,6 +401,10 @@ pub enum Buffer {
     SctpHeader,
     /// `sctp.chunk_data` (one instance per chunk).
     SctpChunkData,
+    /// `ip.src`: the address, 4 or 16 bytes.
+    IpSource,
+    /// `ip.dst`.
+    IpDestination,
     /// An application buffer, by its rule name (`http.uri`, `dns.query`, `tls.sni`, ...).
     App(Box<str>),
 }
