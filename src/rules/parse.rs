@@ -475,7 +475,7 @@ impl<'a, 'c> Builder<'a, 'c> {
     /// A list of its own for a buffer.
     pub fn new_list(&mut self, row: &'static BufferRow, span: Span) -> usize {
         self.lists.push(List {
-            buffer: buffer(row.name),
+            buffer: Buffer::by_name(row.name),
             row: Some(row),
             side: row.side,
             transforms: Vec::new(),
@@ -651,26 +651,6 @@ pub fn is_relative(test: &Test) -> bool {
         Test::ByteMath(math) => math.relative,
         Test::Base64 { decode, .. } => decode.relative,
         Test::Size(_) | Test::Entropy(_) | Test::Dataset(_) => false,
-    }
-}
-
-/// The typed name of a buffer.
-fn buffer(name: &str) -> Buffer {
-    match name {
-        "ipv4.hdr" => Buffer::Ipv4Header,
-        "ipv6.hdr" => Buffer::Ipv6Header,
-        "tcp.hdr" => Buffer::TcpHeader,
-        "udp.hdr" => Buffer::UdpHeader,
-        "icmpv4.hdr" => Buffer::Icmpv4Header,
-        "icmpv6.hdr" => Buffer::Icmpv6Header,
-        "igmp.hdr" => Buffer::IgmpHeader,
-        "ether.hdr" => Buffer::EtherHeader,
-        "arp.hdr" => Buffer::ArpHeader,
-        "sctp.hdr" => Buffer::SctpHeader,
-        "sctp.chunk_data" => Buffer::SctpChunkData,
-        "ip.src" => Buffer::IpSource,
-        "ip.dst" => Buffer::IpDestination,
-        other => Buffer::App(other.into()),
     }
 }
 

@@ -409,6 +409,28 @@ pub enum Buffer {
     App(Box<str>),
 }
 
+impl Buffer {
+    /// The buffer of that name.
+    pub fn by_name(name: &str) -> Buffer {
+        match name {
+            "ipv4.hdr" => Buffer::Ipv4Header,
+            "ipv6.hdr" => Buffer::Ipv6Header,
+            "tcp.hdr" => Buffer::TcpHeader,
+            "udp.hdr" => Buffer::UdpHeader,
+            "icmpv4.hdr" => Buffer::Icmpv4Header,
+            "icmpv6.hdr" => Buffer::Icmpv6Header,
+            "igmp.hdr" => Buffer::IgmpHeader,
+            "ether.hdr" => Buffer::EtherHeader,
+            "arp.hdr" => Buffer::ArpHeader,
+            "sctp.hdr" => Buffer::SctpHeader,
+            "sctp.chunk_data" => Buffer::SctpChunkData,
+            "ip.src" => Buffer::IpSource,
+            "ip.dst" => Buffer::IpDestination,
+            other => Buffer::App(other.into()),
+        }
+    }
+}
+
 /// A buffer and the tests on it, in rule order. The same buffer named twice is two entries.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Inspect {
