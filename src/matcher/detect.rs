@@ -71,6 +71,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             context,
             bytes,
             app,
+            original: AppProtocol::Unknown,
             app_new: header::AppNew::No,
         };
         let facts = Facts::of(&packet, self.app_before);
