@@ -117,11 +117,7 @@ pub const FLOW_EVENTS: &[&str] = &[
 
 /// Events that the language knows and no parser of this build tells of.
 pub const EVENTS_MISSING: &[&str] = &[
-    "pop3.incorrect_argument_count",
-    "pop3.request_too_long",
-    "pop3.response_too_long",
     "pop3.too_many_transactions",
-    "pop3.unknown_command",
     "pgsql.malformed_request",
     "pgsql.malformed_response",
     "pgsql.too_many_transactions",

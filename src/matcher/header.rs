@@ -5,6 +5,7 @@
 use crate::app::AppProtocol;
 use crate::decode::ethernet_header;
 use crate::decode::sctp::{Sctp, chunk};
+use crate::flow::record::TcpPhase;
 use crate::packet::{Context, Direction, Kind, flag};
 use crate::rules::signature::{
     Buffer, Compare, FlowKeyword, Header, PacketTest, Protocol, Signature, VLAN_ALL,
@@ -237,6 +238,15 @@ fn holds(test: &PacketTest, packet: &Packet) -> bool {
                 && version.is_none_or(|version| version == of)
                 && procedure.is_none_or(|procedure| procedure == number)
         }),
+        PacketTest::TcpSession(asked) => {
+            const CLOSING: std::ops::RangeInclusive<u8> =
+                TcpPhase::FinWait1 as u8..=TcpPhase::Closing as u8;
+            let established = context.has(flag::ESTABLISHED);
+            let closing = CLOSING.contains(&context.values.tcp_state);
+            let phase = if established { 2 } else { 1 } | if closing { 4 } else { 0 };
+            let tcp = context.protocol == PROTOCOL_TCP && context.flow.is_some();
+            tcp && asked & phase != 0
+        }
         PacketTest::Reputation(test) => {
             packet.is_ip() && test.holds(context.src_addr(), context.dst_addr())
         }

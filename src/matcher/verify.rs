@@ -352,7 +352,7 @@ impl Scratch {
             // A set is asked, and changed, once the value is whole.
             Step::Dataset(_) if !view.end => Rest::Holds { settled: false },
             Step::Dataset(test) => {
-                if test.set.test(test.command, view.data) {
+                if test.holds(view.data) {
                     self.run(next, view, offset)
                 } else {
                     No

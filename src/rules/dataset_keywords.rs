@@ -27,6 +27,7 @@ struct Words<'a> {
     array: &'a str,
     value: &'a str,
     ranked: bool,
+    subdomain: bool,
 }
 
 /// `dataset:command,name[,type T][,load FILE][,save FILE][,state FILE][,hashsize N][,memcap N]
@@ -100,8 +101,16 @@ fn ask<'a>(
         let message = format!("`{keyword}` needs a sticky buffer before it");
         return Err(argument.problem(Code::NoBuffer, message));
     }
+    let asks = matches!(command, DatasetCommand::IsSet | DatasetCommand::IsNotSet);
+    if words.subdomain && !asks {
+        return Err(argument.bad("`match subdomain` goes with isset and isnotset"));
+    }
     let set = declared(builder, argument, name, words)?;
-    let test = Test::Dataset(DatasetTest { command, set });
+    let test = Test::Dataset(DatasetTest {
+        command,
+        subdomain: words.subdomain,
+        set,
+    });
     builder.push(test, false, argument.span);
     Ok(())
 }
@@ -130,7 +139,11 @@ pub fn hash_list<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> R
     };
     let list = builder.new_list(&keyword_table::FILE_HASH, argument.name);
     builder.lists[list].buffer = Buffer::App(keyword.into());
-    let test = Test::Dataset(DatasetTest { command, set });
+    let test = Test::Dataset(DatasetTest {
+        command,
+        subdomain: false,
+        set,
+    });
     builder.push_to(list, test, argument.span);
     Ok(())
 }
@@ -159,6 +172,7 @@ fn words<'a>(
                 let path = written(argument, value)?;
                 (words.load, words.save) = (Some(path), Some(path));
             }
+            "match" if value == "subdomain" => words.subdomain = true,
             "hashsize" => words.room = value.parse().ok(),
             "format" if matches!(value, "csv" | "json" | "jsonline" | "ndjson") => {
                 words.format = Some(value);

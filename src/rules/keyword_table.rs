@@ -459,7 +459,6 @@ static VALUE: &[(&str, Family)] = &[
     ("vxlan_vni", Family::Other),
     ("igmp-csum", Family::Packet),
     ("flow.elephant", Family::Other),
-    ("tcp.session", Family::Other),
     ("subslice", Family::Transform),
 ];
 
@@ -484,6 +483,7 @@ static PACKET_ONLY: &[&str] = &[
     "tcp.window",
     "tcp.wscale",
     "tcp.mss",
+    "tcp.session",
     "vlan.id",
     "vlan.layers",
     "flow.age",

@@ -63,6 +63,7 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         "stream_size" => stream_size(&argument)?,
         "app-layer-protocol" => app_protocol(builder, &argument)?,
         "rpc" => rpc(&argument)?,
+        "tcp.session" => PacketTest::TcpSession(phases(&argument)?),
         "iprep" => return reputation::parse(builder, argument),
         "decode-event" | "stream-event" | "engine-event" => return event(builder, &argument),
         _ if name.starts_with("flow.") => flow_count(&argument)?,
@@ -453,6 +454,26 @@ fn app_protocol(
         original: mode == Some("original"),
         exact,
     })
+}
+
+/// `tcp.session:setup,established,closing`, or some of them.
+fn phases(argument: &Argument<'_>) -> Result<u8, Problem> {
+    let mut bits = 0;
+    for word in argument.text.split(',').map(str::trim) {
+        let bit = match word {
+            "setup" => 1,
+            "established" => 2,
+            "closing" => 4,
+            _ => 0,
+        };
+        if bit == 0 || bits & bit != 0 {
+            return Err(argument
+                .bad(format!("`{}` is no phase, or stands twice", shorten(word)))
+                .help("phases are setup, established, closing"));
+        }
+        bits |= bit;
+    }
+    Ok(bits)
 }
 
 /// `rpc:PROGRAM,VERSION or *,PROCEDURE or *`.

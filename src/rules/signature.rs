@@ -231,6 +231,8 @@ pub enum PacketTest {
     SameIp,
     /// The hook `flow_start`: the first packet of a flow.
     FlowStart,
+    /// `tcp.session`: bits 1 setup, 2 established, 4 closing; one of them.
+    TcpSession(u8),
     /// `iprep`.
     Reputation(crate::rules::reputation::Reputation),
     /// `rpc`: a call of this program, of this version and procedure if they are named.

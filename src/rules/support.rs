@@ -91,6 +91,7 @@ pub const KEYWORDS: &[&str] = &[
     "tcp.window",
     "tcp.wscale",
     "tcp.mss",
+    "tcp.session",
     "sctp.chunk_cnt",
     "sctp.chunk_type",
     "sctp.vtag",

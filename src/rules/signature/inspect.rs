@@ -257,13 +257,32 @@ pub enum DatasetCommand {
 pub struct DatasetTest {
     /// What to do.
     pub command: DatasetCommand,
+    /// The value's parents are asked too: what begins at each of its dots.
+    pub subdomain: bool,
     /// With which set.
     pub set: std::sync::Arc<crate::rules::dataset::Dataset>,
 }
 
+impl DatasetTest {
+    /// Asks the set, or changes it.
+    pub fn holds(&self, value: &[u8]) -> bool {
+        if !self.subdomain {
+            return self.set.test(self.command, value);
+        }
+        let dots = memchr::memchr_iter(b'.', value).filter(|at| *at > 0);
+        let mut parents = std::iter::once(0).chain(dots);
+        let there = parents.any(|at| {
+            let parent = value.get(at..).unwrap_or(&[]);
+            self.set.test(DatasetCommand::IsSet, parent)
+        });
+        there == (self.command == DatasetCommand::IsSet)
+    }
+}
+
 impl PartialEq for DatasetTest {
     fn eq(&self, other: &DatasetTest) -> bool {
-        self.command == other.command && self.set.name() == other.set.name()
+        (self.command, self.subdomain) == (other.command, other.subdomain)
+            && self.set.name() == other.set.name()
     }
 }
 
