@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::progress::Progress;
 use super::{Failure, exit};
 use crate::config::Config;
 use crate::decode::Anomaly;
@@ -277,34 +278,23 @@ fn compile(
         .iter()
         .map(|(path, text)| File { path, text })
         .collect();
+    let progress = Progress::of(texts);
     let options = Options {
         anomaly: &anomaly,
         names: wanted.names.as_ref(),
         missing: &wanted.missing,
         reputations: reputations(wanted)?,
+        progress: &|count| progress.read(count),
         ..Options::default()
     };
     let variables = variables(&wanted.variables);
     let mut loaded = rules::load(&files, &variables, &classification, &options);
     fill_datasets(texts, &loaded.names.datasets)?;
     let remarks = apply_thresholds(thresholds, &variables, &mut loaded.signatures);
-    let bad = loaded
-        .diagnostics
-        .iter()
-        .filter(|d| d.code.severity() == Severity::Error);
-    let bad: Vec<&Diagnostic> = bad.collect();
-    if !bad.is_empty() && !wanted.skip_bad {
-        let lines: Vec<String> = bad.iter().take(10).map(|d| shown(d)).collect();
-        return Err(Failure::new(
-            exit::RULES,
-            format!(
-                "{} rules have errors\n{}\n [hint] `sluice check` shows all of them; \
-                 --skip-bad-rules goes on without them",
-                bad.len(),
-                lines.join("\n")
-            ),
-        ));
+    if !wanted.skip_bad {
+        refuse_errors(&loaded.diagnostics)?;
     }
+    progress.compiling();
     let ruleset = Arc::new(RuleSet::build_in_order(
         loaded.signatures,
         loaded.names,
@@ -313,6 +303,7 @@ fn compile(
     ));
     let program =
         Program::compile(Arc::clone(&ruleset)).map_err(|error| Failure::new(exit::RULES, error))?;
+    drop(progress);
     let missing = ruleset
         .signatures()
         .iter()
@@ -333,6 +324,24 @@ fn compile(
         hash: hash(texts),
         classification: Arc::new(classification),
     })
+}
+
+/// Errors among the findings keep the rules from being loaded.
+fn refuse_errors(found: &[Diagnostic]) -> Result<(), Failure> {
+    let bad = found
+        .iter()
+        .filter(|d| d.code.severity() == Severity::Error);
+    let bad: Vec<&Diagnostic> = bad.collect();
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = bad.iter().take(10).map(|d| shown(d)).collect();
+    let (count, lines) = (bad.len(), lines.join("\n"));
+    let hint = "`sluice check` shows all of them; --skip-bad-rules goes on without them";
+    Err(Failure::new(
+        exit::RULES,
+        format!("{count} rules have errors\n{lines}\n [hint] {hint}"),
+    ))
 }
 
 /// The file of a set: below the folder of the first rule file, unless the path is a whole one.

@@ -238,15 +238,7 @@ fn holds(test: &PacketTest, packet: &Packet) -> bool {
                 && version.is_none_or(|version| version == of)
                 && procedure.is_none_or(|procedure| procedure == number)
         }),
-        PacketTest::TcpSession(asked) => {
-            const CLOSING: std::ops::RangeInclusive<u8> =
-                TcpPhase::FinWait1 as u8..=TcpPhase::Closing as u8;
-            let established = context.has(flag::ESTABLISHED);
-            let closing = CLOSING.contains(&context.values.tcp_state);
-            let phase = if established { 2 } else { 1 } | if closing { 4 } else { 0 };
-            let tcp = context.protocol == PROTOCOL_TCP && context.flow.is_some();
-            tcp && asked & phase != 0
-        }
+        PacketTest::TcpSession(asked) => in_phase(*asked, context),
         PacketTest::Reputation(test) => {
             packet.is_ip() && test.holds(context.src_addr(), context.dst_addr())
         }
@@ -276,28 +268,45 @@ fn holds(test: &PacketTest, packet: &Packet) -> bool {
             let [to_server, to_client] = context.values.bytes;
             context.flow.is_some() && ways_hold(*side, compare, to_server, to_client)
         }
-        PacketTest::AppProtocol {
-            names,
-            negated,
-            original,
-            exact,
-        } => {
-            let app = if *original {
-                packet.original
-            } else {
-                packet.app
-            };
-            let known = app != AppProtocol::Unknown;
-            let is = |name: &str| match (known, name) {
-                (known, "unknown") => !known,
-                (false, _) => false,
-                (true, name) if *exact => app.is_exactly(name),
-                (true, name) => app.is(name),
-            };
-            names.iter().any(|name| is(name)) != *negated && (known || !*negated)
-        }
+        PacketTest::AppProtocol { .. } => speaks(test, packet),
         _ => ip_holds(test, packet) || transport_holds(test, packet),
     }
+}
+
+/// Whether a connection is in one of the phases: bits 1 setup, 2 established, 4 closing.
+fn in_phase(asked: u8, context: &Context) -> bool {
+    const CLOSING: std::ops::RangeInclusive<u8> =
+        TcpPhase::FinWait1 as u8..=TcpPhase::Closing as u8;
+    let established = context.has(flag::ESTABLISHED);
+    let closing = CLOSING.contains(&context.values.tcp_state);
+    let phase = if established { 2 } else { 1 } | if closing { 4 } else { 0 };
+    context.protocol == PROTOCOL_TCP && context.flow.is_some() && asked & phase != 0
+}
+
+/// Whether the flow speaks, or spoke, what `app-layer-protocol` names.
+fn speaks(test: &PacketTest, packet: &Packet) -> bool {
+    let PacketTest::AppProtocol {
+        names,
+        negated,
+        original,
+        exact,
+    } = test
+    else {
+        return false;
+    };
+    let app = if *original {
+        packet.original
+    } else {
+        packet.app
+    };
+    let known = app != AppProtocol::Unknown;
+    let is = |name: &str| match (known, name) {
+        (known, "unknown") => !known,
+        (false, _) => false,
+        (true, name) if *exact => app.is_exactly(name),
+        (true, name) => app.is(name),
+    };
+    names.iter().any(|name| is(name)) != *negated && (known || !*negated)
 }
 
 /// Program, version and procedure of the remote call that a packet begins with (RFC 5531 9, 11).

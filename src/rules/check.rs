@@ -206,6 +206,7 @@ fn read(
         names: None,
         missing: &[],
         reputations: None,
+        progress: &|_| {},
     };
     load(&files, variables, classification, &options)
 }

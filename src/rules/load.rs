@@ -40,6 +40,8 @@ pub struct Options<'a> {
     pub missing: &'a [&'a str],
     /// Reputations of addresses, if there are files of them.
     pub reputations: Option<Arc<Reputations>>,
+    /// Told now and then how many rules have been read.
+    pub progress: &'a dyn Fn(u32),
 }
 
 impl Default for Options<'_> {
@@ -51,6 +53,7 @@ impl Default for Options<'_> {
             names: None,
             missing: &[],
             reputations: None,
+            progress: &|_| {},
         }
     }
 }
@@ -104,6 +107,7 @@ pub fn load(
         loaded: Loaded::default(),
         known: HashMap::new(),
         bits: Vec::new(),
+        progress: options.progress,
     };
     loader.context.lint = options.lint;
     loader.context.missing = options.missing;
@@ -124,7 +128,11 @@ struct Loader<'a> {
     loaded: Loaded,
     known: HashMap<Identity, usize>,
     bits: Vec<BitUse>,
+    progress: &'a dyn Fn(u32),
 }
+
+/// Rules between two words on the progress.
+const PROGRESS_STEP: u32 = 512;
 
 impl Loader<'_> {
     fn file(&mut self, file: &File<'_>, disabled: bool) {
@@ -174,6 +182,9 @@ impl Loader<'_> {
 
     fn rule(&mut self, line: &RuleLine<'_>, path: &Arc<str>) {
         self.loaded.counts.rules += 1;
+        if self.loaded.counts.rules.is_multiple_of(PROGRESS_STEP) {
+            (self.progress)(self.loaded.counts.rules);
+        }
         let source = Source {
             file: path.clone(),
             line: line.line,
