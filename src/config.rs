@@ -104,6 +104,9 @@ pub struct Config {
     /// Ranks of the actions pass, drop, reject and alert: smaller is evaluated first
     /// (`action-order`).
     pub action_order: [u8; 4],
+    /// Categories and files of address reputations (`reputation-categories-file`,
+    /// `reputation-files`).
+    pub reputation: (Option<String>, Vec<String>),
     /// A threshold file of Suricata's form (`threshold-file`).
     pub threshold_file: Option<String>,
     /// Drop events: `start` (true) tells of a dropped flow once per direction, `all` of each packet
@@ -191,6 +194,7 @@ impl Default for Config {
             files: Files::default(),
             policies: Policies::default(),
             action_order: [0, 1, 2, 3],
+            reputation: (None, Vec::new()),
             threshold_file: None,
             drop_events_start: false,
             erspan_third: false,
@@ -342,6 +346,13 @@ impl Config {
             "action-order" => self.action_order = action_order(key, value)?,
             _ if key.starts_with("app-layer.protocols.") || key.contains("libhtp.") => {
                 self.app_settings.push((key.to_string(), value.to_string()));
+            }
+            "reputation-categories-file" => self.reputation.0 = Some(value.to_string()),
+            "reputation-files" => {
+                let files = value.trim_matches(['[', ']']).split(',').map(str::trim);
+                self.reputation.1 = files
+                    .map(|file| file.trim_matches('"').to_string())
+                    .collect();
             }
             "threshold-file" => self.threshold_file = Some(value.to_string()),
             _ if is_output(key, "drop.flows") => {

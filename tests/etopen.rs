@@ -34,7 +34,10 @@ const ONE_PROCESS: &[(&str, u32)] = &[
 /// Captures in which the oracle misses a match: its contents lie in two of the chunks of a stream that
 /// it inspects one after the other and apart. In 188da95ded70989b the to_client chunk ends at stream
 /// offset 75,296, behind `Microsoft Windows ` (75,122) and before `Copyright (c) 20` (75,299).
-const ACROSS_CHUNKS: &[(&str, u32)] = &[("188da95ded70989b", 2102123)];
+/// In e92932bd2aecdcc8 seventeen clients send `GNUTELLA` again at the start of a later segment; five of
+/// these begin a chunk, from which the oracle counts `depth:8`, and a stream begins but once here.
+const ACROSS_CHUNKS: &[(&str, u32)] =
+    &[("188da95ded70989b", 2102123), ("e92932bd2aecdcc8", 2101432)];
 
 /// Alerts per sid.
 type Alerts = BTreeMap<u32, u64>;

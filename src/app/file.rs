@@ -17,6 +17,7 @@ use sha2::Sha256;
 use super::field::Field;
 use super::heap::Heap;
 use super::output::{Growing, Output, Shared, TxId};
+use super::protocol::AppProtocol;
 use super::transaction::{NONE, Transaction};
 use crate::packet::Direction;
 
@@ -471,6 +472,14 @@ fn finish(shared: &mut Shared, index: u32, state: FileState) {
             info.sha256.as_ref().map(<[u8; 32]>::as_slice),
         ),
     ];
+    // The other parsers tell the size themselves, as their bodies grow.
+    let sized = matches!(
+        transaction.protocol,
+        AppProtocol::Smb | AppProtocol::Nfs | AppProtocol::Http2 | AppProtocol::Doh2
+    );
+    if sized && shared.wanted.get(Field::Filesize as usize) == Some(&true) {
+        kept &= transaction.add_number(heap, Field::Filesize, open.direction, info.size);
+    }
     for (field, digest) in digests {
         if shared.wanted.get(field as usize) == Some(&true)
             && let Some(digest) = digest

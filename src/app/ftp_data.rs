@@ -19,6 +19,9 @@ pub const DESCRIPTION: Description = Description {
         Field::FileData,
         Field::FileName,
         Field::Filesize,
+        Field::Filemd5,
+        Field::Filesha1,
+        Field::Filesha256,
     ],
     events: &[],
 };

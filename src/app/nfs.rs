@@ -27,6 +27,10 @@ pub const DESCRIPTION: Description = Description {
         Field::NfsProcedure,
         Field::NfsVersion,
         Field::FileName,
+        Field::Filesize,
+        Field::Filemd5,
+        Field::Filesha1,
+        Field::Filesha256,
         Field::FileData,
     ],
     events: &[

@@ -3,7 +3,7 @@
 
 use super::field::{Field, Progress};
 use super::lines;
-use super::output::{Output, TxId};
+use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
@@ -19,7 +19,7 @@ pub const DESCRIPTION: Description = Description {
         Field::FramePgsqlRequest,
         Field::FramePgsqlResponse,
     ],
-    events: &[],
+    events: &["invalid_length"],
 };
 
 const PORT: u16 = 5432;
@@ -98,6 +98,9 @@ impl Parse for Pgsql {
                 return Ok(Taken::until(at, start + 4));
             };
             if length < 4 {
+                let tx = out.open();
+                out.event(tx, direction, AppEvent::of(AppProtocol::Pgsql, 0));
+                out.complete(tx);
                 return Err(Broken);
             }
             let end = start + length as usize;

@@ -1,12 +1,12 @@
 //! POP3 (RFC 1939) on its port: told, and followed as far as STLS (RFC 2595 section 4), behind
-//! which TLS is spoken.
+//! which TLS is spoken. Commands that are unknown or wrong are events; nothing else is a transaction.
 
 use super::lines::{Discard, starts_with, take_line, without_end};
-use super::output::Output;
+use super::output::{AppEvent, Output};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
-use crate::packet::Direction::{ToClient, ToServer};
+use crate::packet::Direction::{self, ToClient, ToServer};
 
 /// See `Description`.
 pub const DESCRIPTION: Description = Description {
@@ -14,12 +14,51 @@ pub const DESCRIPTION: Description = Description {
     probe,
     over: &[Transport::Tcp],
     fields: &[],
-    events: &[],
+    events: &[
+        "unknown_command",
+        "incorrect_argument_count",
+        "request_too_long",
+        "response_too_long",
+    ],
 };
 
+/// Places in the list of events.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Odd {
+    UnknownCommand = 0,
+    ArgumentCount = 1,
+    RequestTooLong = 2,
+    ResponseTooLong = 3,
+}
+
+/// Commands and how many arguments they take (RFC 1939, 2449, 2595, 5034, 6856).
+const ARGUMENTS: [(&[u8], std::ops::RangeInclusive<usize>); 17] = [
+    (b"user", 1..=1),
+    // A password may have blanks.
+    (b"pass", 1..=usize::MAX),
+    (b"apop", 2..=2),
+    (b"auth", 0..=2),
+    (b"quit", 0..=0),
+    (b"stat", 0..=0),
+    (b"list", 0..=1),
+    (b"retr", 1..=1),
+    (b"dele", 1..=1),
+    (b"noop", 0..=0),
+    (b"rset", 0..=0),
+    (b"top", 2..=2),
+    (b"uidl", 0..=1),
+    (b"capa", 0..=0),
+    (b"stls", 0..=0),
+    (b"utf8", 0..=0),
+    (b"lang", 0..=1),
+];
+/// Bytes of a command with its end (RFC 2449 section 4).
+const COMMAND_MAX: usize = 255;
+
 const PORT: u16 = 110;
-/// Bytes of a line that are looked at.
-const LINE_MAX: usize = 512;
+/// Bytes of a line that are looked at; a status line has no more (RFC 2449 section 4).
+const LINE_MAX: usize = 513;
 /// What a client may begin with.
 const COMMANDS: [&[u8]; 6] = [b"user ", b"apop ", b"auth", b"capa", b"stls", b"quit"];
 
@@ -45,6 +84,8 @@ fn probe(probe: &Probe<'_>) -> Guess {
 pub struct Pop3 {
     /// The client has asked for TLS.
     asked: bool,
+    /// The server asks for more of an authentication: the client's next line is no command.
+    challenged: bool,
     discard: Discard,
 }
 
@@ -68,6 +109,7 @@ impl Parse for Pop3 {
             if !line.ends_with(b"\n") {
                 self.discard.begin(way);
             }
+            self.judge(line, input.direction, out);
             if input.direction == ToServer {
                 self.asked = without_end(line).eq_ignore_ascii_case(b"stls");
             } else if std::mem::take(&mut self.asked) && starts_with(line, b"+ok") {
@@ -79,11 +121,70 @@ impl Parse for Pop3 {
     }
 }
 
+impl Pop3 {
+    /// Tells what is odd about a line.
+    fn judge(&mut self, line: &[u8], direction: Direction, out: &mut Output<'_>) {
+        let odd = match direction {
+            ToServer if std::mem::take(&mut self.challenged) => None,
+            ToServer if line.len() > COMMAND_MAX => Some(Odd::RequestTooLong),
+            ToServer => odd_command(without_end(line)),
+            ToClient => {
+                self.challenged = line.starts_with(b"+ ");
+                let status = starts_with(line, b"+ok") || starts_with(line, b"-err");
+                (status && line.len() == LINE_MAX).then_some(Odd::ResponseTooLong)
+            }
+        };
+        if let Some(odd) = odd {
+            let tx = out.open();
+            out.event(tx, direction, AppEvent::of(AppProtocol::Pop3, odd as u8));
+            out.complete(tx);
+        }
+    }
+}
+
+/// What is odd about a command, without its end.
+fn odd_command(line: &[u8]) -> Option<Odd> {
+    let mut words = line
+        .split(|byte| *byte == b' ')
+        .filter(|word| !word.is_empty());
+    let name = words.next().unwrap_or(b"");
+    let known = ARGUMENTS
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
+    match known {
+        None => Some(Odd::UnknownCommand),
+        Some((_, counts)) if !counts.contains(&words.count()) => Some(Odd::ArgumentCount),
+        Some(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Place, same_for_every_cut};
     use super::*;
-    use crate::packet::Direction;
+
+    #[test]
+    fn wrong_commands_are_told() {
+        let place = Place {
+            transport: Transport::Tcp,
+            server_port: PORT,
+        };
+        let long = [b"USER ", &[b'x'; 260][..], b"\r\n"].concat();
+        let talk: &[(Direction, &[u8])] = &[
+            (ToClient, b"+OK ready\r\n"),
+            (ToServer, b"AUTH PLAIN\r\n"),
+            (ToClient, b"+ \r\n"),
+            (ToServer, b"AGJvYgBzZWNyZXQ=\r\n"),
+            (ToServer, b"FROB 1\r\nRETR\r\nPASS a b c\r\n"),
+            (ToServer, &long),
+        ];
+        let (_, lines) = same_for_every_cut(place, talk);
+        let told: Vec<&str> = lines
+            .iter()
+            .filter_map(|line| line.split("app-layer-event ").nth(1))
+            .collect();
+        assert_eq!(told.len(), 3, "{lines:?}");
+    }
 
     #[test]
     fn tls_follows_stls() {

@@ -102,6 +102,15 @@ impl AppProtocol {
         1 << self as u8
     }
 
+    /// Whether it is the protocol of that name and no relative of it.
+    pub fn is_exactly(self, word: &str) -> bool {
+        match word {
+            "http1" => self == AppProtocol::Http,
+            "http" => false,
+            word => self.name() == word,
+        }
+    }
+
     /// Whether a flow of this protocol is what a rule with that word means: `http` is both
     /// versions, `http1` the first, `dcerpc` may ride on SMB.
     pub fn is(self, word: &str) -> bool {

@@ -1,8 +1,9 @@
 //! All parsers of this build: the one list to extend for another protocol.
 
-use super::field::Field;
+use super::field::{Field, Progress};
 use super::output::{AppEvent, Output, Shared};
 use super::protocol::{AppProtocol, Broken, Description, Input, PARSER_SIZE_MAX, Parse, Taken};
+use crate::packet::Direction::{self, ToClient, ToServer};
 
 macro_rules! parsers {
     ($($variant:ident: $module:ident :: $parser:ident,)*) => {
@@ -114,6 +115,19 @@ pub const FLOW_EVENTS: &[&str] = &[
     "applayer_unexpected_protocol",
 ];
 
+/// Events that the language knows and no parser of this build tells of.
+pub const EVENTS_MISSING: &[&str] = &[
+    "pop3.too_many_transactions",
+    "pgsql.malformed_request",
+    "pgsql.malformed_response",
+    "pgsql.too_many_transactions",
+    "smtp.invalid_bdat",
+    "smtp.mime_malformed_msg",
+    "nfs.too_many_transactions",
+    "nfs.empty_message",
+    "dnp3.too_long_reassembly",
+];
+
 /// The event `PROTOCOL.NAME`, or `NAME` of [`FLOW_EVENTS`], of rules.
 pub fn event(name: &str) -> Option<AppEvent> {
     let Some((protocol, name)) = name.split_once('.') else {
@@ -127,16 +141,70 @@ pub fn event(name: &str) -> Option<AppEvent> {
     Some(AppEvent::of(description.protocol, place as u8))
 }
 
-/// Number of a hook of rules (`PROTOCOL:NAME`), as the parser tells it in [`Field::Hook`].
-pub fn hook(protocol: &str, name: &str) -> Option<u64> {
-    let known = match protocol {
-        "tls" => super::tls::HOOKS,
-        _ => return None,
+/// All events that rules may name.
+pub fn event_names() -> Vec<String> {
+    let of = |d: &'static Description| {
+        let name = move |event: &&str| format!("{}.{event}", d.protocol.name());
+        d.events.iter().map(name)
     };
-    known
+    let flow = FLOW_EVENTS.iter().map(|event| event.to_string());
+    DESCRIPTIONS.iter().flat_map(of).chain(flow).collect()
+}
+
+/// What a hook of rules (`PROTOCOL:NAME`) waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hook {
+    /// A state that the parser tells of in [`Field::Hook`].
+    Told(u64),
+    /// How far a direction of the transaction has come.
+    Reached(Direction, Progress),
+}
+
+/// Hooks of every protocol, and what states of some protocols come to here.
+const HOOKS: &[(&str, &str, Direction, Progress)] = &[
+    ("", "request_started", ToServer, Progress::Open),
+    ("", "request_complete", ToServer, Progress::Complete),
+    ("", "response_started", ToClient, Progress::Open),
+    ("", "response_complete", ToClient, Progress::Complete),
+    ("http", "request_line", ToServer, Progress::Open),
+    ("http", "request_headers", ToServer, Progress::Head),
+    ("http", "request_body", ToServer, Progress::Head),
+    ("http", "request_trailer", ToServer, Progress::Head),
+    ("http", "response_line", ToClient, Progress::Open),
+    ("http", "response_headers", ToClient, Progress::Head),
+    ("http", "response_body", ToClient, Progress::Head),
+    ("http", "response_trailer", ToClient, Progress::Head),
+    ("smtp", "request_data", ToServer, Progress::Head),
+    ("smtp", "response_data", ToClient, Progress::Head),
+    ("ssh", "request_in_progress", ToServer, Progress::Open),
+    ("ssh", "request_banner_wait_eol", ToServer, Progress::Open),
+    ("ssh", "request_banner_done", ToServer, Progress::Open),
+    ("ssh", "request_finished", ToServer, Progress::Head),
+    ("ssh", "response_in_progress", ToClient, Progress::Open),
+    ("ssh", "response_banner_wait_eol", ToClient, Progress::Open),
+    ("ssh", "response_banner_done", ToClient, Progress::Open),
+    ("ssh", "response_finished", ToClient, Progress::Head),
+    ("tls", "client_in_progress", ToServer, Progress::Open),
+    ("tls", "client_finished", ToServer, Progress::Complete),
+    ("tls", "server_in_progress", ToClient, Progress::Open),
+    ("tls", "server_finished", ToClient, Progress::Complete),
+];
+
+/// The hook of that name.
+pub fn hook(protocol: &str, name: &str) -> Option<Hook> {
+    let protocol = match protocol {
+        "http1" => "http",
+        protocol => protocol,
+    };
+    if protocol == "tls"
+        && let Some(place) = super::tls::HOOKS.iter().position(|hook| *hook == name)
+    {
+        return Some(Hook::Told(place as u64));
+    }
+    HOOKS
         .iter()
-        .position(|hook| *hook == name)
-        .map(|place| place as u64)
+        .find(|(of, known, ..)| *known == name && (of.is_empty() || *of == protocol))
+        .map(|(_, _, direction, progress)| Hook::Reached(*direction, *progress))
 }
 
 /// Protocol and name of an event.

@@ -173,6 +173,11 @@ mod message {
     pub const SERVER_KEYX: u8 = 12;
     pub const SERVER_DONE: u8 = 14;
     pub const CLIENT_KEYX: u8 = 16;
+
+    /// Whether it is a message of a handshake at all.
+    pub fn is_known(kind: u8) -> bool {
+        matches!(kind, 0..=2 | 4 | 11..=16 | 20..=22)
+    }
 }
 
 /// Bytes of a record's head.
@@ -470,6 +475,14 @@ impl Tls {
                 continue;
             }
             let mut reader = Reader::new(rest);
+            if side.message.is_empty() && !rest.first().is_some_and(|kind| message::is_known(*kind))
+            {
+                // Nothing says where the next one begins.
+                if side.seen & seen::CHANGE_CIPHER == 0 {
+                    self.event(out, direction, event::HANDSHAKE_MESSAGE);
+                }
+                return Ok(());
+            }
             if side.message.is_empty()
                 && let (Some(kind), Some(length)) = (reader.u8(), reader.u24())
                 && let Some(message) = reader.take(length as usize)

@@ -162,7 +162,7 @@ impl Transaction {
     }
 
     /// All instances, in the order in which they were found.
-    pub fn instances<'a>(&'a self, heap: &'a Heap) -> impl Iterator<Item = Instance> + 'a {
+    pub fn instances<'a>(&'a self, heap: &'a Heap) -> impl Iterator<Item = Instance> + Clone + 'a {
         heap.get(&self.list)
             .chunks_exact(SIZE)
             .filter_map(Instance::decode)

@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod guard;
 pub mod import;
 pub mod keeper;
+pub mod progress;
 pub mod reload;
 pub mod replay;
 pub mod rules;

@@ -228,6 +228,7 @@ impl Reloader {
             references: self.wanted.references.clone(),
             names: Some(old.ruleset().names().clone()),
             missing: self.wanted.missing.clone(),
+            reputation: self.wanted.reputation.clone(),
             generation: old.ruleset().generation() + 1,
         };
         rules::load(&wanted).map_err(|failure| failure.text)

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::progress::Progress;
 use super::{Failure, exit};
 use crate::config::Config;
 use crate::decode::Anomaly;
@@ -12,6 +13,7 @@ use crate::rules::dataset::Datasets;
 use crate::rules::diagnostic::{Diagnostic, Severity};
 use crate::rules::load::Counts;
 use crate::rules::names::Names;
+use crate::rules::reputation::Reputations;
 use crate::rules::ruleset::RuleSet;
 use crate::rules::{self, Classification, File, Options, Variables};
 
@@ -27,6 +29,8 @@ pub struct Wanted {
     pub action_order: [u8; 4],
     /// A threshold file; `threshold.config` beside a rule file is read all the same.
     pub thresholds: Option<PathBuf>,
+    /// Categories and files of address reputations.
+    pub reputation: (Option<PathBuf>, Vec<PathBuf>),
     /// classification.config, read after those beside rule files.
     pub classification: Option<PathBuf>,
     /// reference.config, read after those beside rule files.
@@ -47,6 +51,7 @@ impl Default for Wanted {
             skip_bad: false,
             action_order: rules::load::ACTION_RANKS,
             thresholds: None,
+            reputation: (None, Vec::new()),
             classification: None,
             references: None,
             names: None,
@@ -67,6 +72,9 @@ impl Wanted {
             found.is_some_and(|(_, value)| matches!(&**value, "no" | "false" | "off"))
         };
         self.missing = ["ja3", "ja4"].into_iter().filter(off).collect();
+        let (categories, files) = &config.reputation;
+        let paths = files.iter().map(PathBuf::from).collect();
+        self.reputation = (categories.as_ref().map(PathBuf::from), paths);
         self.thresholds = config.threshold_file.as_ref().map(PathBuf::from);
         self
     }
@@ -167,6 +175,29 @@ fn named(path: &Path, setting: &str) -> Result<String, Failure> {
     })
 }
 
+/// The reputations of addresses, if settings name files of them.
+fn reputations(wanted: &Wanted) -> Result<Option<Arc<Reputations>>, Failure> {
+    let (Some(categories), files) = &wanted.reputation else {
+        return Ok(None);
+    };
+    let mut all = Reputations::default();
+    let bad = |path: &Path, bad: rules::reputation::BadLine| {
+        let text = format!("{}:{}: {}", path.display(), bad.line, bad.what);
+        Failure::new(
+            exit::INPUT,
+            format!("{text}\n [hint] mend the line, or begin it with #"),
+        )
+    };
+    let text = named(categories, "reputation-categories-file")?;
+    all.read_categories(&text)
+        .map_err(|line| bad(categories, line))?;
+    for file in files {
+        let text = named(file, "reputation-files")?;
+        all.read(&text).map_err(|line| bad(file, line))?;
+    }
+    Ok(Some(Arc::new(all)))
+}
+
 /// Says which lines of a file were passed over.
 fn told(path: &Path, lines: &[u32], form: &str) {
     for line in lines {
@@ -247,33 +278,23 @@ fn compile(
         .iter()
         .map(|(path, text)| File { path, text })
         .collect();
+    let progress = Progress::of(texts);
     let options = Options {
         anomaly: &anomaly,
         names: wanted.names.as_ref(),
         missing: &wanted.missing,
+        reputations: reputations(wanted)?,
+        progress: &|count| progress.read(count),
         ..Options::default()
     };
     let variables = variables(&wanted.variables);
     let mut loaded = rules::load(&files, &variables, &classification, &options);
     fill_datasets(texts, &loaded.names.datasets)?;
     let remarks = apply_thresholds(thresholds, &variables, &mut loaded.signatures);
-    let bad = loaded
-        .diagnostics
-        .iter()
-        .filter(|d| d.code.severity() == Severity::Error);
-    let bad: Vec<&Diagnostic> = bad.collect();
-    if !bad.is_empty() && !wanted.skip_bad {
-        let lines: Vec<String> = bad.iter().take(10).map(|d| shown(d)).collect();
-        return Err(Failure::new(
-            exit::RULES,
-            format!(
-                "{} rules have errors\n{}\n [hint] `sluice check` shows all of them; \
-                 --skip-bad-rules goes on without them",
-                bad.len(),
-                lines.join("\n")
-            ),
-        ));
+    if !wanted.skip_bad {
+        refuse_errors(&loaded.diagnostics)?;
     }
+    progress.compiling();
     let ruleset = Arc::new(RuleSet::build_in_order(
         loaded.signatures,
         loaded.names,
@@ -282,6 +303,7 @@ fn compile(
     ));
     let program =
         Program::compile(Arc::clone(&ruleset)).map_err(|error| Failure::new(exit::RULES, error))?;
+    drop(progress);
     let missing = ruleset
         .signatures()
         .iter()
@@ -302,6 +324,24 @@ fn compile(
         hash: hash(texts),
         classification: Arc::new(classification),
     })
+}
+
+/// Errors among the findings keep the rules from being loaded.
+fn refuse_errors(found: &[Diagnostic]) -> Result<(), Failure> {
+    let bad = found
+        .iter()
+        .filter(|d| d.code.severity() == Severity::Error);
+    let bad: Vec<&Diagnostic> = bad.collect();
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = bad.iter().take(10).map(|d| shown(d)).collect();
+    let (count, lines) = (bad.len(), lines.join("\n"));
+    let hint = "`sluice check` shows all of them; --skip-bad-rules goes on without them";
+    Err(Failure::new(
+        exit::RULES,
+        format!("{count} rules have errors\n{lines}\n [hint] {hint}"),
+    ))
 }
 
 /// The file of a set: below the folder of the first rule file, unless the path is a whole one.
@@ -325,7 +365,8 @@ fn fill_datasets(texts: &[(String, Vec<u8>)], sets: &Datasets) -> Result<(), Fai
                     String::new()
                 }
                 Err(error) => {
-                    let hint = "`load` names a file beside the rules, a value a line";
+                    let hint = "`load`, `filemd5` and their kin name a file beside the rules, a value a \
+                                line";
                     let text = format!("{}: {error}\n [hint] {hint}", path.display());
                     return Err(Failure::new(exit::INPUT, text));
                 }
@@ -333,7 +374,8 @@ fn fill_datasets(texts: &[(String, Vec<u8>)], sets: &Datasets) -> Result<(), Fai
         };
         set.fill(&text).map_err(|line| {
             let path = path.unwrap_or_default();
-            let hint = "string: base64; md5, sha256: hexadecimal; ipv4, ip: an address";
+            let hint = "string: base64; md5, sha1, sha256: hexadecimal; ipv4, ip: an address; behind a \
+                        comma the number that datarep asks";
             let what = format!("no value of the type of set `{}`", set.name());
             Failure::new(
                 exit::INPUT,

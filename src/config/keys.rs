@@ -152,6 +152,8 @@ pub const KEYS: &[Key] = &[
     command("rules.references", Path, Else("\"reference.config\"", "the one beside a rule file"), "Systems that references of rules point into."),
     command("rules.skip-bad", Flag, Is("false"), "Load the rules that are without fault and report the others, instead of refusing to start."),
     // --- read by the engine -----------------------------------------------------------------
+    engine("reputation-categories-file", Path, Else("\"categories.txt\"", "none, and rules with iprep are not run"), "Categories of address reputations, NUMBER,NAME,DESCRIPTION a line."),
+    engine("reputation-files", Text, Else("\"/etc/sluice/reputation.list\"", "none"), "Files of reputations, commas between them: ADDRESS[/BITS],CATEGORY,SCORE a line."),
     engine("threshold-file", Path, Else("\"threshold.config\"", "the one beside a rule file"), "Thresholds, rate filters and suppressions."),
     engine("action-order", Text, Is("\"pass, drop, reject, alert\""), "Which action is evaluated first where several rules match."),
     engine("exception-policy", Word(POLICIES), Else("\"auto\"", "each area's own"), "Policy of all areas that have none of their own."),

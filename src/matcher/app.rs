@@ -61,6 +61,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             context,
             bytes,
             app: self.app_protocol(mark),
+            original: self.app_original(mark),
             app_new: header::AppNew::No,
         };
         self.flow_events(program, app, &packet, mark);
@@ -430,6 +431,13 @@ impl<D: DetectionAccess> MatchStage<D> {
         let Some(transaction) = apps.transaction(index) else {
             return Answer::Never;
         };
+        if let Which::Reached(progress) = test.which {
+            return match test.side {
+                Some(side) if side != direction => Answer::Never,
+                _ if transaction.progress[direction.index()] >= progress => Answer::Holds,
+                _ => Answer::Later,
+            };
+        }
         let direction = test.side.unwrap_or(direction);
         let known = transaction.progress[direction.index()] >= test.field.known_at();
         let mut found = transaction
@@ -437,21 +445,13 @@ impl<D: DetectionAccess> MatchStage<D> {
             .filter(|i| i.field == test.field && i.direction == direction)
             .map(|i| test.any_of.iter().any(|compare| compare.test(i.number())));
         let holds = match test.which {
-            Which::Any => found.any(|holds| holds),
-            Which::At(place @ 0..) => found.nth(place as usize) == Some(true),
-            // Which one is the last, and whether all do, is known at the end.
-            Which::All | Which::At(_) if !known => return Answer::Later,
-            Which::All => found.next() == Some(true) && found.all(|holds| holds),
-            Which::At(back) => {
-                let count = found.by_ref().count();
-                let place = count.checked_sub(back.unsigned_abs() as usize);
-                let mut again = transaction
-                    .instances(&apps.shared.heap)
-                    .filter(|i| i.field == test.field && i.direction == direction);
-                place
-                    .and_then(|place| again.nth(place))
-                    .is_some_and(|i| test.any_of.iter().any(|compare| compare.test(i.number())))
+            Which::Any if test.slice == (0, 0) => found.any(|holds| holds),
+            Which::At(place @ 0..) if test.slice == (0, 0) => {
+                found.nth(place as usize) == Some(true)
             }
+            // Which one is the last, how many there are and whether all do is known at the end.
+            _ if !known => return Answer::Later,
+            which => which_hold(which, test.slice, &found),
         };
         match (holds, test.negated) {
             (true, false) => Answer::Holds,
@@ -561,6 +561,45 @@ impl<D: DetectionAccess> MatchStage<D> {
             }
             _ => Answer::Never,
         }
+    }
+}
+
+/// Whether those of the instances that a rule means hold, `found` being what each says and the part
+/// of them that counts going from one place to another, from the end where negative.
+fn which_hold(
+    which: Which,
+    (start, end): (i32, i32),
+    found: &(impl Iterator<Item = bool> + Clone),
+) -> bool {
+    let count = found.clone().count() as i64;
+    let place = |at: i32| {
+        if at < 0 {
+            count + i64::from(at)
+        } else {
+            i64::from(at)
+        }
+    };
+    let (low, high) = (place(start), if end == 0 { count } else { place(end) });
+    let length = if low < 0 || high > count || low >= high {
+        0
+    } else {
+        (high - low) as usize
+    };
+    let mut part = found.clone().skip(low.max(0) as usize).take(length);
+    let at = |at: i32| match at {
+        0.. => Some(at as usize),
+        _ => length.checked_sub(at.unsigned_abs() as usize),
+    };
+    match which {
+        Which::Any => part.any(|holds| holds),
+        Which::AnyOrNone => length == 0 || part.any(|holds| holds),
+        Which::All => length > 0 && part.all(|holds| holds),
+        Which::AllOrNone => part.all(|holds| holds),
+        Which::At(place) => at(place).and_then(|place| part.nth(place)) == Some(true),
+        Which::AtOrOut(place) => at(place).and_then(|place| part.nth(place)).unwrap_or(true),
+        Which::Matches(compare) => compare.test(part.filter(|holds| *holds).count() as u64),
+        Which::Count(compare) => compare.test(length as u64),
+        Which::Reached(_) => false,
     }
 }
 

@@ -43,6 +43,9 @@ impl<D: DetectionAccess> MatchStage<D> {
                 continue;
             };
             self.store_files(signature, &hit, mark, emit);
+            if signature.quiet {
+                self.hush(hit.transaction);
+            }
             let counted = self.counted(signature, &hit, context, emit);
             if counted == Counted::Nothing {
                 continue;

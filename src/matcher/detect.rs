@@ -71,6 +71,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             context,
             bytes,
             app,
+            original: AppProtocol::Unknown,
             app_new: header::AppNew::No,
         };
         let facts = Facts::of(&packet, self.app_before);
@@ -184,6 +185,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             context,
             bytes,
             app,
+            original: self.app_original(mark),
             app_new: match app {
                 AppProtocol::Unknown => header::AppNew::No,
                 _ => self.slabs.first_known(mark.slab, context.direction),

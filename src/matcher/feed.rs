@@ -24,6 +24,14 @@ impl<D: DetectionAccess> MatchStage<D> {
             .map_or(AppProtocol::Unknown, |state| state.protocol)
     }
 
+    /// What the flow of a packet spoke before it changed (STARTTLS, CONNECT, upgrades).
+    pub(super) fn app_original(&self, mark: &FlowMark) -> AppProtocol {
+        self.apps
+            .as_ref()
+            .and_then(|apps| apps.state(self.slabs.app(mark.slab)))
+            .map_or(AppProtocol::Unknown, |state| state.original)
+    }
+
     /// Gives the packet the direction that the flow's bytes say it has: where the first packet that
     /// was seen is an answer (a capture or an engine that began in between, an answer from another
     /// address than was asked), its sender is the server.

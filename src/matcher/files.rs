@@ -10,6 +10,17 @@ use crate::packet::{Context, Direction, flag};
 use crate::rules::signature::Signature;
 
 impl<D: DetectionAccess> MatchStage<D> {
+    /// Nothing is told of a transaction at its end.
+    pub(super) fn hush(&mut self, transaction: u32) {
+        if let Some((transaction, _)) = self
+            .apps
+            .as_mut()
+            .and_then(|apps| apps.transaction_mut(transaction))
+        {
+            transaction.told = true;
+        }
+    }
+
     /// Marks the files that a rule stores.
     pub(super) fn store_files(
         &mut self,

@@ -5,6 +5,7 @@
 use crate::app::AppProtocol;
 use crate::decode::ethernet_header;
 use crate::decode::sctp::{Sctp, chunk};
+use crate::flow::record::TcpPhase;
 use crate::packet::{Context, Direction, Kind, flag};
 use crate::rules::signature::{
     Buffer, Compare, FlowKeyword, Header, PacketTest, Protocol, Signature, VLAN_ALL,
@@ -29,6 +30,8 @@ pub struct Packet<'a> {
     pub bytes: &'a [u8],
     /// What its flow speaks.
     pub app: AppProtocol,
+    /// What its flow spoke before it changed.
+    pub original: AppProtocol,
     /// Whether that is known since this packet.
     pub app_new: AppNew,
 }
@@ -225,6 +228,20 @@ fn holds(test: &PacketTest, packet: &Packet) -> bool {
             context.kind != Kind::Stream && compare.test(u64::from(context.payload_length))
         }
         PacketTest::Anomaly(code) => context.noted().contains(code),
+        PacketTest::FlowStart => context.has(flag::FLOW_NEW),
+        PacketTest::Rpc {
+            program,
+            version,
+            procedure,
+        } => call(packet).is_some_and(|(called, of, number)| {
+            called == *program
+                && version.is_none_or(|version| version == of)
+                && procedure.is_none_or(|procedure| procedure == number)
+        }),
+        PacketTest::TcpSession(asked) => in_phase(*asked, context),
+        PacketTest::Reputation(test) => {
+            packet.is_ip() && test.holds(context.src_addr(), context.dst_addr())
+        }
         PacketTest::SameIp => packet.is_ip() && context.src_addr() == context.dst_addr(),
         PacketTest::VlanId { compare, layer } => vlan_holds(compare, *layer, context),
         PacketTest::VlanLayers(compare) => compare.test(u64::from(context.vlan_count)),
@@ -251,15 +268,57 @@ fn holds(test: &PacketTest, packet: &Packet) -> bool {
             let [to_server, to_client] = context.values.bytes;
             context.flow.is_some() && ways_hold(*side, compare, to_server, to_client)
         }
-        PacketTest::AppProtocol { name, negated, .. } => {
-            let known = packet.app != AppProtocol::Unknown;
-            match &**name {
-                "unknown" => known == *negated,
-                name => known && packet.app.is(name) != *negated,
-            }
-        }
+        PacketTest::AppProtocol { .. } => speaks(test, packet),
         _ => ip_holds(test, packet) || transport_holds(test, packet),
     }
+}
+
+/// Whether a connection is in one of the phases: bits 1 setup, 2 established, 4 closing.
+fn in_phase(asked: u8, context: &Context) -> bool {
+    const CLOSING: std::ops::RangeInclusive<u8> =
+        TcpPhase::FinWait1 as u8..=TcpPhase::Closing as u8;
+    let established = context.has(flag::ESTABLISHED);
+    let closing = CLOSING.contains(&context.values.tcp_state);
+    let phase = if established { 2 } else { 1 } | if closing { 4 } else { 0 };
+    context.protocol == PROTOCOL_TCP && context.flow.is_some() && asked & phase != 0
+}
+
+/// Whether the flow speaks, or spoke, what `app-layer-protocol` names.
+fn speaks(test: &PacketTest, packet: &Packet) -> bool {
+    let PacketTest::AppProtocol {
+        names,
+        negated,
+        original,
+        exact,
+    } = test
+    else {
+        return false;
+    };
+    let app = if *original {
+        packet.original
+    } else {
+        packet.app
+    };
+    let known = app != AppProtocol::Unknown;
+    let is = |name: &str| match (known, name) {
+        (known, "unknown") => !known,
+        (false, _) => false,
+        (true, name) if *exact => app.is_exactly(name),
+        (true, name) => app.is(name),
+    };
+    names.iter().any(|name| is(name)) != *negated && (known || !*negated)
+}
+
+/// Program, version and procedure of the remote call that a packet begins with (RFC 5531 9, 11).
+fn call(packet: &Packet) -> Option<(u32, u32, u32)> {
+    let payload = packet.payload();
+    let message = match packet.context.protocol {
+        PROTOCOL_TCP => payload.get(4..)?,
+        PROTOCOL_UDP => payload,
+        _ => return None,
+    };
+    let number = |at| long(message, at).map(|number| number as u32);
+    (number(4)? == 0).then_some((number(12)?, number(16)?, number(20)?))
 }
 
 fn sides_hold(side: u8, compare: &Compare, server: u64, client: u64) -> bool {
@@ -320,6 +379,7 @@ fn ip_holds(test: &PacketTest, packet: &Packet) -> bool {
         PacketTest::FragOffset(compare) => {
             with(compare, of_v4(word(header, 6)).map(|word| word & 0x1fff))
         }
+        PacketTest::IpVersion(version) => (*version == 4 && v4) || (*version == 6 && v6),
         PacketTest::IpOption(name) => v4 && option_there(header, name),
         _ => false,
     }
@@ -524,6 +584,16 @@ pub fn any_instance(
     }
 }
 
+/// Bytes of an address as sets keep it: four of IPv4.
+fn address<'a>(packet: &Packet<'a>, address: &'a [u8; 16]) -> Option<&'a [u8]> {
+    let skip = if packet.context.has(flag::IPV4) {
+        12
+    } else {
+        0
+    };
+    packet.is_ip().then(|| address.get(skip..)).flatten()
+}
+
 /// Bytes of a header buffer; `None` where the packet has no such header.
 fn single<'a>(buffer: &Buffer, packet: &Packet<'a>) -> Option<&'a [u8]> {
     let context = packet.context;
@@ -552,6 +622,8 @@ fn single<'a>(buffer: &Buffer, packet: &Packet<'a>) -> Option<&'a [u8]> {
         Buffer::IgmpHeader => transport(PROTOCOL_IGMP),
         Buffer::SctpHeader => Some(packet.sctp()?.whole()),
         Buffer::EtherHeader => packet.ethernet(),
+        Buffer::IpSource => address(packet, context.src_addr()),
+        Buffer::IpDestination => address(packet, context.dst_addr()),
         Buffer::ArpHeader if context.has(flag::ARP) => Some(packet.l3()),
         _ => None,
     }

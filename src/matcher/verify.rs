@@ -19,6 +19,7 @@ use super::find::Literal;
 use super::number;
 use super::pcre::{Pattern, Patterns, Wanted};
 use super::regex::{RegexCache, RegexResult};
+use crate::rules::entropy::Entropy;
 use crate::rules::signature::{
     Asn1, Base64Decode, ByteExtract, ByteFormat, ByteJump, ByteMath, ByteTest, Compare, Content,
     DatasetTest, IsDataAt, Number, Pcre, Test,
@@ -40,6 +41,8 @@ pub enum Step {
     Pcre(Box<PcreStep>),
     /// `isdataat`.
     IsDataAt(IsDataAt),
+    /// `entropy`.
+    Entropy(Entropy),
     /// `asn1`.
     Asn1(Asn1),
     /// `byte_test`.
@@ -71,7 +74,7 @@ impl Step {
             Step::Pcre(pcre) => pcre.negated || pcre.pattern.wants_end,
             Step::IsDataAt(test) => test.negated,
             Step::ByteJump(jump) => jump.from_end,
-            Step::Size(_) | Step::Dataset(_) | Step::Base64 { .. } => true,
+            Step::Size(_) | Step::Entropy(_) | Step::Dataset(_) | Step::Base64 { .. } => true,
             Step::Asn1(_) | Step::ByteTest(_) | Step::ByteExtract(_) | Step::ByteMath(_) => false,
         }
     }
@@ -121,6 +124,7 @@ fn compile_one(test: &Test, patterns: &mut Patterns) -> Result<Step, String> {
         Test::ByteExtract(extract) => Step::ByteExtract(extract.clone()),
         Test::ByteMath(math) => Step::ByteMath(math.clone()),
         Test::Size(compare) => Step::Size(*compare),
+        Test::Entropy(test) => Step::Entropy(*test),
         Test::Dataset(test) => Step::Dataset(test.clone()),
         Test::Base64 { decode, then } => Step::Base64 {
             decode: *decode,
@@ -338,10 +342,17 @@ impl Scratch {
                     No
                 }
             }
+            Step::Entropy(test) => {
+                if test.holds(view.data) {
+                    unsettled_if(true, self.run(next, view, offset))
+                } else {
+                    No
+                }
+            }
             // A set is asked, and changed, once the value is whole.
             Step::Dataset(_) if !view.end => Rest::Holds { settled: false },
             Step::Dataset(test) => {
-                if test.set.test(test.command, view.data) {
+                if test.holds(view.data) {
                     self.run(next, view, offset)
                 } else {
                     No

@@ -141,12 +141,15 @@ const CLOCK_STEP_MAX_NS: u64 = 6 * 3600 * 1_000_000_000;
 
 /// Time that never goes back, over packets and files in the order in which they are read: the sum
 /// of all steps ahead of the newest time stamp so far. A new file, and a clock that was set back by
-/// more than a step, begin anew from there, so that flows age in them as they did. Every lane's
-/// reader walks all records, so all of them tell the same time.
+/// more than a step, begin anew from there, so that flows age in them as they did; where it comes
+/// back at once, the records between were out of line and made nothing older. Every lane's reader
+/// walks all records, so all of them tell the same time.
 #[derive(Clone, Copy, Default, Debug)]
 struct FeedClock {
     now_ns: u64,
     newest_ns: u64,
+    /// Newest time stamp before the clock was set back in the current file; 0: it was not.
+    before_ns: u64,
     /// The current file has shown a record.
     began: bool,
 }
@@ -154,7 +157,18 @@ struct FeedClock {
 impl FeedClock {
     /// The next record was stamped `time_ns`; gives the time of the feed.
     fn tick(&mut self, time_ns: u64) -> u64 {
-        let step_ns = time_ns.saturating_sub(self.newest_ns);
+        let mut step_ns = time_ns.saturating_sub(self.newest_ns);
+        if !self.began {
+            self.before_ns = 0;
+        }
+        if self.before_ns > 0 && step_ns > CLOCK_STEP_MAX_NS {
+            let is_back = time_ns.abs_diff(self.before_ns) <= CLOCK_STEP_MAX_NS;
+            let before_ns = std::mem::take(&mut self.before_ns);
+            if is_back {
+                self.newest_ns = before_ns;
+                step_ns = time_ns.saturating_sub(before_ns);
+            }
+        }
         let back_ns = self.newest_ns.saturating_sub(time_ns);
         if self.now_ns == 0 {
             self.now_ns = time_ns;
@@ -163,6 +177,9 @@ impl FeedClock {
             self.now_ns = self.now_ns.saturating_add(step_ns);
         }
         if step_ns > 0 || !self.began || back_ns > CLOCK_STEP_MAX_NS {
+            if self.began && back_ns > CLOCK_STEP_MAX_NS {
+                self.before_ns = self.newest_ns;
+            }
             self.newest_ns = time_ns;
         }
         self.began = true;
@@ -454,6 +471,12 @@ mod tests {
         // A jump of years is a step of hours; a stamp that was nonsense is forgotten.
         let later = 36 + 6 * HOURS;
         assert_eq!(ticks(&[u64::MAX, 20, 25]), [later, later, later + 5]);
+        // One record of another decade ages nothing.
+        let later = later + 5;
+        let year = 9000 * HOURS;
+        let times = [year, 7, year + 2, year + 3];
+        let from = later + 6 * HOURS;
+        assert_eq!(ticks(&times), [from, from, from + 2, from + 3]);
     }
 
     fn temporary(name: &str, bytes: &[u8]) -> PathBuf {

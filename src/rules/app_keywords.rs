@@ -5,21 +5,22 @@
 //! app/field.rs's; a keyword whose field no parser fills makes its rule unsupported.
 
 use crate::app::tls::state;
-use crate::app::tls::x509::days_before;
 use crate::app::{Field, registry};
 use crate::packet::Direction;
 use crate::rules::app_readings;
 use crate::rules::app_words;
 use crate::rules::argument::Argument;
 use crate::rules::content;
-use crate::rules::diagnostic::{Code, Problem};
+use crate::rules::dataset_keywords;
+use crate::rules::diagnostic::{Code, Problem, nearest};
 use crate::rules::keyword::Side;
 use crate::rules::keyword_table;
+use crate::rules::lex::shorten;
 use crate::rules::modbus_keyword;
 use crate::rules::number;
 use crate::rules::parse::Builder;
 use crate::rules::rpc_keywords;
-use crate::rules::signature::{AppTest, Buffer, Compare, Content, Protocol, Test, Which};
+use crate::rules::signature::{AppTest, Buffer, Compare, Content, Pcre, Protocol, Test, Which};
 use crate::rules::support;
 
 /// How the value of a keyword reads.
@@ -33,8 +34,11 @@ enum Reading {
     AnyOf(char, &'static [(&'static str, u64)]),
     /// A function of its own.
     Own(fn(&str) -> Option<Vec<Compare>>),
-    /// One of these words or a comparison, and behind a comma which instance is meant.
-    Indexed(&'static [(&'static str, u64)]),
+    /// One of these words or a comparison up to a number, and behind a comma which instances are
+    /// meant, and which part of them; or how many there are (the guide's multi-integers).
+    Indexed(&'static [(&'static str, u64)], u64),
+    /// Words for bits behind `+`, `*`, `-` or `=`, each of them with `!` or not, or a comparison.
+    Bits(&'static [(&'static str, u64)], u64),
     /// No value: the number must not be 0.
     Flag,
 }
@@ -89,10 +93,10 @@ const ROWS: &[(&str, Reading)] = &[
     ("enip.status", Reading::Words(app_readings::ENIP_STATUS)),
     ("enip.revision", Reading::Own(app_readings::enip_revision)),
     ("enip.capabilities", Reading::Number(u16::MAX as u64)),
-    ("enip.cip_attribute", Reading::Number(u32::MAX as u64)),
-    ("enip.cip_class", Reading::Number(u32::MAX as u64)),
+    ("enip.cip_attribute", Reading::Indexed(&[], u32::MAX as u64)),
+    ("enip.cip_class", Reading::Indexed(&[], u32::MAX as u64)),
     ("enip.cip_extendedstatus", Reading::Number(u16::MAX as u64)),
-    ("enip.cip_instance", Reading::Number(u32::MAX as u64)),
+    ("enip.cip_instance", Reading::Indexed(&[], u32::MAX as u64)),
     ("enip.cip_status", Reading::Number(255)),
     ("enip.device_type", Reading::Number(u16::MAX as u64)),
     ("enip.identity_status", Reading::Number(u16::MAX as u64)),
@@ -105,17 +109,23 @@ const ROWS: &[(&str, Reading)] = &[
     ("ssl_state", Reading::AnyOf(',', SSL_STATES)),
     ("ssl_version", Reading::Own(ssl_version)),
     ("tls.version", Reading::Own(tls_version)),
-    ("tls_cert_notbefore", Reading::Own(date)),
-    ("tls_cert_notafter", Reading::Own(date)),
+    ("tls_cert_notbefore", Reading::Own(app_readings::date)),
+    ("tls_cert_notafter", Reading::Own(app_readings::date)),
     ("tls_cert_expired", Reading::Flag),
     ("tls_cert_valid", Reading::Flag),
     ("tls.cert_chain_len", Reading::Number(u32::MAX as u64)),
-    ("http2.frametype", Reading::Words(HTTP2_FRAMES)),
-    ("http2.errorcode", Reading::Words(HTTP2_ERRORS)),
-    ("http2.priority", Reading::Number(255)),
-    ("http2.window", Reading::Number(u32::MAX as u64)),
+    (
+        "http2.frametype",
+        Reading::Indexed(app_readings::HTTP2_FRAMES, 255),
+    ),
+    (
+        "http2.errorcode",
+        Reading::Indexed(app_readings::HTTP2_ERRORS, u32::MAX as u64),
+    ),
+    ("http2.priority", Reading::Indexed(&[], 255)),
+    ("http2.window", Reading::Indexed(&[], u32::MAX as u64)),
     ("http2.size_update", Reading::Number(u64::MAX)),
-    ("http2.settings", Reading::Own(http2_settings)),
+    ("http2.settings", Reading::Own(app_readings::http2_settings)),
     (
         "websocket.opcode",
         Reading::Words(&[
@@ -128,10 +138,10 @@ const ROWS: &[(&str, Reading)] = &[
         ]),
     ),
     ("websocket.mask", Reading::Number(u32::MAX as u64)),
-    ("websocket.flags", Reading::Own(websocket_flags)),
+    ("websocket.flags", Reading::Bits(WEBSOCKET_FLAGS, 255)),
     ("dns.opcode", Reading::Number(255)),
     ("dns.rcode", Reading::Words(app_words::DNS_RCODES)),
-    ("dns.rrtype", Reading::Words(app_words::DNS_TYPES)),
+    ("dns.rrtype", Reading::Indexed(app_words::DNS_TYPES, 65_535)),
     ("ftpdata_command", Reading::Words(app_words::FTP_TRANSFERS)),
     ("ftp.dynamic_port", Reading::Number(65_535)),
     ("ftp.mode", Reading::Words(app_words::FTP_MODES)),
@@ -139,14 +149,19 @@ const ROWS: &[(&str, Reading)] = &[
     ("snmp.version", Reading::Number(u32::MAX as u64)),
     ("snmp.pdu_type", Reading::Words(app_words::SNMP_PDUS)),
     ("snmp.trap_type", Reading::Words(app_words::SNMP_TRAPS)),
-    ("mqtt.type", Reading::Words(app_words::MQTT_TYPES)),
-    ("mqtt.reason_code", Reading::Number(255)),
+    ("mqtt.type", Reading::Indexed(app_words::MQTT_TYPES, 255)),
+    ("mqtt.reason_code", Reading::Indexed(&[], 255)),
     ("mqtt.connack.return_code", Reading::Number(255)),
     (
         "mqtt.connack.session_present",
         Reading::Words(app_words::TRUTH),
     ),
     ("mqtt.qos", Reading::Number(2)),
+    ("mqtt.flags", Reading::Bits(app_words::MQTT_FLAGS, 255)),
+    (
+        "mqtt.connect.flags",
+        Reading::Bits(app_words::MQTT_CONNECT_FLAGS, 255),
+    ),
     ("mqtt.protocol_version", Reading::Number(255)),
     ("rfb.sectype", Reading::Number(u32::MAX as u64)),
     ("rfb.secresult", Reading::Words(app_words::RFB_RESULTS)),
@@ -156,108 +171,54 @@ const ROWS: &[(&str, Reading)] = &[
     ),
     (
         "ldap.responses.operation",
-        Reading::Indexed(app_words::LDAP_OPERATIONS),
+        Reading::Indexed(app_words::LDAP_OPERATIONS, 255),
     ),
     ("ldap.responses.count", Reading::Number(u32::MAX as u64)),
     (
         "ldap.responses.result_code",
-        Reading::Indexed(app_words::LDAP_RESULTS),
+        Reading::Indexed(app_words::LDAP_RESULTS, u32::MAX as u64),
     ),
 ];
 
-/// `websocket.flags:fin,!comp` or a comparison of the upper four bits.
-fn websocket_flags(text: &str) -> Option<Vec<Compare>> {
-    if let Some(compare) = number::compare(text, 255) {
+/// Bits of the first byte of a WebSocket frame (RFC 6455 5.2, RFC 7692 6).
+const WEBSOCKET_FLAGS: &[(&str, u64)] = &[("fin", 0x80), ("comp", 0x40)];
+
+/// A comparison, or words for bits: `fin,!comp`, `*fin,comp` (any), `-fin` (not all), `=fin` (these
+/// and no others).
+fn bits(words: &[(&str, u64)], max: u64, text: &str) -> Option<Vec<Compare>> {
+    if let Some(compare) = number::compare(text, max) {
         return Some(vec![compare]);
     }
+    let text = text.trim_start();
+    let modifier = text
+        .chars()
+        .next()
+        .filter(|c| matches!(c, '+' | '*' | '-' | '='));
+    let text = text.get(usize::from(modifier.is_some())..)?;
     let (mut mask, mut value) = (0, 0);
     for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
         let bare = word.trim_start_matches('!');
-        let bit = match bare {
-            "fin" => 0x80,
-            "comp" => 0x40,
-            _ => return None,
-        };
+        let (_, bit) = words
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(bare))?;
         if mask & bit != 0 {
             return None;
         }
         mask |= bit;
-        value |= if bare.len() == word.len() { bit } else { 0 };
+        value |= if bare.len() == word.len() { *bit } else { 0 };
     }
-    (mask != 0).then_some(vec![Compare::Mask {
+    let masked = |value, negated| Compare::Mask {
         mask,
         value,
-        negated: false,
-    }])
-}
-
-/// RFC 9113 6.
-const HTTP2_FRAMES: &[(&str, u64)] = &[
-    ("DATA", 0),
-    ("HEADERS", 1),
-    ("PRIORITY", 2),
-    ("RSTSTREAM", 3),
-    ("SETTINGS", 4),
-    ("PUSHPROMISE", 5),
-    ("PING", 6),
-    ("GOAWAY", 7),
-    ("WINDOWUPDATE", 8),
-    ("CONTINUATION", 9),
-];
-
-/// RFC 9113 7; the rule language spells the eleventh as it does.
-const HTTP2_ERRORS: &[(&str, u64)] = &[
-    ("NO_ERROR", 0),
-    ("PROTOCOL_ERROR", 1),
-    ("INTERNAL_ERROR", 2),
-    ("FLOW_CONTROL_ERROR", 3),
-    ("SETTINGS_TIMEOUT", 4),
-    ("STREAM_CLOSED", 5),
-    ("FRAME_SIZE_ERROR", 6),
-    ("REFUSED_STREAM", 7),
-    ("CANCEL", 8),
-    ("COMPRESSION_ERROR", 9),
-    ("CONNECT_ERROR", 10),
-    ("ENHANCE_YOUR_CALM", 11),
-    ("INADEQUATE_SECURITY", 12),
-    ("HTTP_1_1_REQUIRED", 13),
-];
-
-/// RFC 9113 6.5.2, RFC 8441, RFC 9218.
-const HTTP2_SETTINGS: &[(&str, u64)] = &[
-    ("SETTINGS_HEADER_TABLE_SIZE", 1),
-    ("SETTINGS_ENABLE_PUSH", 2),
-    ("SETTINGS_MAX_CONCURRENT_STREAMS", 3),
-    ("SETTINGS_INITIAL_WINDOW_SIZE", 4),
-    ("SETTINGS_MAX_FRAME_SIZE", 5),
-    ("SETTINGS_MAX_HEADER_LIST_SIZE", 6),
-    ("SETTINGS_ENABLE_CONNECT_PROTOCOL", 8),
-    ("SETTINGS_NO_RFC7540_PRIORITIES", 9),
-];
-
-/// `http2.settings:NAME` or `NAME` and a comparison; app/http2.rs tells identifier and value as one
-/// number, the identifier above 32 bits of value.
-fn http2_settings(text: &str) -> Option<Vec<Compare>> {
-    let text = text.trim();
-    let end = text.find([' ', '<', '>', '=']).unwrap_or(text.len());
-    let (name, rest) = text.split_at(end);
-    let (_, id) = HTTP2_SETTINGS
-        .iter()
-        .find(|(known, _)| known.eq_ignore_ascii_case(name))?;
-    let (from, to) = (id << 32, (id + 1) << 32);
-    if rest.is_empty() {
-        return Some(vec![Compare::Between(from - 1, to)]);
-    }
-    let compare = match number::compare(rest, u64::from(u32::MAX))? {
-        Compare::Equal(value) => Compare::Equal(from + value),
-        Compare::Less(value) => Compare::Between(from - 1, from + value),
-        Compare::LessEqual(value) => Compare::Between(from - 1, from + value + 1),
-        Compare::Greater(value) => Compare::Between(from + value, to),
-        Compare::GreaterEqual(value) => Compare::Between((from + value) - 1, to),
-        Compare::Between(low, high) => Compare::Between(from + low, from + high),
-        _ => return None,
+        negated,
     };
-    Some(vec![compare])
+    let compare = match modifier {
+        Some('=') => Compare::Equal(mask),
+        Some('*') => masked(0, true),
+        Some('-') => masked(value, true),
+        _ => masked(value, false),
+    };
+    (mask != 0).then_some(vec![compare])
 }
 
 /// Messages of a TLS handshake, as app/tls.rs tells them.
@@ -305,50 +266,6 @@ fn tls_version(text: &str) -> Option<Vec<Compare>> {
     }
 }
 
-/// `DATE`, `<DATE`, `>DATE` or `DATE<>DATE`, the bounds included; a date is a number of seconds
-/// since 1970, or as in ISO 8601 from the year on.
-fn date(text: &str) -> Option<Vec<Compare>> {
-    let text = text.trim();
-    let compare = if let Some((from, to)) = text.split_once("<>") {
-        let (from, to) = (seconds(from)?, seconds(to)?);
-        if from > to {
-            return None;
-        }
-        Compare::Between(from.saturating_sub(1), to.saturating_add(1))
-    } else if let Some(rest) = text.strip_prefix('<') {
-        Compare::LessEqual(seconds(rest)?)
-    } else if let Some(rest) = text.strip_prefix('>') {
-        Compare::GreaterEqual(seconds(rest)?)
-    } else {
-        Compare::Equal(seconds(text)?)
-    };
-    Some(vec![compare])
-}
-
-/// Seconds since the epoch.
-fn seconds(text: &str) -> Option<u64> {
-    const YEAR: usize = 4;
-    let text = text.trim();
-    let number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if number && text.len() != YEAR {
-        return text.parse().ok();
-    }
-    let (day, time) = text.split_once(['T', ' ']).unwrap_or((text, "0"));
-    let mut parts = day.split('-').map(str::parse);
-    let (year, month) = (parts.next()?.ok()?, parts.next().unwrap_or(Ok(1)).ok()?);
-    let day = parts.next().unwrap_or(Ok(1)).ok()?;
-    let mut clock = time.split(':').map(str::parse::<i64>);
-    let hour = clock.next()?.ok()?;
-    let minute = clock.next().unwrap_or(Ok(0)).ok()?;
-    let second = clock.next().unwrap_or(Ok(0)).ok()?;
-    let whole = (1..=12).contains(&month) && (1..=31).contains(&day) && parts.next().is_none();
-    if !whole || hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let days = days_before(year, month, day);
-    u64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second).ok()
-}
-
 /// Buffers whose letters have one case: contents are given it, whatever the rule wrote.
 pub fn set_letter_case(buffer: &Buffer, tests: &mut [Test]) {
     let upper = match buffer {
@@ -388,9 +305,13 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
     let name = argument.keyword.name;
     match name {
         "app-layer-event" => return event(builder, argument),
+        "app-layer-state" => return state(builder, &argument),
         "urilen" => return urilen(builder, argument),
         "dcerpc.iface" => return rpc_keywords::interface(builder, argument),
         "modbus" => return modbus_keyword::parse(builder, argument),
+        "filemd5" | "filesha1" | "filesha256" => {
+            return dataset_keywords::hash_list(builder, argument);
+        }
         "dcerpc.opnum" => return rpc_keywords::operation(builder, argument),
         _ => {}
     }
@@ -412,19 +333,21 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         };
         builder.need_side(needed, argument.name);
     }
-    let (text, which) = match (reading, text.split_once(',')) {
-        (Reading::Indexed(_), Some((text, which))) => {
-            (text.trim(), which_of(which.trim()).ok_or_else(bad)?)
-        }
-        _ => (text, Which::Any),
+    let (text, which, slice) = match reading {
+        Reading::Indexed(..) => indexed(text).ok_or_else(bad)?,
+        _ => (text, Which::Any, (0, 0)),
     };
-    let any_of = read(*reading, text).ok_or_else(bad)?;
+    let any_of = match which {
+        Which::Count(_) => Vec::new(),
+        _ => read(*reading, text).ok_or_else(bad)?,
+    };
     builder.signature.app.push(AppTest {
         side,
         field,
         any_of,
         negated: argument.negated,
         which,
+        slice,
     });
     Ok(())
 }
@@ -438,13 +361,38 @@ fn side_of(text: &str) -> (Option<Direction>, &str) {
     }
 }
 
-/// `any`, `all`, or a place.
-fn which_of(text: &str) -> Option<Which> {
-    match text {
-        "any" => Some(Which::Any),
-        "all" => Some(Which::All),
-        place => place.parse().ok().map(Which::At),
-    }
+/// `VALUE[,WHICH[,START:END]]` or `count COMPARISON`: the value's text, which instances, the slice.
+fn indexed(text: &str) -> Option<(&str, Which, (i32, i32))> {
+    const INSTANCES_MAX: u64 = u32::MAX as u64;
+    let mut parts = text.split(',').map(str::trim);
+    let value = parts.next()?;
+    let which = match parts.next() {
+        None => match value.strip_prefix("count") {
+            Some(count) => Which::Count(number::compare(count.trim_start(), INSTANCES_MAX)?),
+            None => Which::Any,
+        },
+        Some("any") => Which::Any,
+        Some("or_absent") => Which::AnyOrNone,
+        Some("all") => Which::All,
+        Some("all_or_absent") => Which::AllOrNone,
+        Some(word) => match (word.strip_prefix("oob_or"), word.strip_prefix("nb")) {
+            (Some(place), _) => Which::AtOrOut(place.trim_start().parse().ok()?),
+            (_, Some(count)) => Which::Matches(number::compare(count.trim_start(), INSTANCES_MAX)?),
+            _ => Which::At(word.parse().ok()?),
+        },
+    };
+    let slice = match parts.next() {
+        Some(slice) => {
+            let (start, end) = slice.split_once(':')?;
+            let (start, end): (i32, i32) = (start.parse().ok()?, end.parse().ok()?);
+            if start.signum() == end.signum() && start != 0 && end <= start {
+                return None;
+            }
+            (start, end)
+        }
+        None => (0, 0),
+    };
+    parts.next().is_none().then_some((value, which, slice))
 }
 
 /// Adds a comparison of a number, where the words of a keyword were read elsewhere.
@@ -461,23 +409,26 @@ pub fn number_test(
         any_of,
         negated: argument.negated,
         which: Which::Any,
+        slice: (0, 0),
     });
 }
 
 fn read(reading: Reading, text: &str) -> Option<Vec<Compare>> {
     match reading {
         Reading::Number(max) => Some(vec![number::compare(text, max)?]),
-        Reading::Words(words) | Reading::Indexed(words) => Some(vec![word(words, text)?]),
+        Reading::Words(words) => Some(vec![word(words, u64::MAX, text)?]),
+        Reading::Indexed(words, max) => Some(vec![word(words, max, text)?]),
+        Reading::Bits(words, max) => bits(words, max, text),
         Reading::AnyOf(separator, words) => text
             .split(separator)
-            .map(|part| word(words, part.trim()))
+            .map(|part| word(words, u64::MAX, part.trim()))
             .collect(),
         Reading::Own(read) => read(text),
         Reading::Flag => Some(vec![Compare::NotEqual(0)]),
     }
 }
 
-fn word(words: &[(&str, u64)], text: &str) -> Option<Compare> {
+fn word(words: &[(&str, u64)], max: u64, text: &str) -> Option<Compare> {
     let (negated, bare) = match text.strip_prefix('!') {
         Some(rest) => (true, rest.trim_start()),
         None => (false, text),
@@ -488,19 +439,47 @@ fn word(words: &[(&str, u64)], text: &str) -> Option<Compare> {
     {
         Some((_, value)) if negated => Some(Compare::NotEqual(*value)),
         Some((_, value)) => Some(Compare::Equal(*value)),
-        None => number::compare(text, u64::MAX),
+        None => number::compare(text, max),
     }
 }
 
 /// The test of a hook (`tls:client_hello_done`): its state has been reached.
-pub fn hook(state: u64) -> AppTest {
+pub fn hook(hook: registry::Hook) -> AppTest {
+    let (side, any_of, which) = match hook {
+        registry::Hook::Told(state) => (None, vec![Compare::Equal(state)], Which::Any),
+        registry::Hook::Reached(side, progress) => {
+            (Some(side), Vec::new(), Which::Reached(progress))
+        }
+    };
     AppTest {
-        side: None,
+        side,
         field: Field::Hook,
-        any_of: vec![Compare::Equal(state)],
+        any_of,
         negated: false,
-        which: Which::Any,
+        which,
+        slice: (0, 0),
     }
+}
+
+/// `app-layer-state:STATE`: as a hook. Earlier and later states (`<`, `>`) would depend on how the
+/// bytes are cut into packets.
+fn state(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), Problem> {
+    let Protocol::App(protocol) = &builder.signature.header.protocol else {
+        return Err(argument.problem(
+            Code::ProtocolConflict,
+            "`app-layer-state` needs an application protocol in the header",
+        ));
+    };
+    let bare = argument.text.trim_start_matches(['<', '>']);
+    let Some(found) = registry::hook(protocol, bare) else {
+        return Err(argument.bad(format!(
+            "`{}` is not a state of `{protocol}`",
+            shorten(bare)
+        )));
+    };
+    builder.executable("app-layer-state <, >", bare.len() == argument.text.len());
+    builder.signature.app.push(hook(found));
+    Ok(())
 }
 
 /// `app-layer-event:PROTOCOL.NAME`.
@@ -512,8 +491,23 @@ fn event(builder: &mut Builder<'_, '_>, argument: Argument<'_>) -> Result<(), Pr
             any_of: vec![Compare::Equal(u64::from(event.0))],
             negated: false,
             which: Which::Any,
+            slice: (0, 0),
         }),
-        None => builder.executable("app-layer-event", false),
+        None if registry::EVENTS_MISSING.contains(&argument.text) => {
+            builder.executable(&format!("app-layer-event {}", argument.text), false);
+        }
+        None => {
+            let problem = argument.bad(format!("`{}` is not an event", shorten(argument.text)));
+            let known = registry::event_names();
+            return Err(
+                match nearest(argument.text, known.iter().map(String::as_str)) {
+                    Some(known) => problem.help(format!("did you mean `{known}`?")),
+                    None => {
+                        problem.help("events are PROTOCOL.NAME, as in the protocol's event rules")
+                    }
+                },
+            );
+        }
     }
     Ok(())
 }
@@ -592,14 +586,24 @@ fn in_buffer<'a>(
     buffer: &'static str,
     shape: Shape,
 ) -> Result<(), Problem> {
-    // Any version that old clients and servers talk in: not one text.
-    let several = argument.keyword.name == "ssh.protoversion" && argument.text == "2_compat";
-    let able = support::buffer(buffer) && !several;
-    builder.executable(argument.keyword.name, able);
+    builder.executable(argument.keyword.name, support::buffer(buffer));
     let Some(row) = keyword_table::BUFFERS.iter().find(|b| b.name == buffer) else {
         return Err(argument.problem(Code::BadValue, "no such buffer"));
     };
-    let mut bytes = content::bytes(argument.text, argument.span)?.into_vec();
+    let text = argument.text.trim_matches('"');
+    if argument.keyword.name == "ssh.protoversion" && text == "2_compat" {
+        // Both versions in which the second protocol is spoken (RFC 4253 5.1).
+        let pattern = b"^(?:2\\.0|1\\.99)$";
+        let test = Test::Pcre(Pcre {
+            pattern: pattern.as_slice().into(),
+            negated: argument.negated,
+            ..Pcre::default()
+        });
+        let list = builder.list(row, argument.name);
+        builder.push_to(list, test, argument.span);
+        return Ok(());
+    }
+    let mut bytes = content::bytes(text, argument.span)?.into_vec();
     if shape == Shape::Extension {
         bytes.insert(0, b'.');
     }

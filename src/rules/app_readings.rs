@@ -1,5 +1,5 @@
-//! How values of keywords of Kerberos and of industrial protocols read: words and forms of their
-//! own. The table of keywords is app_keywords.rs's.
+//! How values of keywords of HTTP/2, certificates, Kerberos and industrial protocols read: words
+//! and forms of their own. The table of keywords is app_keywords.rs's.
 
 use super::number;
 use super::signature::Compare;
@@ -7,6 +7,7 @@ use crate::app::dnp3::object_value;
 use crate::app::enip::service_value;
 use crate::app::ike::attribute_value;
 use crate::app::krb5::STRONG;
+use crate::app::tls::x509::days_before;
 
 /// Kerberos messages (RFC 4120 5.10).
 pub const KRB5_MESSAGES: &[(&str, u64)] = &[
@@ -271,6 +272,119 @@ pub fn dnp3_object(text: &str) -> Option<Vec<Compare>> {
     let (group, variation) = text.split_once(',')?;
     let (group, variation) = (group.trim().parse().ok()?, variation.trim().parse().ok()?);
     Some(vec![Compare::Equal(object_value(group, variation))])
+}
+
+/// RFC 9113 6.
+pub const HTTP2_FRAMES: &[(&str, u64)] = &[
+    ("DATA", 0),
+    ("HEADERS", 1),
+    ("PRIORITY", 2),
+    ("RSTSTREAM", 3),
+    ("SETTINGS", 4),
+    ("PUSHPROMISE", 5),
+    ("PING", 6),
+    ("GOAWAY", 7),
+    ("WINDOWUPDATE", 8),
+    ("CONTINUATION", 9),
+];
+
+/// RFC 9113 7; the rule language spells the eleventh as it does.
+pub const HTTP2_ERRORS: &[(&str, u64)] = &[
+    ("NO_ERROR", 0),
+    ("PROTOCOL_ERROR", 1),
+    ("INTERNAL_ERROR", 2),
+    ("FLOW_CONTROL_ERROR", 3),
+    ("SETTINGS_TIMEOUT", 4),
+    ("STREAM_CLOSED", 5),
+    ("FRAME_SIZE_ERROR", 6),
+    ("REFUSED_STREAM", 7),
+    ("CANCEL", 8),
+    ("COMPRESSION_ERROR", 9),
+    ("CONNECT_ERROR", 10),
+    ("ENHANCE_YOUR_CALM", 11),
+    ("INADEQUATE_SECURITY", 12),
+    ("HTTP_1_1_REQUIRED", 13),
+];
+
+/// RFC 9113 6.5.2, RFC 8441, RFC 9218.
+const HTTP2_SETTINGS: &[(&str, u64)] = &[
+    ("SETTINGS_HEADER_TABLE_SIZE", 1),
+    ("SETTINGS_ENABLE_PUSH", 2),
+    ("SETTINGS_MAX_CONCURRENT_STREAMS", 3),
+    ("SETTINGS_INITIAL_WINDOW_SIZE", 4),
+    ("SETTINGS_MAX_FRAME_SIZE", 5),
+    ("SETTINGS_MAX_HEADER_LIST_SIZE", 6),
+    ("SETTINGS_ENABLE_CONNECT_PROTOCOL", 8),
+    ("SETTINGS_NO_RFC7540_PRIORITIES", 9),
+];
+
+/// `http2.settings:NAME` or `NAME` and a comparison; app/http2.rs tells identifier and value as one
+/// number, the identifier above 32 bits of value.
+pub fn http2_settings(text: &str) -> Option<Vec<Compare>> {
+    let text = text.trim();
+    let end = text.find([' ', '<', '>', '=']).unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let (_, id) = HTTP2_SETTINGS
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+    let (from, to) = (id << 32, (id + 1) << 32);
+    if rest.is_empty() {
+        return Some(vec![Compare::Between(from - 1, to)]);
+    }
+    let compare = match number::compare(rest, u64::from(u32::MAX))? {
+        Compare::Equal(value) => Compare::Equal(from + value),
+        Compare::Less(value) => Compare::Between(from - 1, from + value),
+        Compare::LessEqual(value) => Compare::Between(from - 1, from + value + 1),
+        Compare::Greater(value) => Compare::Between(from + value, to),
+        Compare::GreaterEqual(value) => Compare::Between((from + value) - 1, to),
+        Compare::Between(low, high) => Compare::Between(from + low, from + high),
+        _ => return None,
+    };
+    Some(vec![compare])
+}
+
+/// `DATE`, `<DATE`, `>DATE` or `DATE<>DATE`, the bounds included; a date is a number of seconds
+/// since 1970, or as in ISO 8601 from the year on.
+pub fn date(text: &str) -> Option<Vec<Compare>> {
+    let text = text.trim();
+    let compare = if let Some((from, to)) = text.split_once("<>") {
+        let (from, to) = (seconds(from)?, seconds(to)?);
+        if from > to {
+            return None;
+        }
+        Compare::Between(from.saturating_sub(1), to.saturating_add(1))
+    } else if let Some(rest) = text.strip_prefix('<') {
+        Compare::LessEqual(seconds(rest)?)
+    } else if let Some(rest) = text.strip_prefix('>') {
+        Compare::GreaterEqual(seconds(rest)?)
+    } else {
+        Compare::Equal(seconds(text)?)
+    };
+    Some(vec![compare])
+}
+
+/// Seconds since the epoch.
+fn seconds(text: &str) -> Option<u64> {
+    const YEAR: usize = 4;
+    let text = text.trim();
+    let number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if number && text.len() != YEAR {
+        return text.parse().ok();
+    }
+    let (day, time) = text.split_once(['T', ' ']).unwrap_or((text, "0"));
+    let mut parts = day.split('-').map(str::parse);
+    let (year, month) = (parts.next()?.ok()?, parts.next().unwrap_or(Ok(1)).ok()?);
+    let day = parts.next().unwrap_or(Ok(1)).ok()?;
+    let mut clock = time.split(':').map(str::parse::<i64>);
+    let hour = clock.next()?.ok()?;
+    let minute = clock.next().unwrap_or(Ok(0)).ok()?;
+    let second = clock.next().unwrap_or(Ok(0)).ok()?;
+    let whole = (1..=12).contains(&month) && (1..=31).contains(&day) && parts.next().is_none();
+    if !whole || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let days = days_before(year, month, day);
+    u64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second).ok()
 }
 
 #[cfg(test)]

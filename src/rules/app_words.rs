@@ -160,6 +160,18 @@ pub const MQTT_TYPES: Words = &[
     ("auth", 15),
 ];
 
+/// Flags of MQTT's fixed header (MQTT 5 section 2.1.3).
+pub const MQTT_FLAGS: Words = &[("dup", 8), ("retain", 1)];
+
+/// Flags of MQTT's CONNECT (MQTT 5 section 3.1.2.3).
+pub const MQTT_CONNECT_FLAGS: Words = &[
+    ("username", 0x80),
+    ("password", 0x40),
+    ("will", 0x20),
+    ("will_retain", 0x04),
+    ("clean_session", 0x02),
+];
+
 /// Results of RFB's security handshake (RFC 6143 section 7.1.3).
 pub const RFB_RESULTS: Words = &[("ok", 0), ("fail", 1), ("toomany", 2), ("unknown", 3)];
 

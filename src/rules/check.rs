@@ -205,6 +205,8 @@ fn read(
         anomaly,
         names: None,
         missing: &[],
+        reputations: None,
+        progress: &|_| {},
     };
     load(&files, variables, classification, &options)
 }

@@ -6,7 +6,9 @@
 //! by compare-and-swap, so a lane neither waits nor allocates. A table that is full keeps what it
 //! has and counts what it could not take. A set outlives a reload of the rules by its name.
 //!
-//! Deliberately absent: `datarep` (values with a reputation) and formats other than lines.
+//! With `datarep` a file's values have a reputation each; those are read at the start and stay.
+//! The keywords are dataset_keywords.rs's. Deliberately absent: what a JSON file says beside its
+//! values (enrichment) does not reach events.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -16,16 +18,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use base64::Engine;
 
-use super::argument::Argument;
-use super::diagnostic::{Code, Problem};
-use super::lex::shorten;
-use super::parse::Builder;
-use super::signature::{DatasetCommand, DatasetTest, Test};
+use super::dataset_json as json;
+use super::signature::DatasetCommand;
 
 /// Values that a set takes beside those of its file, unless `hashsize` says more.
-const ROOM: usize = 4096;
+pub(super) const ROOM: usize = 4096;
 /// Values of a set at most.
-const VALUES_MAX: usize = 1 << 24;
+pub(super) const VALUES_MAX: usize = 1 << 24;
 /// Bytes of values that are kept to be written to a file, over those read from it.
 const KEPT_MAX: usize = 1 << 20;
 /// Places looked at for a value.
@@ -42,6 +41,8 @@ pub enum Kind {
     Text,
     /// 16 bytes.
     Md5,
+    /// 20 bytes; lists of `filesha1` alone.
+    Sha1,
     /// 32 bytes.
     Sha256,
     /// 4 bytes.
@@ -51,7 +52,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn by_name(name: &str) -> Option<Kind> {
+    /// The type that a rule names.
+    pub fn by_name(name: &str) -> Option<Kind> {
         Some(match name {
             "string" => Kind::Text,
             "md5" => Kind::Md5,
@@ -63,10 +65,11 @@ impl Kind {
     }
 
     /// Whether bytes can be a value.
-    fn takes(self, value: &[u8]) -> bool {
+    pub(super) fn takes(self, value: &[u8]) -> bool {
         match self {
             Kind::Text => !value.is_empty(),
             Kind::Md5 => value.len() == 16,
+            Kind::Sha1 => value.len() == 20,
             Kind::Sha256 => value.len() == 32,
             Kind::Ipv4 => value.len() == 4,
             Kind::Ip => matches!(value.len(), 4 | 16),
@@ -74,12 +77,13 @@ impl Kind {
     }
 
     /// The value that a line of a file stands for.
-    fn read(self, line: &str) -> Option<Vec<u8>> {
+    pub(super) fn read(self, line: &str) -> Option<Vec<u8>> {
         let value = match self {
             Kind::Text => base64::engine::general_purpose::STANDARD
                 .decode(line)
                 .ok()?,
-            Kind::Md5 | Kind::Sha256 => hex(line)?,
+            // Lists of hashes have the file's name behind it.
+            Kind::Md5 | Kind::Sha1 | Kind::Sha256 => hex(line.split_whitespace().next()?)?,
             Kind::Ipv4 | Kind::Ip => match line.parse::<IpAddr>().ok()? {
                 IpAddr::V4(address) => address.octets().to_vec(),
                 IpAddr::V6(address) => match address.to_ipv4_mapped() {
@@ -117,37 +121,98 @@ fn hex(line: &str) -> Option<Vec<u8>> {
         .filter(|_| digits.len().is_multiple_of(2))
 }
 
+/// How the file of a set is written.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Format {
+    /// A value a line, its reputation behind a comma.
+    #[default]
+    Lines,
+    /// JSON: an array of objects, or one with such an array under the first name (`a.b` for one
+    /// within another); an object's value stands under the second.
+    Json {
+        /// Where the array is; empty: all of the file.
+        array: Box<str>,
+        /// Where the value is in an object.
+        value: Box<str>,
+    },
+    /// An object of JSON a line.
+    JsonLines {
+        /// Where the value is.
+        value: Box<str>,
+    },
+}
+
+/// What a rule says of a set that it is the first to name.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Its name.
+    pub name: Box<str>,
+    /// What its values are.
+    pub kind: Kind,
+    /// File to read at the start.
+    pub load: Option<Box<str>>,
+    /// File to write at the end.
+    pub save: Option<Box<str>>,
+    /// How the file is written.
+    pub format: Format,
+    /// Values that it takes beside those of the file.
+    pub room: usize,
+    /// Values have reputations.
+    pub ranked: bool,
+}
+
+/// Values, and those that have a reputation with it.
+type Read = (Vec<Vec<u8>>, Vec<(Vec<u8>, u16)>);
+
 /// A set.
 #[derive(Debug)]
 pub struct Dataset {
-    name: Box<str>,
-    kind: Kind,
-    /// File to read at the start.
-    load: Option<Box<str>>,
-    /// File to write at the end.
-    save: Option<Box<str>>,
-    room: usize,
+    plan: Plan,
     key: RandomState,
     places: OnceLock<Box<[AtomicU64]>>,
+    /// Reputations by mark, sorted.
+    ranks: OnceLock<Box<[(u64, u16)]>>,
     /// Values behind each other, each with its length, for the file.
     kept: Mutex<Vec<u8>>,
     full: AtomicU64,
 }
 
 impl Dataset {
+    /// A set without values.
+    pub fn new(plan: Plan) -> Dataset {
+        Dataset {
+            plan,
+            key: RandomState::new(),
+            places: OnceLock::new(),
+            ranks: OnceLock::new(),
+            kept: Mutex::new(Vec::new()),
+            full: AtomicU64::new(0),
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.plan.name
+    }
+
+    /// What its values are.
+    pub fn kind(&self) -> Kind {
+        self.plan.kind
+    }
+
+    /// Whether its values have reputations.
+    pub fn is_ranked(&self) -> bool {
+        self.plan.ranked
     }
 
     /// File to read at the start.
     pub fn load(&self) -> Option<&str> {
-        self.load.as_deref()
+        self.plan.load.as_deref()
     }
 
     /// File to write at the end.
     pub fn save(&self) -> Option<&str> {
-        self.save.as_deref()
+        self.plan.save.as_deref()
     }
 
     /// Whether it has been filled: a reload leaves it as it is.
@@ -165,22 +230,22 @@ impl Dataset {
     /// # Errors
     /// Number of the first line that is no value of the set's type.
     pub fn fill(&self, text: &str) -> Result<(), usize> {
-        let mut values = Vec::new();
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            // What stands behind a comma is for `datarep`.
-            let value = line.split(',').next().unwrap_or(line).trim();
-            values.push(self.kind.read(value).ok_or(number + 1)?);
-        }
-        let count = (values.len() + self.room).min(VALUES_MAX);
+        let (values, ranks) = match &self.plan.format {
+            Format::Lines => self.lines_of(text)?,
+            format => (json::values(format, self.plan.kind, text)?, Vec::new()),
+        };
+        let mut ranks: Vec<(u64, u16)> = ranks
+            .into_iter()
+            .map(|(value, rank)| (self.key_of(&value), rank))
+            .collect();
+        ranks.sort_unstable();
+        let _ = self.ranks.set(ranks.into());
+        let count = (values.len() + self.plan.room).min(VALUES_MAX);
         let places = (0..(2 * count).next_power_of_two()).map(|_| AtomicU64::new(FREE));
         if self.places.set(places.collect()).is_err() {
             return Ok(());
         }
-        if self.save.is_some() {
+        if self.plan.save.is_some() {
             let bytes: usize = values.iter().map(|value| value.len() + 4).sum();
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.reserve_exact(bytes + KEPT_MAX);
@@ -189,6 +254,25 @@ impl Dataset {
             self.insert(&value);
         }
         Ok(())
+    }
+
+    /// Values and reputations of a file of lines; the number of a line that is neither.
+    fn lines_of(&self, text: &str) -> Result<Read, usize> {
+        let (mut values, mut ranks) = (Vec::new(), Vec::new());
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (value, rank) = line.split_once(',').unwrap_or((line, ""));
+            let value = self.plan.kind.read(value.trim()).ok_or(number + 1)?;
+            if self.plan.ranked {
+                let rank = rank.trim().parse().map_err(|_| number + 1)?;
+                ranks.push((value.clone(), rank));
+            }
+            values.push(value);
+        }
+        Ok((values, ranks))
     }
 
     /// The lines of its file now.
@@ -206,7 +290,7 @@ impl Dataset {
         }
         let mut text = String::new();
         for value in values.into_iter().filter(|value| self.contains(value)) {
-            text.push_str(&self.kind.write(value));
+            text.push_str(&self.plan.kind.write(value));
             text.push('\n');
         }
         text
@@ -215,7 +299,7 @@ impl Dataset {
     /// What a rule does to the set with a value, and whether that holds: asking, or a change that
     /// changed something.
     pub fn test(&self, command: DatasetCommand, value: &[u8]) -> bool {
-        if !self.kind.takes(value) {
+        if !self.plan.kind.takes(value) {
             return command == DatasetCommand::IsNotSet;
         }
         match command {
@@ -223,12 +307,24 @@ impl Dataset {
             DatasetCommand::IsNotSet => !self.contains(value),
             DatasetCommand::Set => self.insert(value),
             DatasetCommand::Unset => self.remove(value),
+            DatasetCommand::Ranks(compare) => {
+                let mark = self.key_of(value);
+                let ranks = self.ranks.get().map_or(&[][..], |ranks| ranks);
+                let place = ranks.partition_point(|(known, _)| *known < mark);
+                let found = ranks.get(place).filter(|(known, _)| *known == mark);
+                found.is_some_and(|(_, rank)| compare.test(u64::from(*rank)))
+            }
         }
+    }
+
+    /// The value's mark.
+    fn key_of(&self, value: &[u8]) -> u64 {
+        self.key.hash_one(value).max(GIVEN_UP + 1)
     }
 
     /// The value's mark, and the places where it may stand.
     fn mark(&self, value: &[u8]) -> (u64, impl Iterator<Item = &AtomicU64>) {
-        let mark = self.key.hash_one(value).max(GIVEN_UP + 1);
+        let mark = self.key_of(value);
         let places = self.places.get().map_or(&[][..], |places| places);
         let mask = places.len().wrapping_sub(1);
         let at = (mark >> 8) as usize;
@@ -295,7 +391,7 @@ impl Dataset {
 
     /// Keeps a value for the file, if there is one and it has room.
     fn keep(&self, value: &[u8]) {
-        if self.save.is_none() {
+        if self.plan.save.is_none() {
             return;
         }
         // Another lane that keeps one at this moment makes this one be counted, not waited for.
@@ -323,136 +419,15 @@ impl Datasets {
         self.sets.iter()
     }
 
-    fn get(&self, name: &str) -> Option<&Arc<Dataset>> {
-        self.sets.iter().find(|set| *set.name == *name)
+    /// The set of that name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Dataset>> {
+        self.sets.iter().find(|set| set.name() == name)
     }
-}
 
-/// What the words of an option say.
-#[derive(Default)]
-struct Words<'a> {
-    kind: Option<Kind>,
-    load: Option<&'a str>,
-    save: Option<&'a str>,
-    room: Option<usize>,
-}
-
-/// `dataset:command,name[,type T][,load FILE][,save FILE][,state FILE][,hashsize N][,memcap N]`.
-pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result<(), Problem> {
-    if builder.sticky.is_none() {
-        return Err(argument.problem(Code::NoBuffer, "`dataset` needs a sticky buffer before it"));
+    /// One more.
+    pub fn add(&mut self, set: Arc<Dataset>) {
+        self.sets.push(set);
     }
-    let mut parts = argument.text.split(',').map(str::trim);
-    let command = match parts.next().unwrap_or("") {
-        "set" => DatasetCommand::Set,
-        "unset" => DatasetCommand::Unset,
-        "isset" => DatasetCommand::IsSet,
-        "isnotset" => DatasetCommand::IsNotSet,
-        other => {
-            let message = format!("`{}` is no command of a dataset", shorten(other));
-            return Err(argument
-                .bad(message)
-                .help("commands are set, unset, isset, isnotset"));
-        }
-    };
-    let name = parts.next().filter(|name| !name.is_empty());
-    let Some(name) = name else {
-        return Err(argument.bad("`dataset` needs the name of a set behind its command"));
-    };
-    let words = words(&argument, parts)?;
-    let set = declared(builder, &argument, name, &words)?;
-    builder.push(
-        Test::Dataset(DatasetTest { command, set }),
-        false,
-        argument.span,
-    );
-    Ok(())
-}
-
-fn words<'a>(
-    argument: &Argument<'a>,
-    parts: impl Iterator<Item = &'a str>,
-) -> Result<Words<'a>, Problem> {
-    let mut words = Words::default();
-    for part in parts {
-        let (key, value) = part.split_once(char::is_whitespace).unwrap_or((part, ""));
-        let value = value.trim();
-        match key {
-            "type" => {
-                let Some(kind) = Kind::by_name(value) else {
-                    let message = format!("`{}` is no type of a dataset", shorten(value));
-                    return Err(argument
-                        .bad(message)
-                        .help("types are string, md5, sha256, ipv4, ip"));
-                };
-                words.kind = Some(kind);
-            }
-            "load" => words.load = Some(value),
-            "save" => words.save = Some(written(argument, value)?),
-            "state" => {
-                let path = written(argument, value)?;
-                (words.load, words.save) = (Some(path), Some(path));
-            }
-            "hashsize" => words.room = value.parse().ok(),
-            // Its memory is planned by the number of values.
-            "memcap" => {}
-            other => {
-                return Err(argument.bad(format!("`{}` is not known here", shorten(other))));
-            }
-        }
-    }
-    Ok(words)
-}
-
-/// A path that a rule may have written: below the folder of the rules.
-fn written<'a>(argument: &Argument<'a>, path: &'a str) -> Result<&'a str, Problem> {
-    let outside = |part: std::path::Component<'_>| {
-        !matches!(
-            part,
-            std::path::Component::Normal(_) | std::path::Component::CurDir
-        )
-    };
-    if path.is_empty() || std::path::Path::new(path).components().any(outside) {
-        return Err(argument
-            .bad(format!("`{}` is no path below the rules", shorten(path)))
-            .help("what a rule writes lies beside it: a relative path without `..`"));
-    }
-    Ok(path)
-}
-
-/// The set of that name: the one that a rule before told of, or a new one.
-fn declared(
-    builder: &mut Builder<'_, '_>,
-    argument: &Argument<'_>,
-    name: &str,
-    words: &Words<'_>,
-) -> Result<Arc<Dataset>, Problem> {
-    let sets = &mut builder.context.names.datasets;
-    if let Some(set) = sets.get(name) {
-        if words.kind.is_some_and(|kind| kind != set.kind) {
-            let message = format!("the set `{name}` has another type in a rule before");
-            return Err(argument.bad(message));
-        }
-        return Ok(Arc::clone(set));
-    }
-    let Some(kind) = words.kind else {
-        return Err(argument
-            .bad(format!("the set `{name}` has no type"))
-            .help("write `type string` (or md5, sha256, ipv4, ip) where it is first used"));
-    };
-    let set = Arc::new(Dataset {
-        name: name.into(),
-        kind,
-        load: words.load.map(Into::into),
-        save: words.save.map(Into::into),
-        room: words.room.unwrap_or(ROOM).clamp(1, VALUES_MAX),
-        key: RandomState::new(),
-        places: OnceLock::new(),
-        kept: Mutex::new(Vec::new()),
-        full: AtomicU64::new(0),
-    });
-    sets.sets.push(Arc::clone(&set));
-    Ok(set)
 }
 
 #[cfg(test)]
@@ -460,17 +435,15 @@ mod tests {
     use super::*;
 
     fn set(kind: Kind, room: usize) -> Dataset {
-        Dataset {
+        Dataset::new(Plan {
             name: "s".into(),
             kind,
             load: None,
             save: Some("s.lst".into()),
+            format: Format::Lines,
             room,
-            key: RandomState::new(),
-            places: OnceLock::new(),
-            kept: Mutex::new(Vec::new()),
-            full: AtomicU64::new(0),
-        }
+            ranked: false,
+        })
     }
 
     #[test]
@@ -515,5 +488,41 @@ mod tests {
         set.fill("").unwrap();
         let added = (0..9u8).filter(|n| set.insert(&[*n])).count();
         assert_eq!((added, set.lost()), (2, 7));
+    }
+
+    #[test]
+    fn reputations_stand_behind_a_comma() {
+        let mut ranked = set(Kind::Ipv4, 1);
+        ranked.plan.ranked = true;
+        ranked.fill("10.0.0.1,200\n10.0.0.2, 5\n").unwrap();
+        let ranks = |value: &[u8], compare| ranked.test(DatasetCommand::Ranks(compare), value);
+        use crate::rules::signature::Compare::{Greater, Less};
+        assert!(ranks(&[10, 0, 0, 1], Greater(100)) && !ranks(&[10, 0, 0, 2], Greater(100)));
+        assert!(ranks(&[10, 0, 0, 2], Less(6)) && !ranks(&[10, 0, 0, 3], Less(6)));
+        let mut bare = set(Kind::Ipv4, 1);
+        bare.plan.ranked = true;
+        assert_eq!(bare.fill("10.0.0.1\n"), Err(1));
+    }
+
+    #[test]
+    fn values_stand_under_a_name_in_json() {
+        use DatasetCommand::IsSet;
+        let of = |format, text: &str| {
+            let mut set = set(Kind::Text, 1);
+            set.plan.format = format;
+            set.fill(text).map(|()| set)
+        };
+        let array = || Format::Json {
+            array: "threat.list".into(),
+            value: "id.name".into(),
+        };
+        let text = r#"{"threat":{"list":[{"id":{"name":"alpha"}},{"id":{"name":"beta"}}]}}"#;
+        let set = of(array(), text).unwrap();
+        assert!(set.test(IsSet, b"alpha") && set.test(IsSet, b"beta"));
+        assert_eq!(of(array(), "{\n\"threat\":1}").err(), Some(1));
+        let lines = || Format::JsonLines { value: "v".into() };
+        let set = of(lines(), "{\"v\":\"x\"}\n\n{\"v\":\"y\",\"n\":1}\n").unwrap();
+        assert!(set.test(IsSet, b"x") && set.test(IsSet, b"y") && !set.test(IsSet, b"1"));
+        assert_eq!(of(lines(), "{\"v\":\"x\"}\n{}\n").err(), Some(2));
     }
 }

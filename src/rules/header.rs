@@ -20,8 +20,12 @@ pub struct Head {
     pub header: Header,
     /// A rule hook (`tcp:flow_start`) was written.
     pub hook: bool,
-    /// Number of a hook of an application protocol, as its parser tells it.
-    pub state: Option<u64>,
+    /// The hook of an application protocol.
+    pub state: Option<registry::Hook>,
+    /// The hook of a flow's first packet.
+    pub flow_start: bool,
+    /// The action is `config`: an alert that is not told.
+    pub noalert: bool,
     /// What of it this build cannot run.
     pub unsupported: Option<String>,
 }
@@ -179,7 +183,9 @@ pub fn parse(text: &str, raw: &RawRule, context: &mut Context<'_>) -> Result<Hea
         Protocol::App(name) => registry::hook(name, hook),
         _ => None,
     });
-    if hook.is_some() && state.is_none() {
+    let flow_start = hook == Some("flow_start");
+    let packet = flow_start || hook == Some("all");
+    if hook.is_some() && state.is_none() && !packet {
         unsupported = Some(format!("hook {}", raw.protocol.of(text)));
     }
     let direction = raw.direction.of(text);
@@ -212,6 +218,8 @@ pub fn parse(text: &str, raw: &RawRule, context: &mut Context<'_>) -> Result<Hea
         },
         hook: hook.is_some(),
         state,
+        flow_start,
+        noalert: raw.action.of(text).eq_ignore_ascii_case("config"),
         unsupported,
     })
 }
@@ -249,7 +257,6 @@ fn action(text: &str, span: Span) -> Result<(Action, Option<String>), Problem> {
     };
     let scoped = action != Action::Alert;
     match scope {
-        None if name.eq_ignore_ascii_case("config") => Ok((action, Some("action config".into()))),
         None => Ok((action, None)),
         Some("packet" | "flow") if scoped => Ok((action, Some(format!("action {word}")))),
         Some(scope) => Err(Problem::new(

@@ -260,6 +260,9 @@ static DIRECTED: &[&str] = &[
 /// The buffer that `frame` opens: a protocol's own unit, named by its value.
 pub static FRAME: BufferRow = many("frame", &[], "", Both);
 
+/// The hash of a file, by the keyword that asks a list for it.
+pub static FILE_HASH: BufferRow = many("filemd5", &[], "", Both);
+
 /// Old content modifiers and the buffer that each stands for.
 static LEGACY: &[(&str, &str)] = &[
     ("http_uri", "http.uri"),
@@ -316,9 +319,6 @@ static APP_TESTS: &[(&str, &str)] = &[
     ("enip.state", "enip"),
     ("enip.status", "enip"),
     ("enip.vendor_id", "enip"),
-    ("filemd5", ""),
-    ("filesha1", ""),
-    ("filesha256", ""),
     ("filesize", ""),
     ("ftpdata_command", "ftp-data"),
     ("ftp.dynamic_port", "ftp"),
@@ -355,8 +355,6 @@ static APP_TESTS: &[(&str, &str)] = &[
     ("snmp.version", "snmp"),
     ("snmp.pdu_type", "snmp"),
     ("snmp.trap_type", "snmp"),
-    ("ssh.protoversion", "ssh"),
-    ("ssh.softwareversion", "ssh"),
     ("ssl_state", "tls"),
     ("ssl_version", "tls"),
     ("tls.version", "tls"),
@@ -411,6 +409,7 @@ static VALUE: &[(&str, Family)] = &[
     ("metadata", Family::Meta),
     ("target", Family::Meta),
     ("requires", Family::Meta),
+    ("config", Family::Meta),
     ("offset", Family::Modifier),
     ("depth", Family::Modifier),
     ("distance", Family::Modifier),
@@ -423,10 +422,13 @@ static VALUE: &[(&str, Family)] = &[
     ("byte_extract", Family::Payload),
     ("byte_math", Family::Payload),
     ("asn1", Family::Payload),
-    ("entropy", Family::Other),
+    ("entropy", Family::Payload),
+    ("datarep", Family::Payload),
     ("stream-event", Family::Packet),
     ("decode-event", Family::Packet),
     ("engine-event", Family::Packet),
+    ("l3_proto", Family::Packet),
+    ("iprep", Family::Packet),
     ("ipv4-csum", Family::Packet),
     ("tcpv4-csum", Family::Packet),
     ("tcpv6-csum", Family::Packet),
@@ -446,29 +448,24 @@ static VALUE: &[(&str, Family)] = &[
     ("threshold", Family::State),
     ("detection_filter", Family::State),
     ("tag", Family::State),
-    ("config", Family::Other),
-    ("datarep", Family::Other),
     ("flowvar", Family::Other),
     ("frame", Family::Other),
     ("geoip", Family::Other),
-    ("iprep", Family::Other),
-    ("l3_proto", Family::Other),
     ("lua", Family::Other),
     ("nfq_set_mark", Family::Other),
     ("pktvar", Family::Other),
-    ("rpc", Family::Other),
     ("template", Family::Other),
     ("template2", Family::Other),
     ("vxlan_vni", Family::Other),
     ("igmp-csum", Family::Packet),
     ("flow.elephant", Family::Other),
-    ("tcp.session", Family::Other),
     ("subslice", Family::Transform),
 ];
 
 /// Keywords with a plain value that look at one packet.
 static PACKET_ONLY: &[&str] = &[
     "dsize",
+    "rpc",
     "ttl",
     "id",
     "ipopts",
@@ -486,6 +483,7 @@ static PACKET_ONLY: &[&str] = &[
     "tcp.window",
     "tcp.wscale",
     "tcp.mss",
+    "tcp.session",
     "vlan.id",
     "vlan.layers",
     "flow.age",
@@ -590,6 +588,26 @@ static SPECIAL: &[Keyword] = &[
         Form::Value,
         Quotes::Must,
         Family::App("tls"),
+    )),
+    row(
+        "ssh.protoversion",
+        Form::Value,
+        Quotes::Maybe,
+        Family::App("ssh"),
+    ),
+    row(
+        "ssh.softwareversion",
+        Form::Value,
+        Quotes::Maybe,
+        Family::App("ssh"),
+    ),
+    negatable(row("filemd5", Form::Value, Quotes::Maybe, Family::App(""))),
+    negatable(row("filesha1", Form::Value, Quotes::Maybe, Family::App(""))),
+    negatable(row(
+        "filesha256",
+        Form::Value,
+        Quotes::Maybe,
+        Family::App(""),
     )),
     negatable(row("filemagic", Form::Value, Quotes::Must, Family::App(""))),
     negatable(row("filename", Form::Value, Quotes::Maybe, Family::App(""))),

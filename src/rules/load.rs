@@ -13,6 +13,7 @@ use crate::rules::lint::{self, BitUse};
 use crate::rules::meta::Classification;
 use crate::rules::names::Names;
 use crate::rules::parse::{self, Context, Outcome};
+use crate::rules::reputation::Reputations;
 use crate::rules::signature::*;
 use crate::rules::variables::Variables;
 
@@ -37,6 +38,10 @@ pub struct Options<'a> {
     pub names: Option<&'a Names>,
     /// Features that settings switch off: rules that require them are skipped.
     pub missing: &'a [&'a str],
+    /// Reputations of addresses, if there are files of them.
+    pub reputations: Option<Arc<Reputations>>,
+    /// Told now and then how many rules have been read.
+    pub progress: &'a dyn Fn(u32),
 }
 
 impl Default for Options<'_> {
@@ -47,6 +52,8 @@ impl Default for Options<'_> {
             anomaly: &anomaly,
             names: None,
             missing: &[],
+            reputations: None,
+            progress: &|_| {},
         }
     }
 }
@@ -100,9 +107,11 @@ pub fn load(
         loaded: Loaded::default(),
         known: HashMap::new(),
         bits: Vec::new(),
+        progress: options.progress,
     };
     loader.context.lint = options.lint;
     loader.context.missing = options.missing;
+    loader.context.reputations = options.reputations.clone();
     loader.context.names = options.names.cloned().unwrap_or_default();
     for file in files {
         loader.file(file, options.disabled);
@@ -119,7 +128,11 @@ struct Loader<'a> {
     loaded: Loaded,
     known: HashMap<Identity, usize>,
     bits: Vec<BitUse>,
+    progress: &'a dyn Fn(u32),
 }
+
+/// Rules between two words on the progress.
+const PROGRESS_STEP: u32 = 512;
 
 impl Loader<'_> {
     fn file(&mut self, file: &File<'_>, disabled: bool) {
@@ -169,6 +182,9 @@ impl Loader<'_> {
 
     fn rule(&mut self, line: &RuleLine<'_>, path: &Arc<str>) {
         self.loaded.counts.rules += 1;
+        if self.loaded.counts.rules.is_multiple_of(PROGRESS_STEP) {
+            (self.progress)(self.loaded.counts.rules);
+        }
         let source = Source {
             file: path.clone(),
             line: line.line,

@@ -338,6 +338,7 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
             Ok(())
         }
         "filestore" => filestore(builder, &argument),
+        "config" => config(builder, &argument),
         _ => prefilter(builder, &argument),
     }
 }
@@ -353,6 +354,32 @@ pub fn need_file(signature: &mut Signature) {
             tests: Vec::new(),
         });
     }
+}
+
+/// `config:SUBSYSTEM disable,type TYPE,scope SCOPE`: what logging says of a transaction; what
+/// changes the tracking of flows is not run.
+fn config(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), Problem> {
+    let words: Vec<&str> = argument
+        .text
+        .split([',', ' '])
+        .filter(|w| !w.is_empty())
+        .collect();
+    match words.as_slice() {
+        ["logging", "disable", "type", "tx", "scope", "tx"] => builder.signature.quiet = true,
+        ["logging", "disable", "type", "tx", "scope", "flow"]
+        | ["tracking", "disable", "type", "flow", "scope", "packet"] => {
+            builder.executable(&format!("config:{} {}", words[0], words[5]), false);
+        }
+        _ => {
+            return Err(argument
+                .bad(format!(
+                    "`{}` is no change of a setting",
+                    shorten(argument.text)
+                ))
+                .help("write config:logging disable,type tx,scope tx"));
+        }
+    }
+    Ok(())
 }
 
 /// `filestore:DIRECTION,SCOPE`: whose files, and the transaction's or all of the flow.

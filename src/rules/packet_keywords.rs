@@ -9,6 +9,7 @@ use crate::rules::header::ip_protocol;
 use crate::rules::lex::shorten;
 use crate::rules::number::{self, by_symbol};
 use crate::rules::parse::Builder;
+use crate::rules::reputation;
 use crate::rules::signature::*;
 use crate::rules::support;
 
@@ -23,7 +24,7 @@ const VLAN_LAYERS_MAX: i8 = 3;
 /// Reads a packet keyword.
 pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result<(), Problem> {
     let name = argument.keyword.name;
-    if name != "decode-event" {
+    if !matches!(name, "decode-event" | "engine-event") {
         builder.facts.other_event = true;
     }
     let test = match name {
@@ -56,10 +57,14 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         "fragbits" => fragbits(builder, &argument)?,
         "fragoffset" => PacketTest::FragOffset(fragoffset(&argument)?),
         "sameip" => PacketTest::SameIp,
+        "l3_proto" => ip_version(&argument)?,
         "tcp.flags" => tcp_flags(&argument)?,
         "vlan.id" => vlan_id(&argument)?,
         "stream_size" => stream_size(&argument)?,
         "app-layer-protocol" => app_protocol(builder, &argument)?,
+        "rpc" => rpc(&argument)?,
+        "tcp.session" => PacketTest::TcpSession(phases(&argument)?),
+        "iprep" => return reputation::parse(builder, argument),
         "decode-event" | "stream-event" | "engine-event" => return event(builder, &argument),
         _ if name.starts_with("flow.") => flow_count(&argument)?,
         _ => checksum(&argument)?,
@@ -387,31 +392,55 @@ fn checksum(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
     }
 }
 
-/// `app-layer-protocol:[!]name[,mode]`.
+/// `app-layer-protocol:[!]name[|name...][,mode][,exact]`.
 fn app_protocol(
     builder: &mut Builder<'_, '_>,
     argument: &Argument<'_>,
 ) -> Result<PacketTest, Problem> {
-    let (name, mode) = match argument.text.split_once(',') {
-        Some((name, mode)) => (name.trim(), Some(mode.trim())),
-        None => (argument.text.trim(), None),
-    };
-    let known =
-        crate::rules::header::APP_PROTOCOLS.contains(&name) || matches!(name, "failed" | "unknown");
-    if !known {
-        let message = format!("`{}` is not an application protocol", shorten(name));
-        return Err(argument.bad(message));
+    const MODES: &[&str] = &[
+        "direction",
+        "final",
+        "original",
+        "either",
+        "to_server",
+        "to_client",
+    ];
+    let mut parts = argument.text.split(',').map(str::trim);
+    let names: Vec<&str> = parts
+        .next()
+        .unwrap_or("")
+        .split('|')
+        .map(str::trim)
+        .collect();
+    let of_none = |name: &str| matches!(name, "failed" | "unknown");
+    for name in &names {
+        if !crate::rules::header::APP_PROTOCOLS.contains(name) && !of_none(name) {
+            let message = format!("`{}` is not an application protocol", shorten(name));
+            return Err(argument.bad(message));
+        }
+        if argument.negated && *name == "unknown" {
+            return Err(argument.bad("`unknown` cannot be negated"));
+        }
+        let detected = of_none(name) || support::app_protocol(name);
+        builder.executable(&format!("app-layer-protocol:{name}"), detected);
     }
-    let detected = matches!(name, "failed" | "unknown") || support::app_protocol(name);
-    builder.executable(&format!("app-layer-protocol:{name}"), detected);
-    const MODES: &[&str] = &["final", "original", "either", "to_server", "to_client"];
-    if let Some(mode) = mode
-        && !MODES.contains(&mode)
-    {
-        let message = format!("`{}` is not a mode of app-layer-protocol", shorten(mode));
+    let (mut mode, mut exact) = (None, false);
+    for word in parts {
+        match word {
+            "exact" if !exact => exact = true,
+            word if mode.is_none() && MODES.contains(&word) => mode = Some(word),
+            word => {
+                let message = format!("`{}` is not a mode of app-layer-protocol", shorten(word));
+                return Err(argument
+                    .bad(message)
+                    .help(format!("modes are {}; and exact", MODES.join(", "))));
+            }
+        }
+    }
+    if exact && names.contains(&"http") {
         return Err(argument
-            .bad(message)
-            .help(format!("modes are {}", MODES.join(", "))));
+            .bad("no flow speaks exactly `http`")
+            .help("write http1 or http2"));
     }
     if matches!(builder.signature.header.protocol, Protocol::App(_)) {
         return Err(argument.problem(
@@ -420,10 +449,65 @@ fn app_protocol(
         ));
     }
     Ok(PacketTest::AppProtocol {
-        name: name.into(),
+        names: names.into_iter().map(Box::from).collect(),
         negated: argument.negated,
-        mode: mode.map(Box::from),
+        original: mode == Some("original"),
+        exact,
     })
+}
+
+/// `tcp.session:setup,established,closing`, or some of them.
+fn phases(argument: &Argument<'_>) -> Result<u8, Problem> {
+    let mut bits = 0;
+    for word in argument.text.split(',').map(str::trim) {
+        let bit = match word {
+            "setup" => 1,
+            "established" => 2,
+            "closing" => 4,
+            _ => 0,
+        };
+        if bit == 0 || bits & bit != 0 {
+            return Err(argument
+                .bad(format!("`{}` is no phase, or stands twice", shorten(word)))
+                .help("phases are setup, established, closing"));
+        }
+        bits |= bit;
+    }
+    Ok(bits)
+}
+
+/// `rpc:PROGRAM,VERSION or *,PROCEDURE or *`.
+fn rpc(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
+    let bad = || {
+        let message = format!("`{}` names no call", shorten(argument.text));
+        argument.bad(message).help("write rpc:100000,*,3")
+    };
+    let mut parts = argument.text.split(',').map(str::trim);
+    let program = parts.next().and_then(|n| n.parse().ok()).ok_or_else(bad)?;
+    let mut number = || match parts.next() {
+        None | Some("*") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| bad()),
+    };
+    let (version, procedure) = (number()?, number()?);
+    if parts.next().is_some() {
+        return Err(bad());
+    }
+    Ok(PacketTest::Rpc {
+        program,
+        version,
+        procedure,
+    })
+}
+
+/// `l3_proto:ipv4` or `ipv6`.
+fn ip_version(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
+    match argument.text.to_ascii_lowercase().as_str() {
+        "ipv4" | "ip4" | "ip" => Ok(PacketTest::IpVersion(4)),
+        "ipv6" | "ip6" => Ok(PacketTest::IpVersion(6)),
+        other => Err(argument
+            .bad(format!("`{}` is not a version of IP", shorten(other)))
+            .help("write ipv4 or ipv6")),
+    }
 }
 
 /// `decode-event:ipv4.trunc_pkt`, `stream-event:3whs_ack_in_wrong_dir`.
@@ -439,7 +523,7 @@ fn event(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), P
         Some(bare) => format!("stream.{bare}"),
         None => format!("stream.{name}"),
     };
-    if argument.keyword.name == "decode-event" {
+    if !stream {
         builder.facts.decoder_event = true;
     }
     match (builder.context.anomaly)(&full) {

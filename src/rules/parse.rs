@@ -14,12 +14,13 @@ use crate::rules::keyword::{self, BufferRow, Family, Side};
 use crate::rules::lex::{self, RawOption, RawRule};
 use crate::rules::meta::Classification;
 use crate::rules::names::Names;
+use crate::rules::reputation::Reputations;
 use crate::rules::signature::*;
 use crate::rules::support;
 use crate::rules::variables::Variables;
 use crate::rules::{
-    app_keywords, bytes, content, dataset, header, keyword_table, lint, meta, packet_keywords,
-    regex, state_keywords, transform, verify,
+    app_keywords, bytes, content, dataset_keywords, entropy, header, keyword_table, lint, meta,
+    packet_keywords, regex, state_keywords, transform, verify,
 };
 
 /// What the rules of a load share.
@@ -34,6 +35,8 @@ pub struct Context<'a> {
     pub lint: bool,
     /// Features that settings switch off.
     pub missing: &'a [&'a str],
+    /// Reputations of addresses, if there are files of them.
+    pub reputations: Option<std::sync::Arc<Reputations>>,
     /// Names of bits and counters.
     pub names: Names,
     /// Address fields read before.
@@ -55,6 +58,7 @@ impl<'a> Context<'a> {
             anomaly,
             lint: false,
             missing: &[],
+            reputations: None,
             names: Names::default(),
             addresses: HashMap::new(),
             ports: HashMap::new(),
@@ -311,7 +315,9 @@ impl<'a, 'c> Builder<'a, 'c> {
             "pcre" => regex::parse(self, argument),
             "isdataat" => bytes::is_data_at(self, argument),
             "bsize" => bytes::size(self, argument),
-            "dataset" => dataset::parse(self, argument),
+            "dataset" => dataset_keywords::parse(self, argument),
+            "datarep" => dataset_keywords::parse_ranked(self, argument),
+            "entropy" => entropy::parse(self, argument),
             "byte_test" => bytes::test(self, argument),
             "byte_jump" => bytes::jump(self, argument),
             "byte_extract" => bytes::extract(self, argument),
@@ -467,9 +473,9 @@ impl<'a, 'c> Builder<'a, 'c> {
     }
 
     /// A list of its own for a buffer.
-    fn new_list(&mut self, row: &'static BufferRow, span: Span) -> usize {
+    pub fn new_list(&mut self, row: &'static BufferRow, span: Span) -> usize {
         self.lists.push(List {
-            buffer: buffer(row.name),
+            buffer: Buffer::by_name(row.name),
             row: Some(row),
             side: row.side,
             transforms: Vec::new(),
@@ -644,25 +650,7 @@ pub fn is_relative(test: &Test) -> bool {
         Test::ByteExtract(extract) => extract.relative,
         Test::ByteMath(math) => math.relative,
         Test::Base64 { decode, .. } => decode.relative,
-        Test::Size(_) | Test::Dataset(_) => false,
-    }
-}
-
-/// The typed name of a buffer.
-fn buffer(name: &str) -> Buffer {
-    match name {
-        "ipv4.hdr" => Buffer::Ipv4Header,
-        "ipv6.hdr" => Buffer::Ipv6Header,
-        "tcp.hdr" => Buffer::TcpHeader,
-        "udp.hdr" => Buffer::UdpHeader,
-        "icmpv4.hdr" => Buffer::Icmpv4Header,
-        "icmpv6.hdr" => Buffer::Icmpv6Header,
-        "igmp.hdr" => Buffer::IgmpHeader,
-        "ether.hdr" => Buffer::EtherHeader,
-        "arp.hdr" => Buffer::ArpHeader,
-        "sctp.hdr" => Buffer::SctpHeader,
-        "sctp.chunk_data" => Buffer::SctpChunkData,
-        other => Buffer::App(other.into()),
+        Test::Size(_) | Test::Entropy(_) | Test::Dataset(_) => false,
     }
 }
 
@@ -680,9 +668,12 @@ fn blank(head: header::Head, sid: u32, source: Source) -> Signature {
     let mut unsupported: Vec<Box<str>> = Vec::new();
     unsupported.extend(head.unsupported.map(Box::from));
     let app = head.state.map(app_keywords::hook);
+    let start = head.flow_start.then_some(PacketTest::FlowStart);
     Signature {
+        packet: start.into_iter().collect(),
         app: app.into_iter().collect(),
         action: head.action,
+        noalert: head.noalert,
         header: head.header,
         rev: 0,
         msg: "".into(),

@@ -180,6 +180,7 @@ pub fn blank(sid: u32) -> Signature {
         alert: false,
         bypass: false,
         filestore: None,
+        quiet: false,
         prefilter: false,
         class: Class::Packet,
         variables: 0,

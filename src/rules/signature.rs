@@ -9,7 +9,7 @@ mod limits;
 pub use inspect::*;
 pub use limits::*;
 
-use crate::app::Field;
+use crate::app::{Field, Progress};
 use crate::packet::{Direction, RejectTo};
 
 /// What a rule asks for.
@@ -229,7 +229,23 @@ pub enum PacketTest {
     FragOffset(Compare),
     /// `sameip`.
     SameIp,
-    /// `geoip` is refused (needs a database); it never stands here.
+    /// The hook `flow_start`: the first packet of a flow.
+    FlowStart,
+    /// `tcp.session`: bits 1 setup, 2 established, 4 closing; one of them.
+    TcpSession(u8),
+    /// `iprep`.
+    Reputation(crate::rules::reputation::Reputation),
+    /// `rpc`: a call of this program, of this version and procedure if they are named.
+    Rpc {
+        /// Program.
+        program: u32,
+        /// Its version.
+        version: Option<u32>,
+        /// Procedure.
+        procedure: Option<u32>,
+    },
+    /// `l3_proto`: 4 or 6.
+    IpVersion(u8),
     /// `flags` / `tcp.flags`.
     TcpFlags {
         /// Bits asked for.
@@ -308,14 +324,16 @@ pub enum PacketTest {
     SctpChunkType(Compare),
     /// `sctp.vtag`.
     SctpVtag(Compare),
-    /// `app-layer-protocol`: name, negated, mode word (`final`, `to_server`, `original`...).
+    /// `app-layer-protocol`.
     AppProtocol {
-        /// Protocol name (`failed`, `unknown` included).
-        name: Box<str>,
-        /// `!`.
+        /// Protocol names (`failed`, `unknown` included): one of them.
+        names: Vec<Box<str>>,
+        /// `!`: a known one, and none of them.
         negated: bool,
-        /// Mode, if written.
-        mode: Option<Box<str>>,
+        /// What was spoken before the protocol changed is meant.
+        original: bool,
+        /// No relatives (`http` for `http2`).
+        exact: bool,
     },
 }
 
@@ -430,6 +448,9 @@ pub struct AppTest {
     pub negated: bool,
     /// Which of the field's instances are asked.
     pub which: Which,
+    /// The part of the instances that is looked at: start and end (0: the last included), negative
+    /// ones from the end.
+    pub slice: (i32, i32),
 }
 
 /// Which instances of a number are asked.
@@ -438,10 +459,22 @@ pub enum Which {
     /// Any of them.
     #[default]
     Any,
-    /// All of them.
+    /// Any of them, or there is none.
+    AnyOrNone,
+    /// All of them, and there is one.
     All,
+    /// All of them.
+    AllOrNone,
     /// The one at this place; negative ones count from the last.
     At(i32),
+    /// The same, or there is none at that place.
+    AtOrOut(i32),
+    /// So many of them.
+    Matches(Compare),
+    /// There are so many of them, whatever their values.
+    Count(Compare),
+    /// None: the direction of the transaction has come so far.
+    Reached(Progress),
 }
 
 /// Kind of threshold.
@@ -560,6 +593,8 @@ pub struct Signature {
     pub bypass: bool,
     /// `filestore`.
     pub filestore: Option<FileStore>,
+    /// `config`: the transaction that it matches in is not told of.
+    pub quiet: bool,
     /// `prefilter` keyword.
     pub prefilter: bool,
     /// Class.

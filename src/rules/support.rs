@@ -24,6 +24,8 @@ pub const PACKET_BUFFERS: &[&str] = &[
     "arp.hdr",
     "sctp.hdr",
     "sctp.chunk_data",
+    "ip.src",
+    "ip.dst",
 ];
 
 /// Transforms that can be executed on supported buffers.
@@ -56,6 +58,8 @@ pub const KEYWORDS: &[&str] = &[
     "isdataat",
     "bsize",
     "dataset",
+    "datarep",
+    "entropy",
     "byte_test",
     "byte_jump",
     "byte_extract",
@@ -87,12 +91,17 @@ pub const KEYWORDS: &[&str] = &[
     "tcp.window",
     "tcp.wscale",
     "tcp.mss",
+    "tcp.session",
     "sctp.chunk_cnt",
     "sctp.chunk_type",
     "sctp.vtag",
     "vlan.id",
     "vlan.layers",
     "decode-event",
+    "engine-event",
+    "l3_proto",
+    "iprep",
+    "rpc",
     "stream-event",
     "stream_size",
     "flow.age",
@@ -128,6 +137,10 @@ pub const LANGUAGE_VERSION: (u8, u8, u8) = (9, 0, 0);
 
 /// Whether an application protocol of the header can be executed.
 pub fn app_protocol(name: &str) -> bool {
+    // DNS within HTTP/2 is http2's parser's.
+    if name == "doh2" {
+        return true;
+    }
     let mut known = DESCRIPTIONS.iter().map(|description| description.protocol);
     known.any(|protocol| protocol.is(name))
 }

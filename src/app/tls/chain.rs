@@ -116,6 +116,7 @@ fn print_sha1(bytes: &[u8]) -> [u8; 59] {
 
 fn fault_event(fault: Fault) -> u8 {
     match fault {
+        Fault::Certificate => event::CERTIFICATE,
         Fault::Length => event::CERTIFICATE_LENGTH,
         Fault::Version => event::CERTIFICATE_VERSION,
         Fault::Serial => event::CERTIFICATE_SERIAL,

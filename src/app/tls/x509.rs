@@ -30,6 +30,8 @@ mod tag {
 /// What is wrong with a certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
+    /// More is said to be there than is.
+    Certificate,
     /// Ends before its end.
     Length,
     /// The version is no small number.
@@ -88,6 +90,16 @@ fn element<'a>(reader: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
     Some((tag, reader.take(length)?))
 }
 
+/// Whether tag and length of an element are all there.
+fn has_length(mut reader: Reader<'_>) -> bool {
+    let long = |first: u8| first & 0x80 != 0;
+    let (tag, first) = (reader.u8(), reader.u8());
+    match first.filter(|_| tag.is_some()) {
+        Some(first) if long(first) => reader.take(usize::from(first & 0x7f)).is_some(),
+        first => first.is_some(),
+    }
+}
+
 fn expect<'a>(reader: &mut Reader<'a>, wanted: u8, fault: Fault) -> Result<&'a [u8], Fault> {
     match element(reader) {
         Some((tag, content)) if tag == wanted => Ok(content),
@@ -118,7 +130,13 @@ impl<'a> Certificate<'a> {
         }
         let whole = expect(&mut reader, tag::SEQUENCE, Fault::Length)?;
         let mut reader = Reader::new(whole);
-        let signed = expect(&mut reader, tag::SEQUENCE, Fault::Der)?;
+        let mut ahead = reader;
+        let signed = match element(&mut ahead) {
+            // What it says is longer than the certificate, or not all of what it says is there.
+            None if has_length(reader) => return Err(Fault::Certificate),
+            None => return Err(Fault::Length),
+            Some(_) => expect(&mut reader, tag::SEQUENCE, Fault::Der)?,
+        };
         let certificate = Certificate::read_signed(signed)?;
         read_algorithm(&mut reader)?;
         expect(&mut reader, tag::BIT_STRING, Fault::Der)?;

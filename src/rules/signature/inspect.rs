@@ -248,6 +248,8 @@ pub enum DatasetCommand {
     IsSet,
     /// Holds if it is not there.
     IsNotSet,
+    /// `datarep`: holds if it is there with a reputation as this.
+    Ranks(Compare),
 }
 
 /// `dataset`.
@@ -255,13 +257,32 @@ pub enum DatasetCommand {
 pub struct DatasetTest {
     /// What to do.
     pub command: DatasetCommand,
+    /// The value's parents are asked too: what begins at each of its dots.
+    pub subdomain: bool,
     /// With which set.
     pub set: std::sync::Arc<crate::rules::dataset::Dataset>,
 }
 
+impl DatasetTest {
+    /// Asks the set, or changes it.
+    pub fn holds(&self, value: &[u8]) -> bool {
+        if !self.subdomain {
+            return self.set.test(self.command, value);
+        }
+        let dots = memchr::memchr_iter(b'.', value).filter(|at| *at > 0);
+        let mut parents = std::iter::once(0).chain(dots);
+        let there = parents.any(|at| {
+            let parent = value.get(at..).unwrap_or(&[]);
+            self.set.test(DatasetCommand::IsSet, parent)
+        });
+        there == (self.command == DatasetCommand::IsSet)
+    }
+}
+
 impl PartialEq for DatasetTest {
     fn eq(&self, other: &DatasetTest) -> bool {
-        self.command == other.command && self.set.name() == other.set.name()
+        (self.command, self.subdomain) == (other.command, other.subdomain)
+            && self.set.name() == other.set.name()
     }
 }
 
@@ -288,6 +309,8 @@ pub enum Test {
     Size(Compare),
     /// `dataset`.
     Dataset(DatasetTest),
+    /// `entropy`.
+    Entropy(crate::rules::entropy::Entropy),
     /// `asn1`.
     Asn1(Asn1),
     /// `base64_decode`; the tests after `base64_data` stand in `then`.
@@ -397,8 +420,34 @@ pub enum Buffer {
     SctpHeader,
     /// `sctp.chunk_data` (one instance per chunk).
     SctpChunkData,
+    /// `ip.src`: the address, 4 or 16 bytes.
+    IpSource,
+    /// `ip.dst`.
+    IpDestination,
     /// An application buffer, by its rule name (`http.uri`, `dns.query`, `tls.sni`, ...).
     App(Box<str>),
+}
+
+impl Buffer {
+    /// The buffer of that name.
+    pub fn by_name(name: &str) -> Buffer {
+        match name {
+            "ipv4.hdr" => Buffer::Ipv4Header,
+            "ipv6.hdr" => Buffer::Ipv6Header,
+            "tcp.hdr" => Buffer::TcpHeader,
+            "udp.hdr" => Buffer::UdpHeader,
+            "icmpv4.hdr" => Buffer::Icmpv4Header,
+            "icmpv6.hdr" => Buffer::Icmpv6Header,
+            "igmp.hdr" => Buffer::IgmpHeader,
+            "ether.hdr" => Buffer::EtherHeader,
+            "arp.hdr" => Buffer::ArpHeader,
+            "sctp.hdr" => Buffer::SctpHeader,
+            "sctp.chunk_data" => Buffer::SctpChunkData,
+            "ip.src" => Buffer::IpSource,
+            "ip.dst" => Buffer::IpDestination,
+            other => Buffer::App(other.into()),
+        }
+    }
 }
 
 /// A buffer and the tests on it, in rule order. The same buffer named twice is two entries.
