@@ -166,7 +166,8 @@ impl Ssh {
         direction: Direction,
         out: &mut Output<'_>,
     ) -> Result<Option<usize>, Broken> {
-        let end = memchr::memchr2(b'\n', b'\r', bytes);
+        // A line end further on is not waited for, so it does not count where it is at hand.
+        let end = memchr::memchr2(b'\n', b'\r', bytes.get(..BANNER_MAX).unwrap_or(bytes));
         let (line, count) = match end {
             // A carriage return may stand alone, but only the next byte tells.
             Some(end) if bytes.get(end) == Some(&b'\r') => match bytes.get(end + 1) {

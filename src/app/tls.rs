@@ -256,10 +256,7 @@ impl Parse for Tls {
             self.tx = out.open();
         }
         let taken = self.records(input, out);
-        let encrypted = self
-            .sides
-            .iter()
-            .all(|side| side.seen & seen::DATA != 0 || side.finished());
+        let encrypted = self.encrypted();
         if taken.is_err() || encrypted {
             out.complete(self.tx);
         }
@@ -291,6 +288,12 @@ impl Tls {
         &mut self.sides[direction.index()]
     }
 
+    /// Whether nothing of what follows can be read.
+    fn encrypted(&self) -> bool {
+        let mut sides = self.sides.iter();
+        sides.all(|side| side.seen & seen::DATA != 0 || side.finished())
+    }
+
     fn event(&self, out: &mut Output<'_>, direction: Direction, place: u8) {
         out.event(self.tx, direction, AppEvent::of(AppProtocol::Tls, place));
     }
@@ -306,6 +309,10 @@ impl Tls {
         side.skip -= at as u32;
         // Every turn takes a head at least.
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            // The end of a piece must not decide what is still looked at.
+            if self.encrypted() {
+                break;
+            }
             let fresh = self.side(direction).seen & seen::RECORD == 0;
             if fresh && old::is_head(rest) {
                 match self.old_record(rest, direction, out)? {
