@@ -65,6 +65,7 @@ fields! {
     Filesha1 = "filesha1",
     Filesha256 = "filesha256",
     DnsMessage = "-dns.message",
+    DhcpMessage = "-dhcp.message",
     DnsQuery = "dns.query",
     DnsQueryName = "dns.query.name",
     DnsAnswerName = "dns.answer.name",

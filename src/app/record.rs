@@ -12,7 +12,7 @@ use crate::packet::Direction;
 pub const RECORD_MAX: usize = 4096;
 /// Bytes of one value in it at most.
 pub const VALUE_MAX: usize = 1024;
-/// Bytes of a DNS message in it at most.
+/// Bytes of a whole message in it (of DNS, DHCP) at most.
 pub const MESSAGE_MAX: usize = 3072;
 
 const NUMBER: u8 = 2;
@@ -60,12 +60,13 @@ pub fn encode(transaction: &Transaction, heap: &Heap, out: &mut Vec<u8>) {
     out.push(transaction.protocol as u8);
     out.extend_from_slice(&transaction.number.to_le_bytes());
     for instance in transaction.instances(heap) {
-        // Bodies and files are no part of a record; a DNS message says all that its fields do.
-        let of_dns = matches!(
+        // Bodies and files are no part of a record; a whole message says all that its fields do.
+        let whole = matches!(
             transaction.protocol,
-            AppProtocol::Dns | AppProtocol::Mdns | AppProtocol::Llmnr
+            AppProtocol::Dns | AppProtocol::Mdns | AppProtocol::Llmnr | AppProtocol::Dhcp
         );
-        let told = of_dns && instance.field != Field::DnsMessage;
+        let is_message = matches!(instance.field, Field::DnsMessage | Field::DhcpMessage);
+        let told = whole && !is_message;
         if told || instance.field.known_at() == Progress::Complete {
             continue;
         }
@@ -79,10 +80,7 @@ pub fn encode(transaction: &Transaction, heap: &Heap, out: &mut Vec<u8>) {
             (turned | NUMBER, &number[..])
         } else {
             let bytes = transaction.bytes(heap, &instance);
-            let most = match instance.field {
-                Field::DnsMessage => MESSAGE_MAX,
-                _ => VALUE_MAX,
-            };
+            let most = if is_message { MESSAGE_MAX } else { VALUE_MAX };
             (turned, bytes.get(..most).unwrap_or(bytes))
         };
         if out.len() + HEAD + value.len() > room {

@@ -836,4 +836,21 @@ mod tests {
         let (_, lines) = run(PLACE, &[(ToServer, &client), (ToServer, &long)]);
         assert!(with(&lines, "app-layer-event")[0].contains("handshake_invalid_length"));
     }
+
+    #[test]
+    fn what_follows_the_change_of_both_ciphers_is_not_looked_at() {
+        let talk: &[(Direction, &[u8])] = &[
+            (ToServer, b"\x16\x03\x03\0\x04\0\0\0\0"),
+            (
+                ToClient,
+                b"\x16\x03\x03\0\x04\0\0\0\0\x14\x03\x03\0\x01\x01",
+            ),
+            (ToServer, b"\x14\x03\x03\0\x01\x01\xf8\xa3\x76 none of it"),
+        ];
+        let (_, lines) = same_for_every_cut(PLACE, talk);
+        assert!(
+            !lines.iter().any(|line| line.contains("record_type")),
+            "{lines:?}"
+        );
+    }
 }

@@ -6,7 +6,7 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::text::{Bytes, Text};
-use super::{dns, words};
+use super::{dhcp, dns, words};
 use crate::app::record::{Part, Record, Value};
 use crate::app::{AppProtocol, Field};
 use crate::packet::Direction;
@@ -17,7 +17,8 @@ const KEYS_MAX: usize = 64;
 const EMAIL: &str = "@email.";
 
 /// Where a field stands: keys from the protocol's object inwards, joined by dots; a key that ends in
-/// `[]` holds a list however many values there are. "" leaves the field out.
+/// `[]` holds a list however many values there are, one that ends in `!` the first value alone, in `/`
+/// all values with slashes between them. "" leaves the field out.
 fn path(field: Field, direction: Direction) -> &'static str {
     let to_server = direction == Direction::ToServer;
     match field {
@@ -32,14 +33,14 @@ fn path(field: Field, direction: Direction) -> &'static str {
         Field::HttpProtocol if to_server => "protocol",
         Field::Http2Errorcode => "http2.response.error_code",
         Field::Http2Priority => "http2.request.priority",
-        Field::TlsCertSubject => "subject",
-        Field::TlsCertIssuer => "issuerdn",
-        Field::TlsCertSerial => "serial",
-        Field::TlsCertFingerprint => "fingerprint",
+        Field::TlsCertSubject => "subject!",
+        Field::TlsCertIssuer => "issuerdn!",
+        Field::TlsCertSerial => "serial!",
+        Field::TlsCertFingerprint => "fingerprint!",
         Field::TlsSni => "sni",
         Field::TlsVersion if !to_server => "version",
-        Field::TlsCertNotbefore => "notbefore",
-        Field::TlsCertNotafter => "notafter",
+        Field::TlsCertNotbefore => "notbefore!",
+        Field::TlsCertNotafter => "notafter!",
         Field::TlsAlpn if to_server => "client_alpns[]",
         Field::TlsAlpn => "server_alpns[]",
         Field::TlsSubjectaltname => "subjectaltname[]",
@@ -64,22 +65,26 @@ fn path(field: Field, direction: Direction) -> &'static str {
         Field::SmtpRcptTo => "rcpt_to[]",
         Field::SmbNtlmsspUser => "ntlmssp.user",
         Field::SmbNtlmsspDomain => "ntlmssp.domain",
-        Field::DcerpcIface => "interfaces[]",
+        Field::DcerpcIface => "interfaces[].uuid",
         Field::DcerpcOpnum if to_server => "req.opnum",
         Field::DcerpcOpnum => "",
+        Field::WebsocketFlags => "fin",
+        Field::WebsocketPayload => "",
+        Field::IkeExchtype => "exchange_type",
+        Field::IkeVendor => "ikev1.vendor_ids[]",
+        Field::IkeKeyExchangePayloadLength if to_server => {
+            "ikev1.client.key_exchange_payload_length"
+        }
+        Field::IkeKeyExchangePayloadLength => "ikev1.server.key_exchange_payload_length",
+        Field::IkeNoncePayloadLength if to_server => "ikev1.client.nonce_payload_length",
+        Field::IkeNoncePayloadLength => "ikev1.server.nonce_payload_length",
         Field::QuicCyuHash => "cyu[].hash",
         Field::QuicCyuString => "cyu[].string",
+        Field::Krb5Cname => "cname/",
+        Field::Krb5Sname => "sname/",
         Field::Krb5ErrCode => "error_code",
         Field::Krb5MsgType => "msg_type",
         Field::Krb5TicketEncryption => "encryption",
-        Field::RfbSectype => "authentication.security_type",
-        Field::RfbSecresult => "authentication.security_result",
-        Field::RfbName => "framebuffer.name",
-        Field::SipMethod => "method",
-        Field::SipStatCode => "code",
-        Field::SipStatMsg => "reason",
-        Field::SipProtocol => "version",
-        Field::SipContentType | Field::SipContentLength => "",
         Field::SnmpTrapAddress => "trap_address",
         _ => of_messages(field, direction),
     }
@@ -88,6 +93,14 @@ fn path(field: Field, direction: Direction) -> &'static str {
 /// Paths of protocols whose objects are one for each kind of message.
 fn of_messages(field: Field, direction: Direction) -> &'static str {
     match field {
+        Field::SipMethod => "method",
+        Field::SipStatCode => "code",
+        Field::SipStatMsg => "reason",
+        Field::SipProtocol => "version",
+        Field::SipContentType | Field::SipContentLength => "",
+        Field::RfbSectype => "authentication.security_type",
+        Field::RfbSecresult => "authentication.security_result",
+        Field::RfbName => "framebuffer.name",
         Field::EmailFrom => "@email.from",
         Field::EmailTo => "@email.to[]",
         Field::EmailCc => "@email.cc[]",
@@ -119,6 +132,23 @@ fn of_messages(field: Field, direction: Direction) -> &'static str {
         Field::LdapResponsesAttributeType => "response_attributes[]",
         Field::LdapResponsesCount => "",
         Field::PgsqlQuery => "request.simple_query",
+        Field::SdpSessionName => "sdp.session_name",
+        Field::SdpSessionInfo => "sdp.session_info",
+        Field::SdpOrigin => "sdp.origin",
+        Field::SdpUri => "sdp.uri",
+        Field::SdpEmail => "sdp.email",
+        Field::SdpPhoneNumber => "sdp.phone_number",
+        Field::SdpConnectionData => "sdp.connection_data",
+        Field::SdpBandwidth => "sdp.bandwidths[]",
+        Field::SdpTime => "sdp.time_descriptions[].time",
+        Field::SdpRepeatTime => "sdp.time_descriptions[].repeat_time",
+        Field::SdpTimezone => "sdp.timezone",
+        Field::SdpEncryptionKey => "sdp.encryption_key",
+        Field::SdpAttribute => "sdp.attributes[]",
+        Field::SdpMediaMedia => "sdp.media_descriptions[].media",
+        Field::SdpMediaMediaInfo => "sdp.media_descriptions[].media_info",
+        Field::SdpMediaConnectionData => "sdp.media_descriptions[].connection_data",
+        Field::SdpMediaEncryptionKey => "sdp.media_descriptions[].encryption_key",
         Field::Dnp3Func if direction == Direction::ToServer => "request.application.function_code",
         Field::Dnp3Func => "response.application.function_code",
         _ => of_others(field),
@@ -155,6 +185,21 @@ fn of_others(field: Field) -> &'static str {
         | Field::DcerpcStubData
         | Field::DcerpcLittleEndian
         | Field::DnsMessage
+        | Field::DhcpMessage
+        | Field::Http2Frametype
+        | Field::Http2SizeUpdate
+        | Field::Http2Window
+        | Field::Http2Settings
+        | Field::Http2HeaderName
+        | Field::IkeKeyExchangePayload
+        | Field::IkeNoncePayload
+        | Field::IkeChosenSaAttribute
+        | Field::MqttType
+        | Field::MqttFlags
+        | Field::MqttConnectFlags
+        | Field::Dnp3Data
+        | Field::Dnp3Obj
+        | Field::Modbus
         | Field::EmailUrl
         | Field::HttpPath
         | Field::AppLayerEvent => "",
@@ -191,6 +236,10 @@ impl Serialize for AppObject<'_> {
         let mut map = serializer.serialize_map(None)?;
         let record = self.0;
         let name = object_name(record.protocol());
+        if let Some(Value::Bytes(bytes)) = value_of(record, Field::DhcpMessage) {
+            map.serialize_entry(name, &dhcp::Message(bytes))?;
+            return map.end();
+        }
         match (dns_message(record), is_of_dns(record.protocol())) {
             (Some(message), true) => map.serialize_entry(name, &message)?,
             (Some(message), false) => {
@@ -215,11 +264,13 @@ fn is_of_dns(protocol: AppProtocol) -> bool {
     )
 }
 
+fn value_of(record: Record<'_>, field: Field) -> Option<Value<'_>> {
+    let part = record.parts().find(|part| part.field == field);
+    part.map(|part| part.value)
+}
+
 fn dns_message(record: Record<'_>) -> Option<dns::Message<'_>> {
-    let part = record
-        .parts()
-        .find(|part| part.field == Field::DnsMessage)?;
-    match part.value {
+    match value_of(record, Field::DnsMessage)? {
         Value::Bytes(bytes) => Some(dns::Message::new(bytes, record.number())),
         Value::Number(_) => None,
     }
@@ -295,6 +346,14 @@ impl Serialize for Object<'_> {
                 Some(name) => (name, true),
                 None => (key, false),
             };
+            if let Some(name) = name.strip_suffix('!') {
+                map.serialize_entry(name, &One(part))?;
+                continue;
+            }
+            if let Some(name) = name.strip_suffix('/') {
+                map.serialize_entry(name, &Joined(*self, path))?;
+                continue;
+            }
             if part.path().len() > path.len() {
                 let inner = inner_of(part.path(), path);
                 let record = self.record;
@@ -375,6 +434,28 @@ impl Serialize for Row<'_> {
     }
 }
 
+/// Texts with slashes between them.
+struct Joined<'a>(Object<'a>, &'static str);
+
+impl std::fmt::Display for Joined<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (place, part) in self.0.parts_of(self.1).enumerate() {
+            let slash = if place > 0 { "/" } else { "" };
+            match part.value {
+                Value::Bytes(bytes) => write!(f, "{slash}{}", Bytes(bytes))?,
+                Value::Number(number) => write!(f, "{slash}{number}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Joined<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 struct List<'a>(Object<'a>, &'static str);
 
 impl Serialize for List<'_> {
@@ -408,12 +489,38 @@ impl Serialize for One<'_> {
             (Field::MqttConnackSessionPresent, Value::Number(number)) => {
                 serializer.serialize_bool(number != 0)
             }
+            // The first bit of a frame (RFC 6455 section 5.2).
+            (Field::WebsocketFlags, Value::Number(number)) => {
+                serializer.serialize_bool(number & 0x80 != 0)
+            }
+            (Field::DcerpcIface, Value::Bytes(bytes)) => serializer.collect_str(&Uuid(bytes)),
+            (Field::QuicVersion, Value::Bytes(b"\0\0\0\x01")) => serializer.serialize_str("1"),
+            (Field::QuicVersion, Value::Bytes(b"\x6b\x33\x43\xcf")) => {
+                serializer.serialize_str("2")
+            }
             (field, Value::Number(number)) => match words::of(field, number) {
                 Some(word) => serializer.serialize_str(word),
                 None => serializer.serialize_u64(number),
             },
             (_, Value::Bytes(bytes)) => serializer.collect_str(&Bytes(bytes)),
         }
+    }
+}
+
+/// A UUID of sixteen bytes as it is written.
+struct Uuid<'a>(&'a [u8]);
+
+impl std::fmt::Display for Uuid<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (place, byte) in self.0.iter().take(16).enumerate() {
+            let dash = if matches!(place, 4 | 6 | 8 | 10) {
+                "-"
+            } else {
+                ""
+            };
+            write!(f, "{dash}{byte:02x}")?;
+        }
+        Ok(())
     }
 }
 
@@ -572,6 +679,34 @@ mod tests {
         let expected = json!({"ftp": {"command": "PASV", "reply": ["Entering"],
             "completion_code": ["227"], "dynamic_port": 1025, "mode": "passive"}});
         assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn first_values_and_joined_ones() {
+        let value = shown(
+            AppProtocol::Krb5,
+            &[
+                (Field::Krb5MsgType, C, Number(13)),
+                (Field::Krb5Sname, C, Text8("HTTP")),
+                (Field::Krb5Sname, C, Text8("a.b")),
+            ],
+        );
+        let expected = json!({"krb5": {"msg_type": "KRB_TGS_REP", "sname": "HTTP/a.b"}});
+        assert_eq!(value, expected);
+        let chain = [
+            (Field::TlsCertSubject, C, Text8("CN=leaf")),
+            (Field::TlsCertSubject, C, Text8("CN=ca")),
+        ];
+        let value = shown(AppProtocol::Tls, &chain);
+        assert_eq!(value, json!({"tls": {"subject": "CN=leaf"}}));
+        let iface = [(
+            Field::DcerpcIface,
+            S,
+            Text8("\u{1}2345678abcdefgh\0\u{2}\u{1}"),
+        )];
+        let value = shown(AppProtocol::Dcerpc, &iface);
+        let uuid = "01323334-3536-3738-6162-636465666768";
+        assert_eq!(value["dcerpc"]["interfaces"][0]["uuid"], uuid);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crossbeam_queue::ArrayQueue;
 use crate::event::{AlertAction, Event, EventKind, EventQueue};
 
 mod app;
+mod dhcp;
 mod dns;
 mod headers;
 mod names;
