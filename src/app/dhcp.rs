@@ -6,6 +6,7 @@ use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
 use super::reader::Reader;
+use super::record::MESSAGE_MAX;
 
 /// See `Description`.
 pub const DESCRIPTION: Description = Description {
@@ -61,6 +62,10 @@ impl Parse for Dhcp {
             return Ok(Taken::all(bytes.len()));
         };
         let tx = out.open();
+        if out.wants(Field::DhcpMessage) {
+            let message = bytes.get(..MESSAGE_MAX).unwrap_or(bytes);
+            out.field(tx, Field::DhcpMessage, direction, message);
+        }
         let mut told = [false; TIMES.len()];
         let mut at = Reader::new(options);
         // Every round takes an option.

@@ -10,6 +10,7 @@ use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
+use super::record::MESSAGE_MAX;
 use crate::packet::Direction;
 
 /// See `Description`.
@@ -361,6 +362,11 @@ impl<'r, 'o> Reader<'r, 'o> {
     }
 
     fn read(&mut self) {
+        if self.out.wants(Field::DnsMessage) {
+            let message = self.message.get(..MESSAGE_MAX).unwrap_or(self.message);
+            let field = Field::DnsMessage;
+            self.out.field(self.tx, field, self.direction, message);
+        }
         self.read_header();
         let mut at = HEADER;
         for place in 0..4 {

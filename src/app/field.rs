@@ -64,6 +64,8 @@ fields! {
     Filemd5 = "filemd5",
     Filesha1 = "filesha1",
     Filesha256 = "filesha256",
+    DnsMessage = "-dns.message",
+    DhcpMessage = "-dhcp.message",
     DnsQuery = "dns.query",
     DnsQueryName = "dns.query.name",
     DnsAnswerName = "dns.answer.name",
@@ -273,6 +275,7 @@ fields! {
     numbers {
     AppLayerEvent = "app-layer-event",
     Hook = "-hook",
+    HttpLength = "-http.length",
     Http2Frametype = "http2.frametype",
     Http2Errorcode = "http2.errorcode",
     Http2Priority = "http2.priority",

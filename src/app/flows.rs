@@ -39,6 +39,8 @@ struct AppFlow {
     excluded: [u64; 2],
     /// The direction has been given up.
     failed: [bool; 2],
+    /// The protocol has changed, and bytes of the same piece follow.
+    changed: bool,
     ports: [u16; 2],
     hosts: [[u8; 16]; 2],
     transport: Option<Transport>,
@@ -203,6 +205,10 @@ impl Apps {
             let rest = flow.step(shared, piece.direction, piece.bytes, piece.end);
             let kept = piece.bytes.get(rest..).unwrap_or(&[]);
             flow.hold(holds, way, kept);
+            if std::mem::take(&mut flow.changed) {
+                flow.show_other(holds, shared, piece.direction);
+                flow.continue_held(holds, shared, piece.direction, piece.end);
+            }
         } else {
             let long = holds.append(&mut flow.held[way], piece.bytes);
             if !long {
@@ -211,7 +217,7 @@ impl Apps {
             }
             flow.continue_held(holds, shared, piece.direction, piece.end);
         }
-        flow.settle_other(holds, shared, piece.direction);
+        flow.take_turns(holds, shared, piece.direction);
         if flow.state.done || flow.state.protocol == AppProtocol::Failed {
             flow.state.done = true;
             flow.let_go(holds, shared);
@@ -281,6 +287,7 @@ impl Apps {
             if !flow.state.done && !std::mem::replace(&mut flow.ended[way], true) {
                 flow.continue_held(holds, shared, direction, true);
             }
+            flow.take_turns(holds, shared, direction);
         }
         flow.let_go(holds, shared);
         let mut next = flow.state.first;
@@ -426,6 +433,11 @@ impl AppFlow {
             if taken >= bytes.len() {
                 break;
             }
+            if self.transport == Some(Transport::Tcp) {
+                // What the other side said before is due first, wherever the piece ends.
+                self.changed = true;
+                break;
+            }
         }
         if self.transport == Some(Transport::Udp) {
             self.need = [0; 2];
@@ -452,17 +464,60 @@ impl AppFlow {
         direction: Direction,
         end: bool,
     ) {
+        for _ in 0..CHANGES_MAX {
+            self.show_held(holds, shared, direction, end);
+            if !std::mem::take(&mut self.changed) {
+                break;
+            }
+            self.show_other(holds, shared, direction);
+        }
+        self.bound(holds, direction.index());
+    }
+
+    fn show_other(&mut self, holds: &mut Heap, shared: &mut Shared, direction: Direction) {
+        let other = direction.opposite();
+        if !self.held[other.index()].is_empty() {
+            self.show_held(holds, shared, other, self.ended[other.index()]);
+            self.bound(holds, other.index());
+        }
+    }
+
+    fn show_held(
+        &mut self,
+        holds: &mut Heap,
+        shared: &mut Shared,
+        direction: Direction,
+        end: bool,
+    ) {
         let way = direction.index();
+        if self.held[way].is_empty() && !end {
+            return;
+        }
         let taken = self.step(shared, direction, holds.get(&self.held[way]), end);
         holds.consume(&mut self.held[way], taken);
         if self.held[way].is_empty() {
             holds.clear(&mut self.held[way]);
         }
-        self.bound(holds, way);
     }
 
     fn other_waits(&self, direction: Direction) -> bool {
         !self.held[direction.opposite().index()].is_empty()
+    }
+
+    /// What is held of one side may be due once the other side's is read, and so on in turns.
+    fn take_turns(&mut self, holds: &mut Heap, shared: &mut Shared, mut direction: Direction) {
+        // Each turn takes a byte of what is held, or is the last.
+        loop {
+            let other = direction.opposite();
+            let before = self.held[other.index()].len();
+            if !self.state.done {
+                self.settle_other(holds, shared, direction);
+            }
+            if self.held[other.index()].len() >= before {
+                return;
+            }
+            direction = other;
+        }
     }
 
     /// Once the protocol is known, what the other side said before is due.

@@ -565,4 +565,16 @@ mod tests {
         ];
         survives_damage(PLACE, talk, 400);
     }
+
+    #[test]
+    fn both_sides_may_be_early_when_tls_begins() {
+        let talk: &[(Direction, &[u8])] = &[
+            (ToClient, b"220 ready\r\n"),
+            (ToServer, b"AUTH TLS\r\n"),
+            (ToClient, b"234 go"),
+            (ToServer, b"ion.\r\n\x01\x83\x16\x03"),
+            (ToClient, b"\r\n\x01\x83\x16\x03\x03"),
+        ];
+        same_for_every_cut(PLACE, talk);
+    }
 }

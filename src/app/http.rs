@@ -4,12 +4,14 @@
 //!
 //! ```text
 //!  bytes ─► request.rs, response.rs: framing ─► head.rs: table of headers ─► fields.rs: buffers
-//!                                            └► body.rs ─► coding.rs: gzip, deflate ─► multipart.rs
+//!                                            └► body.rs ─► coding.rs: gzip, deflate, brotli ─► multipart.rs
 //! ```
 //! What is no proper HTTP is read as servers and browsers would read it, since that is what an
 //! attacker aims at. A head is held until it is complete ([`exchange::HEAD_MAX`]), a body never is.
 
 mod body;
+mod brotli;
+mod canonical;
 mod coding;
 mod event;
 mod exchange;

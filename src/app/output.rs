@@ -181,7 +181,7 @@ pub struct Shared {
     pub(super) expected: std::collections::VecDeque<Expected>,
     pub(super) serial: u32,
     pub(super) lost: u64,
-    /// Bodies in a coding that is not decoded here (brotli, LZMA): they are looked at as they are.
+    /// Bodies in a coding that is not decoded here (LZMA): they are looked at as they are.
     pub(super) undecoded: u64,
 }
 

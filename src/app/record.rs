@@ -12,6 +12,8 @@ use crate::packet::Direction;
 pub const RECORD_MAX: usize = 4096;
 /// Bytes of one value in it at most.
 pub const VALUE_MAX: usize = 1024;
+/// Bytes of a whole message in it (of DNS, DHCP) at most.
+pub const MESSAGE_MAX: usize = 3072;
 
 const NUMBER: u8 = 2;
 const TO_CLIENT: u8 = 1;
@@ -58,8 +60,14 @@ pub fn encode(transaction: &Transaction, heap: &Heap, out: &mut Vec<u8>) {
     out.push(transaction.protocol as u8);
     out.extend_from_slice(&transaction.number.to_le_bytes());
     for instance in transaction.instances(heap) {
-        // Bodies and files are no part of a record.
-        if instance.field.known_at() == Progress::Complete {
+        // Bodies and files are no part of a record; a whole message says all that its fields do.
+        let whole = matches!(
+            transaction.protocol,
+            AppProtocol::Dns | AppProtocol::Mdns | AppProtocol::Llmnr | AppProtocol::Dhcp
+        );
+        let is_message = matches!(instance.field, Field::DnsMessage | Field::DhcpMessage);
+        let told = whole && !is_message;
+        if told || instance.field.known_at() == Progress::Complete {
             continue;
         }
         let turned = if instance.direction == Direction::ToClient {
@@ -72,7 +80,8 @@ pub fn encode(transaction: &Transaction, heap: &Heap, out: &mut Vec<u8>) {
             (turned | NUMBER, &number[..])
         } else {
             let bytes = transaction.bytes(heap, &instance);
-            (turned, bytes.get(..VALUE_MAX).unwrap_or(bytes))
+            let most = if is_message { MESSAGE_MAX } else { VALUE_MAX };
+            (turned, bytes.get(..most).unwrap_or(bytes))
         };
         if out.len() + HEAD + value.len() > room {
             continue;

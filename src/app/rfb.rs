@@ -254,4 +254,21 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn what_was_said_too_early_is_read_in_its_turn() {
+        let place = Place {
+            transport: Transport::Tcp,
+            server_port: 5900,
+        };
+        let talk: &[(Direction, &[u8])] = &[
+            (ToServer, b"RFB 003.008\n\x02"),
+            (ToClient, b"RFB 003.008\n\x01\x02"),
+        ];
+        let (_, lines) = same_for_every_cut(place, talk);
+        assert!(
+            lines.contains(&"tx 0 ToServer rfb.sectype 2".to_string()),
+            "{lines:?}"
+        );
+    }
 }

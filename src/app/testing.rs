@@ -23,7 +23,10 @@ pub struct Place {
 /// A lane's parsers with every field wanted but frames, which are transactions of their own.
 pub fn apps() -> Apps {
     let hashes = [Field::Filemd5, Field::Filesha1, Field::Filesha256];
-    let wanted = |field: &Field| !field.is_frame() && !hashes.contains(field);
+    // What is there for events alone.
+    let told = [Field::DnsMessage, Field::DhcpMessage, Field::HttpLength];
+    let wanted =
+        |field: &Field| !field.is_frame() && !hashes.contains(field) && !told.contains(field);
     let wanted = Field::ALL.iter().map(wanted).collect();
     Apps::new(128, 8 << 20, wanted, Limits::default())
 }

@@ -261,10 +261,7 @@ impl Parse for Tls {
             self.tx = out.open();
         }
         let taken = self.records(input, out);
-        let encrypted = self
-            .sides
-            .iter()
-            .all(|side| side.seen & seen::DATA != 0 || side.finished());
+        let encrypted = self.encrypted();
         if taken.is_err() || encrypted {
             out.complete(self.tx);
         }
@@ -296,6 +293,12 @@ impl Tls {
         &mut self.sides[direction.index()]
     }
 
+    /// Whether nothing of what follows can be read.
+    fn encrypted(&self) -> bool {
+        let mut sides = self.sides.iter();
+        sides.all(|side| side.seen & seen::DATA != 0 || side.finished())
+    }
+
     fn event(&self, out: &mut Output<'_>, direction: Direction, place: u8) {
         out.event(self.tx, direction, AppEvent::of(AppProtocol::Tls, place));
     }
@@ -311,6 +314,10 @@ impl Tls {
         side.skip -= at as u32;
         // Every turn takes a head at least.
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            // The end of a piece must not decide what is still looked at.
+            if self.encrypted() {
+                break;
+            }
             let fresh = self.side(direction).seen & seen::RECORD == 0;
             if fresh && old::is_head(rest) {
                 match self.old_record(rest, direction, out)? {
@@ -841,5 +848,22 @@ mod tests {
         let long = record(22, b"\x0b\xff\xff\xff and so on");
         let (_, lines) = run(PLACE, &[(ToServer, &client), (ToServer, &long)]);
         assert!(with(&lines, "app-layer-event")[0].contains("handshake_invalid_length"));
+    }
+
+    #[test]
+    fn what_follows_the_change_of_both_ciphers_is_not_looked_at() {
+        let talk: &[(Direction, &[u8])] = &[
+            (ToServer, b"\x16\x03\x03\0\x04\0\0\0\0"),
+            (
+                ToClient,
+                b"\x16\x03\x03\0\x04\0\0\0\0\x14\x03\x03\0\x01\x01",
+            ),
+            (ToServer, b"\x14\x03\x03\0\x01\x01\xf8\xa3\x76 none of it"),
+        ];
+        let (_, lines) = same_for_every_cut(PLACE, talk);
+        assert!(
+            !lines.iter().any(|line| line.contains("record_type")),
+            "{lines:?}"
+        );
     }
 }

@@ -23,12 +23,15 @@ use crossbeam_queue::ArrayQueue;
 use crate::event::{AlertAction, Event, EventKind, EventQueue};
 
 mod app;
+mod dhcp;
+mod dns;
 mod headers;
 mod names;
 mod record;
 mod sink;
 mod store;
 mod text;
+mod words;
 
 pub use names::{Names, drop_reason as drop_word};
 pub use record::{event_type, flow_id};

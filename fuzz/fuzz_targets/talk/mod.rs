@@ -16,7 +16,8 @@ thread_local! {
     static APPS: RefCell<Apps> = RefCell::new(Apps::new(
         2,
         8 << 20,
-        vec![true; Field::ALL.len()].into(),
+        // A frame of what is not held shows what is at hand: it is the one thing that a cut changes.
+        Field::ALL.iter().map(|field| !field.is_frame()).collect(),
         Limits::default(),
     ));
 }

@@ -32,7 +32,8 @@ pub(super) struct Body {
     whole: Option<Growing>,
     file: Option<FileId>,
     file_size: u64,
-    /// Bytes after decoding.
+    /// Bytes before decoding, and after it.
+    raw: u64,
     seen: u64,
     chain: Chain,
     parts: Parts,
@@ -127,6 +128,7 @@ impl Body {
         whose: Whose,
         bytes: &[u8],
     ) {
+        self.raw += bytes.len() as u64;
         if self.sealed || self.ended || bytes.is_empty() {
             return;
         }
@@ -267,6 +269,9 @@ impl Body {
     /// The message ends.
     pub(super) fn end(&mut self, tools: &mut Tools, out: &mut Output<'_>, whose: Whose) {
         self.finish_coding(tools, out, whose);
+        if whose.direction == Direction::ToClient && out.wants(Field::HttpLength) {
+            out.number(whose.tx, Field::HttpLength, whose.direction, self.raw);
+        }
         if self.kind == Kind::Multipart {
             self.parts.end(out, whose.tx, &mut tools.room);
         }
@@ -299,6 +304,10 @@ fn codings_of(
         out[0] = Coding::Deflate;
         return 1;
     }
+    if is(b"br") {
+        out[0] = Coding::Brotli;
+        return 1;
+    }
     if is(b"inflate") || is(b"none") {
         return 0;
     }
@@ -321,6 +330,8 @@ fn codings_of(
                 note(Event::AbnormalCeHeader);
             }
             Coding::Deflate
+        } else if same(word, b"br") {
+            Coding::Brotli
         } else {
             if !matches!(word, b"inflate" | b"none" | b"identity" | b"lzma") {
                 note(Event::AbnormalCeHeader);
@@ -349,6 +360,8 @@ mod tests {
         assert_eq!(of(b"GZip"), [Coding::Gzip]);
         assert_eq!(of(b"x-deflate"), [Coding::Deflate]);
         assert_eq!(of(b"deflate,gzip"), [Coding::Deflate, Coding::Gzip]);
+        assert_eq!(of(b"Br"), [Coding::Brotli]);
+        assert_eq!(of(b"gzip, br"), [Coding::Gzip, Coding::Brotli]);
         assert_eq!(of(b"gzip x"), [Coding::Gzip]);
         assert_eq!(of(b"gz ip"), []);
         assert_eq!(

@@ -1,5 +1,5 @@
 //! Content codings of bodies (RFC 9110 section 8.4.1): gzip (RFC 1952), deflate with and without
-//! the zlib frame (RFC 1950, 1951), several of them one in the other. As browsers do it: checksums
+//! the zlib frame (RFC 1950, 1951), brotli (RFC 7932, in brotli.rs), several of them one in the other. As browsers do it: checksums
 //! are not looked at, what is named gzip may be deflate and the other way round, and what cannot be
 //! decoded at all is taken as it is.
 //!
@@ -9,6 +9,8 @@
 
 use miniz_oxide::inflate::stream::{InflateState, inflate};
 use miniz_oxide::{DataFormat, MZFlush, MZStatus};
+
+use super::brotli::{Brotli, Outcome};
 
 /// Codings of one body at most.
 pub(super) const LAYERS_MAX: usize = 4;
@@ -33,6 +35,8 @@ pub(in crate::app) enum Coding {
     Deflate,
     /// Deflate in a zlib frame.
     Zlib,
+    /// Brotli.
+    Brotli,
 }
 
 /// The decoders of one body: numbers in the pool, outermost coding first.
@@ -101,6 +105,8 @@ const COMMENT: u8 = 16;
 struct Decoder {
     state: Box<InflateState>,
     coding: Coding,
+    /// Number of the decoder of brotli that this one has.
+    brotli: Option<u16>,
     mode: Mode,
     restarts: u8,
     gzip: Gzip,
@@ -132,6 +138,7 @@ impl Decoder {
         Decoder {
             state: InflateState::new_boxed(DataFormat::Raw),
             coding: Coding::Deflate,
+            brotli: None,
             mode: Mode::Decode,
             restarts: 0,
             gzip: Gzip::Fixed,
@@ -177,7 +184,7 @@ impl Decoder {
     fn begin(&mut self, coding: Coding) {
         self.state.reset(match coding {
             Coding::Zlib => DataFormat::ZLibIgnoreChecksum,
-            Coding::Gzip | Coding::Deflate => DataFormat::Raw,
+            Coding::Gzip | Coding::Deflate | Coding::Brotli => DataFormat::Raw,
         });
         self.coding = coding;
         self.mode = Mode::Decode;
@@ -303,6 +310,8 @@ pub(in crate::app) type Sink<'a> = dyn FnMut(&[u8]) -> bool + 'a;
 pub(in crate::app) struct Codings {
     decoders: Vec<Decoder>,
     free: Vec<u16>,
+    brotlis: Vec<Brotli>,
+    free_brotlis: Vec<u16>,
     rooms: [Box<[u8]>; LAYERS_MAX],
     /// Bytes that the call at hand has made in all layers.
     work: usize,
@@ -311,12 +320,15 @@ pub(in crate::app) struct Codings {
 }
 
 impl Codings {
-    /// `count` decoders, about 44 KiB each.
-    pub(super) fn new(count: usize) -> Codings {
+    /// `count` decoders, about 44 KiB each, and some of brotli with windows of so many bytes.
+    pub(super) fn new(count: usize, brotlis: usize, window: usize) -> Codings {
         let count = count.min(usize::from(u16::MAX));
+        let brotlis = brotlis.min(count);
         Codings {
             decoders: (0..count).map(|_| Decoder::new()).collect(),
             free: (0..count as u16).rev().collect(),
+            brotlis: (0..brotlis).map(|_| Brotli::new(window)).collect(),
+            free_brotlis: (0..brotlis as u16).rev().collect(),
             rooms: std::array::from_fn(|_| vec![0; PIECE].into()),
             work: 0,
             bomb: false,
@@ -326,7 +338,11 @@ impl Codings {
     /// A chain for codings in the order in which they were applied. None: too many, or no decoder
     /// is free.
     pub(in crate::app) fn open(&mut self, codings: &[Coding]) -> Option<Chain> {
-        if codings.len() > LAYERS_MAX || codings.len() > self.free.len() {
+        let brotlis = codings.iter().filter(|c| **c == Coding::Brotli).count();
+        if codings.len() > LAYERS_MAX
+            || codings.len() > self.free.len()
+            || brotlis > self.free_brotlis.len()
+        {
             return None;
         }
         let mut chain = Chain::default();
@@ -335,6 +351,13 @@ impl Codings {
             chain.count += 1;
             let decoder = self.decoders.get_mut(usize::from(*place))?;
             decoder.begin(*coding);
+            if *coding == Coding::Brotli {
+                decoder.brotli = self.free_brotlis.pop();
+                let brotli = decoder
+                    .brotli
+                    .and_then(|n| self.brotlis.get_mut(usize::from(n)));
+                brotli?.reset();
+            }
             (decoder.restarts, decoder.made, decoder.prefix_length) = (0, 0, 0);
             (decoder.settled, decoder.past_prefix) = (false, false);
         }
@@ -353,6 +376,9 @@ impl Codings {
     /// Gives the decoders back.
     pub(in crate::app) fn close(&mut self, chain: &mut Chain) {
         for number in chain.decoders.iter().take(usize::from(chain.count)) {
+            let decoder = self.decoders.get_mut(usize::from(*number));
+            self.free_brotlis
+                .extend(decoder.and_then(|d| d.brotli.take()));
             // There is always room: it was taken from here.
             if self.free.len() < self.decoders.len() {
                 self.free.push(*number);
@@ -475,7 +501,13 @@ impl Codings {
                 Mode::Pass => return self.write(chain, layer + 1, rest, sink),
                 Mode::Ended => return true,
             }
-            let (used, made, step) = decoder.step(rest, room.get_mut(filled..).unwrap_or(&mut []));
+            let left = room.get_mut(filled..).unwrap_or(&mut []);
+            let brotli = decoder.brotli.filter(|_| decoder.coding == Coding::Brotli);
+            let brotli = brotli.and_then(|n| self.brotlis.get_mut(usize::from(n)));
+            let (used, made, step) = match brotli {
+                Some(brotli) => of_brotli(brotli.step(rest, left)),
+                None => decoder.step(rest, left),
+            };
             rest = rest.get(used..).unwrap_or(&[]);
             filled += made;
             let output = room.get(..filled).unwrap_or(&[]);
@@ -543,6 +575,7 @@ impl Codings {
             decoder.restarts += 1;
             decoder.begin(match decoder.coding {
                 Coding::Gzip => Coding::Deflate,
+                Coding::Brotli => Coding::Deflate,
                 Coding::Deflate => Coding::Zlib,
                 Coding::Zlib => Coding::Gzip,
             });
@@ -559,6 +592,16 @@ impl Codings {
     }
 }
 
+fn of_brotli((used, made, outcome): (usize, usize, Outcome)) -> (usize, usize, Step) {
+    let step = match outcome {
+        Outcome::More => Step::More,
+        Outcome::Full => Step::Full,
+        Outcome::Ended => Step::Ended,
+        Outcome::Failed => Step::Failed,
+    };
+    (used, made, step)
+}
+
 /// Whether these bytes begin like the coding that they are said to have: gzip's magic number, or the
 /// header of a zlib frame (which is what servers send as `deflate`).
 fn begins_like(coding: Coding, bytes: &[u8]) -> bool {
@@ -567,7 +610,8 @@ fn begins_like(coding: Coding, bytes: &[u8]) -> bool {
         (Coding::Deflate | Coding::Zlib, [first, second, ..]) => {
             first & 15 == 8 && (u16::from(*first) << 8 | u16::from(*second)) % 31 == 0
         }
-        (Coding::Deflate | Coding::Zlib, _) => false,
+        // Brotli has no mark of its own.
+        (Coding::Deflate | Coding::Zlib | Coding::Brotli, _) => false,
     }
 }
 
@@ -592,7 +636,7 @@ mod tests {
     }
 
     fn decoded(codings: &[Coding], body: &[u8], cut: usize) -> Vec<u8> {
-        let mut pool = Codings::new(8);
+        let mut pool = Codings::new(8, 2, 1 << 17);
         let mut chain = pool.open(codings).expect("there are enough");
         let mut out = Vec::new();
         for piece in body.chunks(cut) {
@@ -648,13 +692,53 @@ mod tests {
         assert!(!decoded(&[Coding::Gzip], &cut_off, 1000).is_empty());
     }
 
+    fn brotli(data: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let params = brotli::enc::BrotliEncoderParams::default();
+        brotli::BrotliCompress(&mut &data[..], &mut out, &params).unwrap();
+        out
+    }
+
+    #[test]
+    fn brotli_alone_in_layers_and_where_it_is_not() {
+        let data: Vec<u8> = (0..30_000u32)
+            .flat_map(|n| (n * n % 251).to_le_bytes())
+            .collect();
+        for cut in [1, 7, 1460, usize::MAX] {
+            assert_eq!(
+                decoded(&[Coding::Brotli], &brotli(&data), cut),
+                data,
+                "{cut}"
+            );
+            let both = brotli(&gzip(&data));
+            assert_eq!(decoded(&[Coding::Gzip, Coding::Brotli], &both, cut), data);
+            assert_eq!(
+                decoded(&[Coding::Brotli], &gzip(&data), cut),
+                data,
+                "not brotli"
+            );
+            assert_eq!(
+                decoded(&[Coding::Brotli], b"<html> plain", cut),
+                b"<html> plain"
+            );
+        }
+        let mut pool = Codings::new(4, 1, 1 << 17);
+        let mut chain = pool.open(&[Coding::Brotli]).expect("there is one");
+        assert!(
+            pool.open(&[Coding::Brotli]).is_none(),
+            "the pool is bounded"
+        );
+        pool.close(&mut chain);
+        assert!(pool.open(&[Coding::Brotli]).is_some());
+    }
+
     #[test]
     fn bombs_are_bounded() {
         let mut body = vec![0; 64 << 20];
         for _ in 0..2 {
             body = compress_to_vec(&body, 9);
         }
-        let mut pool = Codings::new(4);
+        let mut pool = Codings::new(4, 1, 1 << 17);
         let chain = pool.open(&[Coding::Deflate, Coding::Deflate]).unwrap();
         let mut made = 0;
         let bomb = pool.decode(&chain, &body, &mut |bytes| {

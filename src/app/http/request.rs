@@ -60,6 +60,9 @@ pub(super) struct Request {
     /// Bytes of the body, or of the chunk, that are to come, and that were to come at first.
     left: u64,
     length: u64,
+    had_body: bool,
+    /// A request with a body is complete: what follows may belong to it.
+    after: bool,
     body: Body,
     frame: Frame,
 }
@@ -133,7 +136,7 @@ impl Request {
             State::ChunkData => self.chunk_data(tools, out, rest),
             State::ChunkEnd => self.chunk_end(rest),
             State::Trailer => self.trailer(tools, out, rest, end),
-            State::Finalize => self.finalize(tools, out, rest, end),
+            State::Finalize => self.complete(tools, out),
             State::Ignore if rest.is_empty() => Next::Wait,
             State::Ignore => Next::Go(rest.len()),
         }
@@ -156,7 +159,18 @@ impl Request {
                 }
             }
         }
+        let mut unexpected = false;
+        if self.after {
+            match looks_like_request(rest) {
+                None => return Next::Wait,
+                Some(known) => unexpected = !known,
+            }
+        }
+        self.after = false;
         self.tx = out.open();
+        if unexpected {
+            self.event(out, Event::RequestBodyUnexpected);
+        }
         let waiting = Waiting {
             tx: self.tx,
             ..Waiting::default()
@@ -257,7 +271,7 @@ impl Request {
     /// How the body is framed; sets the state that comes after the head.
     fn framing(&mut self, tools: &Tools, out: &mut Output<'_>, line: &RequestLine<'_>, raw: &[u8]) {
         let head = &tools.head;
-        (self.left, self.length) = (0, 0);
+        (self.left, self.length, self.had_body) = (0, 0, true);
         self.state = State::Finalize;
         self.expects = head
             .get(raw, b"expect")
@@ -276,6 +290,7 @@ impl Request {
             return;
         }
         let Some(length) = length else {
+            self.had_body = false;
             return;
         };
         let Some((number, before, after)) = content_length(length) else {
@@ -438,43 +453,14 @@ impl Request {
         Next::Go(found)
     }
 
-    /// Between the end of a request and the start of the next: what does not look like one belongs
-    /// to the body.
-    fn finalize(
-        &mut self,
-        tools: &mut Tools,
-        out: &mut Output<'_>,
-        rest: &[u8],
-        end: bool,
-    ) -> Next {
-        if rest.is_empty() {
-            return self.complete(tools, out);
-        }
-        let line = match memchr::memchr(b'\n', rest) {
-            Some(at) => at + 1,
-            None if end => rest.len(),
-            None if rest.len() <= tools.settings.line => return Next::Wait,
-            None => return self.give_up(out, Event::RequestFieldTooLong),
-        };
-        let text = rest.get(..line).unwrap_or(&[]);
-        let (_, word) = take(text, is_space);
-        let (word, _) = take(word, |b| !is_space(b));
-        if METHODS.contains(&word) {
-            return self.complete(tools, out);
-        }
-        if !word.is_empty() {
-            self.event(out, Event::RequestBodyUnexpected);
-        }
-        let whose = self.whose();
-        self.body.push(tools, out, whose, text);
-        Next::Go(line)
-    }
-
+    /// The request ends with the bytes that it announced. It does not wait for what follows, and what
+    /// follows is the next request whatever it looks like: the end of a piece must not decide.
     fn complete(&mut self, tools: &mut Tools, out: &mut Output<'_>) -> Next {
         let whose = self.whose();
         self.body.end(tools, out, whose);
         self.frame.complete(out);
         out.progress(self.tx, ToServer, Progress::Complete);
+        self.after = self.had_body;
         self.state = if self.old {
             State::Ignore
         } else {

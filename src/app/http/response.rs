@@ -59,6 +59,10 @@ pub(super) struct Response {
     line: u32,
     search: Search,
     left: u64,
+    /// A response was complete before.
+    after: bool,
+    /// Its length was told in a doubtful way.
+    doubtful: bool,
     body: Body,
     frame: Frame,
     /// What the connection speaks after this response.
@@ -141,7 +145,8 @@ impl Response {
             State::ChunkData => self.chunk_data(beside.tools, out, rest),
             State::ChunkEnd => self.chunk_end(rest),
             State::Trailer => self.trailer(beside.tools, out, rest, end),
-            State::Finalize => self.finalize(beside, out, rest, end),
+            State::Finalize if self.doubtful => self.finalize(beside, out, rest, end),
+            State::Finalize => self.complete(beside, out),
             State::Ignore if rest.is_empty() => Next::Wait,
             State::Ignore => Next::Go(rest.len()),
         }
@@ -162,16 +167,34 @@ impl Response {
             }
             self.lost = false;
         }
-        self.of = match beside.exchange.pop(&mut out.shared.heap) {
+        // Behind a response that has ended, only a status line answers the next request.
+        let begins = b"HTTP/".starts_with(rest.get(..5).unwrap_or(rest));
+        let blank = matches!(rest.first(), Some(b'\r' | b'\n'));
+        if self.after && begins && rest.len() < 5 {
+            return Next::Wait;
+        }
+        if self.after && blank {
+            return Next::Go(1);
+        }
+        let unexpected = std::mem::take(&mut self.after) && !begins;
+        let waiting = match unexpected {
+            false => beside.exchange.pop(&mut out.shared.heap),
+            true => None,
+        };
+        self.of = match waiting {
             Some(waiting) => waiting,
             None => self.without_request(out),
         };
+        if unexpected {
+            self.event(out, Event::ResponseBodyUnexpected);
+        }
         if beside.request.in_line() && beside.request.tx() == self.of.tx {
             self.event(out, Event::RequestLineIncomplete);
         }
         self.body
             .reset(&mut beside.tools.codings, &mut out.shared.heap);
         (self.seen_continue, self.prepared, self.code) = (false, false, 0);
+        self.doubtful = false;
         self.state = if self.of.old {
             State::Stream
         } else {
@@ -376,6 +399,7 @@ impl Response {
         if after {
             self.event(out, Event::ContentLengthExtraDataEnd);
         }
+        self.doubtful = before || after;
         self.left = number;
         if number == 0 {
             State::Finalize
@@ -536,8 +560,8 @@ impl Response {
         Next::Go(found)
     }
 
-    /// Between the end of a response and the start of the next: what does not look like one belongs
-    /// to the body.
+    /// Behind a body whose length was told in a doubtful way (`34 68`) more of it may come, up to a
+    /// status line or the end.
     fn finalize(
         &mut self,
         beside: &mut Beside<'_>,
@@ -545,12 +569,14 @@ impl Response {
         rest: &[u8],
         end: bool,
     ) -> Next {
+        if rest.is_empty() && !end {
+            return Next::Wait;
+        }
         if rest.is_empty() || is_status_line(rest) {
             return self.complete(beside, out);
         }
         let limit = beside.tools.settings.line;
         let line = match memchr::memchr(b'\n', rest) {
-            Some(0) => rest.len(),
             Some(at) => at + 1,
             None if end => rest.len(),
             None if rest.len() <= limit => return Next::Wait,
@@ -561,6 +587,8 @@ impl Response {
         Next::Go(line)
     }
 
+    /// Other responses end with the bytes that they announced; what follows is told by `start`: the
+    /// end of a piece must not decide.
     fn complete(&mut self, beside: &mut Beside<'_>, out: &mut Output<'_>) -> Next {
         let whose = self.whose();
         self.body.end(beside.tools, out, whose);
@@ -572,6 +600,7 @@ impl Response {
         }
         self.state = State::Start;
         self.of = Waiting::default();
+        self.after = true;
         Next::Go(0)
     }
 

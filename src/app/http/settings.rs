@@ -2,6 +2,7 @@
 //! `app-layer.protocols.http.libhtp.default-config`), and memory that each of them uses in turn.
 
 use super::super::output::Limits;
+use super::brotli::Brotli;
 use super::coding::{Codings, LAYERS_MAX};
 use super::head::Head;
 use super::multipart;
@@ -11,6 +12,10 @@ use super::uri::Rules;
 const DECODER_BYTES: usize = 44 << 10;
 /// Decoders of a lane: at least, at most.
 const DECODERS: (usize, usize) = (8, 1024);
+/// Decoders of brotli (which are large) of a lane: at least, at most.
+const BROTLIS: (usize, usize) = (2, 64);
+/// Window of brotli where bodies are limited: at least, at most.
+const WINDOW: (usize, usize) = (128 << 10, 1 << 20);
 
 /// Settings.
 #[derive(Clone, Copy, Debug)]
@@ -68,10 +73,21 @@ pub struct Tools {
 impl Tools {
     /// Everything that will be needed; decoders within `memory` bytes.
     pub fn new(limits: &Limits, memory: usize) -> Tools {
+        // Bodies are looked at up to their limits; files that are kept may be longer.
+        let files = limits.files.store || limits.files.hashes.contains(&true);
+        let window = if files {
+            WINDOW.1
+        } else {
+            limits.request_body.max(limits.response_body)
+        };
+        let window = window.next_power_of_two().clamp(WINDOW.0, WINDOW.1);
+        // Each kind may take half.
+        let count = (memory / 2 / DECODER_BYTES).clamp(DECODERS.0, DECODERS.1);
+        let brotlis = (memory / 2 / Brotli::size(window)).clamp(BROTLIS.0, BROTLIS.1);
         Tools {
             settings: Settings::new(limits),
             head: Head::new(),
-            codings: Codings::new((memory / DECODER_BYTES).clamp(DECODERS.0, DECODERS.1)),
+            codings: Codings::new(count, brotlis, window),
             room: Vec::with_capacity(multipart::ROOM),
         }
     }

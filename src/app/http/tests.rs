@@ -284,3 +284,55 @@ fn damaged_conversations_are_survived() {
         assert!(lines.len() < 10_000);
     }
 }
+
+#[test]
+fn the_end_of_a_message_is_where_it_was_announced_in_every_cut() {
+    let smuggled = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n";
+    let (_, lines) = same_for_every_cut(PLACE, &[(ToServer, smuggled)]);
+    assert!(
+        lines.contains(&"tx 0 ToServer http.request_body \"G\"".to_string()),
+        "{lines:?}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("request_body_unexpected")),
+        "{lines:?}"
+    );
+    let asked = b"GET / HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n";
+    let longer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcdef\ngh\r\nHTTP/1.1 404 No\r\nContent-Length: 1\r\n\r\nx";
+    let (_, lines) = same_for_every_cut(PLACE, &[(ToServer, asked), (ToClient, longer)]);
+    assert!(
+        lines.contains(&"tx 0 ToClient http.response_body \"abc\"".to_string()),
+        "{lines:?}"
+    );
+    let doubtful = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n 6\r\n\r\nabcdefHTTP/1.1 404 No\r\nContent-Length: 1\r\n\r\nx";
+    let (_, lines) = same_for_every_cut(PLACE, &[(ToServer, asked), (ToClient, doubtful)]);
+    let body = lines
+        .iter()
+        .find(|line| line.contains("tx 0 ToClient http.response_body"));
+    assert!(
+        body.is_some_and(|body| body.contains("abcdef")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn bodies_in_brotli_are_decoded() {
+    let page = b"<script>evil()</script> and so on".repeat(40);
+    let mut coded = Vec::new();
+    let params = brotli::enc::BrotliEncoderParams::default();
+    brotli::BrotliCompress(&mut &page[..], &mut coded, &params).unwrap();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: {}\r\n\r\n",
+        coded.len()
+    );
+    let answer = [head.as_bytes(), &coded].concat();
+    let (_, lines) = same_for_every_cut(PLACE, &[(ToServer, GET), (ToClient, &answer)]);
+    let body = lines.iter().find(|line| line.contains("file.data"));
+    let expected = page.escape_ascii().to_string();
+    assert!(
+        body.is_some_and(|body| body.contains(&expected)),
+        "{lines:?}"
+    );
+}

@@ -214,6 +214,7 @@ impl Streams {
         let coding = match encoding {
             b"gzip" | b"x-gzip" => Coding::Gzip,
             b"deflate" => Coding::Deflate,
+            b"br" => Coding::Brotli,
             b"identity" | b"" => return,
             _ => {
                 out.shared.undecoded += 1;

@@ -1,0 +1,190 @@
+//! A DHCP message as the `dhcp` object of EVE: read by the event writer from the message's bytes, which
+//! a record carries. RFC 2131 section 2, options of RFC 2132; options that are cut short end the object.
+
+use std::fmt;
+
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+
+use super::text::Bytes;
+
+/// Bytes before the options.
+const HEADER: usize = 240;
+/// Options of one message that are looked at.
+const OPTIONS_MAX: usize = 256;
+
+const SUBNET_MASK: u8 = 1;
+const ROUTERS: u8 = 3;
+const DNS_SERVERS: u8 = 6;
+const HOSTNAME: u8 = 12;
+const REQUESTED_IP: u8 = 50;
+const LEASE_TIME: u8 = 51;
+const TYPE: u8 = 53;
+const RENEWAL_TIME: u8 = 58;
+const REBINDING_TIME: u8 = 59;
+const VENDOR_CLASS: u8 = 60;
+const CLIENT_ID: u8 = 61;
+const PAD: u8 = 0;
+const END: u8 = 255;
+
+/// Option 53.
+const TYPES: [&str; 8] = [
+    "discover", "offer", "request", "decline", "ack", "nak", "release", "inform",
+];
+
+/// The message.
+#[derive(Clone, Copy)]
+pub struct Message<'a>(pub &'a [u8]);
+
+impl<'a> Message<'a> {
+    fn slice(&self, from: usize, length: usize) -> &'a [u8] {
+        self.0.get(from..from + length).unwrap_or(&[])
+    }
+
+    /// Options in order: code, value.
+    fn options(&self) -> impl Iterator<Item = (u8, &'a [u8])> {
+        let mut rest = self.0.get(HEADER..).unwrap_or(&[]);
+        let next = move || {
+            while let [PAD, after @ ..] = rest {
+                rest = after;
+            }
+            let [code, length, after @ ..] = rest else {
+                return None;
+            };
+            let value = after.get(..usize::from(*length)).filter(|_| *code != END)?;
+            rest = after.get(value.len()..).unwrap_or(&[]);
+            Some((*code, value))
+        };
+        std::iter::from_fn(next).take(OPTIONS_MAX)
+    }
+}
+
+impl Serialize for Message<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let reply = self.0.first() == Some(&2);
+        map.serialize_entry("type", if reply { "reply" } else { "request" })?;
+        map.serialize_entry("id", &number(self.slice(4, 4)).unwrap_or(0))?;
+        let hardware = usize::from(self.0.get(2).copied().unwrap_or(0)).min(16);
+        map.serialize_entry("client_mac", &Mac(self.slice(28, hardware)))?;
+        map.serialize_entry("assigned_ip", &Ip(self.slice(16, 4)))?;
+        map.serialize_entry("client_ip", &Ip(self.slice(12, 4)))?;
+        if reply {
+            map.serialize_entry("relay_ip", &Ip(self.slice(24, 4)))?;
+            map.serialize_entry("next_server_ip", &Ip(self.slice(20, 4)))?;
+        }
+        let mut seen = [false; 256];
+        for (code, value) in self.options() {
+            if std::mem::replace(&mut seen[usize::from(code)], true) {
+                continue;
+            }
+            match code {
+                TYPE => {
+                    let number = usize::from(value.first().copied().unwrap_or(0));
+                    let name = number.checked_sub(1).and_then(|number| TYPES.get(number));
+                    map.serialize_entry("dhcp_type", name.unwrap_or(&"unknown"))?;
+                }
+                SUBNET_MASK => map.serialize_entry("subnet_mask", &Ip(value))?,
+                REQUESTED_IP => map.serialize_entry("requested_ip", &Ip(value))?,
+                ROUTERS => map.serialize_entry("routers", &Ips(value))?,
+                DNS_SERVERS => map.serialize_entry("dns_servers", &Ips(value))?,
+                HOSTNAME => map.serialize_entry("hostname", &Words(value))?,
+                VENDOR_CLASS => map.serialize_entry("vendor_class_identifier", &Words(value))?,
+                CLIENT_ID => {
+                    map.serialize_entry("client_id", &Mac(value.get(1..).unwrap_or(&[])))?
+                }
+                LEASE_TIME => map.serialize_entry("lease_time", &number(value))?,
+                RENEWAL_TIME => map.serialize_entry("renewal_time", &number(value))?,
+                REBINDING_TIME => map.serialize_entry("rebinding_time", &number(value))?,
+                _ => {}
+            }
+        }
+        map.end()
+    }
+}
+
+fn number(bytes: &[u8]) -> Option<u32> {
+    bytes.try_into().ok().map(u32::from_be_bytes)
+}
+
+/// Bytes in hexadecimal with colons.
+struct Mac<'a>(&'a [u8]);
+
+impl fmt::Display for Mac<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, byte) in self.0.iter().enumerate() {
+            let colon = if place > 0 { ":" } else { "" };
+            write!(f, "{colon}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// An address; empty where it is none.
+struct Ip<'a>(&'a [u8]);
+
+impl fmt::Display for Ip<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [a, b, c, d] => write!(f, "{a}.{b}.{c}.{d}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+struct Words<'a>(&'a [u8]);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Bytes(self.0).fmt(f)
+    }
+}
+
+macro_rules! as_text {
+    ($($kind:ident)+) => {$(
+        impl Serialize for $kind<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )+};
+}
+as_text! { Mac Ip Words }
+
+struct Ips<'a>(&'a [u8]);
+
+impl Serialize for Ips<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        for address in self.0.chunks_exact(4) {
+            list.serialize_element(&Ip(address))?;
+        }
+        list.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_with_its_options() {
+        let mut bytes = vec![2, 1, 6, 0, 0, 0, 0x12, 0x34];
+        bytes.resize(HEADER, 0);
+        bytes[16..20].copy_from_slice(&[10, 0, 0, 7]);
+        bytes[28..34].copy_from_slice(&[0, 1, 2, 3, 4, 0xff]);
+        bytes.extend([
+            53, 1, 2, 0, 51, 4, 0, 0, 0x0e, 0x10, 6, 8, 1, 1, 1, 1, 8, 8, 8, 8,
+        ]);
+        bytes.extend([12, 2, b'h', b'"', 3, 99, 1]);
+        let value = serde_json::to_value(Message(&bytes)).unwrap();
+        let expected = serde_json::json!({"type": "reply", "id": 0x1234,
+            "client_mac": "00:01:02:03:04:ff", "assigned_ip": "10.0.0.7", "client_ip": "0.0.0.0",
+            "relay_ip": "0.0.0.0", "next_server_ip": "0.0.0.0", "dhcp_type": "offer",
+            "lease_time": 3600, "dns_servers": ["1.1.1.1", "8.8.8.8"], "hostname": "h\""});
+        assert_eq!(value, expected);
+        for length in 0..bytes.len() {
+            serde_json::to_value(Message(&bytes[..length])).unwrap();
+        }
+    }
+}
