@@ -324,7 +324,7 @@ impl Kept {
     /// Starts a keeper on two ports, with a rule set of one rule.
     pub fn start(scratch: &super::wire::Scratch, ports: &[String; 2], more: &[&str]) -> Kept {
         let rules = scratch.file("r.rules", "alert tcp any any -> any any (sid:1;)\n");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+        let mut command = Command::new(super::wire::program());
         command
             .args(["run", "--inline", &ports[0], &ports[1], "--format", "json"])
             .args(["--seconds", "2400", "-S"])
@@ -488,7 +488,7 @@ impl Drop for Kept {
 
 /// What an operator types while traffic goes on.
 pub fn operator(socket: &Path, words: &[&str], far: &mut Far) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
+    let mut child = Command::new(super::wire::program())
         .args(words)
         .arg("--socket")
         .arg(socket)
