@@ -6,6 +6,7 @@
 //! verdict → back. Who holds the token owns the bytes; that is the whole protocol, and the queues
 //! (queue.rs) are its only way between threads. Invariant: nothing here allocates after start.
 
+pub mod between;
 mod buffer;
 pub mod slab;
 

@@ -115,6 +115,70 @@ fn on_interfaces_a_killed_engine_costs_what_it_held_and_no_link_flaps() {
     assert_accounted(kept, &mut far, kills as u64);
 }
 
+/// As on a memory, with the keeper's netmap descriptors in two processes. It is netmap's memory
+/// layout and calls by emulation; its kernel code is not asked.
+#[test]
+fn on_netmap_ports_a_killed_engine_costs_what_it_held_and_all_buffers_come_back() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-netmap");
+    let mut far = Far::netmap(&scratch.0.join("machine"));
+    let words = ["--keeper", "open", "--restart-pause", "50"];
+    let kept = Kept::start(&scratch, &far.ports(), &words);
+    kept.wait_ready(&mut far);
+    let kills = kills();
+    for _ in 0..kills {
+        let pid = kept.await_engine(&mut far);
+        far.run(Duration::from_millis(30));
+        kept.kill(pid, libc::SIGKILL);
+        far.run(Duration::from_millis(30));
+        far.forgive();
+    }
+    kept.await_engine(&mut far);
+    far.run(Duration::from_millis(50));
+    assert_accounted(kept, &mut far, kills as u64);
+}
+
+#[test]
+fn on_netmap_ports_hangs_are_fenced_and_upgrades_lose_nothing() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-netmap-hang");
+    let mut far = Far::netmap(&scratch.0.join("machine"));
+    let socket = scratch.0.join("control");
+    let mut words = vec!["--keeper", "open", "--socket", socket.to_str().unwrap()];
+    words.extend([
+        "--hang-limit",
+        "20",
+        "--restart-pause",
+        "50",
+        "--idle",
+        "adaptive",
+    ]);
+    let kept = Kept::start(&scratch, &far.ports(), &words);
+    kept.wait_ready(&mut far);
+    let first = kept.await_engine(&mut far);
+    far.run(Duration::from_millis(20));
+    outage::operator(&socket, &["upgrade"], &mut far);
+    let second = kept.until(&mut far, "another engine has the ports", || {
+        kept.engine_with_ports().filter(|pid| *pid != first)
+    });
+    far.run(Duration::from_millis(20));
+    far.settle();
+    let Sent { sent, seen } = far.totals();
+    assert_eq!(sent, seen, "an upgrade loses nothing");
+    far.run(Duration::from_millis(20));
+    kept.kill(second, libc::SIGSTOP);
+    kept.until(&mut far, "it is taken over", || {
+        (kept.engine_with_ports() != Some(second)).then_some(())
+    });
+    kept.kill(second, libc::SIGCONT);
+    kept.until(&mut far, "it is said", || {
+        kept.says("it is stopped").then_some(())
+    });
+    kept.await_engine(&mut far);
+    far.run(Duration::from_millis(50));
+    assert_accounted(kept, &mut far, 1);
+}
+
 #[test]
 fn fail_closed_lets_nothing_through_and_says_why() {
     let _alone = alone();
