@@ -12,8 +12,7 @@ pub mod slab;
 
 use std::cell::UnsafeCell;
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
-use std::{fmt, fs, io};
+use std::{fmt, fs, io, sync::Arc};
 
 pub use buffer::{Buffer, BufferPlace};
 

@@ -165,7 +165,9 @@ mod tests {
         unsafe {
             bases[0].write_volatile(7);
             assert_eq!(bases[1].read_volatile(), 7);
-            bases.map(|base| libc::munmap(base.cast(), 4096));
+            bases
+                .iter()
+                .for_each(|base| assert_eq!(libc::munmap(base.cast(), 4096), 0));
         }
         drop(one);
         let (count, _) = receive(other.as_fd(), &mut byte, true).unwrap().unwrap();

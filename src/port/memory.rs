@@ -472,6 +472,7 @@ impl Memory {
             region: Arc::clone(&self.region),
             port,
             link: LINK_ETHERNET,
+            longest: 0,
         };
         let receiver = RingReceiver::new(receive_ring, receive, free, place());
         let transmitter = RingTransmitter::new(transmit_ring, transmit, place());
@@ -605,7 +606,7 @@ pub(super) fn receive_descriptors(socket: &UnixStream) -> std::io::Result<Vec<Ow
 
 /// Whether a descriptor polls readable now, for tests of wake-ups.
 #[cfg(test)]
-fn polls_readable(fd: RawFd) -> bool {
+fn polls_readable(fd: std::os::fd::RawFd) -> bool {
     let mut poll = libc::pollfd {
         fd,
         events: libc::POLLIN,

@@ -35,7 +35,9 @@ use netmap_sys::{Register, flag, mode};
 
 use super::memory::LINK_ETHERNET;
 use super::open::PortError;
-use super::ring::halves::{Exchange, Place, RingReceiver, RingTransmitter, Synced};
+use super::ring::halves::{
+    CHAIN_BYTES_MAX, Exchange, Place, RingReceiver, RingTransmitter, Synced,
+};
 use super::ring::{self, BUFS_HEAD_AT, Mapping, Ring};
 use crate::memory::{Buffer, Region};
 use provider::{Descriptor, Kernel, Provider};
@@ -504,6 +506,7 @@ impl Opener {
             region: Arc::clone(&region),
             port: wanted.port,
             link: LINK_ETHERNET,
+            longest: longest(spec),
         };
         let bind = |descriptor: Box<dyn Descriptor>, receiving| {
             let granted = *descriptor.granted();
@@ -545,6 +548,13 @@ impl Opener {
             transmit.map(|(ring, binding)| RingTransmitter::new(ring, binding, place())),
         ))
     }
+}
+
+/// Longest frame that may be sent to a port, bytes: what its MTU allows. That a port with a larger
+/// MTU than its buffers was opened at all says that its driver chains (netmap(4)).
+fn longest(spec: &NetmapSpec) -> u32 {
+    spec.interface()
+        .map_or(CHAIN_BYTES_MAX, interface::longest_frame)
 }
 
 /// Switches off what the NIC behind a port does to frames, for netmap leaves that as it is, and

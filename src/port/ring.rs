@@ -447,6 +447,12 @@ impl Ring {
         self.buffers_at + index as usize * self.buf_size as usize
     }
 
+    /// Notes in a slot of ours that its frame was taken, for who takes over after a death.
+    pub fn note_taken(&self, slot: u32) {
+        let found = self.slot(slot);
+        self.set_slot(slot, Slot { length: 0, ..found });
+    }
+
     /// The mapping that the ring lies in.
     pub fn mapping(&self) -> &Arc<Mapping> {
         &self.mapping
@@ -481,8 +487,9 @@ impl Ring {
         Ok(Buffer::from_index(found.index))
     }
 
-    /// Copies a frame into the buffer that stands in a slot of ours.
-    pub fn write(&self, slot: u32, frame: &[u8]) -> bool {
+    /// Copies a frame, or a part of one that goes on in the next slot (`more`), into the buffer that
+    /// stands in a slot of ours.
+    pub fn write(&self, slot: u32, frame: &[u8], more: bool) -> bool {
         let found = self.slot(slot);
         let length = u16::try_from(frame.len()).unwrap_or(u16::MAX);
         if !self.is_buffer(found.index) || u32::from(length) > self.buf_size || length == u16::MAX {
@@ -493,7 +500,7 @@ impl Ring {
             slot,
             Slot {
                 length,
-                flags: found.flags & BUF_CHANGED,
+                flags: found.flags & BUF_CHANGED | if more { MORE_FRAGMENTS } else { 0 },
                 ..found
             },
         );

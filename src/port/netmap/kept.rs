@@ -20,7 +20,9 @@ use netmap_sys::Register;
 
 use super::provider::{self, Descriptor, WORDS, register_of, words_of};
 use super::spec::NetmapSpec;
-use super::{Binding, Opener, Wanted, check_extra, ring_place, take_extra, watch_interface};
+use super::{
+    Binding, Opener, Wanted, check_extra, longest, ring_place, take_extra, watch_interface,
+};
 use crate::memory::{Buffer, Region, between};
 use crate::port::memory::LINK_ETHERNET;
 use crate::port::open::PortError;
@@ -44,6 +46,7 @@ struct Lane {
     memory: usize,
     holder: u8,
     extra: usize,
+    longest: u32,
     receive: Box<dyn Descriptor>,
     transmit: Box<dyn Descriptor>,
 }
@@ -137,6 +140,7 @@ impl KeptPorts {
                 memory,
                 holder,
                 extra: extra.len(),
+                longest: longest(spec),
                 receive,
                 transmit,
             });
@@ -186,7 +190,8 @@ impl KeptPorts {
             text.push_str("netmap port\n");
             for lane in lanes {
                 let (memory, holder, extra) = (lane.memory, lane.holder, lane.extra);
-                text.push_str(&format!("netmap ring {memory} {holder} {extra}"));
+                let longest = lane.longest;
+                text.push_str(&format!("netmap ring {memory} {holder} {extra} {longest}"));
                 for descriptor in [&lane.receive, &lane.transmit] {
                     let (kind, own) = descriptor.share().unwrap_or(("alone", Vec::new()));
                     text.push_str(&format!(" {kind} {}", own.len()));
@@ -222,7 +227,7 @@ impl KeptPorts {
             (Some("netmap"), Some("port")) => self.ports.push(Vec::new()),
             (Some("netmap"), Some("ring")) => {
                 let (memory, holder) = (number(&mut words)? as usize, number(&mut words)? as u8);
-                let extra = number(&mut words)? as usize;
+                let (extra, longest) = (number(&mut words)? as usize, number(&mut words)? as u32);
                 let receive = descriptor(&mut words, fds)?;
                 let transmit = descriptor(&mut words, fds)?;
                 let known = self.memories.get_mut(memory).ok_or_else(invalid)?;
@@ -231,6 +236,7 @@ impl KeptPorts {
                     memory,
                     holder,
                     extra,
+                    longest,
                     receive,
                     transmit,
                 });
@@ -258,6 +264,7 @@ impl KeptPorts {
             region: Arc::clone(region),
             port: place,
             link: LINK_ETHERNET,
+            longest: lane.longest,
         };
         let bind = |descriptor: &dyn Descriptor, receiving| {
             let ring = ring_of(memory, descriptor, receiving)?;
