@@ -94,7 +94,7 @@ impl Bench {
     }
 
     fn engine(&self, rules: Option<&Path>) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+        let mut command = Command::new(wire::program());
         command.args(["run", "--inline", "a1", "b1", "--seconds", "120"]);
         if let Some(rules) = rules {
             command.arg("-S").arg(rules);

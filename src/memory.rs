@@ -6,6 +6,7 @@
 //! verdict → back. Who holds the token owns the bytes; that is the whole protocol, and the queues
 //! (queue.rs) are its only way between threads. Invariant: nothing here allocates after start.
 
+pub mod between;
 mod buffer;
 pub mod heap;
 pub mod prefetch;
@@ -13,8 +14,7 @@ pub mod slab;
 
 use std::cell::UnsafeCell;
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
-use std::{fmt, fs, io};
+use std::{fmt, fs, io, sync::Arc};
 
 pub use buffer::{Buffer, BufferPlace};
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use outage::{Far, Kept, Sent};
 use sluice::port::memory::Shape;
-use wire::{Namespace, PATIENCE, Scratch, Wire};
+use wire::{PATIENCE, Scratch, Wire};
 
 /// Kills of one test: a share of those of `SLUICE_LONG=1`.
 fn kills() -> usize {
@@ -83,23 +83,6 @@ fn an_engine_that_is_killed_under_load_costs_what_it_held_and_is_replaced() {
     assert_accounted(kept, &mut far, kills as u64);
 }
 
-/// What `ip monitor link` says in a namespace until it is stopped.
-fn link_changes(namespace: &Namespace, work: impl FnOnce()) -> String {
-    let monitor = namespace.inside(|| {
-        let mut command = std::process::Command::new("ip");
-        command.args(["monitor", "link"]);
-        command
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap()
-    });
-    work();
-    // SAFETY: no memory is passed; the process is ours.
-    unsafe { libc::kill(monitor.id() as libc::pid_t, libc::SIGTERM) };
-    let output = monitor.wait_with_output().unwrap();
-    String::from_utf8(output.stdout).unwrap()
-}
-
 #[test]
 fn on_interfaces_a_killed_engine_costs_what_it_held_and_no_link_flaps() {
     let _alone = alone();
@@ -117,7 +100,7 @@ fn on_interfaces_a_killed_engine_costs_what_it_held_and_no_link_flaps() {
     kept.wait_ready(&mut far);
     kept.await_engine(&mut far);
     let kills = kills();
-    let changes = link_changes(&wire.client, || {
+    let changes = wire::link_changes(&wire.client, || {
         for _ in 0..kills {
             let pid = kept.await_engine(&mut far);
             far.run(Duration::from_millis(30));
@@ -130,6 +113,70 @@ fn on_interfaces_a_killed_engine_costs_what_it_held_and_no_link_flaps() {
     });
     assert_eq!(changes, "", "no link changes");
     assert_accounted(kept, &mut far, kills as u64);
+}
+
+/// As on a memory, with the keeper's netmap descriptors in two processes. It is netmap's memory
+/// layout and calls by emulation; its kernel code is not asked.
+#[test]
+fn on_netmap_ports_a_killed_engine_costs_what_it_held_and_all_buffers_come_back() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-netmap");
+    let mut far = Far::netmap(&scratch.0.join("machine"));
+    let words = ["--keeper", "open", "--restart-pause", "50"];
+    let kept = Kept::start(&scratch, &far.ports(), &words);
+    kept.wait_ready(&mut far);
+    let kills = kills();
+    for _ in 0..kills {
+        let pid = kept.await_engine(&mut far);
+        far.run(Duration::from_millis(30));
+        kept.kill(pid, libc::SIGKILL);
+        far.run(Duration::from_millis(30));
+        far.forgive();
+    }
+    kept.await_engine(&mut far);
+    far.run(Duration::from_millis(50));
+    assert_accounted(kept, &mut far, kills as u64);
+}
+
+#[test]
+fn on_netmap_ports_hangs_are_fenced_and_upgrades_lose_nothing() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-netmap-hang");
+    let mut far = Far::netmap(&scratch.0.join("machine"));
+    let socket = scratch.0.join("control");
+    let mut words = vec!["--keeper", "open", "--socket", socket.to_str().unwrap()];
+    words.extend([
+        "--hang-limit",
+        "20",
+        "--restart-pause",
+        "50",
+        "--idle",
+        "adaptive",
+    ]);
+    let kept = Kept::start(&scratch, &far.ports(), &words);
+    kept.wait_ready(&mut far);
+    let first = kept.await_engine(&mut far);
+    far.run(Duration::from_millis(20));
+    outage::operator(&socket, &["upgrade"], &mut far);
+    let second = kept.until(&mut far, "another engine has the ports", || {
+        kept.engine_with_ports().filter(|pid| *pid != first)
+    });
+    far.run(Duration::from_millis(20));
+    far.settle();
+    let Sent { sent, seen } = far.totals();
+    assert_eq!(sent, seen, "an upgrade loses nothing");
+    far.run(Duration::from_millis(20));
+    kept.kill(second, libc::SIGSTOP);
+    kept.until(&mut far, "it is taken over", || {
+        (kept.engine_with_ports() != Some(second)).then_some(())
+    });
+    kept.kill(second, libc::SIGCONT);
+    kept.until(&mut far, "it is said", || {
+        kept.says("it is stopped").then_some(())
+    });
+    kept.await_engine(&mut far);
+    far.run(Duration::from_millis(50));
+    assert_accounted(kept, &mut far, 1);
 }
 
 #[test]
@@ -325,7 +372,7 @@ fn a_wire_is_proven_without_any_engine() {
     let scratch = Scratch::new("keeper-proof");
     let mut far = Far::memory(&scratch.0.join("wire"), shape());
     let ports = far.ports();
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sluice"));
+    let mut command = std::process::Command::new(wire::program());
     let kept = Kept::spawn(command.args(["passthrough", &ports[0], &ports[1]]));
     kept.until(&mut far, "it is ready", || {
         kept.says("ready: passthrough").then_some(())
@@ -350,7 +397,7 @@ fn a_service_manager_is_told() {
     manager.set_nonblocking(true).unwrap();
     let rules = scratch.file("r.rules", "alert tcp any any -> any any (sid:1;)\n");
     let ports = far.ports();
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sluice"));
+    let mut command = std::process::Command::new(wire::program());
     command
         .args(["run", "--inline", &ports[0], &ports[1], "--keeper", "open"])
         .args(["--format", "json", "-S"])
@@ -384,7 +431,7 @@ fn rules_that_cannot_be_loaded_end_the_keeper_with_their_code() {
     let far = Far::memory(&scratch.0.join("wire"), shape());
     scratch.file("bad.rules", "alert nonsense\n");
     let ports = far.ports();
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_sluice"))
+    let output = std::process::Command::new(wire::program())
         .args([
             "run", "--keeper", "open", "--inline", &ports[0], &ports[1], "-S",
         ])

@@ -21,7 +21,7 @@ use crate::keeper::channel::Channel;
 use crate::keeper::forward::Policy;
 use crate::keeper::ports::Ports;
 use crate::keeper::sandbox::{self, Leave, User};
-use crate::keeper::supervise::{Flags, Keeper, Setup};
+use crate::keeper::supervise::{self, Flags, Keeper, Setup};
 use crate::lane::build::{Engine, Named};
 use crate::port::open::Opened;
 
@@ -59,6 +59,10 @@ pub struct KeeperArgs {
     /// 5 with --pin).
     #[arg(long, value_name = "MS", requires = "keeper")]
     pub hang_limit: Option<u64>,
+    /// Longest pause, in milliseconds, before an engine that failed again and again is started once
+    /// more (default 10000).
+    #[arg(long, value_name = "MS", requires = "keeper")]
+    pub restart_pause: Option<u64>,
     /// User that the engine runs as, where the keeper is root (default: sluice, or nobody).
     #[arg(long, value_name = "NAME", requires = "keeper")]
     pub user: Option<String>,
@@ -236,6 +240,10 @@ pub fn keep(args: &RunArgs) -> Result<u8, Failure> {
         listeners: listeners(args)?,
         policy,
         limit: args.keeper.limit(args.pin),
+        pause_max: args
+            .keeper
+            .restart_pause
+            .map_or(supervise::PAUSE_MAX, Duration::from_millis),
         flags: flags()?,
         seconds: args.seconds.map(Duration::from_secs),
     };
@@ -463,6 +471,7 @@ fn prove(args: &PassthroughArgs, names: [&String; 2]) -> Result<u8, Failure> {
         listeners: Vec::new(),
         policy: Policy::Open,
         limit: Duration::from_millis(LIMIT_SHARED_MS),
+        pause_max: supervise::PAUSE_MAX,
         flags: flags()?,
         seconds: args.seconds.map(Duration::from_secs),
     })

@@ -26,6 +26,9 @@ pub const ENDS_MAX: usize = 4 * EVICTED_MAX;
 /// Ends that one chain may bring: of each of its packets, the flow that it outlived and one whose
 /// state it takes, while no chain is longer than the layers of a frame.
 const ENDS_PER_CHAIN_MAX: usize = EVICTED_MAX;
+/// Groups that one call at the end looks at: a worker whose turn took as long as a look at a table
+/// of many millions would be taken for one that hangs (keeper/health.rs).
+const GROUPS_PER_FINISH: u32 = 4096;
 /// Seconds in which the sweep goes round the whole table.
 const ROUND_SECONDS: u32 = 10;
 /// Groups of thirty flows that one burst looks at, at most.
@@ -177,7 +180,8 @@ impl FlowStage {
         let timeouts = Timeouts {
             ticks: [0; EXPIRY_CLASSES],
         };
-        while self.ends.finished_groups < groups && self.has_room_for_group() {
+        let until = groups.min(self.ends.finished_groups.saturating_add(GROUPS_PER_FINISH));
+        while self.ends.finished_groups < until && self.has_room_for_group() {
             let waiting = &mut self.ends.waiting;
             self.flows.sweep(1, now, &timeouts, |flow| {
                 waiting.push_back((flow, EndReason::Shutdown));

@@ -13,13 +13,14 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Release, Ordering::SeqCst, fence,
 };
 
 use crate::counters::{CounterCells, Counters};
+use crate::memory::between;
 use crate::port::ledger::{Ledger, LedgerCells};
 use crate::port::{PortCells, PortCounters, Tally};
 
@@ -181,14 +182,7 @@ impl Board {
     /// # Errors
     /// What the kernel says.
     pub fn create(shape: Shape) -> io::Result<(Board, OwnedFd)> {
-        // SAFETY: the name is a NUL-terminated literal; the result is checked.
-        let fd = unsafe { libc::memfd_create(c"sluice-board".as_ptr(), libc::MFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: just opened, and owned by nobody else.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        File::from(fd.try_clone()?).set_len(shape.bytes() as u64)?;
+        let fd = between::memfd(c"sluice-board", shape.bytes())?;
         let board = Board::map(fd.as_fd(), shape)?;
         let header = board.header();
         let words = [shape.lanes, shape.ports, shape.workers, 0];
@@ -222,23 +216,9 @@ impl Board {
 
     fn map(fd: BorrowedFd<'_>, shape: Shape) -> io::Result<Board> {
         let length = shape.bytes();
-        // SAFETY: a fresh shared mapping at an address of the kernel's choice touches no other
-        // memory; the result is checked.
-        let base = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                length,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_POPULATE,
-                fd.as_raw_fd(),
-                0,
-            )
-        };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
+        let base = between::map(fd, length)?;
         Ok(Board {
-            base: base.cast_const().cast(),
+            base: base.cast_const(),
             length,
             shape,
         })

@@ -2,17 +2,12 @@
 //! over a socket pair that keeps message borders.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// Descriptors in one message, at most (SCM_MAX_FD is 253).
-pub const DESCRIPTORS_MAX: usize = 250;
+use crate::memory::between;
+
 /// Bytes of a message, at most.
 pub const MESSAGE_MAX: usize = 16 << 10;
-const CONTROL_BYTES: usize = (DESCRIPTORS_MAX + 2) * size_of::<RawFd>() + 64;
-
-/// Room for control data, aligned as its headers must be.
-#[repr(C, align(8))]
-struct Control([u8; CONTROL_BYTES]);
 
 /// One end.
 pub struct Channel {
@@ -73,38 +68,10 @@ impl Channel {
     /// # Errors
     /// The other end is gone, or too much at once.
     pub fn send(&self, text: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        if fds.len() > DESCRIPTORS_MAX || text.len() > MESSAGE_MAX {
+        if text.len() > MESSAGE_MAX {
             return Err(io::Error::other("too many ports for one message"));
         }
-        let mut part = libc::iovec {
-            iov_base: text.as_ptr().cast_mut().cast(),
-            iov_len: text.len(),
-        };
-        let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-        let mut control = Control([0; CONTROL_BYTES]);
-        let bytes = size_of_val(raw.as_slice());
-        // SAFETY: all-zero is a valid msghdr; its pointers are set to locals and to the text, which
-        // outlive the call, with their true lengths (the text is only read). CMSG_SPACE of the
-        // descriptors fits `control` by its size, so CMSG_FIRSTHDR is not null.
-        let sent = unsafe {
-            let mut message: libc::msghdr = std::mem::zeroed();
-            message.msg_iov = &mut part;
-            message.msg_iovlen = 1;
-            if !raw.is_empty() {
-                message.msg_control = control.0.as_mut_ptr().cast();
-                message.msg_controllen = libc::CMSG_SPACE(bytes as u32) as usize;
-                let first = libc::CMSG_FIRSTHDR(&message);
-                (*first).cmsg_level = libc::SOL_SOCKET;
-                (*first).cmsg_type = libc::SCM_RIGHTS;
-                (*first).cmsg_len = libc::CMSG_LEN(bytes as u32) as usize;
-                std::ptr::copy_nonoverlapping(raw.as_ptr().cast(), libc::CMSG_DATA(first), bytes);
-            }
-            libc::sendmsg(self.raw(), &message, libc::MSG_NOSIGNAL)
-        };
-        match usize::try_from(sent) {
-            Ok(count) if count == text.len() => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
+        between::send(self.fd.as_fd(), text.as_bytes(), fds)
     }
 
     /// Receives a message; `None` when there is none and `wait` is not asked for.
@@ -113,38 +80,8 @@ impl Channel {
     /// The other end is gone (`UnexpectedEof`), or what the kernel says.
     pub fn receive(&self, wait: bool) -> io::Result<Option<Message>> {
         let mut text = vec![0u8; MESSAGE_MAX];
-        let mut part = libc::iovec {
-            iov_base: text.as_mut_ptr().cast(),
-            iov_len: text.len(),
-        };
-        let mut control = Control([0; CONTROL_BYTES]);
-        let mut descriptors = Vec::new();
-        let flags = libc::MSG_CMSG_CLOEXEC | if wait { 0 } else { libc::MSG_DONTWAIT };
-        // SAFETY: as in `send`; the kernel fills text and control with at most their lengths, and
-        // each descriptor in an SCM_RIGHTS message is new and ours alone.
-        let count = unsafe {
-            let mut message: libc::msghdr = std::mem::zeroed();
-            message.msg_iov = &mut part;
-            message.msg_iovlen = 1;
-            message.msg_control = control.0.as_mut_ptr().cast();
-            message.msg_controllen = CONTROL_BYTES;
-            let count = libc::recvmsg(self.raw(), &mut message, flags);
-            if count < 0 {
-                let error = io::Error::last_os_error();
-                return match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
-                    _ => Err(error),
-                };
-            }
-            let first = libc::CMSG_FIRSTHDR(&message);
-            if !first.is_null() && (*first).cmsg_type == libc::SCM_RIGHTS {
-                let bytes = (*first).cmsg_len - libc::CMSG_LEN(0) as usize;
-                for number in 0..bytes / size_of::<RawFd>() {
-                    let place = libc::CMSG_DATA(first).cast::<RawFd>().add(number);
-                    descriptors.push(OwnedFd::from_raw_fd(place.read_unaligned()));
-                }
-            }
-            count as usize
+        let Some((count, descriptors)) = between::receive(self.fd.as_fd(), &mut text, wait)? else {
+            return Ok(None);
         };
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -158,7 +95,6 @@ impl Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     #[test]
     fn texts_and_descriptors_arrive_and_an_end_is_told() {

@@ -7,6 +7,11 @@ use std::time::{Duration, Instant};
 use super::board::{Board, Post, state};
 use std::sync::atomic::Ordering::Acquire;
 
+/// How far a thread's CPU clock, read from another process, may lag behind: it moves at the
+/// scheduler's ticks. On a core without ticks (nohz_full) it moves once a second only, and a loop
+/// is told that much later; a stop and a death are not.
+const CLOCK_GRAIN: Duration = Duration::from_millis(4);
+
 /// Why an engine is given up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Hang {
@@ -30,8 +35,10 @@ impl Hang {
 #[derive(Clone, Copy, Default)]
 struct Seen {
     beat: u64,
-    /// Since when the beat stands still, and what the CPU clock said then.
-    stale: Option<(Instant, Duration)>,
+    /// When this beat was seen first.
+    at: Option<Instant>,
+    /// What the CPU clock said when it was seen again.
+    clock: Option<Duration>,
 }
 
 /// Watches the workers of one engine.
@@ -62,18 +69,23 @@ impl Health {
             let beat = post.beat.load(Acquire);
             let runs = post.state.load(Acquire) == state::RUNS;
             let thread = post.thread.load(Acquire);
-            if beat != seen.beat || !runs {
-                *seen = Seen { beat, stale: None };
+            let Some(since) = seen.at.filter(|_| beat == seen.beat && runs) else {
+                *seen = Seen {
+                    beat,
+                    at: Some(now),
+                    clock: None,
+                };
                 continue;
-            }
-            let Some((since, clock)) = seen.stale else {
-                seen.stale = cpu_clock(self.process, thread).map(|clock| (now, clock));
+            };
+            let Some(clock) = seen.clock else {
+                seen.clock = cpu_clock(self.process, thread);
                 continue;
             };
             if now.duration_since(since) < self.limit {
                 continue;
             }
-            let ran = cpu_clock(self.process, thread).map_or(Duration::ZERO, |now| now - clock);
+            let ran = cpu_clock(self.process, thread).unwrap_or(clock);
+            let ran = ran.saturating_sub(clock) + CLOCK_GRAIN.min(self.limit / 4);
             let hang = match ran >= self.limit {
                 true => Some(Hang::Loops),
                 false => is_stopped(self.process, thread).then_some(Hang::Stopped),

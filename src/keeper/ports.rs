@@ -1,17 +1,21 @@
 //! Ports that outlive the engine: opened by the keeper, handed to each engine as descriptors.
 //!
-//! The seam for other kinds of ports is here: a kind needs a way to open, to be described with its
-//! descriptors, to be adopted from these, and to give halves that wait for `resume`.
+//! A kind of ports needs a way to open, to be described with its descriptors, to be adopted from
+//! these, and to give halves that wait for `resume`.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::board::{Board, Half};
 use crate::port::af_packet::{self, Shared};
 use crate::port::memory::Memory;
 use crate::port::memory::handover::Client;
+use crate::port::netmap::kept::KeptPorts;
+use crate::port::netmap::spec::NetmapSpec;
+use crate::port::netmap::{self, Wanted};
 use crate::port::open::{LanePorts, OpenOptions, PortError};
 use crate::port::spec::PortSpec;
 use crate::port::{Receive, Receiver, Transmit, Transmitter};
@@ -22,6 +26,8 @@ enum Kept {
     Memory(usize, crate::port::memory::End),
     /// Sockets, one pair per lane.
     Packet(Vec<Shared>),
+    /// A netmap port, by its number.
+    Netmap(usize),
 }
 
 /// All ports, the inside one first.
@@ -29,6 +35,7 @@ pub struct Ports {
     ports: Vec<Kept>,
     memories: Vec<Arc<Memory>>,
     clients: Vec<Client>,
+    netmap: KeptPorts,
     lanes: usize,
     frames: u32,
     /// What the operator should know.
@@ -52,6 +59,7 @@ impl Ports {
             ports: Vec::new(),
             memories: Vec::new(),
             clients: Vec::new(),
+            netmap: KeptPorts::default(),
             lanes: options.lanes,
             frames: options.frames,
             notes: Vec::new(),
@@ -75,16 +83,7 @@ impl Ports {
                     Kept::Memory(memory, *end)
                 }
                 PortSpec::Interface(name) => ports.open_interface(name, number)?,
-                #[allow(
-                    unreachable_patterns,
-                    reason = "other kinds come with their own builds"
-                )]
-                other => {
-                    return Err(port_error(
-                        format!("{other}: the keeper does not hold ports of this kind yet"),
-                        "leave --keeper out",
-                    ));
-                }
+                PortSpec::Netmap(spec) => ports.open_netmap(spec, number, options.patience)?,
             };
             ports.ports.push(kept);
         }
@@ -114,6 +113,24 @@ impl Ports {
         Ok(Kept::Packet(lanes.collect::<Result<_, _>>()?))
     }
 
+    fn open_netmap(
+        &mut self,
+        spec: &NetmapSpec,
+        port: usize,
+        patience: Duration,
+    ) -> Result<Kept, PortError> {
+        self.notes.extend(netmap::offloads(spec));
+        let wanted = Wanted {
+            lanes: self.lanes,
+            extra: self.frames,
+            port: port as u8,
+            patience,
+        };
+        let (number, notes) = self.netmap.open(spec, &wanted)?;
+        self.notes.extend(notes);
+        Ok(Kept::Netmap(number))
+    }
+
     fn check_rings(&self) -> Result<(), PortError> {
         for memory in &self.memories {
             let rings = memory.shape().rings as usize;
@@ -131,8 +148,8 @@ impl Ports {
 
     /// What an engine must be sent: a text, and the descriptors that it speaks of in order.
     pub fn offer(&self) -> (String, Vec<BorrowedFd<'_>>) {
-        let mut text = String::new();
-        let mut fds = Vec::new();
+        // Netmap's ports come first: they are told apart by their number alone.
+        let (mut text, mut fds) = self.netmap.offer();
         for memory in &self.memories {
             let own = memory.descriptors();
             text.push_str(&format!("memory {}\n", own.len()));
@@ -144,6 +161,7 @@ impl Ports {
                     let (cable, side) = (end.cable, end.side as u32);
                     text.push_str(&format!("ring {number} {cable} {side}\n"));
                 }
+                Kept::Netmap(number) => text.push_str(&format!("kept {number}\n")),
                 Kept::Packet(lanes) => {
                     text.push_str("sockets\n");
                     for lane in lanes {
@@ -172,6 +190,7 @@ impl Ports {
             ports: Vec::new(),
             memories: Vec::new(),
             clients: Vec::new(),
+            netmap: KeptPorts::default(),
             lanes,
             frames,
             notes: Vec::new(),
@@ -188,6 +207,8 @@ impl Ports {
                     let own = fds.by_ref().take(*count).collect();
                     ports.memories.push(Memory::from_descriptors(own)?);
                 }
+                ("kept", [number]) => ports.ports.push(Kept::Netmap(*number)),
+                ("marks" | "netmap", _) => ports.netmap.adopt(line, &mut fds)?,
                 ("ring", [memory, cable, side]) => {
                     let side = match side {
                         0 => Side::Outer,
@@ -263,6 +284,13 @@ impl Ports {
                 Ok((
                     Receiver::Packet(Box::new(receiver)),
                     Transmitter::Packet(Box::new(transmitter)),
+                ))
+            }
+            Some(Kept::Netmap(number)) => {
+                let (receiver, transmitter) = self.netmap.halves(*number, lane, port as u8)?;
+                Ok((
+                    Receiver::Netmap(Box::new(receiver)),
+                    Transmitter::Netmap(Box::new(transmitter)),
                 ))
             }
             None => Err(gone()),

@@ -31,8 +31,8 @@ use crate::port::open::PortError;
 
 /// First pause before an engine is started again; doubled each time it fails at once.
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
-/// Longest such pause.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Longest such pause, unless the operator says otherwise.
+pub const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// An engine that served so long did not fail at once.
 const SERVED_WELL: Duration = Duration::from_secs(10);
 /// How long an engine may take to let its frames out when the rings are asked back.
@@ -83,6 +83,8 @@ pub struct Setup {
     pub policy: Policy,
     /// How long a worker may run in one turn.
     pub limit: Duration,
+    /// Longest pause before an engine that failed at once is started again.
+    pub pause_max: Duration,
     /// Flags of signals.
     pub flags: Flags,
     /// End after this time.
@@ -98,6 +100,7 @@ pub struct Keeper {
     listeners: Vec<(&'static str, OwnedFd)>,
     policy: Policy,
     limit: Duration,
+    pause_max: Duration,
     flags: Flags,
     until: Option<Instant>,
     forwarder: Forwarder,
@@ -149,6 +152,7 @@ impl Keeper {
             listeners: setup.listeners,
             policy: setup.policy,
             limit: setup.limit,
+            pause_max: setup.pause_max,
             flags: setup.flags,
             until: setup.seconds.map(|time| now + time),
             notifier: Notifier::from_environment(),
@@ -328,7 +332,7 @@ impl Keeper {
         let well = served.is_some_and(|since| since.elapsed() >= SERVED_WELL);
         self.failures = if well { 0 } else { self.failures + 1 };
         let factor = 1u32 << self.failures.saturating_sub(1).min(12);
-        let pause = (PAUSE_FIRST * factor).min(PAUSE_MAX);
+        let pause = (PAUSE_FIRST * factor).min(self.pause_max);
         self.next_start = Instant::now() + pause;
         self.say(&format!(
             "{what}; the next one starts in {} ms",
@@ -537,7 +541,7 @@ impl Keeper {
     fn tick(&self) -> Duration {
         match self.asked {
             Some(_) => Duration::from_micros(50),
-            None => (self.limit / 4).clamp(Duration::from_millis(1), Duration::from_millis(10)),
+            None => (self.limit / 16).clamp(Duration::from_millis(1), Duration::from_millis(5)),
         }
     }
 

@@ -20,7 +20,7 @@ mod kernel;
 mod recover;
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -29,7 +29,7 @@ use super::ring::halves::{Place, RingReceiver, RingTransmitter};
 use super::ring::{
     self, Audit, BUFFER_INDEX_MIN, Mapping, RING_OFFSETS_AT, Ring, SLOT_BYTES, SLOTS_AT, Slot,
 };
-use crate::memory::{Buffer, Region};
+use crate::memory::{Buffer, Region, between};
 pub use kernel::Pipe;
 
 /// Cables of a memory: one for the inside port, one for the outside port.
@@ -247,14 +247,7 @@ impl Memory {
             return invalid("a buffer has 64 to 65,535 bytes, a multiple of 64");
         }
         let plan = Plan::new(shape);
-        // SAFETY: the name is a NUL-terminated literal; the result is checked.
-        let fd = unsafe { libc::memfd_create(c"sluice-ports".as_ptr(), libc::MFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        // SAFETY: just opened, and owned by nobody else.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        File::from(fd.try_clone()?).set_len(plan.length as u64)?;
+        let fd = between::memfd(c"sluice-ports", plan.length)?;
         let wakes = (0..plan.pipes())
             .map(|_| eventfd())
             .collect::<std::io::Result<_>>()?;
@@ -479,6 +472,7 @@ impl Memory {
             region: Arc::clone(&self.region),
             port,
             link: LINK_ETHERNET,
+            longest: 0,
         };
         let receiver = RingReceiver::new(receive_ring, receive, free, place());
         let transmitter = RingTransmitter::new(transmit_ring, transmit, place());
@@ -580,7 +574,7 @@ impl Memory {
     }
 }
 
-fn eventfd() -> std::io::Result<File> {
+pub(super) fn eventfd() -> std::io::Result<File> {
     // SAFETY: no pointers; the result is checked.
     let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
     if fd < 0 {
@@ -594,85 +588,25 @@ fn eventfd() -> std::io::Result<File> {
 // Descriptors over a socket
 // ---------------------------------------------------------------------------------------------
 
-/// Descriptors in one message, at most (SCM_MAX_FD is 253).
-const DESCRIPTORS_MAX: usize = 1 + (CABLES * 2 * RINGS_MAX) as usize;
-/// Bytes of control data for that many.
-const CONTROL_BYTES: usize = (DESCRIPTORS_MAX + 1) * size_of::<RawFd>() + 64;
-
-/// Room for control data, aligned as its headers must be.
-#[repr(C, align(8))]
-struct Control([u8; CONTROL_BYTES]);
+// A memory's own descriptor and those of all its rings go in one message.
+const _: () = assert!(1 + (CABLES * 2 * RINGS_MAX) as usize <= between::DESCRIPTORS_MAX);
 
 /// Sends a byte with descriptors along (SCM_RIGHTS).
-pub(super) fn send_descriptors(socket: &UnixStream, fds: &[RawFd]) -> std::io::Result<()> {
-    assert!(fds.len() <= DESCRIPTORS_MAX, "RINGS_MAX bounds them");
-    let mut byte = [1u8];
-    let mut part = libc::iovec {
-        iov_base: byte.as_mut_ptr().cast(),
-        iov_len: 1,
-    };
-    let mut control = Control([0; CONTROL_BYTES]);
-    let bytes = size_of_val(fds);
-    // SAFETY: all-zero is a valid msghdr; its pointers are set to locals that outlive the call,
-    // with their true lengths. CMSG_SPACE of the descriptors fits `control` by its size, so that
-    // CMSG_FIRSTHDR is not null and its data has room for `bytes`.
-    let sent = unsafe {
-        let mut message: libc::msghdr = std::mem::zeroed();
-        message.msg_iov = &mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = control.0.as_mut_ptr().cast();
-        message.msg_controllen = libc::CMSG_SPACE(bytes as u32) as usize;
-        let first = libc::CMSG_FIRSTHDR(&message);
-        (*first).cmsg_level = libc::SOL_SOCKET;
-        (*first).cmsg_type = libc::SCM_RIGHTS;
-        (*first).cmsg_len = libc::CMSG_LEN(bytes as u32) as usize;
-        std::ptr::copy_nonoverlapping(fds.as_ptr().cast(), libc::CMSG_DATA(first), bytes);
-        libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL)
-    };
-    match sent {
-        1 => Ok(()),
-        _ => Err(std::io::Error::last_os_error()),
-    }
+pub(super) fn send_descriptors(socket: &UnixStream, fds: &[BorrowedFd<'_>]) -> std::io::Result<()> {
+    between::send(socket.as_fd(), &[1], fds)
 }
 
 /// Receives a byte and the descriptors that came along.
 pub(super) fn receive_descriptors(socket: &UnixStream) -> std::io::Result<Vec<OwnedFd>> {
-    let mut byte = [0u8];
-    let mut part = libc::iovec {
-        iov_base: byte.as_mut_ptr().cast(),
-        iov_len: 1,
-    };
-    let mut control = Control([0; CONTROL_BYTES]);
-    let mut fds = Vec::new();
-    // SAFETY: as in `send_descriptors`; the kernel fills `control` with at most its length, and
-    // each descriptor in an SCM_RIGHTS message is new and ours alone.
-    unsafe {
-        let mut message: libc::msghdr = std::mem::zeroed();
-        message.msg_iov = &mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = control.0.as_mut_ptr().cast();
-        message.msg_controllen = CONTROL_BYTES;
-        if libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) != 1 {
-            return Err(std::io::Error::last_os_error());
-        }
-        let first = libc::CMSG_FIRSTHDR(&message);
-        if !first.is_null()
-            && (*first).cmsg_level == libc::SOL_SOCKET
-            && (*first).cmsg_type == libc::SCM_RIGHTS
-        {
-            let bytes = (*first).cmsg_len - libc::CMSG_LEN(0) as usize;
-            for number in 0..bytes / size_of::<RawFd>() {
-                let place = libc::CMSG_DATA(first).cast::<RawFd>().add(number);
-                fds.push(OwnedFd::from_raw_fd(place.read_unaligned()));
-            }
-        }
+    match between::receive(socket.as_fd(), &mut [0], true)? {
+        Some((1, fds)) => Ok(fds),
+        _ => Err(std::io::ErrorKind::UnexpectedEof.into()),
     }
-    Ok(fds)
 }
 
 /// Whether a descriptor polls readable now, for tests of wake-ups.
 #[cfg(test)]
-fn polls_readable(fd: RawFd) -> bool {
+fn polls_readable(fd: std::os::fd::RawFd) -> bool {
     let mut poll = libc::pollfd {
         fd,
         events: libc::POLLIN,

@@ -222,6 +222,8 @@ port_counters! {
     Copied = "sluice_port_copied_packets_total";
     /// Bytes copied for that.
     CopiedBytes = "sluice_port_copied_bytes_total";
+    /// Frames of several buffers (jumbo frames) that were put together, or sent so.
+    Chains = "sluice_port_chains_total";
     /// Frames thrown away because they do not fit one buffer.
     TooLong = "sluice_port_too_long_packets_total";
     /// Frames whose checksums the sender had left to its NIC, and that the port completed.

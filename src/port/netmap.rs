@@ -19,6 +19,7 @@
 
 pub mod emulation;
 pub mod interface;
+pub mod kept;
 pub mod provider;
 pub mod spec;
 
@@ -34,7 +35,9 @@ use netmap_sys::{Register, flag, mode};
 
 use super::memory::LINK_ETHERNET;
 use super::open::PortError;
-use super::ring::halves::{Exchange, Place, RingReceiver, RingTransmitter, Synced};
+use super::ring::halves::{
+    CHAIN_BYTES_MAX, Exchange, Place, RingReceiver, RingTransmitter, Synced,
+};
 use super::ring::{self, BUFS_HEAD_AT, Mapping, Ring};
 use crate::memory::{Buffer, Region};
 use provider::{Descriptor, Kernel, Provider};
@@ -50,7 +53,11 @@ pub type Halves = (RingReceiver<Binding>, Option<RingTransmitter<Binding>>);
 pub struct Binding {
     /// `None` while the port is gone.
     descriptor: Option<Box<dyn Descriptor>>,
-    source: Source,
+    /// How it is opened again; a port that a keeper holds is for the keeper to open.
+    source: Option<Source>,
+    /// Number of the receiver whose buffers are marked while they are in no ring; 0: they are this
+    /// process's own.
+    holder: u8,
     receiving: bool,
     /// Where the netmap_if of the descriptor lies.
     interface_at: usize,
@@ -81,7 +88,9 @@ impl Binding {
             return false;
         }
         self.retry = Some(now + REOPEN_EVERY);
-        let source = &self.source;
+        let Some(source) = &self.source else {
+            return false;
+        };
         let Ok(descriptor) = source.provider.open(&source.port, &source.asked) else {
             return false;
         };
@@ -132,6 +141,9 @@ impl Exchange for Binding {
     }
 
     fn close(&mut self, ring: &Ring, free: &mut Vec<Buffer>) {
+        if self.holder != 0 {
+            return self.leave(ring, free);
+        }
         if !self.receiving || self.descriptor.is_none() {
             return;
         }
@@ -139,6 +151,28 @@ impl Exchange for Binding {
         ring.mapping()
             .word(self.interface_at + BUFS_HEAD_AT)
             .store(head, Ordering::Release);
+    }
+
+    fn mend(&mut self, ring: &Ring) {
+        if let Some(descriptor) = &self.descriptor {
+            descriptor.mend();
+        }
+        ring.unmark_slots();
+    }
+
+    fn fetch(&mut self, ring: &Ring, free: &mut Vec<Buffer>) {
+        if self.holder != 0 && self.receiving {
+            ring.take_marked(self.holder, free);
+        }
+    }
+
+    fn leave(&mut self, _ring: &Ring, free: &mut Vec<Buffer>) {
+        if self.holder != 0 {
+            // The marks say where they are.
+            free.drain(..).for_each(|buffer| {
+                buffer.into_index();
+            });
+        }
     }
 }
 
@@ -291,6 +325,32 @@ impl Opener {
     /// # Errors
     /// What the kernel refuses, and rings that nobody would serve.
     pub fn open(&mut self, spec: &NetmapSpec, wanted: &Wanted) -> Result<OpenedPort, PortError> {
+        let (provider, pairs) = self.pairs(spec, wanted)?;
+        let mut opened = OpenedPort {
+            lanes: Vec::with_capacity(wanted.lanes),
+            region: pairs[0].0.granted().mem_id,
+            notes: Vec::new(),
+            promiscuous: None,
+        };
+        for pair in pairs {
+            let halves = self.halves(&provider, spec, wanted, pair, &mut opened.notes)?;
+            opened.lanes.push(halves);
+        }
+        if let Some(lane) = opened.lanes.first() {
+            let buf_size = lane.0.ring().buf_size();
+            let (notes, promiscuous) = watch_interface(spec, wanted, buf_size);
+            opened.notes.extend(notes);
+            opened.promiscuous = promiscuous;
+        }
+        Ok(opened)
+    }
+
+    /// Opens the descriptors of a port, for every lane.
+    fn pairs(
+        &mut self,
+        spec: &NetmapSpec,
+        wanted: &Wanted,
+    ) -> Result<(Arc<dyn Provider>, Vec<Pair>), PortError> {
         if spec.flags & flag::TX_RINGS_ONLY != 0 {
             return refuse(
                 format!("{spec}: a port that only sends brings nothing to inspect"),
@@ -303,37 +363,14 @@ impl Opener {
             return refuse(what, hint);
         }
         let provider = self.provider(spec, wanted.patience)?;
-        let mut opened = OpenedPort {
-            lanes: Vec::with_capacity(wanted.lanes),
-            region: 0,
-            notes: Vec::new(),
-            promiscuous: None,
-        };
         let first = self.first_ring(&provider, spec, wanted)?;
         check_rings(spec, first.0.granted(), wanted.lanes)?;
+        let region = first.0.granted().mem_id;
         let mut pairs = vec![first];
-        let region = pairs[0].0.granted().mem_id;
         for ring in 1..wanted.lanes as u16 {
             pairs.push(self.pair(&provider, spec, wanted, ring, region)?);
         }
-        for pair in pairs {
-            let halves = self.halves(&provider, spec, wanted, pair, &mut opened.notes)?;
-            opened.lanes.push(halves);
-        }
-        opened.region = region;
-        if let (Some(name), Some(lane)) = (spec.interface(), opened.lanes.first()) {
-            let buf_size = lane.0.ring().buf_size();
-            opened
-                .notes
-                .extend(interface::notes(name, buf_size, wanted.patience));
-            match interface::Promiscuous::new(name) {
-                Ok(mode) => opened.promiscuous = Some(mode),
-                Err(error) => opened.notes.push(format!(
-                    "{spec}: not promiscuous: {error}; frames for other stations are not seen"
-                )),
-            }
-        }
-        Ok(opened)
+        Ok((provider, pairs))
     }
 
     /// The first ring of a port, in the region of a port opened before if that can be.
@@ -469,6 +506,7 @@ impl Opener {
             region: Arc::clone(&region),
             port: wanted.port,
             link: LINK_ETHERNET,
+            longest: longest(spec),
         };
         let bind = |descriptor: Box<dyn Descriptor>, receiving| {
             let granted = *descriptor.granted();
@@ -490,40 +528,100 @@ impl Opener {
             };
             let binding = Binding {
                 descriptor: Some(descriptor),
-                source,
+                source: Some(source),
+                holder: 0,
                 receiving,
                 interface_at,
                 retry: None,
             };
             Ok::<_, PortError>((ring, binding))
         };
-        let granted = receive.granted().extra_bufs;
+        let granted = *receive.granted();
         let (receive_ring, receive) = bind(receive, true)?;
         let transmit = transmit
             .map(|descriptor| bind(descriptor, false))
             .transpose()?;
-        let head = mapping.word(receive.interface_at + BUFS_HEAD_AT);
-        let free = receive_ring.take_list(head.swap(0, Ordering::AcqRel), granted as usize);
-        if free.is_empty() {
-            return refuse(
-                format!("{spec}: netmap has no buffer left to spare"),
-                "raise netmap's module parameter buf_num while no port is open",
-            );
-        }
-        if free.len() < wanted.extra as usize {
-            notes.push(format!(
-                "{spec}: {} of {} extra buffers granted; with more frames in flight, frames wait \
-                 in the ring (sluice_port_starved_total)\n [hint] raise netmap's module parameter \
-                 buf_num while no port is open",
-                free.len(),
-                wanted.extra
-            ));
-        }
+        let free = take_extra(&receive_ring, &granted);
+        check_extra(spec, free.len(), wanted, notes)?;
         Ok((
             RingReceiver::new(receive_ring, receive, free, place()),
             transmit.map(|(ring, binding)| RingTransmitter::new(ring, binding, place())),
         ))
     }
+}
+
+/// Longest frame that may be sent to a port, bytes: what its MTU allows. That a port with a larger
+/// MTU than its buffers was opened at all says that its driver chains (netmap(4)).
+fn longest(spec: &NetmapSpec) -> u32 {
+    spec.interface()
+        .map_or(CHAIN_BYTES_MAX, interface::longest_frame)
+}
+
+/// Switches off what the NIC behind a port does to frames, for netmap leaves that as it is, and
+/// frames that a NIC merged fit no slot. What the operator should know, if it cannot be done.
+pub fn offloads(spec: &NetmapSpec) -> Option<String> {
+    match super::af_packet::offloads_off(spec.interface()?) {
+        Ok(refused) if refused.is_empty() => None,
+        Ok(refused) => Some(format!(
+            "{spec}: {} cannot be switched off; frames longer than a slot will be dropped",
+            refused.join(", ")
+        )),
+        Err(error) => Some(format!("{spec}: offloads: {}", error.what)),
+    }
+}
+
+/// What the operator should know of the interface behind an open port, and its promiscuous mode.
+fn watch_interface(
+    spec: &NetmapSpec,
+    wanted: &Wanted,
+    buf_size: u32,
+) -> (Vec<String>, Option<interface::Promiscuous>) {
+    let Some(name) = spec.interface() else {
+        return (Vec::new(), None);
+    };
+    let mut notes = interface::notes(name, buf_size, wanted.patience);
+    match interface::Promiscuous::new(name) {
+        Ok(mode) => (notes, Some(mode)),
+        Err(error) => {
+            notes.push(format!(
+                "{spec}: not promiscuous: {error}; frames for other stations are not seen"
+            ));
+            (notes, None)
+        }
+    }
+}
+
+/// Takes the extra buffers that a registration brought, and leaves no list behind.
+fn take_extra(ring: &Ring, granted: &Register) -> Vec<Buffer> {
+    let head = ring
+        .mapping()
+        .word(granted.offset as usize + BUFS_HEAD_AT)
+        .swap(0, Ordering::AcqRel);
+    ring.take_list(head, granted.extra_bufs as usize)
+}
+
+/// Refuses a port without extra buffers, and tells of one with few.
+fn check_extra(
+    spec: &NetmapSpec,
+    found: usize,
+    wanted: &Wanted,
+    notes: &mut Vec<String>,
+) -> Result<(), PortError> {
+    if found == 0 {
+        return refuse(
+            format!("{spec}: netmap has no buffer left to spare"),
+            "raise netmap's module parameter buf_num while no port is open",
+        );
+    }
+    if found < wanted.extra as usize {
+        notes.push(format!(
+            "{spec}: {found} of {} extra buffers granted; with more frames in flight, frames wait \
+             in the ring (sluice_port_starved_total)\n [hint] raise netmap's module parameter \
+             buf_num while no port is open",
+            wanted.extra
+        ));
+    }
+    Ok(())
 }
 
 /// Descriptors of one ring: receive, transmit.

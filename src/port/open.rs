@@ -177,19 +177,7 @@ fn open_netmap(
     options: &OpenOptions,
     opened: &mut Opened,
 ) -> Result<u16, PortError> {
-    if let Some(name) = spec.interface() {
-        // netmap leaves offloads as they are, and frames that a NIC merged fit no slot.
-        match af_packet::offloads_off(name) {
-            Ok(refused) if refused.is_empty() => {}
-            Ok(refused) => opened.notes.push(format!(
-                "{spec}: {} cannot be switched off; frames longer than a slot will be dropped",
-                refused.join(", ")
-            )),
-            Err(error) => opened
-                .notes
-                .push(format!("{spec}: offloads: {}", error.what)),
-        }
-    }
+    opened.notes.extend(super::netmap::offloads(spec));
     let wanted = Wanted {
         lanes: options.lanes,
         extra: options.frames,

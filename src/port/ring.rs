@@ -19,13 +19,13 @@
 pub mod halves;
 
 use std::mem::offset_of;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use netmap_sys::{NetmapIf, NetmapRing, NetmapSlot};
 
-use crate::memory::{Buffer, Region, Span};
+use crate::memory::{Buffer, Region, Span, between};
 
 /// Slot flag: the buffer index was changed; the kernel must take note of the new buffer.
 pub const BUF_CHANGED: u16 = netmap_sys::slot::BUF_CHANGED;
@@ -64,25 +64,8 @@ impl Mapping {
     /// # Errors
     /// What `mmap` says.
     pub fn new(fd: BorrowedFd<'_>, length: usize) -> std::io::Result<Arc<Mapping>> {
-        // SAFETY: a fresh shared mapping at an address of the kernel's choice touches no other
-        // memory; the result is checked.
-        let base = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                length,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_POPULATE,
-                fd.as_raw_fd(),
-                0,
-            )
-        };
-        if base == libc::MAP_FAILED {
-            return Err(std::io::Error::last_os_error());
-        }
-        Ok(Arc::new(Mapping {
-            base: base.cast(),
-            length,
-        }))
+        let base = between::map(fd, length)?;
+        Ok(Arc::new(Mapping { base, length }))
     }
 
     /// Length in bytes.
@@ -126,6 +109,18 @@ impl Mapping {
         }
         // SAFETY: in bounds and aligned by the check above; others access it atomically too.
         unsafe { AtomicU64::from_ptr(self.base.add(offset).cast()) }
+    }
+
+    /// A byte at `offset`; as [`Mapping::word`].
+    pub fn byte(&self, offset: usize) -> &AtomicU8 {
+        #[cfg(test)]
+        death::point();
+        static NOWHERE: AtomicU8 = AtomicU8::new(0);
+        if offset >= self.length {
+            return &NOWHERE;
+        }
+        // SAFETY: in bounds by the check above; others access it atomically too.
+        unsafe { AtomicU8::from_ptr(self.base.add(offset)) }
     }
 
     /// Copies `bytes` to `offset`; nothing where they do not fit. The caller owns the place.
@@ -202,6 +197,8 @@ pub struct Ring {
     buffers_end: u32,
     /// Our head, as published or soon to be.
     head: u32,
+    /// Whose each buffer is that is in no ring, where others must know when we die.
+    marks: Option<Arc<Mapping>>,
 }
 
 impl Ring {
@@ -247,7 +244,63 @@ impl Ring {
             buffers_at,
             buffers_end: u32::try_from(buffers_end).unwrap_or(u32::MAX),
             head,
+            marks: None,
         })
+    }
+
+    /// The ring, which from now on notes every buffer that is taken out or put in: a byte for each
+    /// buffer of the region, 0 for those in rings, else the number of the receiver that the buffer
+    /// belongs to while it is in no ring.
+    pub fn marked(self, marks: &Arc<Mapping>) -> Ring {
+        Ring {
+            marks: Some(Arc::clone(marks)),
+            ..self
+        }
+    }
+
+    /// Takes the buffers that are marked as a holder's, as many as there is room for in `free`.
+    pub fn take_marked(&self, holder: u8, free: &mut Vec<Buffer>) {
+        let Some(marks) = &self.marks else {
+            return;
+        };
+        let end = (self.buffers_end as usize).min(marks.len());
+        for at in (0..end).step_by(8) {
+            // Most buffers are in rings: eight of them are passed over at once.
+            if marks.double(at).load(Ordering::Acquire) == 0 {
+                continue;
+            }
+            for index in at..end.min(at + 8) {
+                let is_his = marks.byte(index).load(Ordering::Relaxed) == holder;
+                if is_his && free.len() < free.capacity() && self.is_buffer(index as u32) {
+                    free.push(Buffer::from_index(index as u32));
+                }
+            }
+        }
+    }
+
+    /// Marks buffers as a holder's.
+    pub fn mark(&self, holder: u8, buffers: &[Buffer]) {
+        if let Some(marks) = &self.marks {
+            for buffer in buffers {
+                marks
+                    .byte(buffer.index() as usize)
+                    .store(holder, Ordering::Release);
+            }
+        }
+    }
+
+    /// After a death in the middle of an exchange: what stands in a slot of ours is in no other
+    /// place, whatever the marks say.
+    pub fn unmark_slots(&self) {
+        let Some(marks) = &self.marks else {
+            return;
+        };
+        let (mut slot, tail) = (self.head, self.tail());
+        while slot != tail {
+            let index = self.slot(slot).index;
+            marks.byte(index as usize).store(0, Ordering::Release);
+            slot = self.next(slot);
+        }
     }
 
     /// Slots in the ring; at most all but one hold frames.
@@ -394,6 +447,12 @@ impl Ring {
         self.buffers_at + index as usize * self.buf_size as usize
     }
 
+    /// Notes in a slot of ours that its frame was taken, for who takes over after a death.
+    pub fn note_taken(&self, slot: u32) {
+        let found = self.slot(slot);
+        self.set_slot(slot, Slot { length: 0, ..found });
+    }
+
     /// The mapping that the ring lies in.
     pub fn mapping(&self) -> &Arc<Mapping> {
         &self.mapping
@@ -407,19 +466,30 @@ impl Ring {
         if !self.is_buffer(found.index) {
             return Err(free);
         }
-        self.set_slot(
-            slot,
-            Slot {
-                index: free.into_index(),
-                length,
-                flags: BUF_CHANGED,
-            },
-        );
+        let new = Slot {
+            index: free.into_index(),
+            length,
+            flags: BUF_CHANGED,
+        };
+        let Some(marks) = &self.marks else {
+            self.set_slot(slot, new);
+            return Ok(Buffer::from_index(found.index));
+        };
+        // In this order, so that after a death anywhere in it no buffer is nowhere: at worst one
+        // is marked and stands in a slot, and then the slot is right (`unmark_slots`).
+        let given = marks.byte(new.index as usize);
+        let holder = given.load(Ordering::Relaxed);
+        marks
+            .byte(found.index as usize)
+            .store(holder, Ordering::Relaxed);
+        self.slot_word(slot).store(new.word(), Ordering::Release);
+        given.store(0, Ordering::Release);
         Ok(Buffer::from_index(found.index))
     }
 
-    /// Copies a frame into the buffer that stands in a slot of ours.
-    pub fn write(&self, slot: u32, frame: &[u8]) -> bool {
+    /// Copies a frame, or a part of one that goes on in the next slot (`more`), into the buffer that
+    /// stands in a slot of ours.
+    pub fn write(&self, slot: u32, frame: &[u8], more: bool) -> bool {
         let found = self.slot(slot);
         let length = u16::try_from(frame.len()).unwrap_or(u16::MAX);
         if !self.is_buffer(found.index) || u32::from(length) > self.buf_size || length == u16::MAX {
@@ -430,7 +500,7 @@ impl Ring {
             slot,
             Slot {
                 length,
-                flags: found.flags & BUF_CHANGED,
+                flags: found.flags & BUF_CHANGED | if more { MORE_FRAGMENTS } else { 0 },
                 ..found
             },
         );

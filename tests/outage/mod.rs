@@ -15,6 +15,9 @@ use sluice::memory::{Arena, Handle, Regions};
 use sluice::packet::{Burst, Context};
 use sluice::port::memory::handover::Server;
 use sluice::port::memory::{End, Memory, Shape, Side};
+use sluice::port::netmap::emulation::{Machine, wire};
+use sluice::port::netmap::spec::NetmapSpec;
+use sluice::port::netmap::{self, Opener, Wanted};
 use sluice::port::open::{LanePorts, OpenOptions, open};
 use sluice::port::ring::Audit;
 use sluice::port::{Receive, Receiver, Transmit, Transmitter};
@@ -29,7 +32,7 @@ const FLOWS: u64 = 8;
 const WINDOW: u64 = 512;
 
 /// Longest wait for an engine, whose memory is made ready first, on a machine that is busy otherwise.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What went in and what came out, both directions together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +52,7 @@ pub struct Far {
     burst: Burst,
     regions: Regions,
     memory: Option<(Arc<Memory>, Server)>,
+    machine: Option<(Machine, wire::Server)>,
     sent: [u64; 2],
     seen: [u64; 2],
     /// Highest stamp seen, by direction and flow.
@@ -133,6 +137,38 @@ impl Far {
         far
     }
 
+    /// Ends of the pipes `x` and `y` of an emulated machine with netmap, served at `path`.
+    pub fn netmap(path: &Path) -> Far {
+        let machine = Machine::new(netmap::emulation::Shape {
+            buffers: 32_768,
+            ..Default::default()
+        });
+        let server = wire::Server::start(&machine, path).unwrap();
+        let mut opener = Opener::with_machine("here", Arc::new(machine.clone()));
+        let mut lane = LanePorts {
+            receivers: Vec::new(),
+            transmitters: Vec::new(),
+        };
+        for (port, name) in ["x}1", "y}1"].into_iter().enumerate() {
+            let wanted = Wanted {
+                lanes: 1,
+                extra: 1024,
+                port: port as u8,
+                patience: Duration::ZERO,
+            };
+            let spec = NetmapSpec::parse(&format!("netmap-emu:here:{name}")).unwrap();
+            let mut opened = opener.open(&spec, &wanted).unwrap();
+            let (receiver, transmitter) = opened.lanes.remove(0);
+            lane.receivers.push(Receiver::Netmap(Box::new(receiver)));
+            lane.transmitters
+                .push(Transmitter::Netmap(Box::new(transmitter.unwrap())));
+        }
+        let names = ["x", "y"].map(|pipe| format!("netmap-emu:{}:{pipe}{{1", path.display()));
+        let mut far = Far::over(lane, names);
+        far.machine = Some((machine, server));
+        far
+    }
+
     /// Ends at both far ends of a wire of veth cables.
     pub fn wire(wire: &super::wire::Wire) -> Far {
         let options = OpenOptions {
@@ -173,6 +209,7 @@ impl Far {
             burst: Vec::with_capacity(64),
             regions,
             memory: None,
+            machine: None,
             sent: [0; 2],
             seen: [0; 2],
             highest: Default::default(),
@@ -299,7 +336,15 @@ impl Far {
 
     /// I5, once the appliance is gone: every buffer of the memory stands in one place, and nobody
     /// broke a ring's rules.
-    pub fn assert_conserved(&self) {
+    pub fn assert_conserved(&mut self) {
+        if let Some((machine, _)) = &self.machine {
+            // With the last descriptor all buffers must be back.
+            self.lane.receivers.clear();
+            self.lane.transmitters.clear();
+            super::wire::until("all is closed", || machine.descriptors() == 0);
+            assert_eq!(machine.leaked(), 0, "I5");
+            assert_eq!(machine.violations_total(), 0);
+        }
         let Some((memory, _)) = &self.memory else {
             return;
         };
@@ -324,7 +369,7 @@ impl Kept {
     /// Starts a keeper on two ports, with a rule set of one rule.
     pub fn start(scratch: &super::wire::Scratch, ports: &[String; 2], more: &[&str]) -> Kept {
         let rules = scratch.file("r.rules", "alert tcp any any -> any any (sid:1;)\n");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+        let mut command = Command::new(super::wire::program());
         command
             .args(["run", "--inline", &ports[0], &ports[1], "--format", "json"])
             .args(["--seconds", "2400", "-S"])
@@ -443,6 +488,8 @@ impl Kept {
             if let Some(value) = holds() {
                 return value;
             }
+            // An engine that makes its memory ready needs the processor more than we do.
+            std::thread::sleep(Duration::from_micros(200));
             let errors = || self.errors();
             assert!(start.elapsed() < PATIENCE, "in vain: {what}\n{}", errors());
         }
@@ -488,7 +535,7 @@ impl Drop for Kept {
 
 /// What an operator types while traffic goes on.
 pub fn operator(socket: &Path, words: &[&str], far: &mut Far) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
+    let mut child = Command::new(super::wire::program())
         .args(words)
         .arg("--socket")
         .arg(socket)

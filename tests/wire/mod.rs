@@ -405,9 +405,15 @@ impl Drop for Process {
     }
 }
 
+/// The program: the one that was built with this, or another (`SLUICE_BINARY`), e.g. a copy where
+/// nobody stops what runs in the tree that it was built in.
+pub fn program() -> std::ffi::OsString {
+    std::env::var_os("SLUICE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_sluice").into())
+}
+
 /// `sluice run` with its summary in JSON, ready.
 pub fn appliance(wire: &Wire, arguments: &[&str]) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    let mut command = Command::new(program());
     command.arg("run").args(arguments);
     command.args(["--format", "json", "--seconds", APPLIANCE_SECONDS]);
     let mut process = Process::start(&wire.appliance, &mut command);
@@ -573,4 +579,18 @@ impl RawSocket {
         }
         statistics[1]
     }
+}
+
+/// What `ip monitor link` says in a namespace while `work` is done.
+pub fn link_changes(namespace: &Namespace, work: impl FnOnce()) -> String {
+    let monitor = namespace.inside(|| {
+        let mut command = Command::new("ip");
+        command.args(["monitor", "link"]);
+        command.stdout(Stdio::piped()).spawn().unwrap()
+    });
+    work();
+    // SAFETY: no memory is passed; the process is ours.
+    unsafe { libc::kill(monitor.id() as libc::pid_t, libc::SIGTERM) };
+    let output = monitor.wait_with_output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -2,7 +2,7 @@
 //! connects is sent the memfd and the wake-up descriptors (SCM_RIGHTS) and maps them. From then on
 //! nothing but the memory is between the two; the connection stays open to tell that one is gone.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -189,9 +189,7 @@ impl Memory {
     }
 
     fn send(&self, socket: &UnixStream) -> std::io::Result<()> {
-        let mut fds = vec![self.fd.as_raw_fd()];
-        fds.extend(self.wakes.iter().map(AsRawFd::as_raw_fd));
-        send_descriptors(socket, &fds)
+        send_descriptors(socket, &self.descriptors())
     }
 
     fn receive(socket: &UnixStream) -> std::io::Result<Arc<Memory>> {

@@ -64,6 +64,7 @@ impl Memory {
             region: Arc::clone(&self.region),
             port,
             link: LINK_ETHERNET,
+            longest: 0,
         };
         Ok((
             RingReceiver::parked(receive_ring, receive, extra as usize, place()),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::handover::{Client, Server};
 use super::*;
+use crate::memory::Handle;
 use crate::port::ring::{BUF_CHANGED, MORE_FRAGMENTS};
 use crate::port::testing::{self, Totals};
 use crate::port::{PortCounter, Receive, Transmit};
@@ -281,7 +282,7 @@ fn frames_of_another_region_are_copied_and_counted() {
 }
 
 #[test]
-fn a_frame_of_several_slots_is_dropped_whole() {
+fn a_frame_of_several_slots_is_one_frame() {
     let memory = Memory::new(shape(16, 50)).unwrap();
     let mut outer = open(&memory, OUTER, 10, 16);
     let mut inner = open(&memory, INNER, 10, 16);
@@ -301,16 +302,21 @@ fn a_frame_of_several_slots_is_dropped_whole() {
         );
     }
     outer.transmitters[0].sync();
-    // The chain is met in two bursts.
+    // A limit is one of frames, and a chain is one.
     let received = [inner.receive(0, 2), inner.receive(0, 16)];
-    assert_eq!(received[0].too_long + received[1].too_long, 1);
-    let numbers: Vec<u64> = inner
-        .burst
-        .iter()
-        .map(|handle| number_of(inner.regions.bytes(inner.contexts.get(handle).span)))
-        .collect();
-    assert_eq!(numbers, [0, 4]);
-    assert_eq!(inner.receivers[0].counters().get(PortCounter::TooLong), 1);
+    assert_eq!(received.map(|received| received.count), [2, 1]);
+    let first = |handle: &Handle| {
+        let bytes = inner.regions.bytes(inner.contexts.get(handle).span);
+        (
+            u64::from_le_bytes(bytes[..8].try_into().unwrap()),
+            bytes.len(),
+        )
+    };
+    let numbers: Vec<_> = inner.burst.iter().map(first).collect();
+    let lengths = [0, 1, 2, 3, 4].map(|number| frame(number).len());
+    let chain = lengths[1] + lengths[2] + lengths[3];
+    assert_eq!(numbers, [(0, lengths[0]), (1, chain), (4, lengths[4])]);
+    assert_eq!(inner.receivers[0].counters().get(PortCounter::Chains), 1);
     let mut totals = Totals::default();
     inner.forward(&mut totals, |_, _| false);
     inner.receive(0, 16);

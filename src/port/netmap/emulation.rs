@@ -16,15 +16,16 @@ mod registry;
 pub mod wire;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use netmap_sys::{PortInfo, Register};
 
 use super::provider::{Descriptor, Provider};
+use crate::memory::between;
+use crate::port::memory::eventfd;
 use crate::port::ring::{BUFFER_INDEX_MIN, Mapping, SLOT_BYTES, SLOTS_AT};
 use kernel::Kring;
 
@@ -130,14 +131,7 @@ impl Memory {
         let rings_at = PAGE * (1 + INTERFACES_MAX);
         let buffers_at = rings_at + shape.rings_max as usize * ring_bytes;
         let length = buffers_at + shape.buffers as usize * shape.buf_size as usize;
-        // SAFETY: the name is a NUL-terminated literal; the result is checked.
-        let fd = unsafe { libc::memfd_create(c"sluice-netmap".as_ptr(), libc::MFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: just opened, and owned by nobody else.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        File::from(fd.try_clone()?).set_len(length as u64)?;
+        let fd = between::memfd(c"sluice-netmap", length)?;
         let mapping = Mapping::new(fd.as_fd(), length)?;
         let mut owners = vec![Owner::Pool; shape.buffers as usize];
         owners[..BUFFER_INDEX_MIN as usize].fill(Owner::Kernel);
@@ -239,6 +233,43 @@ struct State {
 #[derive(Clone)]
 pub struct Machine {
     state: Arc<Mutex<State>>,
+    line: Arc<Line>,
+}
+
+/// Who waits for the machine, in the order of coming. Without it a far end that syncs without a
+/// break takes the lock again before who was woken gets to it, for hundreds of milliseconds.
+#[derive(Default)]
+struct Line {
+    /// Number of the next to come.
+    last: AtomicU64,
+    /// Number of who may go.
+    next: AtomicU64,
+}
+
+/// The machine's state, for as long as it is held.
+struct Held<'a> {
+    state: MutexGuard<'a, State>,
+    line: &'a Line,
+}
+
+impl std::ops::Deref for Held<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl std::ops::DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.line.next.fetch_add(1, Ordering::Release);
+    }
 }
 
 fn errno(number: i32) -> io::Error {
@@ -259,12 +290,20 @@ impl Machine {
                 leaked: 0,
                 switches: Vec::new(),
             })),
+            line: Arc::default(),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // A test that failed in another thread must not hide what this one sees.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> Held<'_> {
+        let number = self.line.last.fetch_add(1, Ordering::Relaxed);
+        while self.line.next.load(Ordering::Acquire) != number {
+            std::thread::yield_now();
+        }
+        Held {
+            // A test that failed in another thread must not hide what this one sees.
+            state: self.state.lock().unwrap_or_else(PoisonError::into_inner),
+            line: &self.line,
+        }
     }
 
     /// Puts a NIC in.
@@ -486,16 +525,6 @@ impl State {
         };
         Ok(self.port_named(name, Kind::Vale(number), 1))
     }
-}
-
-fn eventfd() -> io::Result<File> {
-    // SAFETY: no pointers; the result is checked.
-    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: just opened, and owned by nobody else.
-    Ok(unsafe { File::from_raw_fd(fd) })
 }
 
 /// Whether a descriptor polls readable within a time.

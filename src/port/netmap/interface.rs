@@ -43,6 +43,13 @@ pub(super) fn refusal(name: &str) -> Option<(String, String)> {
     })
 }
 
+/// Longest frame of an interface, bytes.
+pub(super) fn longest_frame(name: &str) -> u32 {
+    number(name, "mtu")
+        .unwrap_or(0)
+        .saturating_add(ETHERNET_BYTES)
+}
+
 /// Waits for the carrier, which opening a port may have reset. Returns whether it is there.
 fn await_carrier(name: &str, patience: Duration) -> bool {
     let start = Instant::now();
@@ -62,7 +69,7 @@ pub(super) fn notes(name: &str, buf_size: u32, patience: Duration) -> Vec<String
     if mtu.saturating_add(ETHERNET_BYTES) > buf_size {
         notes.push(format!(
             "netmap:{name}: its MTU is {mtu}, a buffer has {buf_size} bytes: longer frames come in \
-             several slots and are dropped (port_frame_too_long)\n [hint] ip link set {name} mtu \
+             several slots and are copied (sluice_port_chains_total)\n [hint] ip link set {name} mtu \
              {}, or load netmap with buf_size={}",
             buf_size.saturating_sub(ETHERNET_BYTES),
             (mtu + ETHERNET_BYTES).next_power_of_two()

@@ -4,7 +4,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use netmap_sys::{Header, PortInfo, Register, request};
@@ -26,8 +26,9 @@ pub trait Provider: Send + Sync {
     fn open(&self, port: &str, asked: &Register) -> io::Result<Box<dyn Descriptor>>;
 }
 
-/// A descriptor that is bound to rings; closed when dropped. One thread uses it at a time.
-pub trait Descriptor: Send {
+/// A descriptor that is bound to rings; closed when dropped. One thread uses it at a time: who has
+/// the rings' halves.
+pub trait Descriptor: Send + Sync {
     /// What was granted.
     fn granted(&self) -> &Register;
 
@@ -57,7 +58,93 @@ pub trait Descriptor: Send {
 
     /// A descriptor that polls readable when frames wait.
     fn fd(&self) -> RawFd;
+
+    /// What another process needs to use this descriptor too, once this one rests: what kind it is,
+    /// and the file descriptors. `None`: it is of this process alone.
+    fn share(&self) -> Option<(&'static str, Vec<BorrowedFd<'_>>)> {
+        None
+    }
+
+    /// Ends what a dead process that used it left half done.
+    fn mend(&self) {}
 }
+
+/// A registration that says what `info` says of its port.
+pub fn with_info(register: Register, info: &PortInfo) -> Register {
+    Register {
+        memsize: info.memsize,
+        tx_slots: info.tx_slots,
+        rx_slots: info.rx_slots,
+        tx_rings: info.tx_rings,
+        rx_rings: info.rx_rings,
+        host_tx_rings: info.host_tx_rings,
+        host_rx_rings: info.host_rx_rings,
+        mem_id: info.mem_id,
+        ..register
+    }
+}
+
+/// Words of a registration, as processes tell each other.
+pub const WORDS: usize = 13;
+
+/// A registration as words.
+pub fn words_of(register: &Register) -> [u64; WORDS] {
+    [
+        register.offset,
+        register.memsize,
+        register.tx_slots.into(),
+        register.rx_slots.into(),
+        register.tx_rings.into(),
+        register.rx_rings.into(),
+        register.host_tx_rings.into(),
+        register.host_rx_rings.into(),
+        register.mem_id.into(),
+        register.ringid.into(),
+        register.mode.into(),
+        register.extra_bufs.into(),
+        register.flags,
+    ]
+}
+
+/// The registration of such words.
+pub fn register_of(words: [u64; WORDS]) -> Register {
+    Register {
+        offset: words[0],
+        memsize: words[1],
+        tx_slots: words[2] as u32,
+        rx_slots: words[3] as u32,
+        tx_rings: words[4] as u16,
+        rx_rings: words[5] as u16,
+        host_tx_rings: words[6] as u16,
+        host_rx_rings: words[7] as u16,
+        mem_id: words[8] as u16,
+        ringid: words[9] as u16,
+        mode: words[10] as u32,
+        extra_bufs: words[11] as u32,
+        pad: 0,
+        flags: words[12],
+    }
+}
+
+/// A descriptor that another process opened and shares.
+///
+/// # Errors
+/// It is of a kind that this version does not know.
+pub fn adopt(kind: &str, granted: Register, fds: Vec<OwnedFd>) -> io::Result<Box<dyn Descriptor>> {
+    let mut fds = fds.into_iter();
+    match (kind, fds.next(), fds.next(), fds.next()) {
+        (KERNEL, Some(fd), None, None) => Ok(Box::new(KernelDescriptor { fd, granted })),
+        (EMULATED, Some(connection), Some(memory), Some(wake)) => Ok(Box::new(
+            super::emulation::wire::adopt(connection, memory, wake, granted),
+        )),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Kinds of shared descriptors.
+const KERNEL: &str = "kernel";
+/// As [`KERNEL`]: one of an emulated machine in another process.
+pub const EMULATED: &str = "emulated";
 
 /// The kernel module.
 pub struct Kernel;
@@ -156,5 +243,9 @@ impl Descriptor for KernelDescriptor {
 
     fn fd(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+
+    fn share(&self) -> Option<(&'static str, Vec<BorrowedFd<'_>>)> {
+        Some((KERNEL, vec![self.fd.as_fd()]))
     }
 }

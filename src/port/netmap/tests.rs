@@ -308,26 +308,112 @@ fn a_port_that_vanishes_is_survived_and_opened_again() {
     assert_eq!(machine.violations_total(), 0);
 }
 
+/// DESIGN.md 2: a system call serves a burst. Each sync of the real port is one, and it makes no
+/// others while frames come.
 #[test]
-fn chains_are_dropped_whole_and_counted() {
+fn at_saturation_a_sync_serves_more_than_32_frames() {
+    let machine = Machine::new(Shape::default());
+    let mut far = open(&machine, ["x}1", "y}1"]);
+    let mut near = open(&machine, ["x{1", "y{1"]);
+    let mut totals = Totals::default();
+    let (mut sent, mut came) = (0u64, 0u64);
+    for _ in 0..40 {
+        for port in 0..2 {
+            while far.transmitters[port].send_copy(&frame(1)).is_ok() {
+                sent += 1;
+            }
+            far.transmitters[port].sync();
+        }
+        for _ in 0..18 {
+            near.turn(&mut totals, |_, _| true);
+        }
+        for port in 0..2 {
+            while let count @ 1.. = far.collect(port, |_, _| {}) {
+                came += count as u64;
+            }
+        }
+    }
+    assert_eq!((totals.received, totals.full, came), (sent, 0, sent));
+    let receive = near.receivers.iter().map(Receive::counters);
+    let both = receive.chain(near.transmitters.iter().map(Transmit::counters));
+    let syncs: u64 = both.map(|counters| counters.get(PortCounter::Syncs)).sum();
+    println!("{syncs} syncs for {sent} frames: one for {}", sent / syncs);
+    assert!(sent >= 32 * syncs, "{syncs} syncs for {sent} frames");
+    drop((near, far));
+    assert_clean(&machine);
+}
+
+/// A frame of so many bytes that begins as `frame` does.
+fn long_frame(number: u8, length: usize) -> Vec<u8> {
+    let mut bytes = frame(number);
+    bytes.resize(length, number);
+    bytes
+}
+
+#[test]
+fn chains_are_inspected_in_one_piece_and_forwarded_whole() {
+    let machine = machine(32);
+    let mut far = open(&machine, ["a0", "b0"]);
+    let mut near = open(&machine, ["a1", "b1"]);
+    let mut totals = Totals::default();
+    let lengths = [64, 2049, 4096, 5000, 9018, 64];
+    for round in 0..3 {
+        for (number, length) in lengths.into_iter().enumerate() {
+            machine.inject("a1", 0, &long_frame(number as u8, length));
+        }
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            near.turn(&mut totals, |_, bytes| {
+                seen.push(bytes.len());
+                // One chain is dropped by verdict.
+                round > 0 || bytes.len() != 4096
+            });
+        }
+        assert_eq!(seen, lengths, "inspected in one piece, in order");
+        let mut came = Vec::new();
+        while far.collect(1, |_, bytes| came.push(bytes.to_vec())) > 0 {}
+        let sent = (0..)
+            .zip(lengths)
+            .map(|(number, length)| long_frame(number, length));
+        let expected: Vec<_> = sent.filter(|f| round > 0 || f.len() != 4096).collect();
+        assert!(came == expected, "I2, I3: {:?}", came.iter().map(Vec::len));
+    }
+    assert_eq!((totals.received, totals.dropped, totals.full), (18, 1, 0));
+    assert_eq!(near.receivers[0].counters().get(PortCounter::Chains), 12);
+    assert_eq!(near.transmitters[1].counters().get(PortCounter::Chains), 11);
+    drop((near, far));
+    assert_clean(&machine);
+}
+
+#[test]
+fn chains_that_are_too_long_are_dropped_whole_and_counted() {
     let machine = machine(32);
     let mut far = open(&machine, ["a0", "b0"]);
     let mut near = open(&machine, ["a1", "b1"]);
     let mut totals = Totals::default();
     machine.inject("a1", 0, &frame(1));
-    machine.inject("a1", 0, &[7; 5000]);
+    machine.inject("a1", 0, &[7; 17_000]);
     machine.inject("a1", 0, &frame(2));
     let received = near.receive(0, 64);
     assert_eq!((received.count, received.too_long), (2, 1));
     near.forward(&mut totals, |_, _| true);
     assert_eq!(arrived(&mut far, 1), [1, 2]);
-    // A chain that ends in the next burst.
-    machine.inject("a1", 0, &[7; 5000]);
-    machine.inject("a1", 0, &frame(3));
-    let counts = [near.receive(0, 2).too_long, near.receive(0, 64).too_long];
-    assert_eq!(counts.iter().sum::<u32>(), 1);
-    near.forward(&mut totals, |_, _| true);
-    assert_eq!(arrived(&mut far, 1), [3]);
+    // One that is shown in parts.
+    machine.set_faults(Faults {
+        shown_max: 3,
+        ..Faults::default()
+    });
+    machine.inject("a1", 0, &[7; 17_000]);
+    machine.inject("a1", 0, &long_frame(3, 8000));
+    machine.inject("a1", 0, &frame(4));
+    let mut lengths = Vec::new();
+    for _ in 0..12 {
+        near.turn(&mut totals, |_, bytes| {
+            lengths.push(bytes.len());
+            true
+        });
+    }
+    assert_eq!(lengths[..1], [8000], "{lengths:?}");
     assert_eq!(near.receivers[0].counters().get(PortCounter::TooLong), 2);
     assert_eq!(MORE_FRAGMENTS, 0x20);
     drop((near, far));

@@ -4,15 +4,23 @@
 //! Copying is the exception and counted: only frames of another region, and frames that a stage
 //! built, are copied into a TX slot's buffer.
 
+mod chains;
+
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
+use chains::{CHAIN_SLOTS_MAX, Chains};
+
 use super::{MORE_FRAGMENTS, Ring};
 use crate::memory::{Arena, Buffer, Handle, Region, Regions};
-use crate::packet::{Burst, Context};
+use crate::packet::{BURST_MAX, Burst, Context};
 use crate::port::ledger::Ledger;
 use crate::port::{PortCounter, PortCounters, Receive, Received, Tally, Transmit};
 use crate::reason::Reason;
+
+/// Bytes of a frame of several slots (a chain, `NS_MOREFRAG`), at most: the largest frames that
+/// Ethernet's cards take, and some room.
+pub const CHAIN_BYTES_MAX: u32 = 16 << 10;
 
 /// What a sync met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +78,8 @@ pub struct Place {
     pub port: u8,
     /// `Context::link` of the frames.
     pub link: u8,
+    /// Longest frame that may be sent, bytes, where that is more than a buffer: it goes as a chain.
+    pub longest: u32,
 }
 
 /// The receiving half over one RX ring.
@@ -82,8 +92,10 @@ pub struct RingReceiver<X: Exchange> {
     region: u16,
     /// Frames taken since the last sync.
     since_sync: u32,
-    /// In the middle of a frame of several slots, which is thrown away whole.
+    /// In the middle of a chain that is too long, and is thrown away whole.
     in_chain: bool,
+    /// `None` until the regions are known.
+    chains: Option<Chains>,
     /// The ring is somebody else's for now.
     parked: bool,
     /// The ring is there; not while its port is gone.
@@ -105,6 +117,7 @@ impl<X: Exchange> RingReceiver<X> {
             region: 0,
             since_sync: 0,
             in_chain: false,
+            chains: None,
             parked: false,
             open: true,
             counters: Arc::default(),
@@ -167,7 +180,7 @@ impl<X: Exchange> RingReceiver<X> {
     ) -> Taken {
         let found = self.ring.slot(slot);
         if found.flags & MORE_FRAGMENTS != 0 || self.in_chain {
-            // Inspection needs a frame in one piece. The chain's slots go back as they are.
+            // The chain's slots go back as they are.
             received.too_long += u32::from(!self.in_chain);
             self.in_chain = found.flags & MORE_FRAGMENTS != 0;
             return Taken::Skipped;
@@ -214,6 +227,7 @@ enum Taken {
 impl<X: Exchange> Receive for RingReceiver<X> {
     fn register(&mut self, regions: &mut Regions) {
         self.region = regions.add_once(&self.place.region);
+        self.chains = Some(Chains::new(regions));
     }
 
     fn receive(
@@ -230,20 +244,25 @@ impl<X: Exchange> Receive for RingReceiver<X> {
         self.counters.set_slots_used(u64::from(waiting));
         let waiting = waiting.min(limit);
         let mut slot = self.ring.head();
+        let tail = self.ring.tail();
         for _ in 0..waiting {
+            if slot == tail {
+                break;
+            }
             // Both lists are looked at before the slot, so that no pop has to be undone.
             if free.is_empty() || self.free.is_empty() {
                 received.starved = true;
                 self.counters.add(PortCounter::Starved, 1);
                 break;
             }
-            match self.take(slot, contexts, free, &mut received, now_ns) {
+            let (taken, next) = self.take_next(slot, contexts, free, &mut received, now_ns);
+            match taken {
                 Taken::Frame(handle) => burst.push(handle),
                 Taken::Skipped => {}
                 Taken::NoRoom => break,
             }
-            slot = self.ring.next(slot);
-            self.since_sync += 1;
+            self.since_sync += self.ring.distance(slot, next);
+            slot = next;
         }
         let passed = u64::from(self.ring.distance(self.ring.head(), slot));
         let frames = received.count as u64 + u64::from(received.too_long);
@@ -269,6 +288,8 @@ impl<X: Exchange> Receive for RingReceiver<X> {
                 "more buffers come home than went out"
             );
             self.free.push(buffer);
+        } else if let Some(chains) = &mut self.chains {
+            chains.reclaim(context);
         }
     }
 
@@ -348,7 +369,8 @@ pub struct RingTransmitter<X: Exchange> {
     next: u32,
     /// The full ring was synced once in this burst already.
     synced_full: bool,
-    /// Of the slots queued and not published, those with frames that a stage built.
+    /// Of the slots queued and not published, those that are no frame of the traffic: built by a
+    /// stage, or the further slots of a chain.
     built: u64,
     /// The ring is there; not while its port is gone.
     open: bool,
@@ -464,12 +486,40 @@ impl<X: Exchange> RingTransmitter<X> {
     }
 
     fn copy(&mut self, frame: &[u8]) -> Result<(), Reason> {
-        if frame.len() > self.ring.buf_size() as usize || frame.len() > usize::from(u16::MAX) {
-            return self.refuse(Reason::PortFrameTooLong);
+        let buf_size = self.ring.buf_size().min(u32::from(u16::MAX)) as usize;
+        if frame.len() > buf_size {
+            return self.copy_chain(frame, buf_size);
         }
-        if !self.ring.write(self.next, frame) {
+        if !self.ring.write(self.next, frame, false) {
             return self.refuse(Reason::PortTxDown);
         }
+        self.queued(frame.len())
+    }
+
+    /// Copies a frame that is longer than a buffer into as many slots as it takes, or into none.
+    fn copy_chain(&mut self, frame: &[u8], buf_size: usize) -> Result<(), Reason> {
+        let parts = frame.len().div_ceil(buf_size);
+        let longest = self.place.longest.min(CHAIN_BYTES_MAX);
+        if frame.len() > longest as usize || parts > CHAIN_SLOTS_MAX as usize {
+            return self.refuse(Reason::PortFrameTooLong);
+        }
+        if (self.space() as usize) < parts && !self.synced_full {
+            self.synced_full = true;
+            self.publish();
+        }
+        if (self.space() as usize) < parts {
+            return self.refuse(Reason::PortTxFull);
+        }
+        let mut slot = self.next;
+        for (part, number) in frame.chunks(buf_size).zip(1..) {
+            if !self.ring.write(slot, part, number < parts) {
+                return self.refuse(Reason::PortTxDown);
+            }
+            slot = self.ring.next(slot);
+        }
+        self.next = self.ring.previous(slot);
+        self.built += parts as u64 - 1;
+        self.counters.add(PortCounter::Chains, 1);
         self.queued(frame.len())
     }
 }
@@ -520,8 +570,9 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
     }
 
     fn room(&mut self) -> usize {
-        // Slots come back with a sync only; asked for in time, a burst still has one.
-        if self.space() < self.ring.num_slots() / 2 {
+        // Slots come back with a sync only, and each burst's own sync brings those that are done;
+        // one more is for when not even a burst would find room.
+        if self.space() < (BURST_MAX as u32).min(self.ring.num_slots() / 2) {
             self.publish();
         }
         self.space() as usize

@@ -287,8 +287,7 @@ impl State {
         let mut slot = kring.hwcur;
         let mut frame = Vec::new();
         while slot != head {
-            let given = kring.ring.slot(slot);
-            if given.flags & MORE_FRAGMENTS == 0 && !self.has_way(port, ring) {
+            if frame.is_empty() && !self.has_way(port, ring) {
                 break;
             }
             let given = kring.take_slot(slot, &mut self.regions[region], found);

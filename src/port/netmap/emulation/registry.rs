@@ -10,6 +10,7 @@ use netmap_sys::{PortInfo, Register, flag, mode};
 
 use super::kernel::Kring;
 use super::{Bound, Kind, Memory, Owner, State, Violation, errno, eventfd};
+use crate::port::netmap::provider::with_info;
 use crate::port::ring::{BUFFER_INDEX_MIN, BUFS_HEAD_AT, RING_OFFSETS_AT, Ring, Slot};
 
 impl State {
@@ -97,15 +98,8 @@ impl State {
         let granted = Register {
             offset: interface_at as u64,
             memsize,
-            tx_slots: info.tx_slots,
-            rx_slots: info.rx_slots,
-            tx_rings: info.tx_rings,
-            rx_rings: info.rx_rings,
-            host_tx_rings: info.host_tx_rings,
-            host_rx_rings: info.host_rx_rings,
-            mem_id: info.mem_id,
             extra_bufs: granted,
-            ..*asked
+            ..with_info(*asked, &info)
         };
         Ok((number, granted))
     }

@@ -4,11 +4,11 @@
 //! leaves behind. Memory is shared by memfd (SCM_RIGHTS); only calls go through the socket.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use netmap_sys::{NAME_BYTES, PortInfo, Register};
 
 use super::{Machine, errno, readable};
 use crate::port::memory::{receive_descriptors, send_descriptors};
-use crate::port::netmap::provider::{Descriptor, Provider};
+use crate::port::netmap::provider::{
+    Descriptor, EMULATED, Provider, WORDS, register_of, with_info, words_of,
+};
 use crate::port::ring::Mapping;
 
 /// How often the server looks for clients that came.
 const TURN: Duration = Duration::from_millis(5);
-/// Words of a registration on the wire.
-const WORDS: usize = 14;
 /// Bytes of a request: what, name, registration.
 const REQUEST_BYTES: usize = 1 + NAME_BYTES + WORDS * 8;
 
@@ -30,44 +30,10 @@ const OPEN: u8 = b'O';
 const INFO: u8 = b'I';
 const TXSYNC: u8 = b'T';
 const RXSYNC: u8 = b'R';
-
-fn words_of(register: &Register) -> [u64; WORDS] {
-    [
-        register.offset,
-        register.memsize,
-        register.tx_slots.into(),
-        register.rx_slots.into(),
-        register.tx_rings.into(),
-        register.rx_rings.into(),
-        register.host_tx_rings.into(),
-        register.host_rx_rings.into(),
-        register.mem_id.into(),
-        register.ringid.into(),
-        register.mode.into(),
-        register.extra_bufs.into(),
-        0,
-        register.flags,
-    ]
-}
-
-fn register_of(words: [u64; WORDS]) -> Register {
-    Register {
-        offset: words[0],
-        memsize: words[1],
-        tx_slots: words[2] as u32,
-        rx_slots: words[3] as u32,
-        tx_rings: words[4] as u16,
-        rx_rings: words[5] as u16,
-        host_tx_rings: words[6] as u16,
-        host_rx_rings: words[7] as u16,
-        mem_id: words[8] as u16,
-        ringid: words[9] as u16,
-        mode: words[10] as u32,
-        extra_bufs: words[11] as u32,
-        pad: 0,
-        flags: words[13],
-    }
-}
+/// Nothing: who has its answer knows that all calls before it are over.
+const NOTHING: u8 = b'N';
+/// Bytes of a call: what, and a number that comes back with the answer.
+const CALL_BYTES: usize = 1 + 4;
 
 fn write_words(mut out: impl Write, words: &[u64; WORDS]) -> io::Result<()> {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -175,12 +141,18 @@ fn serve(machine: &Machine, mut client: &UnixStream, number: &mut Option<usize>)
     let mut what = [0];
     client.read_exact(&mut what)?;
     match what[0] {
-        TXSYNC | RXSYNC => {
+        TXSYNC | RXSYNC | NOTHING => {
+            let mut call = [0; 4];
+            client.read_exact(&mut call)?;
             let done = match *number {
+                Some(_) if what[0] == NOTHING => Ok(()),
                 Some(number) => machine.sync(number, what[0] == RXSYNC),
                 None => Err(errno(libc::ENXIO)),
             };
-            write_status(client, &done)
+            let mut answer = [0; 8];
+            write_status(&mut answer[..4], &done)?;
+            answer[4..].copy_from_slice(&call);
+            client.write_all(&answer)
         }
         OPEN | INFO => {
             let mut name = [0; NAME_BYTES];
@@ -191,18 +163,7 @@ fn serve(machine: &Machine, mut client: &UnixStream, number: &mut Option<usize>)
             if what[0] == INFO {
                 let done = machine.info(name, asked.mem_id);
                 write_status(client, &done)?;
-                let info = done.unwrap_or_default();
-                let answer = Register {
-                    memsize: info.memsize,
-                    tx_slots: info.tx_slots,
-                    rx_slots: info.rx_slots,
-                    tx_rings: info.tx_rings,
-                    rx_rings: info.rx_rings,
-                    host_tx_rings: info.host_tx_rings,
-                    host_rx_rings: info.host_rx_rings,
-                    mem_id: info.mem_id,
-                    ..Register::default()
-                };
+                let answer = with_info(Register::default(), &done.unwrap_or_default());
                 return write_words(client, &words_of(&answer));
             }
             let done = machine.register(name, &asked);
@@ -213,7 +174,7 @@ fn serve(machine: &Machine, mut client: &UnixStream, number: &mut Option<usize>)
             *number = Some(bound);
             write_words(client, &words_of(&granted))?;
             let (memory, wake) = machine.descriptors_of(bound)?;
-            send_descriptors(client, &[memory.as_raw_fd(), wake.as_raw_fd()])
+            send_descriptors(client, &[memory.as_fd(), wake.as_fd()])
         }
         _ => Err(io::ErrorKind::InvalidData.into()),
     }
@@ -230,6 +191,29 @@ struct RemoteDescriptor {
     granted: Register,
     memory: OwnedFd,
     wake: OwnedFd,
+    /// Number of the last call; other processes that use the connection begin elsewhere.
+    calls: AtomicU32,
+}
+
+/// Number of a process's first call.
+fn first_call() -> AtomicU32 {
+    AtomicU32::new(std::process::id() << 12)
+}
+
+/// A descriptor that another process opened.
+pub fn adopt(
+    connection: OwnedFd,
+    memory: OwnedFd,
+    wake: OwnedFd,
+    granted: Register,
+) -> impl Descriptor {
+    RemoteDescriptor {
+        connection: connection.into(),
+        granted,
+        memory,
+        wake,
+        calls: first_call(),
+    }
 }
 
 impl Client {
@@ -292,6 +276,7 @@ impl Provider for Client {
             granted,
             memory,
             wake,
+            calls: first_call(),
         }))
     }
 }
@@ -300,12 +285,17 @@ impl RemoteDescriptor {
     fn call(&self, what: u8) -> io::Result<()> {
         // A server that is gone is a port that is gone.
         let gone = |_| errno(libc::ENXIO);
-        (&self.connection).write_all(&[what]).map_err(gone)?;
-        let mut bytes = [0; 4];
-        (&self.connection).read_exact(&mut bytes).map_err(gone)?;
-        match i32::from_le_bytes(bytes) {
-            0 => Ok(()),
-            number => Err(errno(number)),
+        let number = self.calls.fetch_add(1, Ordering::Relaxed).to_le_bytes();
+        let mut call = [what; CALL_BYTES];
+        call[1..].copy_from_slice(&number);
+        (&self.connection).write_all(&call).map_err(gone)?;
+        loop {
+            let mut bytes = [0; 8];
+            (&self.connection).read_exact(&mut bytes).map_err(gone)?;
+            // The answer to a process that died before it read it is nobody's.
+            if bytes[4..] == number {
+                return read_status(&bytes[..4]);
+            }
         }
     }
 }
@@ -335,5 +325,19 @@ impl Descriptor for RemoteDescriptor {
 
     fn fd(&self) -> RawFd {
         self.wake.as_raw_fd()
+    }
+
+    fn share(&self) -> Option<(&'static str, Vec<BorrowedFd<'_>>)> {
+        let fds = [
+            self.connection.as_fd(),
+            self.memory.as_fd(),
+            self.wake.as_fd(),
+        ];
+        Some((EMULATED, fds.to_vec()))
+    }
+
+    fn mend(&self) {
+        // The server serves a connection in order. One that is gone is told by the next sync.
+        let _ = self.call(NOTHING);
     }
 }
