@@ -20,9 +20,7 @@ fn run(text: &[u8]) {
     let options = Options {
         disabled: true,
         lint: true,
-        anomaly: &|_| None,
-        names: None,
-        missing: &[],
+        ..Options::default()
     };
     let loaded = load(
         &[file],
