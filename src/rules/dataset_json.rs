@@ -31,8 +31,8 @@ pub fn values(format: &Format, kind: Kind, text: &str) -> Result<Vec<Vec<u8>>, u
 
 /// What stands under a name, `a.b` being `b` within `a`.
 fn under<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
-    let names = path.split('.').filter(|name| !name.is_empty());
-    names.fold(Some(value), |value, name| value?.get(name))
+    let mut names = path.split('.').filter(|name| !name.is_empty());
+    names.try_fold(value, |value, name| value.get(name))
 }
 
 /// The value of an object; a text stands there as it is.

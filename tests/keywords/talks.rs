@@ -19,7 +19,7 @@ fn segment(out: bool, ports: [u16; 2], at: [u32; 2], flags: u8, rest: [&[u8]; 2]
     let [from, to] = if out { ports } else { [ports[1], ports[0]] };
     let mut bytes = [from.to_be_bytes(), to.to_be_bytes()].concat();
     bytes.extend([at[0].to_be_bytes(), at[1].to_be_bytes()].concat());
-    bytes.extend([((20 + options.len()) / 4 << 4) as u8, flags]);
+    bytes.extend([(((20 + options.len()) / 4) << 4) as u8, flags]);
     bytes.extend([0x20, 0, 0, 0, 0, 0]);
     bytes.extend(options);
     bytes.extend(payload);
