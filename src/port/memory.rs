@@ -589,7 +589,7 @@ pub(super) fn eventfd() -> std::io::Result<File> {
 // ---------------------------------------------------------------------------------------------
 
 // A memory's own descriptor and those of all its rings go in one message.
-const _: () = assert!(1 + (CABLES * 2 * RINGS_MAX) as usize <= between::DESCRIPTORS_MAX);
+const _: () = assert!(((CABLES * 2 * RINGS_MAX) as usize) < between::DESCRIPTORS_MAX);
 
 /// Sends a byte with descriptors along (SCM_RIGHTS).
 pub(super) fn send_descriptors(socket: &UnixStream, fds: &[BorrowedFd<'_>]) -> std::io::Result<()> {
