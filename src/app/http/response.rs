@@ -59,8 +59,9 @@ pub(super) struct Response {
     line: u32,
     search: Search,
     left: u64,
-    /// A response was complete before.
+    /// A response was complete before; these bytes follow one.
     after: bool,
+    stray: bool,
     /// Its length was told in a doubtful way.
     doubtful: bool,
     body: Body,
@@ -185,6 +186,7 @@ impl Response {
             Some(waiting) => waiting,
             None => self.without_request(out),
         };
+        self.stray = unexpected;
         if unexpected {
             self.event(out, Event::ResponseBodyUnexpected);
         }
@@ -241,6 +243,9 @@ impl Response {
             return Next::Go(line);
         }
         if is_status_line(text) {
+            if self.stray {
+                return self.complete(beside, out);
+            }
             self.line = line as u32;
             self.search = Search::default();
             self.state = State::Head;
