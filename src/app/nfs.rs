@@ -635,6 +635,7 @@ mod tests {
                 "tx 1 ToServer nfs_procedure 6",
                 "tx 1 ToClient file.name \"evil.exe\"",
                 "tx 1 ToClient file.data \"MZabc\"",
+                "tx 1 ToClient filesize 5",
             ]
         );
     }
