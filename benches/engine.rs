@@ -8,6 +8,8 @@
 
 #[path = "../tests/common/mod.rs"]
 mod common;
+#[path = "engine/frames.rs"]
+mod frames;
 #[path = "engine/mix.rs"]
 mod mix;
 #[path = "engine/renumber.rs"]
@@ -18,17 +20,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use frames::{median, thread_time};
 use mix::Mix;
 use sluice::config::{Config, Mode};
 use sluice::counters::{Counter, Counters};
-use sluice::decode::LinkType;
 use sluice::event::EventKind;
 use sluice::matcher::Program;
-use sluice::memory::{Arena, Regions};
-use sluice::packet::{BURST_MAX, Context};
-use sluice::port::Receive;
-use sluice::port::capture::spread::Spread;
-use sluice::port::capture::{Capture, CaptureReader};
 use sluice::replay::{Options, Outcome, Session};
 use sluice::rules::signature::Class;
 
@@ -162,38 +159,14 @@ fn told(outcome: &Outcome) -> String {
 
 /// Processor time of reading a capture and nothing else.
 fn reading(path: &Path) -> Duration {
-    let mut regions = Regions::default();
-    let (contexts, mut free) = Arena::new(4096, Context::default);
-    let capture = Capture::open(&[path]).expect("a capture");
-    let link = |number| LinkType::from_pcap(number) as u8;
-    let mut reader = CaptureReader::new(capture, link, Spread::First, 0, 1);
-    reader.register(&mut regions);
-    let mut burst = Vec::with_capacity(BURST_MAX);
     let start = thread_time();
-    let mut lines = 0;
-    loop {
-        let received = reader.receive(&contexts, &mut free, &mut burst, BURST_MAX, 0);
-        for handle in burst.drain(..) {
-            // The pages of a capture are mapped when they are first touched, which no port does.
-            let frame = regions.bytes(contexts.get(&handle).span);
-            lines += u64::from(frame.first().copied().unwrap_or(0));
-            free.push(handle);
-        }
-        if received.end {
-            std::hint::black_box(lines);
-            return thread_time() - start;
-        }
-    }
-}
-
-fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    let mut sum = 0;
+    // The pages of a capture are mapped when they are first touched, which no port does.
+    frames::each(path, |_, frame| {
+        sum += u64::from(frame.first().copied().unwrap_or(0));
+    });
+    std::hint::black_box(sum);
+    thread_time() - start
 }
 
 /// Compares all passes with one.

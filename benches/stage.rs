@@ -8,6 +8,8 @@
 //!
 //! `cargo bench --bench stage [-- --quick] [-- --only WORKLOAD] [-- --rules NAME]`
 
+#[path = "engine/frames.rs"]
+mod frames;
 #[path = "stage/workload.rs"]
 mod workload;
 
@@ -15,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use frames::{median, thread_time};
 use sluice::config::Config;
 use sluice::counters::Counter;
 use sluice::decode::LinkType;
@@ -72,17 +75,6 @@ fn tsc_overhead() -> u64 {
         .map(|(from, to)| to - from)
         .min()
         .unwrap_or(0)
-}
-
-/// Processor time of this thread.
-fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// One engine with one fused worker over all chapters.

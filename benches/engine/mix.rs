@@ -5,11 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use sluice::decode::LinkType;
-use sluice::memory::{Arena, Regions};
-use sluice::packet::Context;
-use sluice::port::Receive;
-use sluice::port::capture::spread::Spread;
-use sluice::port::capture::{Capture, CaptureReader, CaptureWriter};
+use sluice::port::capture::CaptureWriter;
 
 use super::renumber::Numbering;
 
@@ -127,32 +123,19 @@ fn numbering(pass: u64, capture: usize) -> Numbering {
 
 /// All frames of a capture that the engine decodes.
 fn read(path: &Path) -> Vec<Frame> {
-    let mut regions = Regions::default();
-    let (contexts, mut free) = Arena::new(64, Context::default);
-    let capture = Capture::open(&[path]).expect("a capture");
-    let link = |number| LinkType::from_pcap(number) as u8;
-    let mut reader = CaptureReader::new(capture, link, Spread::First, 0, 1);
-    reader.register(&mut regions);
-    let (mut frames, mut burst): (Vec<Frame>, _) = (Vec::new(), Vec::new());
+    let mut frames = Vec::new();
     let (mut last_ns, mut time_ns) = (None, 0);
-    loop {
-        let received = reader.receive(&contexts, &mut free, &mut burst, 64, 0);
-        for handle in burst.drain(..) {
-            let context = contexts.get(&handle);
-            let link = LinkType::from_u8(context.link);
-            let before = last_ns.replace(context.time_ns).unwrap_or(context.time_ns);
-            time_ns += context.time_ns.saturating_sub(before).min(PAUSE_MAX_NS);
-            if link != LinkType::Unknown {
-                frames.push(Frame {
-                    time_ns,
-                    link: link.to_pcap(),
-                    bytes: regions.bytes(context.span).to_vec(),
-                });
-            }
-            free.push(handle);
+    super::frames::each(path, |context, bytes| {
+        let link = LinkType::from_u8(context.link);
+        let before = last_ns.replace(context.time_ns).unwrap_or(context.time_ns);
+        time_ns += context.time_ns.saturating_sub(before).min(PAUSE_MAX_NS);
+        if link != LinkType::Unknown {
+            frames.push(Frame {
+                time_ns,
+                link: link.to_pcap(),
+                bytes: bytes.to_vec(),
+            });
         }
-        if received.end {
-            return frames;
-        }
-    }
+    });
+    frames
 }

@@ -10,11 +10,7 @@ use std::sync::Arc;
 use sluice::cli::rules::{Loaded, load_text};
 use sluice::config::Mode;
 use sluice::decode::LinkType;
-use sluice::memory::{Arena, Regions};
-use sluice::packet::Context;
-use sluice::port::Receive;
-use sluice::port::capture::spread::Spread;
-use sluice::port::capture::{Capture, CaptureReader, CaptureWriter};
+use sluice::port::capture::CaptureWriter;
 use sluice::port::generator::Random;
 use sluice::port::generator::packet::{Envelope, Tcp, tcp_flag::*, udp};
 
@@ -198,26 +194,13 @@ pub fn small(folder: &Folder, flows: u32, chapters: usize) -> Workload {
 
 /// All Ethernet frames of a capture.
 fn read(path: &Path) -> Frames {
-    let mut regions = Regions::default();
-    let (contexts, mut free) = Arena::new(64, Context::default);
-    let capture = Capture::open(&[path]).expect("a capture");
-    let link = |number| LinkType::from_pcap(number) as u8;
-    let mut reader = CaptureReader::new(capture, link, Spread::First, 0, 1);
-    reader.register(&mut regions);
-    let (mut frames, mut burst) = (Frames::new(), Vec::new());
-    loop {
-        let received = reader.receive(&contexts, &mut free, &mut burst, 64, 0);
-        for handle in burst.drain(..) {
-            let context = contexts.get(&handle);
-            if context.link == LinkType::Ethernet as u8 && context.span.length >= 14 {
-                frames.push((context.time_ns, regions.bytes(context.span).to_vec()));
-            }
-            free.push(handle);
+    let mut frames = Frames::new();
+    super::frames::each(path, |context, bytes| {
+        if context.link == LinkType::Ethernet as u8 && bytes.len() >= 14 {
+            frames.push((context.time_ns, bytes.to_vec()));
         }
-        if received.end {
-            return frames;
-        }
-    }
+    });
+    frames
 }
 
 /// `frames` in the VLAN `vlan`, from time `start_ns` on.
