@@ -63,6 +63,21 @@ fn assert_accounted(kept: Kept, far: &mut Far, kills: u64) {
     far.assert_conserved();
 }
 
+/// Kills engine after engine under load, and gives how many.
+fn kill_engines(kept: &Kept, far: &mut Far) -> u64 {
+    let kills = kills();
+    for _ in 0..kills {
+        let pid = kept.await_engine(far);
+        far.run(Duration::from_millis(30));
+        kept.kill(pid, libc::SIGKILL);
+        far.run(Duration::from_millis(30));
+        far.forgive();
+    }
+    kept.await_engine(far);
+    far.run(Duration::from_millis(50));
+    kills as u64
+}
+
 #[test]
 fn an_engine_that_is_killed_under_load_costs_what_it_held_and_is_replaced() {
     let _alone = alone();
@@ -70,17 +85,8 @@ fn an_engine_that_is_killed_under_load_costs_what_it_held_and_is_replaced() {
     let mut far = Far::memory(&scratch.0.join("wire"), shape());
     let kept = Kept::start(&scratch, &far.ports(), &["--keeper", "open"]);
     kept.wait_ready(&mut far);
-    let kills = kills();
-    for _ in 0..kills {
-        let pid = kept.await_engine(&mut far);
-        far.run(Duration::from_millis(30));
-        kept.kill(pid, libc::SIGKILL);
-        far.run(Duration::from_millis(30));
-        far.forgive();
-    }
-    kept.await_engine(&mut far);
-    far.run(Duration::from_millis(50));
-    assert_accounted(kept, &mut far, kills as u64);
+    let kills = kill_engines(&kept, &mut far);
+    assert_accounted(kept, &mut far, kills);
 }
 
 #[test]
@@ -99,20 +105,12 @@ fn on_interfaces_a_killed_engine_costs_what_it_held_and_no_link_flaps() {
         .inside(|| Kept::start(&scratch, &ports, &["--keeper", "open"]));
     kept.wait_ready(&mut far);
     kept.await_engine(&mut far);
-    let kills = kills();
+    let mut kills = 0;
     let changes = wire::link_changes(&wire.client, || {
-        for _ in 0..kills {
-            let pid = kept.await_engine(&mut far);
-            far.run(Duration::from_millis(30));
-            kept.kill(pid, libc::SIGKILL);
-            far.run(Duration::from_millis(30));
-            far.forgive();
-        }
-        kept.await_engine(&mut far);
-        far.run(Duration::from_millis(50));
+        kills = kill_engines(&kept, &mut far);
     });
     assert_eq!(changes, "", "no link changes");
-    assert_accounted(kept, &mut far, kills as u64);
+    assert_accounted(kept, &mut far, kills);
 }
 
 /// As on a memory, with the keeper's netmap descriptors in two processes. It is netmap's memory
@@ -125,17 +123,8 @@ fn on_netmap_ports_a_killed_engine_costs_what_it_held_and_all_buffers_come_back(
     let words = ["--keeper", "open", "--restart-pause", "50"];
     let kept = Kept::start(&scratch, &far.ports(), &words);
     kept.wait_ready(&mut far);
-    let kills = kills();
-    for _ in 0..kills {
-        let pid = kept.await_engine(&mut far);
-        far.run(Duration::from_millis(30));
-        kept.kill(pid, libc::SIGKILL);
-        far.run(Duration::from_millis(30));
-        far.forgive();
-    }
-    kept.await_engine(&mut far);
-    far.run(Duration::from_millis(50));
-    assert_accounted(kept, &mut far, kills as u64);
+    let kills = kill_engines(&kept, &mut far);
+    assert_accounted(kept, &mut far, kills);
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! grows); what stage of a transaction says that it won't is `Field::known_at`.
 
 use super::app_program::AppRule;
+use super::detect::push;
 use super::feed::TCP;
 use super::gate::Facts;
 use super::header::{self, Packet};
@@ -383,7 +384,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             let looks = &mut self.looks;
             let prefilter = &table.prefilter;
             let scan = prefilter.scan_for_any(new, extent, &Facts::ANY, looks, |signature| {
-                over += u64::from(!push(candidates, signature));
+                over += u64::from(!push(candidates, u64::from(signature)));
             });
             self.over += over + u64::from(scan == Scan::Spent);
         }
@@ -392,9 +393,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     fn propose_app(&mut self, signature: u32) {
-        if !push(&mut self.candidates, signature) {
-            self.over += 1;
-        }
+        self.over += u64::from(!push(&mut self.candidates, u64::from(signature)));
     }
 
     /// What all buffers and numbers of a rule say of a transaction.
@@ -614,11 +613,3 @@ struct Place {
 const FRESH: u64 = 1 << 63;
 /// Bit of `Instance::scanned`: its end was seen too.
 const SCANNED_WHOLE: u32 = 1 << 31;
-
-fn push(candidates: &mut Vec<u64>, signature: u32) -> bool {
-    let room = candidates.len() < super::CANDIDATES_MAX;
-    if room {
-        candidates.push(u64::from(signature));
-    }
-    room
-}

@@ -5,7 +5,7 @@
 use super::gate::Facts;
 use super::header::{self, Packet};
 use super::prefilter::{Extent, Prefilter, Scan};
-use super::program::{FACT_ESTABLISHED, FACT_FLOW, FACT_PAYLOAD, Group, Program, Rule};
+use super::program::{Group, Program, Rule};
 use super::state::{self, int_holds};
 use super::verify::{Outcome, View};
 use super::{CANDIDATES_MAX, DetectionAccess, FlowMark, HITS_MAX, Hit, MatchStage};
@@ -18,19 +18,13 @@ use crate::rules::signature::{BitCommand, Class, Signature, StateTest};
 /// Bit of a candidate that is to be looked for in the packet (else in the stream).
 pub(super) const IN_PACKET: u64 = 1;
 
-/// Cheap facts of a packet, `FACT_*`.
-pub(super) fn facts(context: &Context, payload: bool) -> u8 {
-    let mut facts = 0;
-    if payload {
-        facts |= FACT_PAYLOAD;
+/// Adds a candidate. False: there is no room.
+pub(super) fn push(candidates: &mut Vec<u64>, candidate: u64) -> bool {
+    let room = candidates.len() < CANDIDATES_MAX;
+    if room {
+        candidates.push(candidate);
     }
-    if context.flow.is_some() {
-        facts |= FACT_FLOW;
-    }
-    if context.has(flag::ESTABLISHED) {
-        facts |= FACT_ESTABLISHED;
-    }
-    facts
+    room
 }
 
 impl<D: DetectionAccess> MatchStage<D> {
@@ -96,11 +90,8 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     pub(super) fn propose(&mut self, signature: u32, view: u64) {
-        if self.candidates.len() < CANDIDATES_MAX {
-            self.candidates.push(u64::from(signature) << 1 | view);
-        } else {
-            self.over += 1;
-        }
+        let candidate = u64::from(signature) << 1 | view;
+        self.over += u64::from(!push(&mut self.candidates, candidate));
     }
 
     /// Proposes for the packet whose fast pattern a prefilter finds.
@@ -114,11 +105,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let (mut looks, candidates) = (self.looks, &mut self.candidates);
         let mut over = 0;
         let scan = prefilter.scan_for_any(bytes, Extent::WHOLE, facts, &mut looks, |signature| {
-            if candidates.len() < CANDIDATES_MAX {
-                candidates.push(u64::from(signature) << 1 | IN_PACKET);
-            } else {
-                over += 1;
-            }
+            over += u64::from(!push(candidates, u64::from(signature) << 1 | IN_PACKET));
         });
         self.looks = looks;
         self.over += over + u64::from(scan == Scan::Spent);

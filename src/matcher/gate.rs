@@ -7,16 +7,28 @@ use super::header::Packet;
 use super::program::Rule;
 use crate::app::AppProtocol;
 use crate::packet::{Direction, Kind, flag};
-use crate::rules::signature::{Compare, PacketTest, PortSet, Protocol, Signature};
+use crate::rules::signature::{
+    BitCommand, Compare, PacketTest, PortSet, Protocol, Signature, StateTest,
+};
 
-/// Bits of `Facts` beyond `FACT_*`: the packet has ports.
-pub const PORTS: u16 = 1 << 8;
+/// Bits of facts: the packet has payload.
+const PAYLOAD: u16 = 1;
+/// It belongs to a flow.
+const FLOW: u16 = 1 << 1;
+/// The flow is established.
+const ESTABLISHED: u16 = 1 << 2;
+/// It has ports.
+const PORTS: u16 = 1 << 3;
 /// It is TCP with the SYN bit.
-pub const SYN: u16 = 1 << 9;
+const SYN: u16 = 1 << 4;
 /// The length of its payload counts.
-const LENGTH: u16 = 1 << 10;
+const LENGTH: u16 = 1 << 5;
 /// TCP's SYN bit.
 const SYN_FLAG: u8 = 2;
+
+fn bit(holds: bool, bit: u16) -> u16 {
+    if holds { bit } else { 0 }
+}
 
 /// Facts of a packet that gates ask for.
 #[derive(Clone, Copy, Debug)]
@@ -43,16 +55,13 @@ impl Facts {
     /// Facts of a packet whose flow was known to speak `before` until now.
     pub fn of(packet: &Packet, before: AppProtocol) -> Facts {
         let context = packet.context;
-        let payload = context.payload_length > 0;
-        let mut bits = u16::from(super::detect::facts(context, payload));
-        bits |= LENGTH;
         let has_ports = context.has(flag::TRANSPORT) || context.kind == Kind::Stream;
-        if has_ports {
-            bits |= PORTS;
-        }
-        if packet.tcp_flags() & SYN_FLAG != 0 {
-            bits |= SYN;
-        }
+        let bits = LENGTH
+            | bit(context.payload_length > 0, PAYLOAD)
+            | bit(context.flow.is_some(), FLOW)
+            | bit(context.has(flag::ESTABLISHED), ESTABLISHED)
+            | bit(has_ports, PORTS)
+            | bit(packet.tcp_flags() & SYN_FLAG != 0, SYN);
         Facts {
             bits,
             port: match context.direction {
@@ -105,13 +114,16 @@ impl Gate {
             Direction::ToClient => &header.src_port,
         };
         let (low, high) = span(ports);
-        let mut needs = u16::from(rule.facts);
-        if !(header.src_port.any && header.dst_port.any) {
-            needs |= PORTS;
-        }
-        if signature.packet.iter().any(asks_for_syn) {
-            needs |= SYN;
-        }
+        let flow = signature.flow.as_ref();
+        let reads_flow = signature.state.iter().any(|test| {
+            let command = BitCommand::IsSet;
+            matches!(test, StateTest::Flowbit { command: read, .. } if *read == command)
+        });
+        let needs = bit(!rule.payload.is_empty(), PAYLOAD)
+            | bit(flow.is_some() || reads_flow, FLOW)
+            | bit(flow.is_some_and(|flow| flow.established), ESTABLISHED)
+            | bit(!(header.src_port.any && header.dst_port.any), PORTS)
+            | bit(signature.packet.iter().any(asks_for_syn), SYN);
         let (shortest, longest) = lengths(signature);
         Gate {
             low,
@@ -221,3 +233,86 @@ impl Always {
 }
 
 const _: () = assert!(size_of::<Gate>() <= 10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::ruleset::blank;
+    use proptest::prelude::*;
+
+    fn compare() -> impl Strategy<Value = Compare> {
+        let number = prop_oneof![0..6u64, 65_530..65_545u64];
+        (0..8u8, number.clone(), number).prop_map(|(kind, a, b)| match kind {
+            0 => Compare::Equal(a),
+            1 => Compare::NotEqual(a),
+            2 => Compare::Less(a),
+            3 => Compare::LessEqual(a),
+            4 => Compare::Greater(a),
+            5 => Compare::GreaterEqual(a),
+            6 => Compare::Between(a, b),
+            _ => Compare::NotBetween(a, b),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_gate_lets_through_what_a_signature_allows(
+            compare in compare(),
+            ports in proptest::collection::vec((0..20u16, 0..5u16), 0..4),
+            length in prop_oneof![0..8u16, 65_528..=u16::MAX],
+            port in 0..30u16,
+        ) {
+            let mut signature = blank(1);
+            signature.packet.push(PacketTest::PayloadSize(compare));
+            signature.header.dst_port = PortSet {
+                any: ports.is_empty(),
+                ranges: ports.iter().map(|(low, more)| (*low, low + more)).collect(),
+            };
+            let gate = Gate::of(&signature, &Rule::default(), Direction::ToServer);
+            let facts = Facts { bits: PORTS | LENGTH, port, length, ..Facts::ANY };
+            let in_ports = ports.is_empty() || signature.header.dst_port.contains(port);
+            if in_ports && compare.test(u64::from(length)) {
+                prop_assert!(gate.lets(&facts));
+            }
+            // A stream has ports and no length of its own.
+            prop_assert!(!in_ports || gate.lets(&facts.of_stream()));
+        }
+    }
+
+    #[test]
+    fn a_gate_keeps_out_other_ports_lengths_and_flows() {
+        let mut signature = blank(1);
+        signature
+            .packet
+            .push(PacketTest::PayloadSize(Compare::Equal(8)));
+        signature.header.dst_port = PortSet {
+            any: false,
+            ranges: vec![(80, 80), (90, 90)],
+        };
+        let gate = Gate::of(&signature, &Rule::default(), Direction::ToServer);
+        let facts = Facts {
+            bits: PORTS | LENGTH,
+            port: 80,
+            length: 8,
+            ..Facts::ANY
+        };
+        assert!(gate.lets(&facts));
+        assert!(!gate.lets(&Facts { port: 79, ..facts }));
+        assert!(!gate.lets(&Facts { port: 91, ..facts }));
+        assert!(!gate.lets(&Facts { length: 9, ..facts }));
+        assert!(
+            !gate.lets(&Facts {
+                bits: LENGTH,
+                ..facts
+            }),
+            "no ports"
+        );
+        signature.flow = Some(Default::default());
+        let gate = Gate::of(&signature, &Rule::default(), Direction::ToServer);
+        assert!(!gate.lets(&facts), "no flow");
+        assert!(gate.lets(&Facts {
+            bits: facts.bits | FLOW,
+            ..facts
+        }));
+    }
+}

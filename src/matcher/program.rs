@@ -13,21 +13,12 @@ use super::verify::{self, Step};
 use crate::packet::{Context, Direction, flag};
 use crate::rules::group::{self, Groups, Pattern, ProtocolClass};
 use crate::rules::ruleset::RuleSet;
-use crate::rules::signature::{
-    BitCommand, Buffer, Class, Protocol, Signature, StateTest, TagScope, Test,
-};
+use crate::rules::signature::{Buffer, Class, Protocol, Signature, TagScope, Test};
 
 /// Looks at the payload of packets.
 pub const VIEW_PACKET: u8 = 1;
 /// Looks at streams.
 pub const VIEW_STREAM: u8 = 2;
-
-/// The packet has payload.
-pub const FACT_PAYLOAD: u8 = 1;
-/// The packet belongs to a flow.
-pub const FACT_FLOW: u8 = 2;
-/// The flow is established.
-pub const FACT_ESTABLISHED: u8 = 4;
 
 /// A signature, compiled.
 #[derive(Debug, Default)]
@@ -36,8 +27,6 @@ pub struct Rule {
     pub runs: bool,
     /// `VIEW_*` bits: where its payload tests look.
     pub views: u8,
-    /// `FACT_*` bits that a packet must have; cheap to compare before anything else.
-    pub facts: u8,
     /// The rule insists on the stream (`tcp-stream`, `flow:only_stream`): another reading of bytes
     /// that the stream has already is none of its business.
     pub stream_alone: bool,
@@ -262,7 +251,6 @@ fn compile_rule(signature: &Signature, regexes: &mut Patterns) -> Result<Rule, S
         is_placed: payload.iter().any(is_placed),
         views: views(signature),
         stream_alone: insists_on_stream(signature),
-        facts: facts(signature, !payload.is_empty()),
         payload: payload_steps,
         headers: headers.into(),
         app: app.into(),
@@ -308,32 +296,6 @@ fn views(signature: &Signature) -> u8 {
 fn insists_on_stream(signature: &Signature) -> bool {
     let only_stream = signature.flow.as_ref().is_some_and(|flow| flow.only_stream);
     only_stream || signature.header.protocol == Protocol::TcpStream
-}
-
-fn facts(signature: &Signature, payload: bool) -> u8 {
-    let mut facts = 0;
-    if payload {
-        facts |= FACT_PAYLOAD;
-    }
-    if let Some(flow) = &signature.flow {
-        facts |= FACT_FLOW;
-        if flow.established {
-            facts |= FACT_ESTABLISHED;
-        }
-    }
-    let reads_flow = signature.state.iter().any(|test| {
-        matches!(
-            test,
-            StateTest::Flowbit {
-                command: BitCommand::IsSet,
-                ..
-            }
-        )
-    });
-    if reads_flow {
-        facts |= FACT_FLOW;
-    }
-    facts
 }
 
 /// What packets reach.

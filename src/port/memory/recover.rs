@@ -196,9 +196,11 @@ impl Pipe {
         }
     }
 
-    fn mend_transmit(&self, ring: &Ring) {
+    /// Slots that were handed over but not taken are this side's again; `taken` is the word that says
+    /// up to where, `half` the ring's shadow.
+    fn take_back(&self, ring: &Ring, taken: usize, half: usize) {
         let side = self.end.side as u32;
-        let mut slot = self.state(pipe_state::TX_TAKEN).load(Acquire);
+        let mut slot = self.state(taken).load(Acquire);
         let (head, _) = ring.published();
         while slot != head {
             let mut given = ring.slot(slot);
@@ -210,10 +212,14 @@ impl Pipe {
             ring.set_slot(slot, given);
             let beyond = self.opposite.slot(slot).word();
             self.memory
-                .shadow(self.pipe, slot, 1)
+                .shadow(self.pipe, slot, half)
                 .store(beyond, Release);
             slot = ring.next(slot);
         }
+    }
+
+    fn mend_transmit(&self, ring: &Ring) {
+        self.take_back(ring, pipe_state::TX_TAKEN, 1);
         // Slots of a sync that was through but for telling the far end.
         let taken = self.state(pipe_state::TX_TAKEN).load(Acquire);
         self.state(pipe_state::FILLED).store(taken, Release);
@@ -221,22 +227,7 @@ impl Pipe {
     }
 
     fn mend_receive(&self, ring: &Ring) {
-        let side = self.end.side as u32;
-        let mut slot = self.state(pipe_state::RX_TAKEN).load(Acquire);
-        let (head, _) = ring.published();
-        while slot != head {
-            let mut given = ring.slot(slot);
-            if ring.is_buffer(given.index) {
-                self.memory.owner(given.index).store(side, Release);
-            }
-            given.flags |= BUF_CHANGED;
-            ring.set_slot(slot, given);
-            let beyond = self.opposite.slot(slot).word();
-            self.memory
-                .shadow(self.pipe, slot, 0)
-                .store(beyond, Release);
-            slot = ring.next(slot);
-        }
+        self.take_back(ring, pipe_state::RX_TAKEN, 0);
         let taken = self.state(pipe_state::RX_TAKEN).load(Acquire);
         self.state(pipe_state::EMPTIED)
             .store(ring.previous(taken), Release);
