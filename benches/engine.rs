@@ -4,7 +4,8 @@
 //! whatever the speed: every pass gives the alerts per sid, drops by reason and inspected bytes of
 //! the first one; no table was too small; at most 1 % more packets than in one pass are invalid.
 //!
-//! `cargo bench --bench engine [-- --quick] [-- --packets N] [-- --rounds N] [-- --only NAME] [-- --each]`
+//! `cargo bench --bench engine [-- --quick] [-- --packets N] [-- --rounds N] [-- --only NAME] [-- --each]
+//! [-- --traffic FOLDER]`: there the merged captures stay, and are taken from the next time.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -69,22 +70,50 @@ impl Drop for Folder {
     }
 }
 
-fn traffic(folder: &Folder, name: &'static str, mix: &Mix, packets: u64, row: usize) -> Traffic {
-    let (count, mean) = mix.size();
-    let passes = packets.div_ceil(count.max(1) as u64).max(2);
-    let once = folder.0.join(format!("{name}-once.pcapng"));
-    let looped = folder.0.join(format!("{name}-looped.pcapng"));
-    mix.write(&once, 0..1);
-    mix.write(&looped, 0..passes);
+/// Writes a mix's two files, where they are not there from a time before.
+fn traffic(folder: &Path, name: &'static str, mix: Option<&Mix>, packets: u64) -> Traffic {
+    let once = folder.join(format!("{name}-once.pcapng"));
+    let looped = folder.join(format!("{name}-looped.pcapng"));
+    if let Some(mix) = mix {
+        let passes = packets.div_ceil(mix.size().0.max(1) as u64).max(2);
+        mix.write(&once, 0..1);
+        mix.write(&looped, 0..passes);
+    }
+    let size = |path: &Path| {
+        let (mut frames, mut bytes) = (0, 0);
+        frames::each(path, |_, frame| {
+            frames += 1;
+            bytes += frame.len() as u64;
+        });
+        (frames, bytes)
+    };
+    let ((count, _), (packets, bytes)) = (size(&once), size(&looped));
     Traffic {
         name,
         once,
         looped,
-        passes,
-        packets: passes * count as u64,
-        mean,
-        row,
+        passes: packets / count,
+        packets,
+        mean: bytes as f64 / packets as f64,
+        row: usize::from(name == "heavy"),
     }
+}
+
+/// The two mixes: those of an earlier run, or new ones.
+fn mixes(shared: &Path, folder: &Path, program: &Arc<Program>, packets: u64) -> [Traffic; 2] {
+    if folder.join("heavy-looped.pcapng").exists() {
+        println!("the traffic in {} again", folder.display());
+        return ["all", "heavy"].map(|name| traffic(folder, name, None, packets));
+    }
+    let mut all = Mix::read(shared);
+    let gone = all.retain(folder, |twice, once| renumbers(twice, once, program));
+    println!(
+        "{gone} frames of captures whose second pass is not as the first are left out (addresses in payloads and in tunnels that are not renumbered)"
+    );
+    [
+        traffic(folder, "all", Some(&all), packets),
+        traffic(folder, "heavy", Some(&all.heavier(1008.0)), packets),
+    ]
 }
 
 fn config(passes: u64, validate: bool, records: bool) -> Config {
@@ -311,19 +340,12 @@ fn main() {
     let nothing = common::rules("");
     let huge = sluice::memory::heap::onto_huge_pages();
     println!("{} MiB of the heap on huge pages", huge >> 20);
-    let folder = Folder(std::env::temp_dir().join(format!("sluice-engine-{}", std::process::id())));
-    std::fs::create_dir_all(&folder.0).expect("a folder for captures");
-    let mut all = Mix::read(&shared);
-    let gone = all.retain(&folder.0, |twice, once| {
-        renumbers(twice, once, &loaded.program)
-    });
-    println!(
-        "{gone} frames of captures whose second pass is not as the first are left out (addresses in payloads and in tunnels that are not renumbered)"
-    );
-    let mixes = [
-        traffic(&folder, "all", &all, packets, 0),
-        traffic(&folder, "heavy", &all.heavier(1008.0), packets, 1),
-    ];
+    let kept = after("--traffic").map(PathBuf::from);
+    let own = std::env::temp_dir().join(format!("sluice-engine-{}", std::process::id()));
+    let folder = kept.clone().unwrap_or_else(|| own.clone());
+    let _gone_at_the_end = kept.is_none().then(|| Folder(own));
+    std::fs::create_dir_all(&folder).expect("a folder for captures");
+    let mixes = mixes(&shared, &folder, &loaded.program, packets);
     let mut failed = false;
     for traffic in &mixes {
         println!(
