@@ -15,7 +15,7 @@ use super::detect::push;
 use super::feed::TCP;
 use super::gate::Facts;
 use super::header::{self, Packet};
-use super::prefilter::{Extent, Scan};
+use super::prefilter::{Asker, Extent, Scan};
 use super::program::{Program, Rule};
 use super::seen::Seen;
 use super::verify::{Outcome, View};
@@ -383,7 +383,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             let extent = Extent { starts, ends: true };
             let looks = &mut self.looks;
             let prefilter = &table.prefilter;
-            let scan = prefilter.scan_for_any(new, extent, &Facts::ANY, looks, |signature| {
+            let asker = Asker::of_packet(&Facts::ANY);
+            let scan = prefilter.scan_for_any(new, extent, asker, looks, |signature| {
                 over += u64::from(!push(candidates, u64::from(signature)));
             });
             self.over += over + u64::from(scan == Scan::Spent);

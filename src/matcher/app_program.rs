@@ -4,6 +4,7 @@
 use super::gate::Gate;
 use super::pcre::Patterns as Regexes;
 use super::prefilter::{Owner, Prefilter};
+use super::program::VIEW_PACKET;
 use super::transform::{self, Compiled};
 use super::verify::Step;
 use crate::app::registry::DESCRIPTIONS;
@@ -127,6 +128,7 @@ impl AppProgram {
                     Owner {
                         signature: index,
                         gate: Gate::OPEN,
+                        views: VIEW_PACKET,
                     },
                 ));
             }
@@ -148,7 +150,7 @@ impl AppProgram {
                     .map(|(transforms, patterns)| {
                         Ok(Table {
                             transforms: transform::compile(&transforms, regexes)?,
-                            prefilter: Prefilter::build(&patterns, true)?,
+                            prefilter: Prefilter::build(&patterns)?,
                         })
                     })
                     .collect();

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use super::gate::{Facts, Gate};
 use super::literal::{Anchor, Background, Literal, Literals, Path};
 pub use super::literal::{Extent, Scan};
+use super::program::{VIEW_PACKET, VIEW_STREAM};
 use crate::rules::group::{Pattern, Place};
 
 /// Entries that the prefilters of one packet look at, at most; what is left is not inspected,
@@ -27,6 +28,46 @@ pub struct Owner {
     pub signature: u32,
     /// What a packet must be for it.
     pub gate: Gate,
+    /// `VIEW_*` bits: where it looks.
+    pub views: u8,
+}
+
+/// Who asks a prefilter: for signatures that look at packets, at streams, or at both in one scan
+/// of bytes that are both.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// Facts of the packet, and where in the scanned bytes its own begin.
+    pub packet: Option<(&'a Facts, usize)>,
+    /// Facts of the stream.
+    pub stream: Option<&'a Facts>,
+}
+
+impl<'a> Asker<'a> {
+    /// For signatures that look at packets, of all bytes that are scanned.
+    pub fn of_packet(facts: &'a Facts) -> Asker<'a> {
+        Asker {
+            packet: Some((facts, 0)),
+            stream: None,
+        }
+    }
+
+    /// Tells of an owner whose literal stands at `at`, once for each view in which it is asked for.
+    #[inline(always)]
+    fn ask(&self, owner: &Owner, at: usize, found: &mut impl FnMut(u32, u8)) {
+        if let Some((facts, from)) = self.packet
+            && owner.views & VIEW_PACKET != 0
+            && at >= from
+            && owner.gate.lets(facts)
+        {
+            found(owner.signature, VIEW_PACKET);
+        }
+        if let Some(facts) = self.stream
+            && owner.views & VIEW_STREAM != 0
+            && owner.gate.lets(facts)
+        {
+            found(owner.signature, VIEW_STREAM);
+        }
+    }
 }
 
 /// Finds the patterns of one group.
@@ -41,17 +82,16 @@ pub struct Prefilter {
 }
 
 impl Prefilter {
-    /// A prefilter over these patterns, each with its owner. Not `anchored`:
-    /// places don't count, since what is scanned may be any part of a buffer.
+    /// A prefilter over these patterns, each with its owner.
     ///
     /// # Errors
     /// A pattern without bytes.
-    pub fn build(patterns: &[(Pattern, Owner)], anchored: bool) -> Result<Prefilter, String> {
+    pub fn build(patterns: &[(Pattern, Owner)]) -> Result<Prefilter, String> {
         let mut literals: Vec<Literal> = Vec::new();
         let mut owners: Vec<Vec<Owner>> = Vec::new();
         let mut known = hashbrown::HashMap::new();
         for (pattern, owner) in patterns {
-            let literal = literal(pattern, anchored);
+            let literal = literal(pattern);
             let at = *known.entry(literal.clone()).or_insert_with(|| {
                 literals.push(literal);
                 owners.push(Vec::new());
@@ -96,22 +136,20 @@ impl Prefilter {
     }
 
     /// Calls `found` with the number of each signature whose pattern lies in `haystack` and whose
-    /// gate lets `facts` through, and the position where the pattern starts. A signature may be
-    /// named several times. `extent` says which ends of the buffer are at hand; `looks` is what is
-    /// left of the packet's budget.
+    /// gate lets the asker's facts through, the `VIEW_*` bit that it was asked for, and the
+    /// position where the pattern starts. A signature may be named several times. `extent` says
+    /// which ends of the buffer are at hand; `looks` is what is left of the packet's budget.
     pub fn scan(
         &self,
         haystack: &[u8],
         extent: Extent,
-        facts: &Facts,
+        asker: Asker,
         looks: &mut u32,
-        mut found: impl FnMut(u32, usize),
+        mut found: impl FnMut(u32, u8, usize),
     ) -> Scan {
         self.each(haystack, extent, looks, |literal, at| {
             for owner in self.owners(literal) {
-                if owner.gate.lets(facts) {
-                    found(owner.signature, at);
-                }
+                asker.ask(owner, at, &mut |signature, view| found(signature, view, at));
             }
         })
     }
@@ -122,7 +160,7 @@ impl Prefilter {
         &self,
         haystack: &[u8],
         extent: Extent,
-        facts: &Facts,
+        asker: Asker,
         looks: &mut u32,
         mut found: impl FnMut(u32),
     ) -> Scan {
@@ -133,9 +171,7 @@ impl Prefilter {
             }
             before[literal as usize % TOLD] = literal;
             for owner in self.owners(literal) {
-                if owner.gate.lets(facts) {
-                    found(owner.signature);
-                }
+                asker.ask(owner, usize::MAX, &mut |signature, _| found(signature));
             }
         })
     }
@@ -161,12 +197,11 @@ impl Prefilter {
     }
 }
 
-fn literal(pattern: &Pattern, anchored: bool) -> Literal {
+fn literal(pattern: &Pattern) -> Literal {
     Literal {
         bytes: pattern.bytes.clone(),
         nocase: pattern.nocase,
         anchor: match pattern.place {
-            _ if !anchored => Anchor::Floating,
             Place::Anywhere => Anchor::Floating,
             Place::Start => Anchor::Start,
             Place::End => Anchor::End,
@@ -194,22 +229,24 @@ mod tests {
             needles in proptest::collection::vec(("[abAB]{1,4}", any::<bool>()), 0..8),
             haystack in "[abABc]{0,60}",
         ) {
-            let owner = |signature| Owner { signature, gate: Gate::OPEN };
+            let owner = |signature| Owner { signature, gate: Gate::OPEN, views: VIEW_PACKET };
             let patterns: Vec<(Pattern, Owner)> = needles
                 .iter()
                 .zip(0..)
                 .map(|((needle, nocase), i)| (pattern(needle.as_bytes(), *nocase), owner(i)))
                 .collect();
-            let prefilter = Prefilter::build(&patterns, true).unwrap();
+            let prefilter = Prefilter::build(&patterns).unwrap();
             let mut found = Vec::new();
             let mut looks = u32::MAX;
-            let (haystack, facts) = (haystack.as_bytes(), Facts::ANY);
-            let scan = prefilter.scan(haystack, Extent::WHOLE, &facts, &mut looks, |signature, at| {
+            let haystack = haystack.as_bytes();
+            let asker = Asker { packet: Some((&Facts::ANY, 0)), stream: Some(&Facts::ANY) };
+            let scan = prefilter.scan(haystack, Extent::WHOLE, asker, &mut looks, |signature, view, at| {
+                assert_eq!(view, VIEW_PACKET);
                 found.push((signature, at));
             });
             prop_assert_eq!(scan, Scan::Complete);
             let mut any = std::collections::BTreeSet::new();
-            let scan = prefilter.scan_for_any(haystack, Extent::WHOLE, &facts, &mut looks, |signature| {
+            let scan = prefilter.scan_for_any(haystack, Extent::WHOLE, asker, &mut looks, |signature| {
                 any.insert(signature);
             });
             prop_assert_eq!(scan, Scan::Complete);

@@ -11,7 +11,7 @@ use super::prefilter::{Owner, Prefilter};
 use super::transform;
 use super::verify::{self, Step};
 use crate::packet::{Context, Direction, flag};
-use crate::rules::group::{self, Groups, Pattern, ProtocolClass};
+use crate::rules::group::{self, Groups, Pattern, Place, ProtocolClass};
 use crate::rules::ruleset::RuleSet;
 use crate::rules::signature::{Buffer, Class, Protocol, Signature, TagScope, Test};
 
@@ -42,11 +42,15 @@ pub struct Rule {
     pub app: Box<[AppRule]>,
 }
 
-/// Automata of the signatures that packets of a protocol class and direction can reach.
+/// Automata of the signatures that packets of a protocol class and direction can reach. Bytes of a
+/// packet that are its stream's next ones are scanned once for both.
 #[derive(Debug, Default)]
 struct Side {
-    packet: Arc<Prefilter>,
-    stream: Arc<Prefilter>,
+    /// Patterns at an end of a packet's payload.
+    anchored: Arc<Prefilter>,
+    /// Patterns anywhere in payloads, and all that are looked for in streams: what is scanned of
+    /// those begins and ends anywhere.
+    floating: Arc<Prefilter>,
 }
 
 /// Signatures that a port can reach whose fast patterns are short, or that have none.
@@ -55,26 +59,23 @@ struct ByPort {
     short: Side,
     packet_always: Box<[Always]>,
     stream_always: Box<[Always]>,
+    /// Some signature looks at streams.
+    wants_stream: bool,
 }
 
 /// What a packet can reach.
 #[derive(Clone, Copy, Debug)]
 pub struct Group<'a> {
-    /// Fast patterns of signatures that look at packets: the long ones, and the port's short ones.
-    pub packet: [&'a Prefilter; 2],
-    /// Fast patterns of signatures that look at streams.
-    pub stream: [&'a Prefilter; 2],
+    /// Fast patterns at an end of a packet's payload: the long ones, and the port's short ones.
+    pub anchored: [&'a Prefilter; 2],
+    /// Fast patterns anywhere in payloads and streams.
+    pub floating: [&'a Prefilter; 2],
     /// Signatures without a fast pattern that look at packets.
     pub packet_always: &'a [Always],
     /// Signatures without a fast pattern that look at streams.
     pub stream_always: &'a [Always],
-}
-
-impl Group<'_> {
     /// Whether some signature looks at streams.
-    pub fn wants_stream(&self) -> bool {
-        self.stream.iter().any(|prefilter| !prefilter.is_empty()) || !self.stream_always.is_empty()
-    }
+    pub wants_stream: bool,
 }
 
 /// A rule set, compiled.
@@ -202,10 +203,11 @@ impl Program {
         let side = self.sides.get(Groups::side(class, context.direction))?;
         let by_port = self.ports.get(group as usize)?;
         Some(Group {
-            packet: [&side.packet, &by_port.short.packet],
-            stream: [&side.stream, &by_port.short.stream],
+            anchored: [&side.anchored, &by_port.short.anchored],
+            floating: [&side.floating, &by_port.short.floating],
             packet_always: &by_port.packet_always,
             stream_always: &by_port.stream_always,
+            wants_stream: by_port.wants_stream,
         })
     }
 
@@ -219,7 +221,7 @@ impl Program {
         let sides = self.ports.iter().map(|by_port| &by_port.short);
         let bytes = sides
             .chain(&self.sides)
-            .map(|side| side.packet.memory() + side.stream.memory())
+            .map(|side| side.anchored.memory() + side.floating.memory())
             .sum();
         (self.ports.len(), bytes)
     }
@@ -306,10 +308,11 @@ type Patterned = Vec<(Pattern, Owner)>;
 /// What a side is compiled of.
 #[derive(Default)]
 struct Lists {
-    packet: Patterned,
-    stream: Patterned,
+    anchored: Patterned,
+    floating: Patterned,
     packet_always: Vec<Always>,
     stream_always: Vec<Always>,
+    wants_stream: bool,
 }
 
 /// Signatures and what is known of them, on the way to a program.
@@ -344,17 +347,27 @@ impl Compiled<'_> {
                 self.lists(side, &members)
             })
             .collect();
-        let mut sides = compile_sides(&lists)?;
-        let shared = map.shared().count();
-        let ports = sides
-            .drain(shared..)
-            .zip(lists.into_iter().skip(shared))
-            .map(|(short, lists)| ByPort {
+        let sides: Vec<_> = map.shared().map(|(side, _)| side).collect();
+        let of_ports: Vec<_> = map.iter().map(|(side, _)| side).collect();
+        let mut compiled = compile_sides(&lists)?;
+        let wants = |side| {
+            let place = sides.iter().position(|known| *known == side);
+            place
+                .and_then(|place| lists.get(place))
+                .is_some_and(|lists| lists.wants_stream)
+        };
+        let ports = compiled
+            .drain(sides.len()..)
+            .zip(lists.iter().skip(sides.len()))
+            .zip(of_ports)
+            .map(|((short, lists), side)| ByPort {
                 short,
-                packet_always: lists.packet_always.into(),
-                stream_always: lists.stream_always.into(),
+                packet_always: lists.packet_always.as_slice().into(),
+                stream_always: lists.stream_always.as_slice().into(),
+                wants_stream: lists.wants_stream || wants(side),
             })
             .collect();
+        let sides = compiled;
         Ok((sides.into(), ports))
     }
 
@@ -363,19 +376,40 @@ impl Compiled<'_> {
         for (index, signature, rule, views) in self.views(class, members) {
             let pattern = self.patterns.get(index as usize).and_then(Option::as_ref);
             let pattern = pattern.filter(|pattern| !(is_short(pattern) && is_sized(signature)));
-            let gate = Gate::of(signature, rule, direction);
-            for (view, patterned, always) in [
-                (VIEW_PACKET, &mut lists.packet, &mut lists.packet_always),
-                (VIEW_STREAM, &mut lists.stream, &mut lists.stream_always),
-            ] {
-                match pattern {
-                    _ if views & view == 0 => {}
-                    Some(pattern) => {
-                        let signature = index;
-                        patterned.push((pattern.clone(), Owner { signature, gate }));
+            lists.wants_stream |= views & VIEW_STREAM != 0;
+            let Some(pattern) = pattern else {
+                let always = Always::of(index, signature, rule, direction);
+                for (view, list) in [
+                    (VIEW_PACKET, &mut lists.packet_always),
+                    (VIEW_STREAM, &mut lists.stream_always),
+                ] {
+                    if views & view != 0 {
+                        list.push(always);
                     }
-                    None => always.push(Always::of(index, signature, rule, direction)),
                 }
+                continue;
+            };
+            let gate = Gate::of(signature, rule, direction);
+            // At an end of a payload is anywhere in a stream.
+            let at_end = pattern.place != Place::Anywhere;
+            let (ends, anywhere) = match at_end {
+                true => (views & VIEW_PACKET, views & VIEW_STREAM),
+                false => (0, views),
+            };
+            let owner = |views| Owner {
+                signature: index,
+                gate,
+                views,
+            };
+            if ends != 0 {
+                lists.anchored.push((pattern.clone(), owner(ends)));
+            }
+            if anywhere != 0 {
+                let pattern = Pattern {
+                    place: Place::Anywhere,
+                    ..pattern.clone()
+                };
+                lists.floating.push((pattern, owner(anywhere)));
             }
         }
         lists
@@ -421,27 +455,26 @@ fn is_shared(signature: &Signature, direction: Direction) -> bool {
 /// Compiles the prefilters of all sides, equal ones once, on as many threads as there are cores.
 fn compile_sides(lists: &[Lists]) -> Result<Vec<Side>, String> {
     let mut known = hashbrown::HashMap::new();
-    let mut distinct: Vec<(&[(Pattern, Owner)], bool)> = Vec::new();
-    let mut number = |patterns, anchored| {
-        *known.entry((patterns, anchored)).or_insert_with(|| {
-            distinct.push((patterns, anchored));
+    let mut distinct: Vec<&[(Pattern, Owner)]> = Vec::new();
+    let mut number = |patterns| {
+        *known.entry(patterns).or_insert_with(|| {
+            distinct.push(patterns);
             distinct.len() - 1
         })
     };
-    // What is scanned of a stream begins and ends anywhere.
     let numbers: Vec<(usize, usize)> = lists
         .iter()
-        .map(|list| (number(&list.packet, true), number(&list.stream, false)))
+        .map(|list| (number(&list.anchored), number(&list.floating)))
         .collect();
     let next = std::sync::atomic::AtomicUsize::new(0);
     let compile = || {
         let mut compiled = Vec::new();
         loop {
             let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let Some((patterns, anchored)) = distinct.get(number) else {
+            let Some(patterns) = distinct.get(number) else {
                 return compiled;
             };
-            compiled.push((number, Prefilter::build(patterns, *anchored).map(Arc::new)));
+            compiled.push((number, Prefilter::build(patterns).map(Arc::new)));
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -463,10 +496,10 @@ fn compile_sides(lists: &[Lists]) -> Result<Vec<Side>, String> {
     };
     numbers
         .into_iter()
-        .map(|(packet, stream)| {
+        .map(|(anchored, floating)| {
             Ok(Side {
-                packet: of(packet)?,
-                stream: of(stream)?,
+                anchored: of(anchored)?,
+                floating: of(floating)?,
             })
         })
         .collect()
