@@ -307,6 +307,7 @@ impl Literals {
     ) {
         let folded = work.folded().cast_const();
         let out = work.passed.as_mut_ptr().cast::<u16>();
+        let mut run = Run::default();
         if let Some(filter) = &self.windows {
             // SAFETY: the caller's promise; a block's positions fit. What was counted was written.
             let passed = unsafe {
@@ -315,8 +316,9 @@ impl Literals {
             };
             for group in passed.chunks(GROUP) {
                 let mut hits = Hits::new();
+                let known = text.len();
                 // SAFETY: positions lie in the block.
-                unsafe { probe_windows(filter, group, folded, text.len(), origin, &mut hits) };
+                unsafe { probe_windows(filter, group, folded, known, origin, &mut run, &mut hits) };
                 self.confirm(&filter.table, &hits, origin, budget, found);
                 if *budget == 0 {
                     return;
@@ -339,7 +341,7 @@ impl Literals {
             for group in passed.chunks(GROUP) {
                 let mut hits = Hits::new();
                 // SAFETY: positions lie in the block.
-                unsafe { probe_classes(filter, group, folded, origin, &mut hits) };
+                unsafe { probe_classes(filter, group, folded, origin, &mut run, &mut hits) };
                 self.confirm(&filter.table, &hits, origin, budget, found);
                 if *budget == 0 {
                     return;
@@ -431,6 +433,7 @@ unsafe fn probe_windows(
     folded: *const u8,
     known: usize,
     origin: &impl Origin,
+    run: &mut Run,
     hits: &mut Hits,
 ) {
     for &position in group {
@@ -441,12 +444,12 @@ unsafe fn probe_windows(
             // Inside a run of one byte, four before and four behind the window: only a literal
             // that has such a run itself can stand here.
             // SAFETY: four bytes before, and twelve behind, are known.
-            let run =
+            let in_run =
                 unsafe { load(folded.add(at - 4)) == text && load(folded.add(at + 4)) == text };
-            if run && !filter.is_hard(text as u8) {
+            if in_run && !filter.is_hard(text as u8) {
                 continue;
             }
-            if run && is_deep(origin.of(at), filter.deep) {
+            if in_run && run.is_deep(origin.of(at), filter.deep) {
                 continue;
             }
         }
@@ -471,15 +474,47 @@ unsafe fn probe_windows(
     }
 }
 
-/// Whether a run of one byte reaches so far before and behind a position of a buffer that whatever
-/// literal stands here stands a little earlier and a little later too: it is told of there, until
-/// the ends of the run.
-#[inline]
-fn is_deep((_, buffer, at): (usize, &[u8], usize), reach: usize) -> bool {
-    let around = at
-        .checked_sub(reach)
-        .and_then(|from| buffer.get(from..at + reach));
-    around.is_some_and(|around| around.windows(2).all(|pair| pair[0] == pair[1]))
+/// The run of one byte that a position was last found in: its buffer, and where it begins and ends.
+/// Each is walked once, however many positions it has.
+#[derive(Default)]
+struct Run {
+    number: usize,
+    from: usize,
+    to: usize,
+}
+
+impl Run {
+    /// Whether the run around a position of a buffer reaches so far before and behind it that
+    /// whatever literal stands here stands a little earlier and a little later too: it is told of
+    /// there, until the ends of the run.
+    #[inline]
+    fn is_deep(&mut self, (number, buffer, at): (usize, &[u8], usize), reach: usize) -> bool {
+        if reach > at || reach > buffer.len().saturating_sub(at) {
+            return false;
+        }
+        if number != self.number || at < self.from || at >= self.to {
+            *self = Run::around(number, buffer, at);
+        }
+        at - self.from >= reach && self.to - at >= reach
+    }
+
+    #[inline(never)]
+    fn around(number: usize, buffer: &[u8], at: usize) -> Run {
+        let (before, behind) = buffer.split_at(at);
+        let byte = behind.first().copied().unwrap_or(0);
+        let (is_other, word) = (|other: &u8| *other != byte, [byte; 8]);
+        let words = behind.chunks_exact(8).take_while(|chunk| **chunk == word);
+        let ahead = words.count() * 8;
+        let rest = behind.get(ahead..).unwrap_or(&[]);
+        let ahead = ahead + rest.iter().position(is_other).unwrap_or(rest.len());
+        let words = before.rchunks_exact(8).take_while(|chunk| **chunk == word);
+        let rest = before.get(..at - words.count() * 8).unwrap_or(&[]);
+        Run {
+            number,
+            from: rest.iter().rposition(is_other).map_or(0, |last| last + 1),
+            to: at + ahead,
+        }
+    }
 }
 
 /// # Safety
@@ -490,13 +525,14 @@ unsafe fn probe_classes(
     group: &[u16],
     folded: *const u8,
     origin: &impl Origin,
+    run: &mut Run,
     hits: &mut Hits,
 ) {
     for &position in group {
         let at = usize::from(position);
         // SAFETY: the position lies in the block.
         let text = unsafe { load(folded.add(at)) };
-        if text == text.rotate_left(8) && is_deep(origin.of(at), filter.deep) {
+        if text == text.rotate_left(8) && run.is_deep(origin.of(at), filter.deep) {
             continue;
         }
         let key = [text, 0];
