@@ -27,6 +27,7 @@ use sluice::config::{Config, Mode};
 use sluice::counters::{Counter, Counters};
 use sluice::event::EventKind;
 use sluice::matcher::Program;
+use sluice::memory::heap::{Untouched, onto_huge_pages};
 use sluice::replay::{Options, Outcome, Session};
 use sluice::rules::signature::Class;
 
@@ -130,8 +131,14 @@ fn config(passes: u64, validate: bool, records: bool) -> Config {
     }
 }
 
-/// Replays a file; the events are taken on this thread.
-fn replay(path: &Path, config: Config, program: &Arc<Program>) -> (Outcome, Facts) {
+/// Replays a file; the events are taken on this thread. `touch`: the heap is put on huge pages, and
+/// touched, as `sluice run` does.
+fn replay(
+    path: &Path,
+    config: Config,
+    program: &Arc<Program>,
+    touch: Option<Untouched>,
+) -> (Outcome, Facts) {
     let options = Options {
         config,
         cores: vec![1],
@@ -140,6 +147,9 @@ fn replay(path: &Path, config: Config, program: &Arc<Program>) -> (Outcome, Fact
     };
     let session = Session::open(&[path], options, Arc::clone(program))
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    if let Some(touch) = touch {
+        onto_huge_pages(touch);
+    }
     let mut facts = Facts::default();
     let outcome = session.run(
         |event| {
@@ -253,7 +263,7 @@ fn renumbers(twice: &Path, once: &Path, program: &Arc<Program>) -> bool {
             stream_memory: 64 << 20,
             ..common::small(Mode::Tap)
         };
-        replay(path, config, program).1
+        replay(path, config, program, None).1
     };
     let (once, twice) = (facts(once), facts(twice));
     let double = |counts: &BTreeMap<u32, u64>| -> Vec<(u32, u64)> {
@@ -338,8 +348,6 @@ fn main() {
         return each(&shared, &loaded.program);
     }
     let nothing = common::rules("");
-    let huge = sluice::memory::heap::onto_huge_pages();
-    println!("{} MiB of the heap on huge pages", huge >> 20);
     let kept = after("--traffic").map(PathBuf::from);
     let own = std::env::temp_dir().join(format!("sluice-engine-{}", std::process::id()));
     let folder = kept.clone().unwrap_or_else(|| own.clone());
@@ -380,11 +388,12 @@ fn main() {
             {
                 continue;
             }
-            let (_, once) = replay(&traffic.once, config.clone(), program);
+            let touch = Some(Untouched::Now);
+            let (_, once) = replay(&traffic.once, config.clone(), program, touch);
             let (mut cycles, mut reads, mut shares) = (vec![], vec![], vec![]);
             for _ in 0..rounds {
                 let read = reading(&traffic.looped).as_nanos() as f64;
-                let (outcome, looped) = replay(&traffic.looped, config.clone(), program);
+                let (outcome, looped) = replay(&traffic.looped, config.clone(), program, touch);
                 failed |= !compare(&label, &once, &looped, traffic);
                 let received = outcome.total(Counter::PacketsReceived) as f64;
                 let own = (outcome.cpu.as_nanos() as f64 - read) / received;

@@ -18,6 +18,7 @@ use crate::control::{
 };
 use crate::counters::Counter;
 use crate::eve::{Options as EveOptions, Target, Writer};
+use crate::memory::heap::{Untouched, onto_huge_pages};
 use crate::port::capture::spread::Spread;
 use crate::replay::{Options, Outcome, ReplayError, Session, cores};
 
@@ -144,7 +145,6 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
     let shown = config.clone();
     let loaded = rules::load(&wanted(&args.engine)?.with(&config))?;
     loaded.report();
-    crate::memory::heap::onto_huge_pages();
     let options = Options {
         config,
         layout: args.engine.layout()?,
@@ -159,6 +159,7 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
     log_dir(args)?;
     let session =
         Session::open(&captures, options, Arc::clone(&loaded.program)).map_err(|e| fail(&e))?;
+    onto_huge_pages(Untouched::Later);
     let writer = writer(args, &captures, &session, (&loaded, &shown))?;
     let hooks = EngineHooks::new(
         &shown,

@@ -22,6 +22,7 @@ use crate::lane::Worker;
 use crate::lane::build::{Engine, Halves, Plan};
 use crate::matcher::MatchPlan;
 use crate::memory::available_bytes;
+use crate::memory::heap::{Untouched, onto_huge_pages};
 use crate::port::open::{LanePorts, OpenOptions, Opened, open};
 use crate::port::spec::PortSpec;
 use crate::port::{Discard, PortCounter, PortCounters, Transmit, Transmitter};
@@ -364,7 +365,6 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let wanted = super::replay::wanted(&args.engine)?.with(&config);
     let loaded = rules::load(&wanted)?;
     loaded.report();
-    crate::memory::heap::onto_huge_pages();
     let mut ports = open_ports(args, attached.as_deref())?;
     let lanes = std::mem::take(&mut ports.lanes);
     let plan = FlowPlan::new(&config, lanes.len());
@@ -372,6 +372,9 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     eprintln!("memory: {}", MatchPlan::new(&config));
     let mut engine = build(args, &config, &loaded, lanes)?;
     engine.set_adaptive(args.idle == Idle::Adaptive);
+    // Before the rights that this takes are given up.
+    let huge = onto_huge_pages(Untouched::Now);
+    eprintln!("memory: {} MiB of the heap on 2 MiB pages", huge >> 20);
     eprintln!("memory: flow table on {}", engine.table_pages.start_text());
     let mut named = engine.named();
     if let Some(attached) = &attached {

@@ -1,6 +1,7 @@
 //! Puts what the allocator gave so far on 2 MiB pages: the compiled rules are hundreds of megabytes
-//! that every packet looks into at random, and with 4 KiB pages most looks miss the TLB too, which
-//! costs most in a virtual machine. Done once, before the workers start; nothing else is changed.
+//! that every packet looks into at random, what stages keep of flows is gigabytes, and with 4 KiB
+//! pages most looks miss the TLB too, which costs most in a virtual machine. Done before the workers
+//! start; nothing else is changed.
 
 use std::fs;
 
@@ -9,11 +10,24 @@ use super::HUGE_PAGE_SIZE;
 /// `madvise(2)`: makes huge pages of what stands there, at once (Linux 6.1).
 const MADV_COLLAPSE: libc::c_int = 25;
 
+/// `madvise(2)`: touches all of a range, as a write would (Linux 5.14).
+const MADV_POPULATE_WRITE: libc::c_int = 23;
+
+/// What becomes of memory that nobody has touched yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Untouched {
+    /// It is given 2 MiB at a time when it is first used.
+    Later,
+    /// All of it is touched now, so that no packet waits for the kernel to clear it.
+    Now,
+}
+
 /// Asks the kernel to put the process's private anonymous memory on huge pages. Gives how many
-/// bytes it did that for; 0 where it cannot, which is no error.
-pub fn onto_huge_pages() -> usize {
+/// bytes stand on them now; 0 where it cannot, which is no error.
+pub fn onto_huge_pages(untouched: Untouched) -> usize {
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    maps.lines().filter_map(heap_range).map(collapse).sum()
+    let ranges = maps.lines().filter_map(heap_range);
+    ranges.map(|range| collapse(range, untouched)).sum()
 }
 
 /// Whole huge pages of a line of /proc/self/maps (proc_pid_maps(5)) that is anonymous memory of the
@@ -33,22 +47,19 @@ fn heap_range(line: &str) -> Option<(usize, usize)> {
     (from < to).then_some((from, to))
 }
 
-fn collapse((from, to): (usize, usize)) -> usize {
-    let mut done = 0;
-    for page in (from..to).step_by(HUGE_PAGE_SIZE) {
-        // SAFETY: neither advice changes what the memory holds, whoever uses it; a range that is
-        // gone by now is refused.
-        let result = unsafe {
-            libc::madvise(
-                page as *mut libc::c_void,
-                HUGE_PAGE_SIZE,
-                libc::MADV_HUGEPAGE,
-            );
-            libc::madvise(page as *mut libc::c_void, HUGE_PAGE_SIZE, MADV_COLLAPSE)
-        };
-        done += usize::from(result == 0) * HUGE_PAGE_SIZE;
+fn collapse((from, to): (usize, usize), untouched: Untouched) -> usize {
+    // None of these changes what the memory holds, whoever uses it.
+    let advise = |at: usize, length: usize, advice| {
+        // SAFETY: a range that is gone by now is refused.
+        unsafe { libc::madvise(at as *mut libc::c_void, length, advice) == 0 }
+    };
+    advise(from, to - from, libc::MADV_HUGEPAGE);
+    if untouched == Untouched::Now {
+        advise(from, to - from, MADV_POPULATE_WRITE);
     }
-    done
+    let pages = (from..to).step_by(HUGE_PAGE_SIZE);
+    let done = pages.filter(|page| advise(*page, HUGE_PAGE_SIZE, MADV_COLLAPSE));
+    done.count() * HUGE_PAGE_SIZE
 }
 
 #[cfg(test)]
@@ -71,7 +82,7 @@ mod tests {
     #[test]
     fn what_memory_holds_stays() {
         let held: Vec<u32> = (0..4 << 20).collect();
-        let _ = onto_huge_pages();
+        let _ = onto_huge_pages(Untouched::Later);
         assert!(held.iter().zip(0..).all(|(held, wanted)| *held == wanted));
     }
 }
