@@ -19,6 +19,8 @@ use crate::packet::Direction;
 
 /// Bytes of a direction that are held and probed while the protocol is unknown.
 pub const PROBE_BYTES_MAX: usize = 2048;
+/// Lines of memory of a flow that most packets need.
+const FLOW_LINES: usize = 6;
 /// Changes of protocol within one piece.
 const CHANGES_MAX: usize = 4;
 
@@ -122,6 +124,20 @@ impl Apps {
                 && piece.time_ns <= expected.until_ns
         })?;
         self.shared.expected.remove(place)
+    }
+
+    /// Asks for what is known of a flow ahead of its use.
+    #[inline(always)]
+    pub fn prefetch(&self, flow: u32) {
+        self.flows.prefetch(flow, FLOW_LINES);
+    }
+
+    /// Asks for the flow's first transaction; what is known of the flow has come by now.
+    #[inline(always)]
+    pub fn prefetch_first(&self, flow: u32) {
+        if let Some(state) = self.state(flow) {
+            self.shared.transactions.prefetch(state.first, 2);
+        }
     }
 
     /// What is known of a flow.

@@ -11,6 +11,7 @@
 //! grows); what stage of a transaction says that it won't is `Field::known_at`.
 
 use super::app_program::AppRule;
+use super::check::ask;
 use super::detect::push;
 use super::feed::TCP;
 use super::gate::Facts;
@@ -227,11 +228,11 @@ impl<D: DetectionAccess> MatchStage<D> {
     ) {
         let Place { index, direction } = place;
         let number = (candidate & !FRESH) as u32;
-        let Some((signature, rule)) = program.rule(number) else {
+        let Some(check) = program.checks.get(number) else {
             return;
         };
-        let transactional = signature.header.transactional;
-        if !rule.runs
+        let transactional = check.has(ask::TRANSACTIONAL);
+        if !check.has(ask::RUNS)
             || seen.has_matched(number)
             || (transactional && self.has_matched(index, direction, number))
         {
@@ -243,9 +244,15 @@ impl<D: DetectionAccess> MatchStage<D> {
         } else {
             direction
         };
-        if candidate & FRESH != 0
+        let fresh = candidate & FRESH != 0;
+        if fresh && !program.fits(number, check, (packet, packet.app), towards) {
+            return;
+        }
+        let Some((signature, rule)) = program.rule(number) else {
+            return;
+        };
+        if fresh
             && !(self.speaks(index, signature, packet.app)
-                && header::fits_towards(signature, packet, towards)
                 && header::tests_hold(&signature.packet, packet))
         {
             return;

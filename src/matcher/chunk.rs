@@ -18,47 +18,66 @@ const FIN: u8 = 1;
 const RST: u8 = 4;
 const ACK: u8 = 16;
 
-/// What is known of one direction of a flow.
+/// What is known of one direction of a flow. Twenty bytes: two stand in the slab's line.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Chunk {
     /// Sequence number of stream offset 0, if bytes were seen.
-    base: Option<u32>,
+    base: u32,
     /// The last acknowledgment from the other side.
-    acked: Option<u32>,
+    acked: u32,
     /// Stream offset at which the first message ends that has not been acted on.
-    message: Option<u32>,
+    message: u32,
     /// The same of the last one.
     message_last: u32,
-    /// The other side closes.
-    closing: bool,
+    /// `HAS_*`, and whether the other side closes.
+    known: u8,
 }
 
+/// Bits of `Chunk::known`.
+const HAS_BASE: u8 = 1;
+const HAS_ACKED: u8 = 2;
+const HAS_MESSAGE: u8 = 4;
+const CLOSING: u8 = 8;
+
 impl Chunk {
+    fn has(&self, bits: u8) -> bool {
+        self.known & bits == bits
+    }
+
     /// Stream offset up to which the other side has acknowledged.
     pub fn acked(&self) -> Option<u32> {
-        let acked = self.acked?.wrapping_sub(self.base?);
-        (acked as i32 > 0).then_some(acked)
+        let acked = self.acked.wrapping_sub(self.base);
+        (self.has(HAS_BASE | HAS_ACKED) && acked as i32 > 0).then_some(acked)
     }
 
     /// Notes a sequence number of the direction.
     pub fn note_base(&mut self, base: u32) {
-        self.base = Some(base);
+        self.base = base;
+        self.known |= HAS_BASE;
     }
 
     /// Notes an acknowledgment of the other side.
     pub fn note_ack(&mut self, ack: u32, closing: bool) {
-        let newer = self
-            .acked
-            .is_none_or(|old| ack.wrapping_sub(old) as i32 > 0);
-        if newer {
-            self.acked = Some(ack);
+        if !self.has(HAS_ACKED) || ack.wrapping_sub(self.acked) as i32 > 0 {
+            self.acked = ack;
+            self.known |= HAS_ACKED;
         }
-        self.closing |= closing;
+        if closing {
+            self.note_closing();
+        }
+    }
+
+    /// Notes that the other side closes.
+    pub fn note_closing(&mut self) {
+        self.known |= CLOSING;
     }
 
     /// Notes that a message of the direction ends at a stream offset.
     pub fn note_message(&mut self, end: u32) {
-        self.message = self.message.or(Some(end));
+        if !self.has(HAS_MESSAGE) {
+            self.message = end;
+            self.known |= HAS_MESSAGE;
+        }
         self.message_last = end;
     }
 
@@ -72,12 +91,15 @@ impl Chunk {
         }
         let passed =
             |message: u32| to as u32 == message || (to as u32).wrapping_sub(message) as i32 > 0;
-        let message = self.message.is_some_and(passed);
-        if !(message || self.closing || to - from >= length) {
+        let message = self.has(HAS_MESSAGE) && passed(self.message);
+        if !(message || self.has(CLOSING) || to - from >= length) {
             return None;
         }
         if message {
-            self.message = (!passed(self.message_last)).then_some(self.message_last);
+            self.message = self.message_last;
+            if passed(self.message_last) {
+                self.known &= !HAS_MESSAGE;
+            }
         }
         Some(to)
     }
@@ -123,7 +145,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             if flags & ACK != 0 {
                 other.note_ack(ack, closing);
             } else if closing {
-                other.closing = true;
+                other.note_closing();
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Stream bytes take the same way in streams.rs; what hits mean is arbiter.rs's.
 
+use super::check::{Check, ask};
 use super::gate::Facts;
 use super::header::{self, Packet};
 use super::prefilter::{Asker, Extent, Prefilter, Scan};
@@ -13,7 +14,7 @@ use crate::app::AppProtocol;
 use crate::counters::Counter;
 use crate::event::Emit;
 use crate::packet::{Context, Direction, Kind, flag};
-use crate::rules::signature::{BitCommand, Class, Signature, StateTest};
+use crate::rules::signature::{BitCommand, Signature, StateTest};
 
 /// Bit of a candidate that is to be looked for in the packet (else in the stream).
 pub(super) const IN_PACKET: u64 = 1;
@@ -210,16 +211,22 @@ impl<D: DetectionAccess> MatchStage<D> {
         for at in 0..self.candidates.len() {
             let candidate = self.candidates.get(at).copied().unwrap_or(0);
             let index = (candidate >> 1) as u32;
+            let in_stream = candidate & IN_PACKET == 0;
+            let Some(check) = program.checks.get(index) else {
+                continue;
+            };
+            let as_known = (&packet, self.app_for(check, &packet, in_stream));
+            if !check.has(ask::RUNS)
+                || (check.has(ask::STREAM_ALONE) && !in_stream && context.has(flag::RETRANSMIT))
+                || !program.fits(index, check, as_known, context.direction)
+                || self.has_hit(index, in_stream)
+            {
+                continue;
+            }
             let Some((signature, rule)) = program.rule(index) else {
                 continue;
             };
-            let in_stream = candidate & IN_PACKET == 0;
-            if !rule.runs
-                || (rule.stream_alone && !in_stream && context.has(flag::RETRANSMIT))
-                || (signature.class == Class::ProtocolDetection
-                    && !is_due(signature, packet.app_new))
-                || self.has_hit(index, in_stream)
-                || !self.header_fits(signature, &packet, in_stream)
+            if (check.has(ask::DETECTION) && !is_due(signature, packet.app_new))
                 || !header::tests_hold(&signature.packet, &packet)
                 || !self.state_holds(signature, context, mark)
                 || !self.headers_hold(rule, &packet)
@@ -246,21 +253,13 @@ impl<D: DetectionAccess> MatchStage<D> {
         self.candidates.clear();
     }
 
-    /// Whether the rule's header fits. A tap knows what a connection speaks once bytes are
-    /// acknowledged, not with them.
-    fn header_fits(&self, signature: &Signature, packet: &Packet, in_stream: bool) -> bool {
+    /// What the flow speaks, for a rule. A tap knows it once bytes are acknowledged, not with them.
+    fn app_for(&self, check: &Check, packet: &Packet, in_stream: bool) -> AppProtocol {
         let early = !self.inline
             && !in_stream
             && packet.context.protocol == super::feed::TCP
-            && signature.class == Class::PacketStream;
-        if !early {
-            return header::fits(signature, packet);
-        }
-        let before = Packet {
-            app: self.app_before,
-            ..*packet
-        };
-        header::fits(signature, &before)
+            && check.has(ask::BOTH_VIEWS);
+        if early { self.app_before } else { packet.app }
     }
 
     /// Whether the signature hit already. A tap tells of packet and stream apart, as Suricata does

@@ -3,6 +3,7 @@
 //! these, and their own memory is never touched. A gate lets through more than it must and never
 //! less: header.rs has the last word.
 
+use super::check::apps_of;
 use super::header::Packet;
 use super::program::Rule;
 use crate::app::AppProtocol;
@@ -214,10 +215,7 @@ impl Always {
             gate: Gate::of(signature, rule, direction),
             protocol: named.unwrap_or(ANY_PROTOCOL),
             apps: match &signature.header.protocol {
-                Protocol::App(word) => (0..=u8::MAX)
-                    .map(AppProtocol::from_number)
-                    .filter(|protocol| protocol.is(word))
-                    .fold(0, |bits, protocol| bits | protocol.bit()),
+                Protocol::App(word) => apps_of(word),
                 _ => u64::MAX,
             },
         }

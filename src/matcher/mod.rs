@@ -31,6 +31,7 @@ pub mod app_program;
 pub mod arbiter;
 mod asn1;
 pub mod base64;
+pub mod check;
 mod chunk;
 pub mod detect;
 mod feed;
@@ -78,6 +79,9 @@ use crate::rules::signature::Track;
 const CANDIDATES_MAX: usize = 4096;
 /// Names of flowbits and of flow counters that rules of a reload may add to those at the start.
 pub const SPARE_NAMES: (usize, usize) = (256, 16);
+/// So many packets ahead of their turn the parts of their flows' state are asked for, each where the
+/// one before says it is.
+const AHEAD: [usize; 3] = [1, 2, 4];
 /// Hits of one packet at most; further ones are counted.
 const HITS_MAX: usize = 256;
 
@@ -294,7 +298,11 @@ impl<D: DetectionAccess> MatchStage<D> {
         for handle in burst.iter() {
             self.detection.prefetch(contexts.get(handle).flow);
         }
-        for handle in burst.iter_mut() {
+        for at in 0..burst.len() {
+            self.ask_ahead(&contexts, burst, at);
+            let Some(handle) = burst.get_mut(at) else {
+                break;
+            };
             let context = contexts.get_mut(handle);
             let bytes = regions.bytes(context.span);
             self.one(context, bytes, emit);
@@ -306,6 +314,34 @@ impl<D: DetectionAccess> MatchStage<D> {
                     protocol: context.protocol,
                     view: context.kind,
                 });
+            }
+        }
+    }
+
+    /// Asks for the state of packets further on, step by step: what the next step reads has come
+    /// by then.
+    #[inline(always)]
+    fn ask_ahead(&mut self, contexts: &Arena<Context>, burst: &Burst, at: usize) {
+        let mut slab_of = |ahead: usize| {
+            let context = contexts.get(burst.get(at + ahead)?);
+            let mark = self.detection.load(context.flow)?;
+            (mark.slab != state::NONE).then_some((mark.slab, context.direction.index()))
+        };
+        let (third, second, first) = (slab_of(AHEAD[2]), slab_of(AHEAD[1]), slab_of(AHEAD[0]));
+        if let Some((slab, _)) = third {
+            self.slabs.prefetch(slab);
+        }
+        if let Some((slab, direction)) = second {
+            self.windows.prefetch(self.slabs.windows(slab)[direction]);
+            if let Some(apps) = &self.apps {
+                apps.prefetch(self.slabs.app(slab));
+            }
+        }
+        if let Some((slab, direction)) = first {
+            self.windows
+                .prefetch_end(self.slabs.windows(slab)[direction]);
+            if let Some(apps) = &self.apps {
+                apps.prefetch_first(self.slabs.app(slab));
             }
         }
     }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use super::address::AddressIndex;
 use super::app_program::{self, AppProgram, AppRule};
+use super::check::{Check, Checks};
 use super::gate::{self, Always, Gate};
+use super::header::Packet;
 use super::pcre::{self, Patterns};
 use super::prefilter::{Owner, Prefilter};
 use super::transform;
 use super::verify::{self, Step};
+use crate::app::AppProtocol;
 use crate::packet::{Context, Direction, flag};
 use crate::rules::group::{self, Groups, Pattern, Place, ProtocolClass};
 use crate::rules::ruleset::RuleSet;
@@ -83,6 +86,8 @@ pub struct Group<'a> {
 pub struct Program {
     ruleset: Arc<RuleSet>,
     rules: Box<[Rule]>,
+    /// What is asked of candidates first.
+    pub checks: Checks,
     map: Groups,
     /// By `Groups::side`.
     sides: Box<[Side]>,
@@ -150,7 +155,9 @@ impl Program {
             .iter()
             .flat_map(|signature| &signature.tags)
             .any(|tag| tag.scope != TagScope::Flow);
+        let checks = Checks::build(ruleset.signatures().iter().zip(&rules));
         Ok(Program {
+            checks,
             rules: rules.into(),
             sides,
             ports,
@@ -185,6 +192,20 @@ impl Program {
             self.ruleset.signature(index)?,
             self.rules.get(index as usize)?,
         ))
+    }
+
+    /// Whether the header of a signature and its flow keyword fit the packet, for bytes of its flow
+    /// that went in `direction`, in a flow that speaks `app`.
+    #[inline]
+    pub fn fits(
+        &self,
+        index: u32,
+        check: &Check,
+        (packet, app): (&Packet, AppProtocol),
+        direction: Direction,
+    ) -> bool {
+        let signature = || self.ruleset.signature(index);
+        self.checks.fits(check, signature, packet, direction, app)
     }
 
     /// The group of a packet.

@@ -6,6 +6,7 @@
 
 use super::chunk::Chunk;
 use super::header::AppNew;
+use crate::memory::prefetch::prefetch_read;
 use crate::rules::signature::IntOperator;
 
 /// In place of a flow among the parsers' flows: none of them will ever know it.
@@ -40,18 +41,39 @@ impl FlowVerdict {
     }
 }
 
+/// What is kept of every inspected flow: one line of memory.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line {
+    windows: [u32; 2],
+    /// The flow among the parsers' flows.
+    app: u32,
+    /// Stream offsets up to which the parser was fed.
+    offsets: [u32; 2],
+    /// What a tap knows of acknowledgments and of messages' ends.
+    chunks: [Chunk; 2],
+    /// Directions in which the flow's protocol was seen to be known.
+    known: [bool; 2],
+}
+
+const _: () = assert!(size_of::<Line>() == 64);
+
+impl Line {
+    fn new() -> Line {
+        Line {
+            windows: [NONE; 2],
+            app: NONE,
+            offsets: [0; 2],
+            chunks: [Chunk::default(); 2],
+            known: [false; 2],
+        }
+    }
+}
+
 /// Slabs of one match stage.
 pub struct Slabs {
     free: Vec<u32>,
-    windows: Vec<[u32; 2]>,
-    /// The flow among the parsers' flows.
-    apps: Vec<u32>,
-    /// Directions in which the flow's protocol was seen to be known.
-    known: Vec<[bool; 2]>,
-    /// Stream offsets up to which the parser was fed.
-    offsets: Vec<[u32; 2]>,
-    /// What a tap knows of acknowledgments and of messages' ends.
-    chunks: Vec<[Chunk; 2]>,
+    lines: Vec<Line>,
     bits: Vec<u64>,
     words_per_slab: usize,
     ints: Vec<u32>,
@@ -67,11 +89,7 @@ impl Slabs {
         let int_words_per_slab = flowints.div_ceil(64);
         Slabs {
             free: (0..count as u32).rev().collect(),
-            windows: vec![[NONE; 2]; count],
-            apps: vec![NONE; count],
-            known: vec![[false; 2]; count],
-            offsets: vec![[0; 2]; count],
-            chunks: vec![[Chunk::default(); 2]; count],
+            lines: vec![Line::new(); count],
             bits: vec![0; count * words_per_slab],
             words_per_slab,
             ints: vec![0; count * flowints],
@@ -84,18 +102,9 @@ impl Slabs {
     /// Takes an empty slab, or `None` when all are in use.
     pub fn take(&mut self) -> Option<u32> {
         let slab = self.free.pop()?;
-        if let Some(windows) = self.windows.get_mut(slab as usize) {
-            *windows = [NONE; 2];
-        }
         let at = slab as usize;
-        if let (Some(app), Some(offsets)) = (self.apps.get_mut(at), self.offsets.get_mut(at)) {
-            (*app, *offsets) = (NONE, [0; 2]);
-        }
-        if let Some(known) = self.known.get_mut(at) {
-            *known = [false; 2];
-        }
-        if let Some(chunks) = self.chunks.get_mut(at) {
-            *chunks = [Chunk::default(); 2];
+        if let Some(line) = self.lines.get_mut(at) {
+            *line = Line::new();
         }
         clear(&mut self.bits, at, self.words_per_slab);
         clear(&mut self.ints_set, at, self.int_words_per_slab);
@@ -108,6 +117,18 @@ impl Slabs {
         self.free.push(slab);
     }
 
+    fn line(&self, slab: u32) -> Option<&Line> {
+        self.lines.get(slab as usize)
+    }
+
+    /// Asks for a slab's line ahead of its use.
+    #[inline(always)]
+    pub fn prefetch(&self, slab: u32) {
+        if let Some(line) = self.line(slab) {
+            prefetch_read(line);
+        }
+    }
+
     /// Slabs not in use.
     pub fn available(&self) -> usize {
         self.free.len()
@@ -115,41 +136,38 @@ impl Slabs {
 
     /// Numbers of the windows of both directions.
     pub fn windows(&self, slab: u32) -> [u32; 2] {
-        self.windows
-            .get(slab as usize)
-            .copied()
-            .unwrap_or([NONE; 2])
+        self.line(slab).map_or([NONE; 2], |line| line.windows)
     }
 
     /// Sets the window of one direction (0 to the server).
     pub fn set_window(&mut self, slab: u32, direction: usize, window: u32) {
-        let windows = self.windows.get_mut(slab as usize);
-        if let Some(place) = windows.and_then(|windows| windows.get_mut(direction)) {
+        let line = self.lines.get_mut(slab as usize);
+        if let Some(place) = line.and_then(|line| line.windows.get_mut(direction)) {
             *place = window;
         }
     }
 
     /// The flow among the parsers' flows; `NONE` without a slab, and where there is none (any more).
     pub fn app(&self, slab: u32) -> u32 {
-        let app = self.apps.get(slab as usize).copied();
+        let app = self.line(slab).map(|line| line.app);
         app.filter(|app| *app != FAILED).unwrap_or(NONE)
     }
 
     /// Whether no parser knows what the flow speaks, so that none follows it any more.
     pub fn has_failed(&self, slab: u32) -> bool {
-        self.apps.get(slab as usize) == Some(&FAILED)
+        self.line(slab).is_some_and(|line| line.app == FAILED)
     }
 
     /// Sets it.
     pub fn set_app(&mut self, slab: u32, app: u32) {
-        if let Some(place) = self.apps.get_mut(slab as usize) {
-            *place = app;
+        if let Some(line) = self.lines.get_mut(slab as usize) {
+            line.app = app;
         }
     }
 
     /// Notes a packet of a flow whose protocol is known.
     pub fn first_known(&mut self, slab: u32, direction: crate::packet::Direction) -> AppNew {
-        let Some(known) = self.known.get_mut(slab as usize) else {
+        let Some(Line { known, .. }) = self.lines.get_mut(slab as usize) else {
             return AppNew::No;
         };
         let before = *known;
@@ -170,9 +188,9 @@ impl Slabs {
         length: u32,
     ) -> u32 {
         let Some(known) = self
-            .offsets
+            .lines
             .get_mut(slab as usize)
-            .and_then(|offsets| offsets.get_mut(direction.index()))
+            .and_then(|line| line.offsets.get_mut(direction.index()))
         else {
             return 0;
         };
@@ -190,8 +208,8 @@ impl Slabs {
         slab: u32,
         direction: crate::packet::Direction,
     ) -> Option<&mut Chunk> {
-        let chunks = self.chunks.get_mut(slab as usize)?;
-        chunks.get_mut(direction.index())
+        let line = self.lines.get_mut(slab as usize)?;
+        line.chunks.get_mut(direction.index())
     }
 
     /// Whether a flowbit is set; never without a slab.

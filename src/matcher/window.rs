@@ -17,6 +17,8 @@
 //! or one that matched (`floor`: bytes before it count no more). When they do not fit, the window
 //! is scanned as a whole from then on, which costs time and loses nothing but floors.
 
+use crate::memory::prefetch::{prefetch_read, prefetch_write};
+
 /// Bytes by which a window moves on.
 pub const BLOCK: usize = 4096;
 /// Bytes of a window.
@@ -47,19 +49,21 @@ pub struct Entry {
     pub deferred: bool,
 }
 
-/// What is known of a window, without its bytes.
+/// What is known of a window, without its bytes: a line of memory, which holds the first entry too,
+/// and further ones where there are more.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 struct Head {
     base: u64,
-    length: usize,
-    entries: [Entry; ENTRIES_MAX],
-    count: usize,
-    deferred: u32,
     /// Where the turn began that the last bytes belong to.
     turn: u64,
+    length: usize,
+    count: usize,
+    deferred: u32,
     /// Generation of the rules that the entries are of.
     generation: u32,
     overflowed: bool,
+    entries: [Entry; ENTRIES_MAX],
 }
 
 const _: () = assert!(size_of::<Entry>() == 12 && SIZE < UNTIL_CLOSED as usize);
@@ -112,6 +116,25 @@ impl Windows {
             head.generation = self.generation;
         }
         Some(window)
+    }
+
+    /// Asks for what is known of a window ahead of its use.
+    #[inline(always)]
+    pub fn prefetch(&self, window: u32) {
+        if let Some(head) = self.heads.get(window as usize) {
+            prefetch_read(head);
+        }
+    }
+
+    /// Asks for the line in which a window's bytes go on; what is known of it has come by now.
+    #[inline(always)]
+    pub fn prefetch_end(&self, window: u32) {
+        if let Some(head) = self.heads.get(window as usize) {
+            let end = window as usize * SIZE + head.length;
+            if let Some(byte) = self.bytes.get(end) {
+                prefetch_write(byte);
+            }
+        }
     }
 
     /// Gives a window back.

@@ -2,19 +2,22 @@
 //! need (TCP state, stream bytes' bookkeeping, counters). One owner, no locks. What the records
 //! mean is not known here. Invariant: nothing allocates after [`Slabs::new`].
 
+use super::prefetch::prefetch_read;
+
 /// Link of the last free record.
 const END: u32 = u32::MAX;
-/// Link of a record in use.
-const IN_USE: u32 = u32::MAX - 1;
 /// Records of one pool at most.
-pub const SLABS_MAX: u32 = u32::MAX - 2;
+pub const SLABS_MAX: u32 = u32::MAX - 1;
 
 /// A pool of `T`. The free ones form a chain, last freed first, so that warm memory is used again.
 #[derive(Debug)]
 pub struct Slabs<T> {
     records: Vec<T>,
-    /// Index of the next free record, or [`END`], or [`IN_USE`].
+    /// Index of the free record after a free one, or [`END`].
     links: Vec<u32>,
+    /// A bit per record: it is in use. (A look at a record asks this and never the links, so that
+    /// it costs a line of its own only where there are very many.)
+    in_use: Vec<u64>,
     first_free: u32,
     used: u32,
     /// `take` calls that found nothing.
@@ -40,6 +43,7 @@ impl<T> Slabs<T> {
         let records = (0..count).map(|_| blank()).collect();
         Slabs {
             records,
+            in_use: vec![0; links.len().div_ceil(64)],
             links,
             first_free,
             used: 0,
@@ -60,8 +64,10 @@ impl<T> Slabs<T> {
             return None;
         };
         self.first_free = *link;
-        *link = IN_USE;
         *record = value;
+        if let Some(word) = self.in_use.get_mut(index as usize / 64) {
+            *word |= 1 << (index % 64);
+        }
         self.used += 1;
         Some(index)
     }
@@ -69,21 +75,30 @@ impl<T> Slabs<T> {
     /// Gives a record back. False, and nothing happens, if it is not in use.
     #[must_use]
     pub fn give_back(&mut self, index: u32) -> bool {
-        match self.links.get_mut(index as usize) {
-            Some(link) if *link == IN_USE => {
-                *link = self.first_free;
-                self.first_free = index;
-                self.used -= 1;
-                true
-            }
-            _ => false,
+        if !self.is_in_use(index) {
+            return false;
         }
+        if let Some(word) = self.in_use.get_mut(index as usize / 64) {
+            *word &= !(1 << (index % 64));
+        }
+        if let Some(link) = self.links.get_mut(index as usize) {
+            *link = self.first_free;
+            self.first_free = index;
+        }
+        self.used -= 1;
+        true
+    }
+
+    #[inline(always)]
+    fn is_in_use(&self, index: u32) -> bool {
+        let word = self.in_use.get(index as usize / 64);
+        word.is_some_and(|word| word >> (index % 64) & 1 != 0)
     }
 
     /// A record in use.
     #[inline(always)]
     pub fn get(&self, index: u32) -> Option<&T> {
-        if *self.links.get(index as usize)? != IN_USE {
+        if !self.is_in_use(index) {
             return None;
         }
         self.records.get(index as usize)
@@ -92,10 +107,21 @@ impl<T> Slabs<T> {
     /// A record in use, to change it.
     #[inline(always)]
     pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        if *self.links.get(index as usize)? != IN_USE {
+        if !self.is_in_use(index) {
             return None;
         }
         self.records.get_mut(index as usize)
+    }
+
+    /// Asks for the first lines of a record ahead of its use.
+    #[inline(always)]
+    pub fn prefetch(&self, index: u32, lines: usize) {
+        if let Some(record) = self.records.get(index as usize) {
+            let first = std::ptr::from_ref(record).cast::<u8>();
+            for line in 0..lines.min(size_of::<T>().div_ceil(64)) {
+                prefetch_read(first.wrapping_add(64 * line));
+            }
+        }
     }
 
     /// Records in all.
