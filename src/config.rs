@@ -122,6 +122,8 @@ pub struct Config {
     pub lanes: u8,
     /// Contexts per lane.
     pub contexts_per_lane: u32,
+    /// Alerts of one packet at most (`packet-alert-max`).
+    pub alerts_max: u32,
     /// Settings that were given and are not ours, for the start-up report.
     pub ignored: Vec<String>,
 }
@@ -200,6 +202,7 @@ impl Default for Config {
             erspan_third: false,
             lanes: 1,
             contexts_per_lane: 8192,
+            alerts_max: 15,
             ignored: Vec::new(),
         }
     }
@@ -344,7 +347,12 @@ impl Config {
             "stream.window-memory" => self.window_memory = size(key, value)?,
             "app-layer.records" => self.app_records = boolean(key, value)?,
             "action-order" => self.action_order = action_order(key, value)?,
+            "packet-alert-max" => self.alerts_max = number(key, value)?,
             _ if key.starts_with("app-layer.protocols.") || key.contains("libhtp.") => {
+                let known = APP_KEYS.iter().any(|known| key.ends_with(known));
+                if !known || key.ends_with("decompression.enabled") {
+                    self.ignored.push(format!("{key}={value}"));
+                }
                 self.app_settings.push((key.to_string(), value.to_string()));
             }
             "reputation-categories-file" => self.reputation.0 = Some(value.to_string()),
@@ -460,6 +468,11 @@ impl Config {
                     _ => return Ok(false),
                 };
                 match state {
+                    // The table has no state of emergency, and a bypassed flow ends as others do.
+                    "bypassed" => self.ignored.push(format!("{key}={value}")),
+                    _ if state.starts_with("emergency-") => {
+                        self.ignored.push(format!("{key}={value}"));
+                    }
                     "new" => timeouts.new = number(key, value)?,
                     "established" => timeouts.established = number(key, value)?,
                     "closed" => timeouts.closed = number(key, value)?,
@@ -471,30 +484,99 @@ impl Config {
     }
 }
 
-/// Suricata's keys that mean nothing here (how it stores, logs or searches); reported, not lost.
+/// Ends of the keys of parsers (`app-layer.protocols.*`) that parsers read; others change nothing.
+const APP_KEYS: &[&str] = &[
+    ".enabled",
+    ".detection-ports.dp",
+    ".ftp.max-tx",
+    ".max-streams",
+    ".ja3-fingerprints",
+    ".ja4-fingerprints",
+    ".double-decode-path",
+    ".double-decode-query",
+    ".path-convert-backslash-separators",
+    ".path-separators-compress",
+    ".path-convert-lowercase",
+    ".path-u-encoding-decode",
+    ".query-plusspace-decode",
+    ".uri-include-all",
+    ".request-body-limit",
+    ".response-body-limit",
+    ".response-body-decompress-layer-limit",
+    ".meta-field-limit",
+];
+
+/// Suricata's keys that mean nothing here (how it stores, logs, searches or is started; what is
+/// decided otherwise here: DESIGN.md 4); reported, not lost.
 const IGNORED: &[&str] = &[
-    "stats.",
-    "pcap-file.",
-    "unix-command.",
-    "vars.",
-    "mpm-algo",
-    "spm-algo",
-    "sgh-mpm",
+    "af-packet.",
+    "af-xdp.",
+    "asn1-max-frames",
+    "capture.",
+    "classification-file",
+    "coredump.",
+    "datasets.",
+    "default-log-dir",
+    "default-packet-size",
+    "default-rule-path",
+    "defrag.hash-size",
+    "defrag.host-config",
+    "defrag.max-frags",
+    "defrag.prealloc",
+    "defrag.trackers",
+    "detect.",
+    "dpdk.",
+    "engine-analysis.",
+    "flow.emergency-recovery",
     "flow.hash-size",
+    "flow.managers",
     "flow.memcap",
     "flow.prealloc",
-    "flow.managers",
     "flow.recyclers",
-    "outputs.",
-    "logging.",
-    "detect.",
-    "app-layer.protocols.",
-    "stream.memcap",
-    "stream.reassembly.",
+    "heartbeat.",
+    "host-mode",
+    "host-os-policy.",
     "host.",
     "ippair.",
+    "ips.",
+    "legacy.",
+    "livedev.",
+    "logging.",
+    "luajit.",
+    "magic-file",
+    "max-pending-packets",
+    "mpm-algo",
+    "multi-detect.",
+    "netmap.",
+    "nfq.",
+    "nflog.",
+    "outputs.",
+    "pcap-file.",
+    "pcap.",
+    "pcre.",
+    "pfring.",
+    "pid-file",
+    "plugins",
+    "profiling.",
+    "reference-config-file",
+    "rule-files",
+    "run-as.",
+    "runmode",
+    "security.",
+    "sensor-name",
+    "sgh-mpm",
+    "spm-algo",
+    "stats.",
+    "stream.max-",
+    "stream.liberal-timestamps",
+    "stream.memcap",
+    "stream.prealloc-",
+    "stream.reassembly.",
+    "autofp-scheduler",
     "threading.",
-    "default-log-dir",
+    "unix-command.",
+    "vars.",
+    "decoder.recursion-level.",
 ];
 
 #[cfg(test)]

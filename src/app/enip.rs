@@ -36,6 +36,11 @@ pub const DESCRIPTION: Description = Description {
         Field::EnipState,
         Field::EnipStatus,
         Field::EnipVendorId,
+        Field::FrameEnipHdr,
+        Field::FrameEnipData,
+        Field::FrameEnipPdu,
+        Field::FrameEnipCip,
+        Field::FrameEnipItem,
     ],
     events: &["too_many_transactions", "invalid_pdu"],
 };
@@ -167,6 +172,8 @@ impl Parse for Enip {
             let Some(data) = rest.get(HEADER..HEADER + header.length) else {
                 return Ok(Taken::until(taken, HEADER + header.length));
             };
+            let whole = rest.get(..HEADER + header.length).unwrap_or(&[]);
+            show_frames(out, input.direction, &header, whole);
             self.message(out, input.direction, &header, data);
             taken += HEADER + header.length;
         }
@@ -269,6 +276,36 @@ fn items(list: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
+/// Shows a message and its items as frames, if rules ask for them; CIP's own are `service`'s.
+fn show_frames(out: &mut Output<'_>, direction: Direction, header: &Header, message: &[u8]) {
+    let data = message.get(HEADER..).unwrap_or(&[]);
+    out.frame(
+        Field::FrameEnipHdr,
+        direction,
+        message.get(..HEADER).unwrap_or(&[]),
+    );
+    out.frame(Field::FrameEnipData, direction, data);
+    out.frame(Field::FrameEnipPdu, direction, message);
+    let list = match header.command {
+        LIST_SERVICES | LIST_IDENTITY | LIST_INTERFACES => data,
+        SEND_RR_DATA | SEND_UNIT_DATA => data.get(6..).unwrap_or(&[]),
+        _ => return,
+    };
+    if !out.wants(Field::FrameEnipItem) {
+        return;
+    }
+    let mut at = 2;
+    for (_, item) in items(list) {
+        let end = at + 4 + item.len();
+        out.frame(
+            Field::FrameEnipItem,
+            direction,
+            list.get(at..end).unwrap_or(&[]),
+        );
+        at = end;
+    }
+}
+
 /// Tells the parts of a message; `None` if it does not read.
 fn tell(
     out: &mut Output<'_>,
@@ -353,6 +390,7 @@ fn service(
 ) -> Option<()> {
     let mut at = Reader::new(cip);
     let code = at.u8()?;
+    out.frame(Field::FrameEnipCip, direction, cip);
     let number = code & 0x7f;
     let value = service_value(number, None, None);
     out.number(tx, Field::CipService, direction, value);
@@ -369,10 +407,18 @@ fn service(
     }
     if number == MULTIPLE && outer {
         let list = at.rest();
-        let count = usize::from(at.le16()?).min(SERVICES_MAX);
-        for _ in 0..count {
+        let count = usize::from(at.le16()?);
+        for number in 0..count.min(SERVICES_MAX) {
             let place = usize::from(at.le16()?);
-            service(out, tx, direction, list.get(place..)?, false)?;
+            let next = match number + 1 < count {
+                true => Reader::new(at.rest())
+                    .le16()
+                    .map_or(list.len(), usize::from),
+                false => list.len(),
+            };
+            // Places that are out of order do not say where a service ends.
+            let one = list.get(place..next).or_else(|| list.get(place..))?;
+            service(out, tx, direction, one, false)?;
         }
     }
     Some(())

@@ -198,6 +198,7 @@ fields! {
     SdpMediaMediaInfo = "sdp.media.media_info",
     SdpMediaConnectionData = "sdp.media.connection_data",
     SdpMediaEncryptionKey = "sdp.media.encryption_key",
+        FrameStream = "frame:stream",
         FrameHttp1Request = "frame:http1.request",
         FrameHttp1Response = "frame:http1.response",
         FrameHttp2Hdr = "frame:http2.hdr",
@@ -241,8 +242,8 @@ fields! {
         FrameTlsPdu = "frame:tls.pdu",
         FrameTlsHdr = "frame:tls.hdr",
         FrameTlsData = "frame:tls.data",
-        FrameTlsAlertPdu = "frame:tls.alert_pdu",
-        FrameTlsHbPdu = "frame:tls.hb_pdu",
+        FrameTlsAlert = "frame:tls.alert",
+        FrameTlsHeartbeat = "frame:tls.heartbeat",
         FrameTlsSsl2Hdr = "frame:tls.ssl2.hdr",
         FrameTlsSsl2Pdu = "frame:tls.ssl2.pdu",
         FrameLdapPdu = "frame:ldap.pdu",
@@ -252,6 +253,8 @@ fields! {
         FrameEnipHdr = "frame:enip.hdr",
         FrameEnipData = "frame:enip.data",
         FrameEnipPdu = "frame:enip.pdu",
+        FrameEnipCip = "frame:enip.cip",
+        FrameEnipItem = "frame:enip.enip.item",
         FrameNfsRpcPdu = "frame:nfs.rpc.pdu",
         FrameNfsRpcHdr = "frame:nfs.rpc.hdr",
         FrameNfsRpcData = "frame:nfs.rpc.data",
@@ -393,6 +396,7 @@ impl Field {
             | Field::HttpResponseBody
             | Field::FileData
             | Field::FileName
+            | Field::FileMagic
             | Field::FileInfo
             | Field::Filemd5
             | Field::Filesha1

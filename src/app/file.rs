@@ -158,6 +158,8 @@ pub(super) struct Open {
     gaps: bool,
     truncated: bool,
     store: bool,
+    /// What it is has been told.
+    told: bool,
     /// Next open file of the same transaction.
     next: u32,
     md5: Md5,
@@ -177,6 +179,7 @@ impl Default for Open {
             gaps: false,
             truncated: false,
             store: false,
+            told: false,
             next: NONE,
             md5: Md5::new(),
             sha1: Sha1::new(),
@@ -267,6 +270,7 @@ impl Output<'_> {
         files.events
             || files.store
             || self.wants(Field::FileData)
+            || self.wants(Field::FileMagic)
             || hashes(self.shared) != [false; 3]
     }
 
@@ -277,7 +281,8 @@ impl Output<'_> {
         }
         let name = self.last_name(tx);
         let files = self.shared.limits.files;
-        let growing = if files.store || self.wants(Field::FileData) {
+        let shown = self.wants(Field::FileData) || self.wants(Field::FileMagic);
+        let growing = if files.store || shown {
             self.begin(tx, Field::FileData, direction)
         } else {
             Growing(NONE)
@@ -369,6 +374,9 @@ impl Output<'_> {
             let room = limit.saturating_sub(usize::try_from(offset).unwrap_or(usize::MAX));
             let kept = bytes.get(..room.min(bytes.len())).unwrap_or(&[]);
             if !kept.is_empty() && self.grow(tx, growing, kept) {
+                if offset + kept.len() as u64 >= super::magic::BYTES as u64 {
+                    tell_kind(self.shared, file.0);
+                }
                 return true;
             }
         }
@@ -426,7 +434,36 @@ pub(super) fn end_all(shared: &mut Shared, transaction: u32, direction: Option<D
     }
 }
 
+/// Tells what a file is by its first bytes, once, if rules ask for it.
+fn tell_kind(shared: &mut Shared, index: u32) {
+    if !shared.wants(Field::FileMagic) {
+        return;
+    }
+    let Some(open) = shared.files.get_mut(index).filter(|open| !open.told) else {
+        return;
+    };
+    open.told = true;
+    let (tx, growing, direction) = (open.tx, open.growing, open.direction);
+    let Some(transaction) = shared.transactions.get_mut(tx) else {
+        return;
+    };
+    let Some(instance) = transaction.instance(&shared.heap, growing.0 as usize) else {
+        return;
+    };
+    let kind = super::magic::describe(transaction.bytes(&shared.heap, &instance));
+    let kept = transaction.add(
+        &mut shared.heap,
+        Field::FileMagic,
+        direction,
+        kind.as_bytes(),
+    );
+    shared.lost += u64::from(!kept);
+}
+
 fn finish(shared: &mut Shared, index: u32, state: FileState) {
+    if shared.files.get(index).is_some_and(|open| open.size > 0) {
+        tell_kind(shared, index);
+    }
     let wanted = hashes(shared);
     let Some(open) = shared.files.get_mut(index) else {
         return;

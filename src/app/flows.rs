@@ -7,10 +7,10 @@
 //! ```
 //! A protocol is told by content; ports only help where the content of a datagram says too little.
 
-use super::field::Progress;
+use super::field::{Field, Progress};
 use super::file;
 use super::heap::{Heap, TEXT_MAX, Text};
-use super::output::{Expected, FlowState, Limits, Output, SCRATCH_SIZE, Shared};
+use super::output::{Expected, FlowState, Growing, Limits, Output, SCRATCH_SIZE, Shared, TxId};
 use super::protocol::{AppProtocol, Guess, Input, Probe, Transport};
 use super::registry::{DESCRIPTIONS, Parser};
 use super::transaction::{NONE, Transaction};
@@ -47,6 +47,19 @@ struct AppFlow {
     hosts: [[u8; 16]; 2],
     transport: Option<Transport>,
     time_ns: u64,
+    frames: [StreamFrame; 2],
+}
+
+/// Bytes of a direction that rules see as its `stream` frame.
+const STREAM_FRAME_MAX: usize = 64 << 10;
+
+/// All bytes of a direction as one frame, if rules ask for it; begun once the protocol is known.
+#[derive(Debug, Default)]
+struct StreamFrame {
+    /// Bytes that came before.
+    early: Text,
+    open: Option<(TxId, Growing)>,
+    size: usize,
 }
 
 /// The parsers of a lane.
@@ -234,6 +247,9 @@ impl Apps {
             flow.continue_held(holds, shared, piece.direction, piece.end);
         }
         flow.take_turns(holds, shared, piece.direction);
+        if shared.wants(Field::FrameStream) && piece.transport == Transport::Tcp {
+            flow.frame_stream(holds, shared, way, piece.bytes);
+        }
         if flow.state.done || flow.state.protocol == AppProtocol::Failed {
             flow.state.done = true;
             flow.let_go(holds, shared);
@@ -395,6 +411,39 @@ fn release(shared: &mut Shared, index: u32) {
 }
 
 impl AppFlow {
+    /// The `stream` frame gets the bytes of a piece.
+    fn frame_stream(&mut self, holds: &mut Heap, shared: &mut Shared, way: usize, bytes: &[u8]) {
+        let room = STREAM_FRAME_MAX.saturating_sub(self.frames[way].size);
+        let bytes = bytes.get(..room).unwrap_or(bytes);
+        self.frames[way].size += bytes.len();
+        if self.state.protocol == AppProtocol::Unknown {
+            shared.lost += u64::from(!holds.append(&mut self.frames[way].early, bytes));
+            return;
+        }
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            let frame = &mut self.frames[direction.index()];
+            if frame.size == 0 {
+                continue;
+            }
+            let mut output = Output {
+                shared,
+                flow: &mut self.state,
+            };
+            let (tx, growing) = *frame.open.get_or_insert_with(|| {
+                let begun = output.begin_frame(Field::FrameStream, direction);
+                output.progress(begun.0, direction.opposite(), Progress::Complete);
+                begun
+            });
+            if !frame.early.is_empty() {
+                output.grow(tx, growing, holds.get(&frame.early));
+                holds.clear(&mut frame.early);
+            }
+            if direction.index() == way {
+                output.grow(tx, growing, bytes);
+            }
+        }
+    }
+
     fn input<'a>(&self, direction: Direction, bytes: &'a [u8], end: bool) -> Input<'a> {
         Input {
             transport: self.transport.unwrap_or(Transport::Tcp),
@@ -598,10 +647,12 @@ impl AppFlow {
             server_port: self.ports[1],
             limits,
         };
+        let off = limits.off[usize::from(transport == Transport::Udp)];
         let mut open = false;
         for (place, description) in DESCRIPTIONS.iter().enumerate() {
             let bit = 1u64 << (place % 64);
-            if self.excluded[way] & bit != 0 || !description.over.contains(&transport) {
+            let off = off & description.protocol.bit() != 0;
+            if self.excluded[way] & bit != 0 || off || !description.over.contains(&transport) {
                 continue;
             }
             match (description.probe)(&probe) {
@@ -609,6 +660,7 @@ impl AppFlow {
                 Guess::Yes if !open || transport == Transport::Udp => {
                     self.state.protocol = description.protocol;
                     self.parser = Parser::new(description.protocol);
+                    self.state.done = limits.told_only & description.protocol.bit() != 0;
                     return true;
                 }
                 Guess::No => self.excluded[way] |= bit,
@@ -629,6 +681,9 @@ impl AppFlow {
         self.parser.free(shared);
         for text in &mut self.held {
             holds.clear(text);
+        }
+        for frame in &mut self.frames {
+            holds.clear(&mut frame.early);
         }
     }
 }

@@ -140,6 +140,13 @@ pub struct Http {
 
 impl Parse for Http {
     fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
+        if input.direction == Direction::ToClient
+            && !input.bytes.is_empty()
+            && self.request.end_turn()
+        {
+            // These bytes are shown again when the request has been.
+            return Ok(Taken::all(0));
+        }
         // The tools are there whenever a lane parses: they are put back below.
         let Some(mut tools) = out.shared.http.take() else {
             return Err(Broken);

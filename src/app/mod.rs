@@ -33,6 +33,7 @@ pub mod krb5;
 pub mod ldap;
 mod lines;
 pub mod llmnr;
+pub mod magic;
 pub mod mdns;
 pub mod mime;
 mod mime_words;

@@ -32,6 +32,16 @@ pub const DESCRIPTION: Description = Description {
         Field::Filesha1,
         Field::Filesha256,
         Field::FileData,
+        Field::FrameNfsRpcPdu,
+        Field::FrameNfsRpcHdr,
+        Field::FrameNfsRpcData,
+        Field::FrameNfsRpcCreds,
+        Field::FrameNfsPdu,
+        Field::FrameNfsStatus,
+        Field::FrameNfs4Pdu,
+        Field::FrameNfs4Hdr,
+        Field::FrameNfs4Ops,
+        Field::FrameNfs4Status,
     ],
     events: &[
         "malformed_data",
@@ -152,6 +162,7 @@ impl Parse for Nfs {
     fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
         let (direction, bytes) = (input.direction, input.bytes);
         if input.transport == Transport::Udp {
+            self.show_frames(out, direction, bytes, 0);
             self.record(out, direction, bytes, bytes.len());
             self.files_of_datagram(out, direction, bytes);
             return Ok(Taken::all(bytes.len()));
@@ -193,6 +204,10 @@ impl Parse for Nfs {
                 if direction == Direction::ToServer || self.reads(out, head).is_none() {
                     return Ok(Taken::until(taken, 4 + length));
                 }
+            }
+            if content.is_some() {
+                let whole = rest.get(..4 + length).unwrap_or(&[]);
+                self.show_frames(out, direction, whole, 4);
             }
             let used = self.record(out, direction, content.unwrap_or(head), length);
             let way = &mut self.ways[direction.index()];
@@ -321,6 +336,43 @@ impl Nfs {
             let data = data.get(..left).unwrap_or(data);
             self.files.data(out, &file, direction, data);
         }
+    }
+
+    /// Shows a whole record (behind its mark of `mark` bytes) as frames, if rules ask for them.
+    fn show_frames(&self, out: &mut Output<'_>, direction: Direction, record: &[u8], mark: usize) {
+        if !FRAMES.iter().any(|field| out.wants(*field)) {
+            return;
+        }
+        let content = record.get(mark..).unwrap_or(&[]);
+        out.frame(Field::FrameNfsRpcPdu, direction, record);
+        let mut at = Reader::new(content);
+        let version = match direction {
+            Direction::ToServer => {
+                let version = call_head(&mut at).map(|(version, ..)| version);
+                let mut credentials = Reader::new(content.get(28..).unwrap_or(&[]));
+                let length = credentials.u32().unwrap_or(0) as usize;
+                if let Some(credentials) = content.get(24..32 + length) {
+                    out.frame(Field::FrameNfsRpcCreds, direction, credentials);
+                }
+                version
+            }
+            Direction::ToClient => {
+                let (head, data) = record.split_at((mark + 8).min(record.len()));
+                out.frame(Field::FrameNfsRpcHdr, direction, head);
+                out.frame(Field::FrameNfsRpcData, direction, data);
+                let call = at
+                    .u32()
+                    .and_then(|xid| self.find(&out.shared.heap, xid))
+                    .map(|(_, call)| call.version);
+                // Kind, state, verifier, state.
+                let passed = at
+                    .skip(8)
+                    .and_then(|()| auth(&mut at))
+                    .and_then(|()| at.skip(4));
+                call.filter(|_| passed.is_some())
+            }
+        };
+        show_program(out, direction, version, at.rest());
     }
 
     /// A record, or the head of one whose data streams; the bytes of it that were used. After a
@@ -498,6 +550,43 @@ impl Nfs {
             version,
             procedure: call.procedure,
         })
+    }
+}
+
+/// Frames of records.
+const FRAMES: [Field; 10] = [
+    Field::FrameNfsRpcPdu,
+    Field::FrameNfsRpcHdr,
+    Field::FrameNfsRpcData,
+    Field::FrameNfsRpcCreds,
+    Field::FrameNfsPdu,
+    Field::FrameNfsStatus,
+    Field::FrameNfs4Pdu,
+    Field::FrameNfs4Hdr,
+    Field::FrameNfs4Ops,
+    Field::FrameNfs4Status,
+];
+
+/// Shows what NFS itself says in a record as frames.
+fn show_program(out: &mut Output<'_>, direction: Direction, version: Option<u32>, data: &[u8]) {
+    let (whole, status) = match version {
+        Some(2 | 3) => (Field::FrameNfsPdu, Field::FrameNfsStatus),
+        Some(4) => (Field::FrameNfs4Pdu, Field::FrameNfs4Status),
+        _ => return,
+    };
+    if data.is_empty() {
+        return;
+    }
+    out.frame(whole, direction, data);
+    if direction == Direction::ToClient {
+        out.frame(status, direction, data.get(..4).unwrap_or(data));
+    }
+    if let Some((head, operations)) = data.split_at_checked(8)
+        && version == Some(4)
+        && !operations.is_empty()
+    {
+        out.frame(Field::FrameNfs4Hdr, direction, head);
+        out.frame(Field::FrameNfs4Ops, direction, operations);
     }
 }
 

@@ -74,6 +74,11 @@ pub struct Limits {
     pub flow_memory: usize,
     /// What is asked of files.
     pub files: FileSettings,
+    /// Protocols that are not looked for over streams and datagrams, by their bits
+    /// (`app-layer.protocols.NAME.enabled: no`).
+    pub off: [u64; 2],
+    /// Protocols that are told and not read (`detection-only`).
+    pub told_only: u64,
     /// Other settings of parsers, by Suricata's key names (`app-layer.protocols...`).
     pub settings: Vec<(String, String)>,
 }
@@ -86,6 +91,7 @@ impl Limits {
             ..Limits::default()
         };
         for (key, value) in settings {
+            limits.switch(key, value);
             let Some(size) = size(value) else { continue };
             // 0 is Suricata's word for no limit; a text cannot be longer than this.
             let size = if size == 0 {
@@ -100,6 +106,29 @@ impl Limits {
             }
         }
         limits
+    }
+
+    /// Takes `app-layer.protocols.NAME[.tcp|.udp].enabled`.
+    fn switch(&mut self, key: &str, value: &str) {
+        let name = key.strip_prefix("app-layer.protocols.");
+        let Some(name) = name.and_then(|key| key.strip_suffix(".enabled")) else {
+            return;
+        };
+        let (name, over) = match name.split_once('.') {
+            Some((name, "tcp")) => (name, 0..1),
+            Some((name, "udp")) => (name, 1..2),
+            _ => (name, 0..2),
+        };
+        let Some(protocol) = AppProtocol::ALL.iter().find(|known| known.name() == name) else {
+            return;
+        };
+        let bit = protocol.bit();
+        let off = matches!(value, "no" | "false" | "off" | "0");
+        for off_over in self.off.get_mut(over).unwrap_or(&mut []) {
+            *off_over = *off_over & !bit | if off { bit } else { 0 };
+        }
+        let told_only = value == "detection-only";
+        self.told_only = self.told_only & !bit | if told_only { bit } else { 0 };
     }
 
     /// The value of the last setting whose key ends in `key`.
@@ -132,6 +161,8 @@ impl Default for Limits {
             transactions: 512,
             flow_memory: 3 << 19,
             files: FileSettings::default(),
+            off: [0; 2],
+            told_only: 0,
             settings: Vec::new(),
         }
     }
@@ -183,6 +214,13 @@ pub struct Shared {
     pub(super) lost: u64,
     /// Bodies in a coding that is not decoded here (LZMA): they are looked at as they are.
     pub(super) undecoded: u64,
+}
+
+impl Shared {
+    /// Whether a rule or an event asks for the field.
+    pub(super) fn wants(&self, field: Field) -> bool {
+        self.wanted.get(field as usize).copied().unwrap_or(false)
+    }
 }
 
 /// Longest value that the scratch buffers hold.
@@ -254,8 +292,7 @@ impl Output<'_> {
 
     /// Whether a rule or an event asks for the field: if not, it need not be made.
     pub fn wants(&self, field: Field) -> bool {
-        let wanted = self.shared.wanted.get(field as usize);
-        wanted.copied().unwrap_or(false)
+        self.shared.wants(field)
     }
 
     /// Begins a transaction of the flow's protocol. `TxId::NONE` when there is no room.

@@ -102,7 +102,10 @@ pub fn description(protocol: AppProtocol) -> Option<&'static Description> {
 
 /// Whether some parser fills the field.
 pub fn fills(field: Field) -> bool {
-    DESCRIPTIONS.iter().any(|d| d.fields.contains(&field))
+    // The frame of a whole stream is made for every protocol (flows.rs), and what a file is is told of
+    // every file (file.rs).
+    matches!(field, Field::FrameStream | Field::FileMagic)
+        || DESCRIPTIONS.iter().any(|d| d.fields.contains(&field))
 }
 
 /// Events of a flow whatever its protocol; their number is that of `AppProtocol::Unknown`.

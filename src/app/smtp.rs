@@ -309,6 +309,9 @@ impl Smtp {
                 let taken = line.len();
                 let truncated = !line.ends_with(b"\n");
                 self.begin_transaction(line, out);
+                // A line is two frames in Suricata, one with its end and one without: rules alert
+                // on both.
+                out.frame(Field::FrameSmtpCommandLine, ToServer, line);
                 out.frame(Field::FrameSmtpCommandLine, ToServer, without_end(line));
                 self.command_line(without_end(line), out);
                 if truncated {

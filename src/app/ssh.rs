@@ -229,10 +229,11 @@ impl Ssh {
             }
             let whole = (length as usize).saturating_add(4);
             if FRAMES.iter().any(|field| out.wants(*field)) {
-                if rest.len() < whole && whole < KEX_MAX {
-                    return Ok(Taken::until(at, whole));
+                // Of a long record the start is shown, wherever TCP cut it.
+                let end = whole.min(KEX_MAX);
+                if rest.len() < end {
+                    return Ok(Taken::until(at, end));
                 }
-                let end = whole.min(rest.len());
                 for (field, range) in FRAMES.iter().zip([0..HEAD, HEAD..end, 0..end]) {
                     out.frame(*field, direction, rest.get(range).unwrap_or(&[]));
                 }

@@ -22,11 +22,23 @@ pub struct Place {
 
 /// A lane's parsers with every field wanted but frames, which are transactions of their own.
 pub fn apps() -> Apps {
+    apps_with(false)
+}
+
+/// The same, with or without frames.
+fn apps_with(frames: bool) -> Apps {
     let hashes = [Field::Filemd5, Field::Filesha1, Field::Filesha256];
-    // What is there for events alone.
-    let told = [Field::DnsMessage, Field::DhcpMessage, Field::HttpLength];
-    let wanted =
-        |field: &Field| !field.is_frame() && !hashes.contains(field) && !told.contains(field);
+    // What is there for events alone, and what has tests of its own.
+    let told = [
+        Field::DnsMessage,
+        Field::DhcpMessage,
+        Field::HttpLength,
+        Field::FileMagic,
+        Field::FrameStream,
+    ];
+    let wanted = |field: &Field| {
+        (frames || !field.is_frame()) && !hashes.contains(field) && !told.contains(field)
+    };
     let wanted = Field::ALL.iter().map(wanted).collect();
     Apps::new(128, 8 << 20, wanted, Limits::default())
 }
@@ -39,7 +51,12 @@ pub fn run(place: Place, talk: Talk<'_>) -> (AppProtocol, Vec<String>) {
 
 /// The same, with every piece cut into pieces of `cut` bytes (streams only).
 pub fn run_cut(place: Place, talk: Talk<'_>, cut: usize) -> (AppProtocol, Vec<String>) {
-    let mut apps = apps();
+    run_with(place, talk, cut, false)
+}
+
+/// The same, with or without frames.
+fn run_with(place: Place, talk: Talk<'_>, cut: usize, frames: bool) -> (AppProtocol, Vec<String>) {
+    let mut apps = apps_with(frames);
     let piece = |direction, bytes, end| Piece {
         transport: place.transport,
         direction,
@@ -106,14 +123,17 @@ fn note_events(apps: &Apps, flow: u32, lines: &mut Vec<String>) {
     }
 }
 
-/// Asserts that every cut of the streams gives what the whole gives; returns that.
+/// Asserts that every cut of the streams gives what the whole gives, with frames and without;
+/// returns that without.
 pub fn same_for_every_cut(place: Place, talk: Talk<'_>) -> (AppProtocol, Vec<String>) {
-    let whole = run(place, talk);
-    for cut in [1, 2, 3, 5, 7, 16, 61] {
-        let got = run_cut(place, talk, cut);
-        assert_eq!(got, whole, "cut into pieces of {cut}");
+    for frames in [true, false] {
+        let whole = run_with(place, talk, usize::MAX, frames);
+        for cut in [1, 2, 3, 5, 7, 16, 61] {
+            let got = run_with(place, talk, cut, frames);
+            assert_eq!(got, whole, "cut into pieces of {cut}, frames: {frames}");
+        }
     }
-    whole
+    run(place, talk)
 }
 
 /// Runs a conversation with bytes changed, taken out and put in at random, in random cuts: nothing
@@ -205,11 +225,15 @@ pub fn survives_damage(place: Place, talk: Talk<'_>, rounds: u64) {
             }
         }
         let shown: Vec<_> = damaged.iter().map(|(d, b)| (*d, b.as_slice())).collect();
-        let whole = run(place, &shown);
+        let frames = seed % 2 == 0;
+        let whole = run_with(place, &shown, usize::MAX, frames);
         if place.transport == Transport::Tcp {
             let cut = 1 + random.below(7);
-            let parts = run_cut(place, &shown, cut);
-            assert_eq!(parts, whole, "seed {seed}, cut into pieces of {cut}");
+            let parts = run_with(place, &shown, cut, frames);
+            assert_eq!(
+                parts, whole,
+                "seed {seed}, cut into pieces of {cut}, frames: {frames}"
+            );
         }
     }
 }

@@ -56,8 +56,8 @@ pub const DESCRIPTION: Description = Description {
         Field::FrameTlsPdu,
         Field::FrameTlsHdr,
         Field::FrameTlsData,
-        Field::FrameTlsAlertPdu,
-        Field::FrameTlsHbPdu,
+        Field::FrameTlsAlert,
+        Field::FrameTlsHeartbeat,
         Field::FrameTlsSsl2Hdr,
         Field::FrameTlsSsl2Pdu,
     ],
@@ -216,6 +216,8 @@ struct Side {
     seen: u8,
     /// Bytes of a record that is passed over.
     skip: u32,
+    /// Bytes of the record of data that waits for its end because frames are wanted, or 0.
+    waiting: u32,
     /// Bytes of a handshake message that is passed over.
     message_skip: u32,
     /// A handshake message that has not ended, with its head.
@@ -305,11 +307,11 @@ impl Tls {
 
     fn records(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
         let (bytes, direction) = (input.bytes, input.direction);
-        let side = self.side(direction);
         if input.gap > 0 {
-            // Only what would be passed over anyway may be missing.
-            side.skip = side.skip.checked_sub(input.gap).ok_or(Broken)?;
+            self.pass_gap(input.gap, direction, out)?;
         }
+        let side = self.side(direction);
+        side.waiting = 0;
         let mut at = (side.skip as usize).min(bytes.len());
         side.skip -= at as u32;
         // Every turn takes a head at least.
@@ -331,24 +333,48 @@ impl Tls {
             };
             let length = usize::from(head[3]) << 8 | usize::from(head[4]);
             self.check_head(head, length, direction, out)?;
-            if head[0] == record::DATA || rest.len() >= HEAD + length {
-                show_frames(rest, head[0], HEAD + length, direction, out);
+            let whole = HEAD + length;
+            if FRAMES.iter().any(|field| out.wants(*field)) {
+                // What a frame holds must not depend on where TCP cut it.
+                if head[0] == record::DATA && rest.len() < whole && !input.end {
+                    self.side(direction).waiting = whole as u32;
+                    return Ok(Taken::until(at, whole));
+                }
+                if head[0] == record::DATA || rest.len() >= whole {
+                    show_frames(rest, head[0], whole, direction, out);
+                }
             }
             if head[0] == record::DATA {
                 self.data(direction, out);
                 let side = self.side(direction);
-                let whole = HEAD + length;
                 side.skip = whole.saturating_sub(rest.len()) as u32;
                 at += whole.min(rest.len());
                 continue;
             }
-            let Some(body) = rest.get(HEAD..HEAD + length) else {
-                return Ok(Taken::until(at, HEAD + length));
+            let Some(body) = rest.get(HEAD..whole) else {
+                return Ok(Taken::until(at, whole));
             };
             self.record(head[0], body, input, out)?;
-            at += HEAD + length;
+            at += whole;
         }
         Ok(Taken::all(bytes.len()))
+    }
+
+    /// Only what would be passed over anyway may be missing.
+    fn pass_gap(
+        &mut self,
+        gap: u32,
+        direction: Direction,
+        out: &mut Output<'_>,
+    ) -> Result<(), Broken> {
+        let side = self.side(direction);
+        if side.waiting > 0 {
+            side.skip = side.waiting;
+            self.data(direction, out);
+        }
+        let side = self.side(direction);
+        side.skip = side.skip.checked_sub(gap).ok_or(Broken)?;
+        Ok(())
     }
 
     fn check_head(
@@ -645,6 +671,15 @@ impl Tls {
     }
 }
 
+/// Frames of records.
+const FRAMES: [Field; 5] = [
+    Field::FrameTlsHdr,
+    Field::FrameTlsPdu,
+    Field::FrameTlsData,
+    Field::FrameTlsAlert,
+    Field::FrameTlsHeartbeat,
+];
+
 /// Shows a record as far as it is there.
 fn show_frames(bytes: &[u8], kind: u8, whole: usize, direction: Direction, out: &mut Output<'_>) {
     let body = HEAD..bytes.len().min(whole);
@@ -652,9 +687,9 @@ fn show_frames(bytes: &[u8], kind: u8, whole: usize, direction: Direction, out: 
         (Field::FrameTlsHdr, 0..HEAD, true),
         (Field::FrameTlsPdu, 0..body.end, true),
         (Field::FrameTlsData, body.clone(), true),
-        (Field::FrameTlsAlertPdu, body.clone(), kind == record::ALERT),
+        (Field::FrameTlsAlert, body.clone(), kind == record::ALERT),
         (
-            Field::FrameTlsHbPdu,
+            Field::FrameTlsHeartbeat,
             body.clone(),
             kind == record::HEARTBEAT,
         ),

@@ -114,6 +114,8 @@ pub struct CaseResult {
     pub status: Status,
     /// What differs, a line each.
     pub details: Vec<String>,
+    /// Settings of the case that change nothing here, or that nobody knows.
+    pub notes: Vec<String>,
 }
 
 /// Folders with a case, below `dir`, sorted.
@@ -195,7 +197,7 @@ impl Stopped {
 }
 
 /// The settings of a case, over those of the settings file.
-fn settings(case: &CaseFile, args: &TestArgs) -> Result<Config, Stopped> {
+fn settings(case: &CaseFile, args: &TestArgs, notes: &mut Vec<String>) -> Result<Config, Stopped> {
     // Cases are short: small tables start quickly, and a setting may still ask for more.
     let mut config = Config {
         flows_max: 1 << 15,
@@ -213,17 +215,30 @@ fn settings(case: &CaseFile, args: &TestArgs) -> Result<Config, Stopped> {
     let settings = case.settings.iter().flatten();
     let (mode, others): (Vec<_>, Vec<_>) = settings.partition(|(key, _)| *key == "inline");
     for (key, value) in mode.into_iter().chain(others) {
-        config
-            .set(key, &setting_text(value))
-            .map_err(Stopped::error)?;
+        match config.set(key, &setting_text(value)) {
+            // The recorded run had it; whether it matters is what the comparison shows.
+            Err(error) if case.is_recorded => notes.push(error.what),
+            result => result.map_err(Stopped::error)?,
+        }
     }
+    notes.extend(
+        config
+            .ignored
+            .iter()
+            .map(|ignored| format!("`{ignored}` changes nothing here")),
+    );
     Ok(config)
 }
 
-fn execute(folder: &Path, case: &CaseFile, args: &TestArgs) -> Result<Got, Stopped> {
+fn execute(
+    folder: &Path,
+    case: &CaseFile,
+    args: &TestArgs,
+    notes: &mut Vec<String>,
+) -> Result<Got, Stopped> {
     let capture = locate(folder, &case.capture)
         .ok_or_else(|| Stopped::error(format!("no capture {}", case.capture.display())))?;
-    let config = settings(case, args)?;
+    let config = settings(case, args, notes)?;
     let rules_path = folder.join(case.rules.as_deref().unwrap_or(Path::new("test.rules")));
     let mut variables = args.file.file.variables.clone();
     variables.extend(flatten(case.variables.iter().flatten()));
@@ -323,10 +338,11 @@ fn run_case(root: &Path, path: &Path, args: &TestArgs) -> CaseResult {
         .map_or_else(String::new, |first| {
             first.as_os_str().to_string_lossy().into_owned()
         });
+    let mut notes = Vec::new();
     let (status, details) = match read_case(path) {
         Err(error) => (Status::Error, vec![error]),
         Ok(case) => {
-            let run = std::panic::AssertUnwindSafe(|| execute(folder, &case, args));
+            let run = std::panic::AssertUnwindSafe(|| execute(folder, &case, args, &mut notes));
             match std::panic::catch_unwind(run) {
                 Err(_) => (Status::Error, vec!["the engine panicked".to_string()]),
                 Ok(Err(Stopped(status, details))) => (status, details),
@@ -349,6 +365,7 @@ fn run_case(root: &Path, path: &Path, args: &TestArgs) -> CaseResult {
         group,
         status,
         details,
+        notes,
     }
 }
 
@@ -415,6 +432,11 @@ fn print_text(results: &[CaseResult], seconds: f64) {
             .details
             .iter()
             .for_each(|line| println!("    {line}"));
+    }
+    for result in results {
+        for note in &result.notes {
+            println!("note: {}: {note}", result.path);
+        }
     }
     println!(
         "{:<24}{:>8}{:>8}{:>13}{:>8}",

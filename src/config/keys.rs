@@ -204,6 +204,7 @@ pub const KEYS: &[Key] = &[
     engine("detect.inspection-recursion-limit", Number, Is("3000"), "Steps back that the options of one rule may take."),
     engine("detect.budget", Number, Is("1048576"), "Steps of verification for one packet."),
     engine("detect.budget-policy", Word(POLICIES), IGNORES, "A packet reached its budget."),
+    engine("packet-alert-max", Number, Is("15"), "Alerts of one packet; the actions of further rules that match still count."),
     engine("app-layer.error-policy", Word(POLICIES), Else("\"ignore\"", "exception-policy, else ignore"), "An application layer that cannot be parsed."),
     engine("app-layer.memory", Bytes, Is("\"128mb\""), "Memory for parsers of the application layer, all lanes together."),
     engine("app-layer.flows-max", Number, Is("32768"), "Flows whose application layer is followed at once, all lanes together."),

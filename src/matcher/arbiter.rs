@@ -13,9 +13,6 @@ use crate::packet::{Context, Kind, Verdict, flag};
 use crate::reason::Reason;
 use crate::rules::signature::{Action, Class, Signature, TagScope, Threshold, Track};
 
-/// Alerts of one packet at most (`packet-alert-max`); actions of further hits still count.
-pub const ALERTS_MAX: usize = 15;
-
 impl<D: DetectionAccess> MatchStage<D> {
     /// Applies the hits to packet and flow, and emits their alerts.
     pub(super) fn arbitrate(
@@ -60,7 +57,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             }
             self.set_tags(signature, &hit, context, mark);
             if !signature.noalert && (!pass || signature.alert) {
-                if alerts < ALERTS_MAX {
+                if alerts < self.alerts_max {
                     alerts += 1;
                     mark.alerted = true;
                     self.alert(&hit, action, context, bytes, emit);

@@ -165,6 +165,8 @@ pub struct MatchStage<D> {
     app_policy: Policy,
     /// The drop of a flow is told once per direction, not for each packet.
     tells_start: bool,
+    /// Alerts of one packet at most; actions of further hits still count.
+    alerts_max: usize,
     stream_depth: u64,
     /// The parsers, if a rule or an event asks for the application layer.
     apps: Option<Apps>,
@@ -235,6 +237,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             budget_policy: config.policy(Area::MatchBudget),
             app_policy: config.policy(Area::AppError),
             tells_start: config.drop_events_start,
+            alerts_max: config.alerts_max as usize,
             stream_depth: match config.stream_depth {
                 0 => u64::MAX,
                 depth => u64::from(depth),

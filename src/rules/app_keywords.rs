@@ -5,7 +5,7 @@
 //! app/field.rs's; a keyword whose field no parser fills makes its rule unsupported.
 
 use crate::app::tls::state;
-use crate::app::{Field, registry};
+use crate::app::{AppProtocol, Field, registry};
 use crate::packet::Direction;
 use crate::rules::app_readings;
 use crate::rules::app_words;
@@ -20,7 +20,9 @@ use crate::rules::modbus_keyword;
 use crate::rules::number;
 use crate::rules::parse::Builder;
 use crate::rules::rpc_keywords;
-use crate::rules::signature::{AppTest, Buffer, Compare, Content, Pcre, Protocol, Test, Which};
+use crate::rules::signature::{
+    AppTest, Buffer, Compare, Content, PacketTest, Pcre, Protocol, Test, Which,
+};
 use crate::rules::support;
 
 /// How the value of a keyword reads.
@@ -513,14 +515,52 @@ fn event(builder: &mut Builder<'_, '_>, argument: Argument<'_>) -> Result<(), Pr
 }
 
 /// The frame of a rule: its full name, or the name within the protocol of the header.
-pub fn frame(protocol: &Protocol, name: &str) -> Option<Field> {
+pub fn frame(
+    builder: &mut Builder<'_, '_>,
+    argument: Argument<'_>,
+) -> Result<Option<Field>, Problem> {
     let filled = |name: String| Field::by_name(&name).filter(|field| registry::fills(*field));
-    let within = match protocol {
-        Protocol::App(word) if matches!(&**word, "http" | "http1") => "http1",
-        Protocol::App(word) => word,
-        _ => "",
+    let name = argument.text.to_ascii_lowercase();
+    let (protocol, within) = name.split_once('.').unwrap_or(("", &name));
+    if within == "stream" && matches!(protocol, "http1" | "http") {
+        builder.need_protocol("http", argument.name)?;
+    } else if within == "stream" && !protocol.is_empty() {
+        let Some(known) = AppProtocol::ALL
+            .iter()
+            .find(|known| known.name() == protocol)
+        else {
+            return Err(argument.bad(format!("`{}` is not a protocol", shorten(protocol))));
+        };
+        builder.need_protocol(known.name(), argument.name)?;
+    }
+    let header = match &builder.signature.header.protocol {
+        Protocol::App(word) if matches!(&**word, "http" | "http1") => "http1".to_string(),
+        Protocol::App(word) => word.to_string(),
+        _ => String::new(),
     };
-    filled(format!("frame:{name}")).or_else(|| filled(format!("frame:{within}.{name}")))
+    if within == "stream" {
+        if protocol.is_empty() && header.is_empty() {
+            return Err(argument
+                .bad("the stream of which protocol?")
+                .help("write frame:PROTOCOL.stream, or name the protocol in the header"));
+        }
+        if header.is_empty() {
+            // All protocols have this frame, so the rule says itself whose it means.
+            let names = vec![Box::from(protocol)];
+            builder.signature.packet.push(PacketTest::AppProtocol {
+                names,
+                negated: false,
+                original: false,
+                exact: false,
+            });
+        }
+        return Ok(Some(Field::FrameStream));
+    }
+    // `smb.nbss.pdu` is the long name of `nbss.pdu`.
+    let known = filled(format!("frame:{name}"))
+        .or_else(|| filled(format!("frame:{header}.{name}")))
+        .or_else(|| filled(format!("frame:{within}")));
+    Ok(known)
 }
 
 /// `urilen:COMPARE[,raw|norm]`: the size of a buffer.
@@ -576,6 +616,7 @@ fn content_of(name: &str) -> Option<(&'static str, Shape)> {
         "ssh.softwareversion" => ("ssh.software", Shape::Contains),
         "filename" => ("file.name", Shape::ContainsNocase),
         "fileext" => ("file.name", Shape::Extension),
+        "filemagic" => ("file.magic", Shape::ContainsNocase),
         _ => return None,
     })
 }

@@ -290,7 +290,7 @@ impl<'a, 'c> Builder<'a, 'c> {
                 self.facts.app_buffer = true;
                 self.facts.application = true;
                 let list = self.new_list(&keyword_table::FRAME, argument.name);
-                match app_keywords::frame(&self.signature.header.protocol, argument.text) {
+                match app_keywords::frame(self, argument)? {
                     Some(field) => self.lists[list].buffer = Buffer::App(field.name().into()),
                     None => self.executable(&format!("frame:{}", argument.text), false),
                 }

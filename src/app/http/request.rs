@@ -50,6 +50,10 @@ pub(super) struct Request {
     method: Method,
     /// The request line had no version.
     old: bool,
+    /// The request line has no version and nothing follows it yet.
+    versionless: bool,
+    /// The server has answered such a line.
+    turn_over: bool,
     /// It waits before it sends its body.
     expects: bool,
     /// After a gap: lines are passed over until one looks like a request.
@@ -82,6 +86,14 @@ impl Request {
     /// Whether its line has not come in full.
     pub(super) fn in_line(&self) -> bool {
         self.state == State::Line
+    }
+
+    /// The server speaks; whether the request is to be read first, since that ends a line without a
+    /// version.
+    pub(super) fn end_turn(&mut self) -> bool {
+        let waits = std::mem::take(&mut self.versionless);
+        self.turn_over |= waits;
+        waits
     }
 
     /// Transaction of the request at hand.
@@ -166,7 +178,7 @@ impl Request {
                 Some(known) => unexpected = !known,
             }
         }
-        self.after = false;
+        (self.after, self.turn_over) = (false, false);
         self.tx = out.open();
         if unexpected {
             self.event(out, Event::RequestBodyUnexpected);
@@ -206,11 +218,17 @@ impl Request {
         if parsed.protocol.is_none() {
             let (space, more) = take(after, is_space);
             if more.is_empty() && space.len() <= OLD_SPACE_MAX {
+                // Only silence makes it HTTP/0.9: what follows decides, wherever TCP cut it.
+                self.versionless = !end && !self.turn_over;
+                if self.versionless {
+                    return Next::Wait;
+                }
                 self.old = true;
                 self.tell(tools, shared, out, text, &[]);
                 self.state = State::Finalize;
                 return Next::Go(line);
             }
+            self.versionless = false;
             self.event(out, Event::RequestLineMissingProtocol);
         }
         self.state = State::Head;
