@@ -36,7 +36,13 @@ fn protocol() -> &'static Description {
 /// Parsers with room for two flows, with or without frames (which are transactions of their own),
 /// files hashed and stored or not.
 fn apps(frames: bool, files: bool) -> Apps {
-    let wanted = Field::ALL.iter().map(|f| frames || !f.is_frame()).collect();
+    // The frame of a whole stream begins once the protocol is known: only its number, which is
+    // compared here, is the cut's.
+    let wanted = |field: &Field| match frames {
+        true => *field != Field::FrameStream,
+        false => !field.is_frame(),
+    };
+    let wanted = Field::ALL.iter().map(wanted).collect();
     let files = FileSettings {
         events: true,
         hashes: [files; 3],
@@ -178,11 +184,13 @@ fuzz_target!(|input: &[u8]| {
         let transport = known.over[usize::from(place >> 4 & 1) % known.over.len()];
         // A parser that runs out of room may do so elsewhere when the cut is another.
         if transport == Transport::Tcp && rest.len() < 2048 {
-            let whole = run(plain, *place, rest, Some(usize::MAX));
-            if plain.take_lost() == 0 {
-                let parts = run(plain, *place, rest, Some(1 + usize::from(place & 7)));
-                if plain.take_lost() == 0 {
-                    assert_eq!(parts, whole, "the cut changes what is found");
+            for apps in [plain, frames] {
+                let whole = run(apps, *place, rest, Some(usize::MAX));
+                if apps.take_lost() == 0 {
+                    let parts = run(apps, *place, rest, Some(1 + usize::from(place & 7)));
+                    if apps.take_lost() == 0 {
+                        assert_eq!(parts, whole, "the cut changes what is found");
+                    }
                 }
             }
         }

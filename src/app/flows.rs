@@ -10,9 +10,10 @@
 use super::field::{Field, Progress};
 use super::file;
 use super::heap::{Heap, TEXT_MAX, Text};
-use super::output::{Expected, FlowState, Growing, Limits, Output, SCRATCH_SIZE, Shared, TxId};
+use super::output::{Expected, FlowState, Limits, Output, SCRATCH_SIZE, Shared};
 use super::protocol::{AppProtocol, Guess, Input, Probe, Transport};
 use super::registry::{DESCRIPTIONS, Parser};
+use super::stream_frame::StreamFrames;
 use super::transaction::{NONE, Transaction};
 use crate::memory::slab::Slabs;
 use crate::packet::Direction;
@@ -47,19 +48,7 @@ struct AppFlow {
     hosts: [[u8; 16]; 2],
     transport: Option<Transport>,
     time_ns: u64,
-    frames: [StreamFrame; 2],
-}
-
-/// Bytes of a direction that rules see as its `stream` frame.
-const STREAM_FRAME_MAX: usize = 64 << 10;
-
-/// All bytes of a direction as one frame, if rules ask for it; begun once the protocol is known.
-#[derive(Debug, Default)]
-struct StreamFrame {
-    /// Bytes that came before.
-    early: Text,
-    open: Option<(TxId, Growing)>,
-    size: usize,
+    frames: StreamFrames,
 }
 
 /// The parsers of a lane.
@@ -248,7 +237,8 @@ impl Apps {
         }
         flow.take_turns(holds, shared, piece.direction);
         if shared.wants(Field::FrameStream) && piece.transport == Transport::Tcp {
-            flow.frame_stream(holds, shared, way, piece.bytes);
+            let (frames, state) = (&mut flow.frames, &mut flow.state);
+            frames.take(holds, shared, state, way, piece.bytes);
         }
         if flow.state.done || flow.state.protocol == AppProtocol::Failed {
             flow.state.done = true;
@@ -411,39 +401,6 @@ fn release(shared: &mut Shared, index: u32) {
 }
 
 impl AppFlow {
-    /// The `stream` frame gets the bytes of a piece.
-    fn frame_stream(&mut self, holds: &mut Heap, shared: &mut Shared, way: usize, bytes: &[u8]) {
-        let room = STREAM_FRAME_MAX.saturating_sub(self.frames[way].size);
-        let bytes = bytes.get(..room).unwrap_or(bytes);
-        self.frames[way].size += bytes.len();
-        if self.state.protocol == AppProtocol::Unknown {
-            shared.lost += u64::from(!holds.append(&mut self.frames[way].early, bytes));
-            return;
-        }
-        for direction in [Direction::ToServer, Direction::ToClient] {
-            let frame = &mut self.frames[direction.index()];
-            if frame.size == 0 {
-                continue;
-            }
-            let mut output = Output {
-                shared,
-                flow: &mut self.state,
-            };
-            let (tx, growing) = *frame.open.get_or_insert_with(|| {
-                let begun = output.begin_frame(Field::FrameStream, direction);
-                output.progress(begun.0, direction.opposite(), Progress::Complete);
-                begun
-            });
-            if !frame.early.is_empty() {
-                output.grow(tx, growing, holds.get(&frame.early));
-                holds.clear(&mut frame.early);
-            }
-            if direction.index() == way {
-                output.grow(tx, growing, bytes);
-            }
-        }
-    }
-
     fn input<'a>(&self, direction: Direction, bytes: &'a [u8], end: bool) -> Input<'a> {
         Input {
             transport: self.transport.unwrap_or(Transport::Tcp),
@@ -682,9 +639,7 @@ impl AppFlow {
         for text in &mut self.held {
             holds.clear(text);
         }
-        for frame in &mut self.frames {
-            holds.clear(&mut frame.early);
-        }
+        self.frames.clear(holds);
     }
 }
 /// The protocol that the probes tell by these bytes alone.

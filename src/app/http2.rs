@@ -7,6 +7,7 @@ mod doh;
 mod fields;
 mod hpack;
 mod huffman;
+mod shown;
 mod streams;
 
 use super::field::{Field, Progress};
@@ -18,6 +19,7 @@ use super::protocol::{
 use super::reader::Reader;
 use crate::packet::Direction;
 use hpack::Table;
+use shown::Shown;
 use streams::{Stream, Streams};
 
 /// See `Description`.
@@ -168,6 +170,7 @@ struct Side {
 /// State of a connection.
 #[derive(Debug, Default)]
 pub struct Http2 {
+    shown: [Shown; 2],
     sides: [Side; 2],
     streams: Streams,
 }
@@ -291,7 +294,7 @@ impl Http2 {
                 let Some(head) = rest.get(..HEAD + padded) else {
                     return Ok(Taken::until(at, HEAD + padded));
                 };
-                self.show_frames(rest, &frame, direction, out);
+                self.shown[direction.index()].begin(head, direction, out);
                 self.begin_data(&frame, head.get(HEAD).copied(), direction, out);
                 at += HEAD + padded;
                 continue;
@@ -305,22 +308,10 @@ impl Http2 {
             let Some(body) = rest.get(HEAD..HEAD + frame.length) else {
                 return Ok(Taken::until(at, HEAD + frame.length));
             };
-            self.show_frames(rest, &frame, direction, out);
+            let whole = rest.get(..HEAD + frame.length).unwrap_or(rest);
+            shown::show(whole, direction, out);
             self.frame(&frame, body, direction, out);
             at += HEAD + frame.length;
-        }
-    }
-
-    fn show_frames(&self, bytes: &[u8], frame: &Frame, direction: Direction, out: &mut Output<'_>) {
-        let end = bytes.len().min(HEAD + frame.length);
-        for (field, part) in [
-            (Field::FrameHttp2Hdr, bytes.get(..HEAD)),
-            (Field::FrameHttp2Data, bytes.get(HEAD..end)),
-            (Field::FrameHttp2Pdu, bytes.get(..end)),
-        ] {
-            if out.wants(field) {
-                out.frame(field, direction, part.unwrap_or(&[]));
-            }
         }
     }
 
@@ -356,7 +347,11 @@ impl Http2 {
         if ends {
             self.streams.close(stream, direction, out);
         }
-        count + padding + skip
+        let taken = count + padding + skip;
+        let side = self.side(direction);
+        let over = side.data == 0 && side.padding == 0 && side.skip == 0;
+        self.shown[direction.index()].grow(bytes.get(..taken).unwrap_or(bytes), over, out);
+        taken
     }
 
     fn begin_data(

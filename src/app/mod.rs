@@ -58,6 +58,7 @@ pub mod smb;
 pub mod smtp;
 pub mod snmp;
 pub mod ssh;
+mod stream_frame;
 pub mod table;
 pub mod telnet;
 pub mod tftp;

@@ -198,15 +198,18 @@ impl Parse for Nfs {
                 return Ok(Taken::until(taken, decide));
             };
             let content = rest.get(4..4 + length);
-            if content.is_none() && length <= RECORD_MAX && transfer_ahead(head).is_none_or(|t| !t)
-            {
+            // A record that rules see as a frame is whole, wherever TCP cut it.
+            let framed = length <= RECORD_MAX && FRAMES.iter().any(|field| out.wants(*field));
+            let streams = !framed && transfer_ahead(head).is_some_and(|transfer| transfer);
+            if content.is_none() && length <= RECORD_MAX && !streams {
                 // Only the reply tells a read from other answers: its call is known.
-                if direction == Direction::ToServer || self.reads(out, head).is_none() {
+                let reads = direction == Direction::ToClient && self.reads(out, head).is_some();
+                if framed || !reads {
                     return Ok(Taken::until(taken, 4 + length));
                 }
             }
-            if content.is_some() {
-                let whole = rest.get(..4 + length).unwrap_or(&[]);
+            if framed {
+                let whole = rest.get(..4 + length).unwrap_or(rest);
                 self.show_frames(out, direction, whole, 4);
             }
             let used = self.record(out, direction, content.unwrap_or(head), length);

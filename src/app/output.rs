@@ -305,7 +305,9 @@ impl Output<'_> {
         let number = self.flow.next_number;
         self.flow.next_number += 1;
         let room = (self.flow.open as usize) < self.shared.limits.transactions;
-        let transaction = Transaction::new(protocol, number);
+        let mut transaction = Transaction::new(protocol, number);
+        // A rule may ask for a transaction that has come nowhere yet.
+        transaction.touched = [self.wants(Field::Hook); 2];
         let taken = room.then(|| self.shared.transactions.take(transaction));
         let Some(index) = taken.flatten() else {
             self.shared.lost += 1;

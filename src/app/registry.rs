@@ -210,6 +210,18 @@ pub fn hook(protocol: &str, name: &str) -> Option<Hook> {
         .map(|(_, _, direction, progress)| Hook::Reached(*direction, *progress))
 }
 
+/// The side that comes to a state of [`Hook::Told`], and all states of that side, in their order.
+pub fn told_states(state: u64) -> (Direction, std::ops::Range<u64>) {
+    let all = super::tls::HOOKS;
+    let of_server = |hook: &&str| hook.starts_with("server_");
+    let servers = all.iter().position(of_server).unwrap_or(all.len()) as u64;
+    if state < servers {
+        (ToServer, 0..servers)
+    } else {
+        (ToClient, servers..all.len() as u64)
+    }
+}
+
 /// Protocol and name of an event.
 pub fn event_name(event: AppEvent) -> Option<(&'static str, &'static str)> {
     let protocol = AppProtocol::from_number((event.0 >> 8) as u8);

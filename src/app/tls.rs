@@ -6,6 +6,7 @@
 
 mod chain;
 pub mod fingerprint;
+mod frames;
 mod heartbeat;
 pub mod hello;
 mod old;
@@ -334,14 +335,14 @@ impl Tls {
             let length = usize::from(head[3]) << 8 | usize::from(head[4]);
             self.check_head(head, length, direction, out)?;
             let whole = HEAD + length;
-            if FRAMES.iter().any(|field| out.wants(*field)) {
+            if frames::are_wanted(out) {
                 // What a frame holds must not depend on where TCP cut it.
                 if head[0] == record::DATA && rest.len() < whole && !input.end {
                     self.side(direction).waiting = whole as u32;
                     return Ok(Taken::until(at, whole));
                 }
                 if head[0] == record::DATA || rest.len() >= whole {
-                    show_frames(rest, head[0], whole, direction, out);
+                    frames::show(rest, head[0], whole, direction, out);
                 }
             }
             if head[0] == record::DATA {
@@ -667,35 +668,6 @@ impl Tls {
                     out.field(tx, field, direction, value);
                 }
             }
-        }
-    }
-}
-
-/// Frames of records.
-const FRAMES: [Field; 5] = [
-    Field::FrameTlsHdr,
-    Field::FrameTlsPdu,
-    Field::FrameTlsData,
-    Field::FrameTlsAlert,
-    Field::FrameTlsHeartbeat,
-];
-
-/// Shows a record as far as it is there.
-fn show_frames(bytes: &[u8], kind: u8, whole: usize, direction: Direction, out: &mut Output<'_>) {
-    let body = HEAD..bytes.len().min(whole);
-    for (field, range, shown) in [
-        (Field::FrameTlsHdr, 0..HEAD, true),
-        (Field::FrameTlsPdu, 0..body.end, true),
-        (Field::FrameTlsData, body.clone(), true),
-        (Field::FrameTlsAlert, body.clone(), kind == record::ALERT),
-        (
-            Field::FrameTlsHeartbeat,
-            body.clone(),
-            kind == record::HEARTBEAT,
-        ),
-    ] {
-        if shown && out.wants(field) {
-            out.frame(field, direction, bytes.get(range).unwrap_or(&[]));
         }
     }
 }

@@ -445,6 +445,9 @@ impl<D: DetectionAccess> MatchStage<D> {
                 _ => Answer::Later,
             };
         }
+        if matches!(test.which, Which::NotYet(_)) && test.side != Some(direction) {
+            return Answer::Never;
+        }
         let direction = test.side.unwrap_or(direction);
         let known = transaction.progress[direction.index()] >= test.field.known_at();
         let mut found = transaction
@@ -455,6 +458,12 @@ impl<D: DetectionAccess> MatchStage<D> {
             Which::Any if test.slice == (0, 0) => found.any(|holds| holds),
             Which::At(place @ 0..) if test.slice == (0, 0) => {
                 found.nth(place as usize) == Some(true)
+            }
+            Which::NotYet(reached) => {
+                let come = transaction.progress[direction.index()];
+                let over = reached.is_some_and(|progress| come >= progress);
+                let over = over || found.any(|holds| holds);
+                return if over { Answer::Never } else { Answer::Holds };
             }
             // Which one is the last, how many there are and whether all do is known at the end.
             _ if !known => return Answer::Later,
@@ -606,7 +615,7 @@ fn which_hold(
         Which::AtOrOut(place) => at(place).and_then(|place| part.nth(place)).unwrap_or(true),
         Which::Matches(compare) => compare.test(part.filter(|holds| *holds).count() as u64),
         Which::Count(compare) => compare.test(length as u64),
-        Which::Reached(_) => false,
+        Which::Reached(_) | Which::NotYet(_) => false,
     }
 }
 

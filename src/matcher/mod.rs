@@ -238,10 +238,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             app_policy: config.policy(Area::AppError),
             tells_start: config.drop_events_start,
             alerts_max: config.alerts_max as usize,
-            stream_depth: match config.stream_depth {
-                0 => u64::MAX,
-                depth => u64::from(depth),
-            },
+            stream_depth: depth(config),
             apps: wants_app.then(|| parsers(config, &plan, &program)),
             seen: crate::memory::slab::Slabs::from_fn(
                 if wants_app { 2 * app_flows as u32 } else { 0 },
@@ -550,6 +547,14 @@ fn wanted(config: &Config, program: &Program) -> Box<[bool]> {
         *name |= config.app_records && config.files.events || config.files.store;
     }
     wanted
+}
+
+/// Bytes of a stream that are inspected.
+fn depth(config: &Config) -> u64 {
+    match config.stream_depth {
+        0 => u64::MAX,
+        depth => u64::from(depth),
+    }
 }
 
 /// What parsers heed.

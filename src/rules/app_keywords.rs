@@ -5,7 +5,7 @@
 //! app/field.rs's; a keyword whose field no parser fills makes its rule unsupported.
 
 use crate::app::tls::state;
-use crate::app::{AppProtocol, Field, registry};
+use crate::app::{Field, Progress, registry};
 use crate::packet::Direction;
 use crate::rules::app_readings;
 use crate::rules::app_words;
@@ -20,9 +20,7 @@ use crate::rules::modbus_keyword;
 use crate::rules::number;
 use crate::rules::parse::Builder;
 use crate::rules::rpc_keywords;
-use crate::rules::signature::{
-    AppTest, Buffer, Compare, Content, PacketTest, Pcre, Protocol, Test, Which,
-};
+use crate::rules::signature::{AppTest, Buffer, Compare, Content, Pcre, Protocol, Test, Which};
 use crate::rules::support;
 
 /// How the value of a keyword reads.
@@ -463,8 +461,8 @@ pub fn hook(hook: registry::Hook) -> AppTest {
     }
 }
 
-/// `app-layer-state:STATE`: as a hook. Earlier and later states (`<`, `>`) would depend on how the
-/// bytes are cut into packets.
+/// `app-layer-state:STATE`: as a hook; `<STATE`: the transaction is looked at before it comes there
+/// (which the cut of the bytes decides, as the rule asks for it); `>STATE`: it has come further.
 fn state(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), Problem> {
     let Protocol::App(protocol) = &builder.signature.header.protocol else {
         return Err(argument.problem(
@@ -479,9 +477,50 @@ fn state(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), P
             shorten(bare)
         )));
     };
-    builder.executable("app-layer-state <, >", bare.len() == argument.text.len());
-    builder.signature.app.push(hook(found));
+    let mut test = hook(found);
+    match argument.text.strip_suffix(bare) {
+        Some("<") => before(found, &mut test),
+        Some(">") => beyond(found, &mut test),
+        Some("") => {}
+        _ => return Err(argument.bad("one `<` or `>` at most stands before a state")),
+    }
+    builder.signature.app.push(test);
     Ok(())
+}
+
+/// The test of `<STATE`, from the hook's.
+fn before(hook: registry::Hook, test: &mut AppTest) {
+    match hook {
+        registry::Hook::Told(state) => {
+            let (side, states) = registry::told_states(state);
+            test.side = Some(side);
+            test.any_of = states
+                .filter(|told| *told >= state)
+                .map(Compare::Equal)
+                .collect();
+            test.which = Which::NotYet(None);
+        }
+        registry::Hook::Reached(_, progress) => test.which = Which::NotYet(Some(progress)),
+    }
+}
+
+/// The test of `>STATE`, from the hook's.
+fn beyond(hook: registry::Hook, test: &mut AppTest) {
+    match hook {
+        registry::Hook::Told(state) => {
+            let (_, states) = registry::told_states(state);
+            test.any_of = states
+                .filter(|told| *told > state)
+                .map(Compare::Equal)
+                .collect();
+        }
+        registry::Hook::Reached(_, Progress::Open) => test.which = Which::Reached(Progress::Head),
+        registry::Hook::Reached(_, Progress::Head) => {
+            test.which = Which::Reached(Progress::Complete);
+        }
+        // Nothing comes after the end.
+        registry::Hook::Reached(_, Progress::Complete) => test.which = Which::Any,
+    }
 }
 
 /// `app-layer-event:PROTOCOL.NAME`.
@@ -512,55 +551,6 @@ fn event(builder: &mut Builder<'_, '_>, argument: Argument<'_>) -> Result<(), Pr
         }
     }
     Ok(())
-}
-
-/// The frame of a rule: its full name, or the name within the protocol of the header.
-pub fn frame(
-    builder: &mut Builder<'_, '_>,
-    argument: Argument<'_>,
-) -> Result<Option<Field>, Problem> {
-    let filled = |name: String| Field::by_name(&name).filter(|field| registry::fills(*field));
-    let name = argument.text.to_ascii_lowercase();
-    let (protocol, within) = name.split_once('.').unwrap_or(("", &name));
-    if within == "stream" && matches!(protocol, "http1" | "http") {
-        builder.need_protocol("http", argument.name)?;
-    } else if within == "stream" && !protocol.is_empty() {
-        let Some(known) = AppProtocol::ALL
-            .iter()
-            .find(|known| known.name() == protocol)
-        else {
-            return Err(argument.bad(format!("`{}` is not a protocol", shorten(protocol))));
-        };
-        builder.need_protocol(known.name(), argument.name)?;
-    }
-    let header = match &builder.signature.header.protocol {
-        Protocol::App(word) if matches!(&**word, "http" | "http1") => "http1".to_string(),
-        Protocol::App(word) => word.to_string(),
-        _ => String::new(),
-    };
-    if within == "stream" {
-        if protocol.is_empty() && header.is_empty() {
-            return Err(argument
-                .bad("the stream of which protocol?")
-                .help("write frame:PROTOCOL.stream, or name the protocol in the header"));
-        }
-        if header.is_empty() {
-            // All protocols have this frame, so the rule says itself whose it means.
-            let names = vec![Box::from(protocol)];
-            builder.signature.packet.push(PacketTest::AppProtocol {
-                names,
-                negated: false,
-                original: false,
-                exact: false,
-            });
-        }
-        return Ok(Some(Field::FrameStream));
-    }
-    // `smb.nbss.pdu` is the long name of `nbss.pdu`.
-    let known = filled(format!("frame:{name}"))
-        .or_else(|| filled(format!("frame:{header}.{name}")))
-        .or_else(|| filled(format!("frame:{within}")));
-    Ok(known)
 }
 
 /// `urilen:COMPARE[,raw|norm]`: the size of a buffer.

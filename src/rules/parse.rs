@@ -19,8 +19,8 @@ use crate::rules::signature::*;
 use crate::rules::support;
 use crate::rules::variables::Variables;
 use crate::rules::{
-    app_keywords, bytes, content, dataset_keywords, entropy, header, keyword_table, lint, meta,
-    packet_keywords, regex, state_keywords, transform, verify,
+    app_keywords, bytes, content, dataset_keywords, entropy, frame_keyword, header, keyword_table,
+    lint, meta, packet_keywords, regex, state_keywords, transform, verify,
 };
 
 /// What the rules of a load share.
@@ -290,7 +290,7 @@ impl<'a, 'c> Builder<'a, 'c> {
                 self.facts.app_buffer = true;
                 self.facts.application = true;
                 let list = self.new_list(&keyword_table::FRAME, argument.name);
-                match app_keywords::frame(self, argument)? {
+                match frame_keyword::frame(self, argument)? {
                     Some(field) => self.lists[list].buffer = Buffer::App(field.name().into()),
                     None => self.executable(&format!("frame:{}", argument.text), false),
                 }

@@ -475,6 +475,8 @@ pub enum Which {
     Count(Compare),
     /// None: the direction of the transaction has come so far.
     Reached(Progress),
+    /// None of them, or the direction of the transaction has not come so far, when it is looked at.
+    NotYet(Option<Progress>),
 }
 
 /// Kind of threshold.

@@ -16,8 +16,9 @@ thread_local! {
     static APPS: RefCell<Apps> = RefCell::new(Apps::new(
         2,
         8 << 20,
-        // A frame of what is not held shows what is at hand: it is the one thing that a cut changes.
-        Field::ALL.iter().map(|field| !field.is_frame()).collect(),
+        // The frame of a whole stream begins once the protocol is known: only its number, which is
+        // compared here, is the cut's.
+        Field::ALL.iter().map(|field| *field != Field::FrameStream).collect(),
         Limits::default(),
     ));
 }

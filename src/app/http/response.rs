@@ -197,8 +197,7 @@ impl Response {
             .reset(&mut beside.tools.codings, &mut out.shared.heap);
         (self.seen_continue, self.prepared, self.code) = (false, false, 0);
         self.doubtful = false;
-        self.frame
-            .begin(out, Field::FrameHttp1Response, ToClient);
+        self.frame.begin(out, Field::FrameHttp1Response, ToClient);
         self.state = if self.of.old {
             State::Stream
         } else {
