@@ -3,6 +3,7 @@
 //! Exit codes (USERS.md): 0 ok, 1 findings, 2 usage, 3 config, 4 rules, 5 device or permission,
 //! 6 input file, 70 internal.
 
+mod cache;
 pub mod check;
 pub mod config;
 pub mod control;
@@ -113,6 +114,10 @@ pub struct EngineArgs {
     /// reference.config (default: beside a rule file).
     #[arg(long, value_name = "FILE")]
     pub reference: Option<std::path::PathBuf>,
+    /// Folder that keeps automata of regexes between starts, or `none` (default: /var/cache/sluice,
+    /// or the user's cache folder).
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<String>,
     /// What the settings file says.
     #[arg(skip)]
     pub file: settings::Settings,

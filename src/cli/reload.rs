@@ -230,6 +230,7 @@ impl Reloader {
             missing: self.wanted.missing.clone(),
             reputation: self.wanted.reputation.clone(),
             generation: old.ruleset().generation() + 1,
+            cache: self.wanted.cache.clone(),
         };
         rules::load(&wanted).map_err(|failure| failure.text)
     }

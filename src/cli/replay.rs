@@ -112,6 +112,7 @@ pub fn wanted(args: &EngineArgs) -> Result<Wanted, Failure> {
         skip_bad: args.skip_bad_rules,
         classification: args.classification.clone(),
         references: args.reference.clone(),
+        cache: super::cache::folder(args.cache.as_deref()),
         ..Wanted::default()
     })
 }

@@ -69,7 +69,7 @@ impl AppProgram {
     /// An automaton that cannot be built.
     pub fn build<'a>(
         signatures: impl Iterator<Item = (u32, &'a Signature)>,
-        regexes: &mut Regexes,
+        regexes: &mut Regexes<'_>,
     ) -> Result<AppProgram, String> {
         let fields = Field::ALL.len();
         let protocols = AppProtocol::ALL.len() + 2;
@@ -141,7 +141,7 @@ impl AppProgram {
     fn build_tables(
         &mut self,
         patterns: [Vec<ByTransforms>; 2],
-        regexes: &mut Regexes,
+        regexes: &mut Regexes<'_>,
     ) -> Result<(), String> {
         for (way, fields) in patterns.into_iter().enumerate() {
             for tables in fields {

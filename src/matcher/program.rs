@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::address::AddressIndex;
 use super::app_program::{self, AppProgram, AppRule};
 use super::gate::{self, Always, Gate};
-use super::pcre::{self, Patterns};
+use super::pcre::{self, Asked, Patterns};
 use super::prefilter::{Owner, Prefilter};
+use super::regex::Tables;
 use super::transform;
 use super::verify::{self, Step};
 use crate::packet::{Context, Direction, flag};
@@ -104,8 +105,17 @@ impl Program {
     /// # Errors
     /// An automaton that cannot be built.
     pub fn compile(ruleset: Arc<RuleSet>) -> Result<Program, String> {
+        Program::compile_with(ruleset, None)
+    }
+
+    /// The same, with automata of regexes from `tables` where it has them.
+    ///
+    /// # Errors
+    /// As `compile`.
+    pub fn compile_with(ruleset: Arc<RuleSet>, tables: Option<&Tables>) -> Result<Program, String> {
         let mut refused = Vec::new();
-        let mut regexes = Patterns::default();
+        let mut regexes = Patterns::with(tables);
+        regexes.prepare(written_patterns(&ruleset));
         let mut rules = Vec::with_capacity(ruleset.signatures().len());
         for (signature, index) in ruleset.signatures().iter().zip(0u32..) {
             let mut rule = Rule::default();
@@ -227,7 +237,20 @@ impl Program {
     }
 }
 
-fn compile_rule(signature: &Signature, regexes: &mut Patterns) -> Result<Rule, String> {
+/// The patterns of all signatures that run.
+fn written_patterns(ruleset: &RuleSet) -> impl Iterator<Item = (&[u8], &str, Asked)> {
+    let running = ruleset.signatures().iter().zip(0u32..);
+    running
+        .filter(|(_, index)| ruleset.runs(*index))
+        .flat_map(|(signature, _)| &signature.inspect)
+        .flat_map(|inspect| &inspect.tests)
+        .filter_map(|test| match test {
+            Test::Pcre(pcre) => Some((&*pcre.pattern, &*pcre.flags, verify::asked(pcre))),
+            _ => None,
+        })
+}
+
+fn compile_rule(signature: &Signature, regexes: &mut Patterns<'_>) -> Result<Rule, String> {
     let mut payload: Vec<Test> = Vec::new();
     let (mut headers, mut app) = (Vec::new(), Vec::new());
     for inspect in &signature.inspect {
@@ -466,25 +489,9 @@ fn compile_sides(lists: &[Lists]) -> Result<Vec<Side>, String> {
         .iter()
         .map(|list| (number(&list.anchored), number(&list.floating)))
         .collect();
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let compile = || {
-        let mut compiled = Vec::new();
-        loop {
-            let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let Some(patterns) = distinct.get(number) else {
-                return compiled;
-            };
-            compiled.push((number, Prefilter::build(patterns).map(Arc::new)));
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut compiled: Vec<_> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(compile)).collect();
-        let own = compile();
-        let joined = others.into_iter().filter_map(|other| other.join().ok());
-        joined.chain([own]).flatten().collect()
+    let compiled = super::threads::each(&distinct, |patterns| {
+        Prefilter::build(patterns).map(Arc::new)
     });
-    compiled.sort_by_key(|(number, _)| *number);
     let compiled: Result<Vec<Arc<Prefilter>>, String> = compiled
         .into_iter()
         .map(|(_, prefilter)| prefilter)
