@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod guard;
 pub mod import;
 pub mod keeper;
+pub mod profile;
 pub mod progress;
 pub mod reload;
 pub mod replay;
@@ -56,6 +57,8 @@ pub enum Command {
     Replay(replay::ReplayArgs),
     /// Run inline between two ports, or as a tap.
     Run(run::RunArgs),
+    /// Show which rules and prefilters cost most, from captures or from a running engine.
+    Profile(profile::ProfileArgs),
     /// Put the rules of a running engine's files in force anew.
     Reload(reload::ReloadArgs),
     /// Let all frames through uninspected: `on` and `off` for a running engine, or between two
@@ -287,6 +290,7 @@ pub fn run(cli: Cli) -> u8 {
     let done = match cli.command {
         Command::Replay(args) => replay::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Passthrough(args) => keeper::passthrough(&args),
         Command::Upgrade(args) => keeper::command(&args, "upgrade"),

@@ -117,7 +117,7 @@ pub fn wanted(args: &EngineArgs) -> Result<Wanted, Failure> {
     })
 }
 
-fn fail(error: &ReplayError) -> Failure {
+pub(super) fn fail(error: &ReplayError) -> Failure {
     let code = match error {
         ReplayError::Capture(_) => exit::INPUT,
         ReplayError::Build(_) => exit::CONFIG,

@@ -63,6 +63,21 @@ type Patterns = Vec<(Pattern, Owner)>;
 type ByTransforms = Vec<(Box<[Transform]>, Patterns)>;
 
 impl AppProgram {
+    /// Shows every table with its field and direction.
+    pub fn each_table(&self, mut show: impl FnMut(Field, Direction, &Table)) {
+        for (tables, direction) in self
+            .tables
+            .iter()
+            .zip([Direction::ToServer, Direction::ToClient])
+        {
+            for (field, tables) in Field::ALL.iter().zip(tables) {
+                tables
+                    .iter()
+                    .for_each(|table| show(*field, direction, table));
+            }
+        }
+    }
+
     /// Lays out those of `signatures` that look at transactions.
     ///
     /// # Errors

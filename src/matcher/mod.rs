@@ -45,6 +45,7 @@ pub mod number;
 pub mod pcre;
 pub mod plan;
 pub mod prefilter;
+pub mod profile;
 pub mod program;
 pub mod publish;
 pub mod recent;
@@ -197,6 +198,7 @@ pub struct MatchStage<D> {
     /// Entries that the prefilters may still look at for this packet.
     looks: u32,
     waited: bool,
+    profile: profile::Profile,
 }
 
 impl<D: DetectionAccess> MatchStage<D> {
@@ -265,6 +267,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             over: 0,
             looks: prefilter::LOOKS_MAX,
             waited: false,
+            profile: profile::Profile::new(config.profile_bursts),
             renewal: Renewal::none(generation),
             renewed: false,
             mailbox: Arc::default(),
@@ -289,6 +292,7 @@ impl<D: DetectionAccess> MatchStage<D> {
 
     /// Inspects a burst.
     pub fn run(&mut self, burst: &mut Burst, emit: &mut Emit) {
+        self.profile.begin_burst();
         let (contexts, regions) = (Arc::clone(&self.contexts), Arc::clone(&self.regions));
         // All marks of the burst are under way at once; where the flow stage sits on this core too, it
         // has asked for them already.

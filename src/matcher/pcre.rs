@@ -76,6 +76,11 @@ impl Pattern {
         })
     }
 
+    /// A hash of what it was compiled to.
+    pub fn fingerprint(&self) -> u64 {
+        self.regex.fingerprint()
+    }
+
     /// Grows a worker's cache to what a search needs, so that searches do not allocate.
     pub fn reserve(&self, cache: &mut RegexCache) {
         cache.reserve(&self.regex);

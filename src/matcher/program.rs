@@ -8,6 +8,7 @@ use super::app_program::{self, AppProgram, AppRule};
 use super::gate::{self, Always, Gate};
 use super::pcre::{self, Asked, Patterns};
 use super::prefilter::{Owner, Prefilter};
+use super::profile::RuleCost;
 use super::regex::Tables;
 use super::transform;
 use super::verify::{self, Step};
@@ -97,6 +98,8 @@ pub struct Program {
     pub tags_hosts: bool,
     regexes: Box<[pcre::Pattern]>,
     refused: Vec<(u32, String)>,
+    /// What each signature cost in the bursts that were measured.
+    costs: Box<[RuleCost]>,
 }
 
 impl Program {
@@ -161,6 +164,7 @@ impl Program {
             .flat_map(|signature| &signature.tags)
             .any(|tag| tag.scope != TagScope::Flow);
         Ok(Program {
+            costs: rules.iter().map(|_| RuleCost::default()).collect(),
             rules: rules.into(),
             sides,
             ports,
@@ -187,6 +191,12 @@ impl Program {
     /// All compiled regexes: a lane makes room for them before it starts.
     pub fn patterns(&self) -> &[pcre::Pattern] {
         &self.regexes
+    }
+
+    /// A hash of all regexes' tables, the same for sets that find the same.
+    pub fn fingerprint(&self) -> u64 {
+        let tables = self.regexes.iter().map(pcre::Pattern::fingerprint);
+        tables.fold(0, u64::wrapping_add)
     }
 
     /// A signature and its compiled form.
@@ -224,6 +234,42 @@ impl Program {
     /// Signatures that wait for this anomaly.
     pub fn for_anomaly(&self, code: u8) -> &[u32] {
         self.map.for_anomaly(code)
+    }
+
+    /// What each signature cost in the bursts that were measured, by its number.
+    pub fn costs(&self) -> &[RuleCost] {
+        &self.costs
+    }
+
+    /// Shows every prefilter once, with what it is for.
+    pub fn each_prefilter(&self, mut show: impl FnMut(String, &Prefilter)) {
+        let mut seen = hashbrown::HashSet::new();
+        let mut once = |name: String, prefilter: &Prefilter| {
+            if seen.insert(std::ptr::from_ref(prefilter)) {
+                show(name, prefilter);
+            }
+        };
+        let of_side = self.map.shared().zip(&self.sides);
+        let sides = of_side.map(|((about, _), side)| (about, "all ports".to_string(), side));
+        let of_port = self.map.iter().zip(&self.ports).zip(0..);
+        let ports = of_port.map(|(((about, _), by_port), number)| {
+            (about, format!("group {number} of ports"), &by_port.short)
+        });
+        for ((class, direction), what, side) in sides.chain(ports) {
+            let name = format!("{class:?} {direction:?}, {what}");
+            once(format!("{name}, ends"), &side.anchored);
+            once(name, &side.floating);
+        }
+        self.app.each_table(|field, direction, table| {
+            let transformed = match table.transforms.is_empty() {
+                true => "",
+                false => ", transformed",
+            };
+            once(
+                format!("{} {direction:?}{transformed}", field.name()),
+                &table.prefilter,
+            );
+        });
     }
 
     /// Number of groups and bytes of their automata.

@@ -515,6 +515,12 @@ impl Linear {
         self.forward.is_some()
     }
 
+    /// What two patterns that find the same have in common: a hash of their tables.
+    pub fn fingerprint(&self) -> u64 {
+        let tables = [&self.forward, &self.reverse];
+        super::tables::fingerprint(tables.into_iter().flatten())
+    }
+
     /// Bytes of memory that the pattern holds, shared by all workers.
     pub fn memory_bytes(&self) -> usize {
         let table = |dfa: &Option<Table>| dfa.as_ref().map_or(0, |d| d.memory_usage());

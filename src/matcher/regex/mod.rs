@@ -493,6 +493,17 @@ impl Regex {
         }
     }
 
+    /// A hash of the tables that it runs on.
+    pub fn fingerprint(&self) -> u64 {
+        match &self.engine {
+            Engine::Table(linear) => linear.fingerprint(),
+            Engine::Mixed { .. } => 1,
+            Engine::Backtrack { wider, .. } => {
+                wider.as_ref().map_or(2, |wider| wider.fingerprint())
+            }
+        }
+    }
+
     /// Bytes of memory it holds, shared by all workers.
     pub fn memory_bytes(&self) -> usize {
         match &self.engine {

@@ -379,6 +379,14 @@ fn number(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
     Some(u64::from_le_bytes(wide))
 }
 
+/// A hash of tables.
+pub fn fingerprint<'a>(tables: impl Iterator<Item = &'a Table>) -> u64 {
+    let mut sum = Sha256::new();
+    tables.for_each(|table| sum.update(written(table)));
+    let sum = sum.finalize();
+    number(&sum, 0, 8).unwrap_or(0)
+}
+
 fn written(table: &Table) -> Vec<u8> {
     let (mut bytes, padding) = table.to_bytes_native_endian();
     bytes.drain(..padding);
