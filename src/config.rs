@@ -89,6 +89,8 @@ pub struct Config {
     pub recursion_limit: u32,
     /// Budget of verification steps per packet.
     pub verify_steps_max: u32,
+    /// One burst in so many is measured for `sluice profile` (`profiling.sample-rate`); 0: none.
+    pub profile_bursts: u32,
     /// Bytes of stream windows, the last bytes of the streams that signatures look at, all lanes
     /// together (`stream.window-memory`, ours). Streams silent for longest give theirs up.
     pub window_memory: u64,
@@ -188,6 +190,7 @@ impl Default for Config {
             },
             recursion_limit: 3000,
             verify_steps_max: 1 << 20,
+            profile_bursts: 64,
             window_memory: 640 << 20,
             app_flows_max: 1 << 15,
             app_memory: 128 << 20,
@@ -342,6 +345,7 @@ impl Config {
             }
             "detect.inspection-recursion-limit" => self.recursion_limit = number(key, value)?,
             "detect.budget" => self.verify_steps_max = number(key, value)?,
+            "profiling.sample-rate" => self.profile_bursts = number(key, value)?,
             "app-layer.memory" => self.app_memory = size(key, value)?,
             "app-layer.flows-max" => self.app_flows_max = number(key, value)?.max(1),
             "stream.window-memory" => self.window_memory = size(key, value)?,

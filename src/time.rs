@@ -3,6 +3,8 @@
 //! Invariant: nobody below `lane` reads a clock. The lane reads it once per burst (or takes the
 //! capture's timestamps) and passes it down, so replay and the wire age flows in the same way.
 
+pub mod cycles;
+
 /// Ticks in a second. A u32 of ticks wraps after 2.1 years; ages are computed with wrapping
 /// subtraction and are right as long as no flow rests longer than half of that.
 pub const TICKS_PER_SECOND: u32 = 64;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::rules::{self, Wanted, anomaly};
-use super::{EngineArgs, Failure};
+use super::{EngineArgs, Failure, cache};
 use crate::rules::check;
 
 /// Arguments of `sluice check`.
@@ -43,6 +43,9 @@ pub struct CheckArgs {
     /// Compile the rules as a run does and say what CPU time and memory that takes.
     #[arg(long)]
     pub timing: bool,
+    /// With --timing: folder that keeps automata between starts (default: none).
+    #[arg(long, value_name = "DIR", requires = "timing")]
+    pub cache: Option<PathBuf>,
     /// Output: text or json.
     #[arg(long, default_value = "text")]
     pub format: String,
@@ -114,6 +117,7 @@ fn timing(args: &CheckArgs) -> Result<u8, Failure> {
         files: args.files.clone(),
         variables,
         skip_bad: true,
+        cache: args.cache.clone(),
         ..Wanted::default()
     };
     let (before, begin, memory) = (cpu(), Instant::now(), resident());
@@ -127,5 +131,14 @@ fn timing(args: &CheckArgs) -> Result<u8, Failure> {
         lasted.as_secs_f64(),
         memory >> 20
     );
+    if let Some(cache) = &loaded.cache {
+        println!(
+            "automata of regexes: {} from the cache, {} built, {} refused",
+            cache.taken, cache.built, cache.refused
+        );
+        cache::told(cache)
+            .iter()
+            .for_each(|line| println!("{line}"));
+    }
     Ok(super::exit::OK)
 }

@@ -180,6 +180,13 @@ impl Hooks for EngineHooks {
         }
     }
 
+    fn profile(&self) -> Result<String, String> {
+        match &self.reloader {
+            Some(reloader) => reloader.profile(),
+            None => Err("a replay is measured by `sluice profile CAPTURE`".to_string()),
+        }
+    }
+
     fn keeper(&self, command: &str) -> Result<String, String> {
         match &self.keeper {
             Some(keeper) => keeper.ask(command),

@@ -3,6 +3,7 @@
 //! Exit codes (USERS.md): 0 ok, 1 findings, 2 usage, 3 config, 4 rules, 5 device or permission,
 //! 6 input file, 70 internal.
 
+mod cache;
 pub mod check;
 pub mod config;
 pub mod control;
@@ -11,6 +12,7 @@ pub mod doctor;
 pub mod guard;
 pub mod import;
 pub mod keeper;
+pub mod profile;
 pub mod progress;
 pub mod reload;
 pub mod replay;
@@ -55,6 +57,8 @@ pub enum Command {
     Replay(replay::ReplayArgs),
     /// Run inline between two ports, or as a tap.
     Run(run::RunArgs),
+    /// Show which rules and prefilters cost most, from captures or from a running engine.
+    Profile(profile::ProfileArgs),
     /// Put the rules of a running engine's files in force anew.
     Reload(reload::ReloadArgs),
     /// Let all frames through uninspected: `on` and `off` for a running engine, or between two
@@ -113,6 +117,10 @@ pub struct EngineArgs {
     /// reference.config (default: beside a rule file).
     #[arg(long, value_name = "FILE")]
     pub reference: Option<std::path::PathBuf>,
+    /// Folder that keeps automata of regexes between starts, or `none` (default: /var/cache/sluice,
+    /// or the user's cache folder).
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<String>,
     /// What the settings file says.
     #[arg(skip)]
     pub file: settings::Settings,
@@ -282,6 +290,7 @@ pub fn run(cli: Cli) -> u8 {
     let done = match cli.command {
         Command::Replay(args) => replay::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Passthrough(args) => keeper::passthrough(&args),
         Command::Upgrade(args) => keeper::command(&args, "upgrade"),

@@ -173,6 +173,20 @@ impl Reloader {
         gauges.ruleset_generation = current.program.ruleset().generation();
     }
 
+    /// What the rules in force cost so far, as JSON.
+    ///
+    /// # Errors
+    /// Nothing is measured.
+    pub fn profile(&self) -> Result<String, String> {
+        let bursts = self.config.profile_bursts;
+        if bursts == 0 {
+            return Err("profiling.sample-rate is 0: nothing is measured".to_string());
+        }
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = super::profile::Table::live(&current.program, bursts);
+        serde_json::to_string(&table).map_err(|error| error.to_string())
+    }
+
     /// Writes the sets of the rules in force that are to outlive the engine.
     pub fn save_datasets(&self) {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -230,6 +244,7 @@ impl Reloader {
             missing: self.wanted.missing.clone(),
             reputation: self.wanted.reputation.clone(),
             generation: old.ruleset().generation() + 1,
+            cache: self.wanted.cache.clone(),
         };
         rules::load(&wanted).map_err(|failure| failure.text)
     }

@@ -112,11 +112,12 @@ pub fn wanted(args: &EngineArgs) -> Result<Wanted, Failure> {
         skip_bad: args.skip_bad_rules,
         classification: args.classification.clone(),
         references: args.reference.clone(),
+        cache: super::cache::folder(args.cache.as_deref()),
         ..Wanted::default()
     })
 }
 
-fn fail(error: &ReplayError) -> Failure {
+pub(super) fn fail(error: &ReplayError) -> Failure {
     let code = match error {
         ReplayError::Capture(_) => exit::INPUT,
         ReplayError::Build(_) => exit::CONFIG,

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::decode::Anomaly;
 use crate::eve::{AlertInfo, SignatureInfo};
 use crate::matcher::Program;
+use crate::matcher::regex::{Tables, TablesReport};
 use crate::rules::dataset::Datasets;
 use crate::rules::diagnostic::{Diagnostic, Severity};
 use crate::rules::load::Counts;
@@ -41,6 +42,8 @@ pub struct Wanted {
     pub generation: u32,
     /// Features that settings switch off.
     pub missing: Vec<&'static str>,
+    /// Folder that keeps automata between starts.
+    pub cache: Option<PathBuf>,
 }
 
 impl Default for Wanted {
@@ -57,6 +60,7 @@ impl Default for Wanted {
             names: None,
             generation: 1,
             missing: Vec::new(),
+            cache: None,
         }
     }
 }
@@ -96,6 +100,8 @@ pub struct Loaded {
     pub threshold_remarks: Vec<String>,
     /// Hash of the rule texts, for metrics.
     pub hash: String,
+    /// What came of the cache of automata, if there is one.
+    pub cache: Option<TablesReport>,
     classification: Arc<Classification>,
 }
 
@@ -301,8 +307,10 @@ fn compile(
         wanted.generation,
         wanted.action_order,
     ));
-    let program =
-        Program::compile(Arc::clone(&ruleset)).map_err(|error| Failure::new(exit::RULES, error))?;
+    let tables = wanted.cache.as_deref().map(Tables::open);
+    let program = Program::compile_with(Arc::clone(&ruleset), tables.as_ref())
+        .map_err(|error| Failure::new(exit::RULES, error))?;
+    let cache = tables.map(Tables::save);
     drop(progress);
     let missing = ruleset
         .signatures()
@@ -322,6 +330,7 @@ fn compile(
         diagnostics: loaded.diagnostics,
         threshold_remarks: remarks,
         hash: hash(texts),
+        cache,
         classification: Arc::new(classification),
     })
 }
@@ -430,6 +439,9 @@ impl Loaded {
         );
         for remark in &self.threshold_remarks {
             eprintln!("note: {remark}");
+        }
+        if let Some(line) = self.cache.as_ref().and_then(super::cache::told) {
+            eprintln!("{line}");
         }
         if counts.unsupported > 0 {
             eprintln!(" [hint] `sluice check --coverage` lists the keywords that are missing");

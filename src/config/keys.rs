@@ -177,6 +177,7 @@ pub const KEYS: &[Key] = &[
     engine("stream.reassembly.toclient-chunk-size", Number, Is("2560"), "Bytes of a stream to the client that a tap inspects as one."),
     engine("stream.window-memory", Bytes, Is("\"640mb\""), "Memory for the last bytes of the streams that signatures look at, all lanes together; streams silent for longest give theirs up."),
     engine("stream.reassembly.urgent.policy", Word(URGENT), Else("\"oob\"", "drop with `run --inline`, else oob"), "TCP urgent data: as ordinary data, out of band, dropped, or skipped."),
+    engine("profiling.sample-rate", Number, Is("64"), "One burst in so many is measured for `sluice profile --live`; 0: none."),
     engine("flow.memcap-policy", Word(POLICIES), INLINE_DROPS, "The flow table is full."),
     engine("flow-timeouts.tcp.new", Seconds, Is("60"), "TCP without a whole handshake."),
     engine("flow-timeouts.tcp.established", Seconds, Is("600"), "TCP, established."),

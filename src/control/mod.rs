@@ -165,6 +165,14 @@ pub trait Hooks: Send + Sync {
     /// Ends the engine in order: no new frames, all that are in it decided.
     fn shutdown(&self);
 
+    /// What rules and prefilters cost so far, as JSON.
+    ///
+    /// # Errors
+    /// Why there are no figures.
+    fn profile(&self) -> Result<String, String> {
+        Err("nothing is measured here".to_string())
+    }
+
     /// Passes a command on to the keeper. The text is shown to the operator.
     ///
     /// # Errors

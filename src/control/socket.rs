@@ -1,6 +1,6 @@
 //! The control socket: one command a line, one JSON object a line back.
 //!
-//! Commands: `version`, `stats`, `counters`, `reload`, `shutdown`, `help`; and for the keeper
+//! Commands: `version`, `stats`, `counters`, `profile`, `reload`, `shutdown`, `help`; and for the keeper
 //! `passthrough on`, `passthrough off`, `upgrade`. Who may use it is a
 //! matter of file permissions: the socket is made in a directory of its own with mode 0700, has
 //! mode 0600 before anybody else can see it, and is then moved to its place.
@@ -29,7 +29,7 @@ const WRITE_TIME: Duration = Duration::from_secs(2);
 /// Time for turning a connection away.
 const REFUSE_TIME: Duration = Duration::from_millis(50);
 
-const HELP: &str = "version, stats, counters, reload, reload force, passthrough on, passthrough off, upgrade, \
+const HELP: &str = "version, stats, counters, profile, reload, reload force, passthrough on, passthrough off, upgrade, \
                     shutdown, help";
 
 /// Listens at `path`.
@@ -240,6 +240,10 @@ fn obey(command: &str, shared: &Shared) -> Reply {
                 Err(text) => Reply::error(text),
             }
         }
+        "profile" => match shared.parts.hooks.profile() {
+            Ok(text) => Reply::message(text),
+            Err(text) => Reply::error(text),
+        },
         "shutdown" => Reply::message("shutting down"),
         "help" | "" => Reply::message(HELP),
         other => {

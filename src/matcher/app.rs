@@ -20,7 +20,7 @@ use super::prefilter::{Asker, Extent, Scan};
 use super::program::{Program, Rule};
 use super::seen::Seen;
 use super::verify::{Outcome, View};
-use super::{DetectionAccess, FlowMark, FlowVerdict, Hit, MatchStage, state};
+use super::{DetectionAccess, FlowMark, FlowVerdict, Hit, MatchStage, profile, state};
 use crate::app::transaction::NONE;
 use crate::app::{AppProtocol, Field, Instance, Progress};
 use crate::counters::Counter;
@@ -208,8 +208,11 @@ impl<D: DetectionAccess> MatchStage<D> {
             .add(Counter::Candidates, candidates.len() as u64);
         let place = Place { index, direction };
         for candidate in candidates.drain(..) {
+            self.profile
+                .next(program.costs(), (candidate & !FRESH) as u32);
             self.decide_candidate(program, candidate, place, &mut seen, packet, mark);
         }
+        self.profile.done(program.costs());
         self.candidates = candidates;
         if let Some(place) = record.and_then(|record| self.seen.get_mut(record)) {
             place.clone_from(&seen);
@@ -257,6 +260,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         {
             return;
         }
+        self.profile.checked();
         match self.answer(index, direction, signature, (number, rule), packet, mark) {
             Answer::Never => {}
             Answer::Later => self.lost += u64::from(!seen.wait(number)),
@@ -270,6 +274,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                             || self.windows.note_match_in_chunk(window, number);
                         self.lost += u64::from(!kept);
                     }
+                    self.profile.matched();
                     self.app_hit(number, index, signature, direction, packet.context, mark);
                 }
             }
@@ -391,9 +396,11 @@ impl<D: DetectionAccess> MatchStage<D> {
             let looks = &mut self.looks;
             let prefilter = &table.prefilter;
             let asker = Asker::of_packet(&Facts::ANY);
+            let (since, before) = (self.profile.begin_scan(), *looks);
             let scan = prefilter.scan_for_any(new, extent, asker, looks, |signature| {
                 over += u64::from(!push(candidates, u64::from(signature)));
             });
+            profile::end_scan(&prefilter.cost, since, new.len(), before - *looks);
             self.over += over + u64::from(scan == Scan::Spent);
         }
         let whole = if instance.ended() { SCANNED_WHOLE } else { 0 };

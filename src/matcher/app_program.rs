@@ -63,13 +63,28 @@ type Patterns = Vec<(Pattern, Owner)>;
 type ByTransforms = Vec<(Box<[Transform]>, Patterns)>;
 
 impl AppProgram {
+    /// Shows every table with its field and direction.
+    pub fn each_table(&self, mut show: impl FnMut(Field, Direction, &Table)) {
+        for (tables, direction) in self
+            .tables
+            .iter()
+            .zip([Direction::ToServer, Direction::ToClient])
+        {
+            for (field, tables) in Field::ALL.iter().zip(tables) {
+                tables
+                    .iter()
+                    .for_each(|table| show(*field, direction, table));
+            }
+        }
+    }
+
     /// Lays out those of `signatures` that look at transactions.
     ///
     /// # Errors
     /// An automaton that cannot be built.
     pub fn build<'a>(
         signatures: impl Iterator<Item = (u32, &'a Signature)>,
-        regexes: &mut Regexes,
+        regexes: &mut Regexes<'_>,
     ) -> Result<AppProgram, String> {
         let fields = Field::ALL.len();
         let protocols = AppProtocol::ALL.len() + 2;
@@ -141,7 +156,7 @@ impl AppProgram {
     fn build_tables(
         &mut self,
         patterns: [Vec<ByTransforms>; 2],
-        regexes: &mut Regexes,
+        regexes: &mut Regexes<'_>,
     ) -> Result<(), String> {
         for (way, fields) in patterns.into_iter().enumerate() {
             for tables in fields {

@@ -9,7 +9,7 @@ use super::prefilter::{Asker, Extent, Prefilter, Scan};
 use super::program::{Group, Program, Rule};
 use super::state::{self, int_holds};
 use super::verify::{Outcome, View};
-use super::{CANDIDATES_MAX, DetectionAccess, FlowMark, HITS_MAX, Hit, MatchStage};
+use super::{CANDIDATES_MAX, DetectionAccess, FlowMark, HITS_MAX, Hit, MatchStage, profile};
 use crate::app::AppProtocol;
 use crate::counters::Counter;
 use crate::event::Emit;
@@ -130,9 +130,11 @@ impl<D: DetectionAccess> MatchStage<D> {
     ) {
         let (mut looks, candidates) = (self.looks, &mut self.candidates);
         let mut over = 0;
+        let since = self.profile.begin_scan();
         let scan = prefilter.scan_for_any(bytes, Extent::WHOLE, asker, &mut looks, |signature| {
             over += u64::from(!push(candidates, u64::from(signature) << 1 | IN_PACKET));
         });
+        profile::end_scan(&prefilter.cost, since, bytes.len(), self.looks - looks);
         self.looks = looks;
         self.over += over + u64::from(scan == Scan::Spent);
         if !prefilter.is_empty() {
@@ -215,6 +217,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             let Some(check) = program.checks.get(index) else {
                 continue;
             };
+            self.profile.next(program.costs(), index);
             let as_known = (&packet, self.app_for(check, &packet, in_stream));
             if !check.has(ask::RUNS)
                 || (check.has(ask::STREAM_ALONE) && !in_stream && context.has(flag::RETRANSMIT))
@@ -233,12 +236,14 @@ impl<D: DetectionAccess> MatchStage<D> {
             {
                 continue;
             }
+            self.profile.checked();
             let holds = match window {
                 Some((window, end)) if in_stream => self.holds_in(window, index, rule, end),
                 _ if in_stream => false,
                 _ => self.holds_in_packet(rule, &packet),
             };
             if holds {
+                self.profile.matched();
                 let window = window.map_or(state::NONE, |(window, _)| window);
                 let hit = Hit {
                     signature: index,
@@ -250,6 +255,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                 self.hit(hit, signature, context, mark);
             }
         }
+        self.profile.done(program.costs());
         self.candidates.clear();
     }
 

@@ -46,6 +46,7 @@ pub mod number;
 pub mod pcre;
 pub mod plan;
 pub mod prefilter;
+pub mod profile;
 pub mod program;
 pub mod publish;
 pub mod recent;
@@ -54,6 +55,7 @@ mod seen;
 pub mod state;
 pub mod streams;
 pub mod tag;
+mod threads;
 pub mod threshold;
 pub mod transform;
 pub mod verify;
@@ -202,6 +204,7 @@ pub struct MatchStage<D> {
     /// Entries that the prefilters may still look at for this packet.
     looks: u32,
     waited: bool,
+    profile: profile::Profile,
 }
 
 impl<D: DetectionAccess> MatchStage<D> {
@@ -268,6 +271,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             over: 0,
             looks: prefilter::LOOKS_MAX,
             waited: false,
+            profile: profile::Profile::new(config.profile_bursts),
             renewal: Renewal::none(generation),
             renewed: false,
             mailbox: Arc::default(),
@@ -292,6 +296,7 @@ impl<D: DetectionAccess> MatchStage<D> {
 
     /// Inspects a burst.
     pub fn run(&mut self, burst: &mut Burst, emit: &mut Emit) {
+        self.profile.begin_burst();
         let (contexts, regions) = (Arc::clone(&self.contexts), Arc::clone(&self.regions));
         // All marks of the burst are under way at once; where the flow stage sits on this core too, it
         // has asked for them already.

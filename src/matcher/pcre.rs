@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::regex::{Regex, RegexCache, RegexFlags, RegexLimits, RegexResult};
+use super::regex::{Regex, RegexCache, RegexFlags, RegexLimits, RegexResult, Tables};
 
 /// Bytes of a buffer that one search looks at; further ones are not searched.
 pub const SEARCH_BYTES_MAX: usize = 64 << 10;
@@ -38,25 +38,47 @@ pub enum Wanted {
     Span,
 }
 
+/// The most that is asked of a pattern. What it is compiled to depends on it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Asked {
+    /// Whether it matches, and where the match ends.
+    Ends,
+    /// Where matches begin, too.
+    Starts,
+    /// Groups.
+    Groups,
+}
+
 impl Pattern {
     /// Compiles the text between the slashes with the flag letters after them.
     ///
     /// # Errors
     /// What the engine refuses, in words.
     pub fn compile(pattern: &[u8], flags: &str) -> Result<Pattern, String> {
-        Pattern::made(pattern, flags, false)
+        Pattern::made(pattern, flags, Asked::Starts, None)
     }
 
-    fn made(pattern: &[u8], flags: &str, captures: bool) -> Result<Pattern, String> {
+    fn made(
+        pattern: &[u8],
+        flags: &str,
+        asked: Asked,
+        tables: Option<&Tables>,
+    ) -> Result<Pattern, String> {
         let words = |error: super::regex::RegexError| format!("{error}: {}", error.hint);
         let mut flags = RegexFlags::from_letters(flags).map_err(words)?;
-        flags.captures = captures;
-        let regex = Regex::compile(pattern, flags).map_err(words)?;
+        flags.captures = asked == Asked::Groups;
+        flags.ends_alone = asked == Asked::Ends;
+        let regex = Regex::compile_with(pattern, flags, tables).map_err(words)?;
         Ok(Pattern {
             limits: regex.limits(),
             wants_end: regex.looks_ahead(),
             regex: Arc::new(regex),
         })
+    }
+
+    /// A hash of what it was compiled to.
+    pub fn fingerprint(&self) -> u64 {
+        self.regex.fingerprint()
     }
 
     /// Grows a worker's cache to what a search needs, so that searches do not allocate.
@@ -101,43 +123,61 @@ impl Pattern {
     }
 }
 
-/// Compiled patterns by text and flags. A rule set has about half as many patterns as options.
-#[derive(Debug, Default)]
-pub struct Patterns(HashMap<(Box<[u8]>, Box<str>), Pattern>);
+/// A pattern as it is written, its flag letters, and what is asked of it.
+type Written = (Box<[u8]>, Box<str>, Asked);
 
-impl Patterns {
-    /// The compiled form of a `pcrexform`, whose first group is wanted.
-    ///
-    /// # Errors
-    /// As `Pattern::compile`.
-    pub fn compile_capturing(&mut self, pattern: &[u8]) -> Result<Pattern, String> {
-        // No flag letter is a space, so this key is no option's.
-        let key = (Box::from(pattern), Box::from(" "));
-        if let Some(known) = self.0.get(&key) {
-            return Ok(known.clone());
+/// Compiled patterns, or why they are refused. A rule set has about half as many patterns as
+/// options.
+#[derive(Debug, Default)]
+pub struct Patterns<'a> {
+    known: HashMap<Written, Result<Pattern, String>>,
+    tables: Option<&'a Tables>,
+}
+
+impl<'a> Patterns<'a> {
+    /// None yet; automata of `tables` are used where it has them.
+    pub fn with(tables: Option<&'a Tables>) -> Patterns<'a> {
+        Patterns {
+            known: HashMap::new(),
+            tables,
         }
-        let made = Pattern::made(pattern, "", true)?;
-        self.0.insert(key, made.clone());
-        Ok(made)
+    }
+
+    /// Compiles these ahead, on as many threads as there are cores.
+    pub fn prepare<'p>(&mut self, wanted: impl Iterator<Item = (&'p [u8], &'p str, Asked)>) {
+        let mut seen = hashbrown::HashSet::new();
+        let distinct: Vec<_> = wanted.filter(|one| seen.insert(*one)).collect();
+        let tables = self.tables;
+        let made = super::threads::each(&distinct, |(pattern, flags, asked)| {
+            Pattern::made(pattern, flags, *asked, tables)
+        });
+        for (number, made) in made {
+            if let Some((pattern, flags, asked)) = distinct.get(number) {
+                let written = (Box::from(*pattern), Box::from(*flags), *asked);
+                self.known.insert(written, made);
+            }
+        }
     }
 
     /// The compiled form of the pattern, made if no other option had it before.
     ///
     /// # Errors
     /// As `Pattern::compile`.
-    pub fn compile(&mut self, pattern: &[u8], flags: &str) -> Result<Pattern, String> {
-        let key = (Box::from(pattern), Box::from(flags));
-        if let Some(known) = self.0.get(&key) {
-            return Ok(known.clone());
-        }
-        let made = Pattern::compile(pattern, flags)?;
-        self.0.insert(key, made.clone());
-        Ok(made)
+    pub fn compile(
+        &mut self,
+        pattern: &[u8],
+        flags: &str,
+        asked: Asked,
+    ) -> Result<Pattern, String> {
+        let tables = self.tables;
+        let made = || Pattern::made(pattern, flags, asked, tables);
+        let written = (Box::from(pattern), Box::from(flags), asked);
+        self.known.entry(written).or_insert_with(made).clone()
     }
 
     /// All of them, in no order.
     pub fn into_all(self) -> Box<[Pattern]> {
-        self.0.into_values().collect()
+        self.known.into_values().filter_map(Result::ok).collect()
     }
 }
 
@@ -204,9 +244,9 @@ mod tests {
     #[test]
     fn a_pattern_is_compiled_once() {
         let mut patterns = Patterns::default();
-        let first = patterns.compile(b"a+", "i").unwrap();
-        let again = patterns.compile(b"a+", "i").unwrap();
-        let other = patterns.compile(b"a+", "").unwrap();
+        let first = patterns.compile(b"a+", "i", Asked::Ends).unwrap();
+        let again = patterns.compile(b"a+", "i", Asked::Ends).unwrap();
+        let other = patterns.compile(b"a+", "", Asked::Ends).unwrap();
         assert!(Arc::ptr_eq(&first.regex, &again.regex));
         assert!(!Arc::ptr_eq(&first.regex, &other.regex));
         assert_eq!(patterns.into_all().len(), 2);

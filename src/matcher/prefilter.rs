@@ -79,6 +79,8 @@ pub struct Prefilter {
     owners: Vec<Owner>,
     path: Option<Path>,
     longest: usize,
+    /// What its scans cost in the bursts that were measured.
+    pub cost: super::profile::ScanCost,
 }
 
 impl Prefilter {
@@ -117,12 +119,18 @@ impl Prefilter {
             owners: owners.concat(),
             path: Some(path),
             longest: literals.iter().map(|l| l.bytes.len()).max().unwrap_or(0),
+            cost: super::profile::ScanCost::default(),
         })
     }
 
     /// Whether there is nothing to find.
     pub fn is_empty(&self) -> bool {
         self.literals.is_empty()
+    }
+
+    /// Number of patterns.
+    pub fn len(&self) -> usize {
+        self.literals.len()
     }
 
     /// Length of the longest pattern.

@@ -8,8 +8,10 @@ use super::app_program::{self, AppProgram, AppRule};
 use super::check::{Check, Checks};
 use super::gate::{self, Always, Gate};
 use super::header::Packet;
-use super::pcre::{self, Patterns};
+use super::pcre::{self, Asked, Patterns};
 use super::prefilter::{Owner, Prefilter};
+use super::profile::RuleCost;
+use super::regex::Tables;
 use super::transform;
 use super::verify::{self, Step};
 use crate::app::AppProtocol;
@@ -101,6 +103,8 @@ pub struct Program {
     pub tags_hosts: bool,
     regexes: Box<[pcre::Pattern]>,
     refused: Vec<(u32, String)>,
+    /// What each signature cost in the bursts that were measured.
+    costs: Box<[RuleCost]>,
 }
 
 impl Program {
@@ -109,8 +113,17 @@ impl Program {
     /// # Errors
     /// An automaton that cannot be built.
     pub fn compile(ruleset: Arc<RuleSet>) -> Result<Program, String> {
+        Program::compile_with(ruleset, None)
+    }
+
+    /// The same, with automata of regexes from `tables` where it has them.
+    ///
+    /// # Errors
+    /// As `compile`.
+    pub fn compile_with(ruleset: Arc<RuleSet>, tables: Option<&Tables>) -> Result<Program, String> {
         let mut refused = Vec::new();
-        let mut regexes = Patterns::default();
+        let mut regexes = Patterns::with(tables);
+        regexes.prepare(written_patterns(&ruleset));
         let mut rules = Vec::with_capacity(ruleset.signatures().len());
         for (signature, index) in ruleset.signatures().iter().zip(0u32..) {
             let mut rule = Rule::default();
@@ -158,6 +171,7 @@ impl Program {
         let checks = Checks::build(ruleset.signatures().iter().zip(&rules));
         Ok(Program {
             checks,
+            costs: rules.iter().map(|_| RuleCost::default()).collect(),
             rules: rules.into(),
             sides,
             ports,
@@ -184,6 +198,12 @@ impl Program {
     /// All compiled regexes: a lane makes room for them before it starts.
     pub fn patterns(&self) -> &[pcre::Pattern] {
         &self.regexes
+    }
+
+    /// A hash of all regexes' tables, the same for sets that find the same.
+    pub fn fingerprint(&self) -> u64 {
+        let tables = self.regexes.iter().map(pcre::Pattern::fingerprint);
+        tables.fold(0, u64::wrapping_add)
     }
 
     /// A signature and its compiled form.
@@ -237,6 +257,42 @@ impl Program {
         self.map.for_anomaly(code)
     }
 
+    /// What each signature cost in the bursts that were measured, by its number.
+    pub fn costs(&self) -> &[RuleCost] {
+        &self.costs
+    }
+
+    /// Shows every prefilter once, with what it is for.
+    pub fn each_prefilter(&self, mut show: impl FnMut(String, &Prefilter)) {
+        let mut seen = hashbrown::HashSet::new();
+        let mut once = |name: String, prefilter: &Prefilter| {
+            if seen.insert(std::ptr::from_ref(prefilter)) {
+                show(name, prefilter);
+            }
+        };
+        let of_side = self.map.shared().zip(&self.sides);
+        let sides = of_side.map(|((about, _), side)| (about, "all ports".to_string(), side));
+        let of_port = self.map.iter().zip(&self.ports).zip(0..);
+        let ports = of_port.map(|(((about, _), by_port), number)| {
+            (about, format!("group {number} of ports"), &by_port.short)
+        });
+        for ((class, direction), what, side) in sides.chain(ports) {
+            let name = format!("{class:?} {direction:?}, {what}");
+            once(format!("{name}, ends"), &side.anchored);
+            once(name, &side.floating);
+        }
+        self.app.each_table(|field, direction, table| {
+            let transformed = match table.transforms.is_empty() {
+                true => "",
+                false => ", transformed",
+            };
+            once(
+                format!("{} {direction:?}{transformed}", field.name()),
+                &table.prefilter,
+            );
+        });
+    }
+
     /// Number of groups and bytes of their automata.
     pub fn footprint(&self) -> (usize, usize) {
         let sides = self.ports.iter().map(|by_port| &by_port.short);
@@ -248,7 +304,20 @@ impl Program {
     }
 }
 
-fn compile_rule(signature: &Signature, regexes: &mut Patterns) -> Result<Rule, String> {
+/// The patterns of all signatures that run.
+fn written_patterns(ruleset: &RuleSet) -> impl Iterator<Item = (&[u8], &str, Asked)> {
+    let running = ruleset.signatures().iter().zip(0u32..);
+    running
+        .filter(|(_, index)| ruleset.runs(*index))
+        .flat_map(|(signature, _)| &signature.inspect)
+        .flat_map(|inspect| &inspect.tests)
+        .filter_map(|test| match test {
+            Test::Pcre(pcre) => Some((&*pcre.pattern, &*pcre.flags, verify::asked(pcre))),
+            _ => None,
+        })
+}
+
+fn compile_rule(signature: &Signature, regexes: &mut Patterns<'_>) -> Result<Rule, String> {
     let mut payload: Vec<Test> = Vec::new();
     let (mut headers, mut app) = (Vec::new(), Vec::new());
     for inspect in &signature.inspect {
@@ -487,25 +556,9 @@ fn compile_sides(lists: &[Lists]) -> Result<Vec<Side>, String> {
         .iter()
         .map(|list| (number(&list.anchored), number(&list.floating)))
         .collect();
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let compile = || {
-        let mut compiled = Vec::new();
-        loop {
-            let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let Some(patterns) = distinct.get(number) else {
-                return compiled;
-            };
-            compiled.push((number, Prefilter::build(patterns).map(Arc::new)));
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut compiled: Vec<_> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(compile)).collect();
-        let own = compile();
-        let joined = others.into_iter().filter_map(|other| other.join().ok());
-        joined.chain([own]).flatten().collect()
+    let compiled = super::threads::each(&distinct, |patterns| {
+        Prefilter::build(patterns).map(Arc::new)
     });
-    compiled.sort_by_key(|(number, _)| *number);
     let compiled: Result<Vec<Arc<Prefilter>>, String> = compiled
         .into_iter()
         .map(|(_, prefilter)| prefilter)

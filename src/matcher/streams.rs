@@ -15,7 +15,7 @@ use super::program::{Program, Rule, VIEW_STREAM};
 use super::recent::CARRY;
 use super::verify::{Outcome, View};
 use super::window::{CHUNK, ENTRIES_MAX, Entry};
-use super::{DetectionAccess, FlowMark, Hit, MatchStage, state};
+use super::{DetectionAccess, FlowMark, Hit, MatchStage, profile, state};
 use crate::counters::Counter;
 use crate::event::Emit;
 use crate::packet::{Context, Direction, flag};
@@ -229,6 +229,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             packet: with_packet.then_some((&reached.packet, payload)),
             stream: Some(&reached.stream),
         };
+        let (since, before) = (self.profile.begin_scan(), *looks);
         let scan = prefilter.scan(data, Extent::WHOLE, asker, looks, |signature, view, at| {
             if view != VIEW_STREAM {
                 over += u64::from(!push(candidates, u64::from(signature) << 1 | IN_PACKET));
@@ -238,6 +239,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                 over += 1;
             }
         });
+        profile::end_scan(&prefilter.cost, since, data.len(), before - *looks);
         self.over += over + u64::from(scan == Scan::Spent);
         for (signature, at) in found.drain(..) {
             if !self.windows.note_seen(window, signature, from + at) {

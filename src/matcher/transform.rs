@@ -8,7 +8,7 @@ use sha2::Sha256;
 use flate2::{Decompress, FlushDecompress};
 
 use super::base64;
-use super::pcre::{Pattern, Patterns};
+use super::pcre::{Asked, Pattern, Patterns};
 use super::regex::RegexCache;
 use crate::rules::signature::Transform;
 
@@ -33,12 +33,16 @@ pub enum Compiled {
 /// A pattern that the regex engine refuses, in words.
 pub fn compile(
     transforms: &[Transform],
-    patterns: &mut Patterns,
+    patterns: &mut Patterns<'_>,
 ) -> Result<Box<[Compiled]>, String> {
     transforms
         .iter()
         .map(|transform| match transform {
-            Transform::Pcre { pattern } => Ok(Compiled::Pcre(patterns.compile_capturing(pattern)?)),
+            Transform::Pcre { pattern } => Ok(Compiled::Pcre(patterns.compile(
+                pattern,
+                "",
+                Asked::Groups,
+            )?)),
             other => Ok(Compiled::Plain(other.clone())),
         })
         .collect()

@@ -17,7 +17,7 @@ use super::asn1;
 use super::base64::{self, DECODED_MAX};
 use super::find::Literal;
 use super::number;
-use super::pcre::{Pattern, Patterns, Wanted};
+use super::pcre::{Asked, Pattern, Patterns, Wanted};
 use super::regex::{RegexCache, RegexResult};
 use crate::rules::entropy::Entropy;
 use crate::rules::signature::{
@@ -106,14 +106,14 @@ pub struct PcreStep {
 ///
 /// # Errors
 /// A pattern that the regex engine refuses, in words.
-pub fn compile(tests: &[Test], patterns: &mut Patterns) -> Result<Box<[Step]>, String> {
+pub fn compile(tests: &[Test], patterns: &mut Patterns<'_>) -> Result<Box<[Step]>, String> {
     tests
         .iter()
         .map(|test| compile_one(test, patterns))
         .collect()
 }
 
-fn compile_one(test: &Test, patterns: &mut Patterns) -> Result<Step, String> {
+fn compile_one(test: &Test, patterns: &mut Patterns<'_>) -> Result<Step, String> {
     Ok(match test {
         Test::Content(content) => Step::Content(compile_content(content)),
         Test::Pcre(pcre) => Step::Pcre(Box::new(compile_pcre(pcre, patterns)?)),
@@ -151,9 +151,19 @@ fn compile_content(content: &Content) -> ContentStep {
     }
 }
 
-fn compile_pcre(pcre: &Pcre, patterns: &mut Patterns) -> Result<PcreStep, String> {
+/// What `pcre` options ask of their patterns: where a match begins only if another is looked for
+/// behind it.
+pub fn asked(pcre: &Pcre) -> Asked {
+    if pcre.relative_next && !pcre.negated {
+        Asked::Starts
+    } else {
+        Asked::Ends
+    }
+}
+
+fn compile_pcre(pcre: &Pcre, patterns: &mut Patterns<'_>) -> Result<PcreStep, String> {
     Ok(PcreStep {
-        pattern: patterns.compile(&pcre.pattern, &pcre.flags)?,
+        pattern: patterns.compile(&pcre.pattern, &pcre.flags, asked(pcre))?,
         negated: pcre.negated,
         relative: pcre.relative,
         relative_next: pcre.relative_next,

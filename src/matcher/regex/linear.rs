@@ -13,6 +13,7 @@
 //! All three are searched with the span of the subject that is still to be looked at, and see the
 //! whole subject around it.
 
+use super::tables::{Purpose, Table, Tables};
 use super::translate::Translated;
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson::pikevm::{self, PikeVM};
@@ -26,6 +27,20 @@ use regex_syntax::hir::Hir;
 const DFA_SIZE_MAX: usize = 256 * 1024;
 /// Largest table of a reverse automaton. It only saves time where a start is asked for.
 const REVERSE_SIZE_MAX: usize = 32 * 1024;
+/// Bounds on what automata are built, which decide whether there is one.
+pub const SIZES_MAX: [usize; 5] = [
+    DFA_SIZE_MAX,
+    REVERSE_SIZE_MAX,
+    DETERMINIZE_SIZE_MAX,
+    NFA_STATES_MAX,
+    NFA_SIZE_MAX,
+];
+/// Bytes that building may take beside the table. Those few that need more nearly always come to a
+/// table too large in the end, and finding that out took a third of the time of loading.
+const DETERMINIZE_SIZE_MAX: usize = 96 * 1024;
+/// States of a non-deterministic automaton that a table is tried for; of larger ones, nine in ten
+/// have none.
+const NFA_STATES_MAX: usize = 1024;
 /// Largest non-deterministic automaton, in bytes. Beyond it, the pattern is refused here.
 const NFA_SIZE_MAX: usize = 1024 * 1024;
 
@@ -35,8 +50,8 @@ pub struct TooLarge;
 
 /// A pattern on the linear engines.
 pub struct Linear {
-    forward: Option<dense::DFA<Vec<u32>>>,
-    reverse: Option<dense::DFA<Vec<u32>>>,
+    forward: Option<Table>,
+    reverse: Option<Table>,
     pike: Option<PikeVM>,
     /// States of the simulated automaton, for its bound on work.
     states: usize,
@@ -47,6 +62,15 @@ pub struct Linear {
     groups: u32,
     markers: u32,
     newline_ambiguous: bool,
+}
+
+/// What will be asked of a pattern besides whether and where it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs {
+    /// Where matches begin.
+    pub starts: bool,
+    /// Groups: keeps the simulated automaton.
+    pub groups: bool,
 }
 
 /// Where a match may begin.
@@ -72,25 +96,26 @@ pub enum Found {
 }
 
 impl Linear {
-    /// Builds what `translated` needs. `always_pike` keeps the simulated automaton for groups.
+    /// Builds what `needs` asks of `translated`, or takes it from `tables`.
     pub fn build(
         translated: Translated,
         anchor: Anchor,
         fixed_length: Option<usize>,
-        always_pike: bool,
+        needs: Needs,
+        tables: Option<&Tables>,
     ) -> Result<Linear, TooLarge> {
-        let mut linear = Linear::with_table(&translated, anchor)?;
+        let mut linear = Linear::with_table(&translated, anchor, tables);
         linear.fixed_length = fixed_length;
         let hir = &translated.hir;
         let has_table = linear.forward.is_some();
-        let knows_start = anchor != Anchor::None || fixed_length.is_some();
+        let knows_start = !needs.starts || anchor != Anchor::None || fixed_length.is_some();
         if has_table && !knows_start && !linear.newline_ambiguous {
-            linear.reverse = reverse_table(hir);
+            linear.reverse = reverse_table(hir, tables);
         }
         let finds_starts = knows_start || linear.reverse.is_some();
-        if always_pike || !has_table || linear.newline_ambiguous || !finds_starts {
+        if needs.groups || !has_table || linear.newline_ambiguous || !finds_starts {
             let config = PikeVM::config().prefilter(prefilter(hir, anchor));
-            let wants_groups = always_pike || linear.markers > 0;
+            let wants_groups = needs.groups || linear.markers > 0;
             let captures = if wants_groups {
                 WhichCaptures::All
             } else {
@@ -106,32 +131,18 @@ impl Linear {
     }
 
     /// Builds what tells whether there is a match at all, if it has a table.
-    pub fn build_test(translated: Translated, anchor: Anchor) -> Option<Linear> {
-        Linear::with_table(&translated, anchor)
-            .ok()
-            .filter(Linear::has_table)
+    pub fn build_test(
+        translated: Translated,
+        anchor: Anchor,
+        tables: Option<&Tables>,
+    ) -> Option<Linear> {
+        let linear = Linear::with_table(&translated, anchor, tables);
+        linear.has_table().then_some(linear)
     }
 
-    fn with_table(translated: &Translated, anchor: Anchor) -> Result<Linear, TooLarge> {
-        let prefilter = prefilter(&translated.hir, anchor);
-        let kind = if anchor == Anchor::None {
-            StartKind::Unanchored
-        } else {
-            StartKind::Anchored
-        };
-        let config = dense::Config::new()
-            .start_kind(kind)
-            .specialize_start_states(prefilter.is_some())
-            .prefilter(prefilter)
-            .dfa_size_limit(Some(DFA_SIZE_MAX))
-            .determinize_size_limit(Some(DFA_SIZE_MAX));
-        let nfa = simulated(&translated.hir, false, WhichCaptures::None)?;
-        let forward = dense::Builder::new()
-            .configure(config)
-            .build_from_nfa(&nfa)
-            .ok();
-        Ok(Linear {
-            forward,
+    fn with_table(translated: &Translated, anchor: Anchor, tables: Option<&Tables>) -> Linear {
+        Linear {
+            forward: forward_table(&translated.hir, anchor, tables),
             reverse: None,
             pike: None,
             states: 0,
@@ -140,7 +151,7 @@ impl Linear {
             groups: translated.groups,
             markers: translated.markers,
             newline_ambiguous: translated.newline_ambiguous,
-        })
+        }
     }
 }
 
@@ -164,18 +175,55 @@ fn simulated(hir: &Hir, reverse: bool, captures: WhichCaptures) -> Result<NFA, T
         .map_err(|_| TooLarge)
 }
 
+/// The automaton that finds ends; `None` if it is too large.
+fn forward_table(hir: &Hir, anchor: Anchor, tables: Option<&Tables>) -> Option<Table> {
+    let prefilter = prefilter(hir, anchor);
+    let prefiltered = prefilter.is_some();
+    let (kind, purpose) = match anchor {
+        Anchor::None => (StartKind::Unanchored, Purpose::Free { prefiltered }),
+        _ => (StartKind::Anchored, Purpose::Anchored),
+    };
+    let build = || {
+        let config = dense::Config::new()
+            .start_kind(kind)
+            .specialize_start_states(prefiltered)
+            .dfa_size_limit(Some(DFA_SIZE_MAX))
+            .determinize_size_limit(Some(DETERMINIZE_SIZE_MAX));
+        let nfa = simulated(hir, false, WhichCaptures::None).ok()?;
+        if nfa.states().len() > NFA_STATES_MAX {
+            return None;
+        }
+        dense::Builder::new()
+            .configure(config)
+            .build_from_nfa(&nfa)
+            .ok()
+    };
+    let mut table = match tables {
+        Some(tables) => tables.table(hir, purpose, build),
+        None => build(),
+    }?;
+    table.set_prefilter(prefilter);
+    Some(table)
+}
+
 /// The automaton that reads back from a match's end to its start.
-fn reverse_table(hir: &Hir) -> Option<dense::DFA<Vec<u32>>> {
-    let config = dense::Config::new()
-        .start_kind(StartKind::Anchored)
-        .match_kind(MatchKind::All)
-        .dfa_size_limit(Some(REVERSE_SIZE_MAX))
-        .determinize_size_limit(Some(REVERSE_SIZE_MAX));
-    let nfa = simulated(hir, true, WhichCaptures::None).ok()?;
-    dense::Builder::new()
-        .configure(config)
-        .build_from_nfa(&nfa)
-        .ok()
+fn reverse_table(hir: &Hir, tables: Option<&Tables>) -> Option<Table> {
+    let build = || {
+        let config = dense::Config::new()
+            .start_kind(StartKind::Anchored)
+            .match_kind(MatchKind::All)
+            .dfa_size_limit(Some(REVERSE_SIZE_MAX))
+            .determinize_size_limit(Some(REVERSE_SIZE_MAX));
+        let nfa = simulated(hir, true, WhichCaptures::None).ok()?;
+        dense::Builder::new()
+            .configure(config)
+            .build_from_nfa(&nfa)
+            .ok()
+    };
+    match tables {
+        Some(tables) => tables.table(hir, Purpose::Reverse, build),
+        None => build(),
+    }
 }
 
 /// What a caller needs to know of a match.
@@ -467,10 +515,15 @@ impl Linear {
         self.forward.is_some()
     }
 
+    /// What two patterns that find the same have in common: a hash of their tables.
+    pub fn fingerprint(&self) -> u64 {
+        let tables = [&self.forward, &self.reverse];
+        super::tables::fingerprint(tables.into_iter().flatten())
+    }
+
     /// Bytes of memory that the pattern holds, shared by all workers.
     pub fn memory_bytes(&self) -> usize {
-        let table =
-            |dfa: &Option<dense::DFA<Vec<u32>>>| dfa.as_ref().map_or(0, |d| d.memory_usage());
+        let table = |dfa: &Option<Table>| dfa.as_ref().map_or(0, |d| d.memory_usage());
         let pike = self
             .pike
             .as_ref()

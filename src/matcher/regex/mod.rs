@@ -27,10 +27,11 @@ mod linear;
 mod parse;
 mod program;
 mod syntax;
+mod tables;
 mod translate;
 
 use backtrack::BacktrackCache;
-use linear::{Anchor, Found, Linear, LinearCache, Want};
+use linear::{Anchor, Found, Linear, LinearCache, Needs, Want};
 use program::Program;
 use syntax::{Node, Place};
 use translate::{Sense, translate};
@@ -39,6 +40,7 @@ use regex_automata::MatchKind;
 use regex_automata::util::prefilter::Prefilter;
 
 pub use parse::{DEPTH_MAX, GROUPS_MAX, PATTERN_LEN_MAX, REPEAT_MAX};
+pub use tables::{Report as TablesReport, Tables};
 
 /// Flags behind a pattern's closing slash that change what matches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -63,6 +65,8 @@ pub struct RegexFlags {
     pub relative: bool,
     /// Groups are asked for (`flow:name`, `pkt:name`): keeps what finding them needs.
     pub captures: bool,
+    /// Nobody asks where matches begin, so nothing is kept that finds it.
+    pub ends_alone: bool,
 }
 
 impl RegexFlags {
@@ -249,7 +253,16 @@ impl RegexCache {
 impl Regex {
     /// Compiles the bytes between a pattern's slashes (`\;` undone, all else as written).
     pub fn compile(pattern: &[u8], flags: RegexFlags) -> Result<Regex, RegexError> {
-        Self::compile_for(pattern, flags, None)
+        Self::compile_for(pattern, flags, None, None)
+    }
+
+    /// As `compile`, with automata of `tables` where it has them.
+    pub fn compile_with(
+        pattern: &[u8],
+        flags: RegexFlags,
+        tables: Option<&Tables>,
+    ) -> Result<Regex, RegexError> {
+        Self::compile_for(pattern, flags, None, tables)
     }
 
     /// As `compile`, on the backtracker if `only` says so: tests hold the engines to each other.
@@ -257,6 +270,7 @@ impl Regex {
         pattern: &[u8],
         flags: RegexFlags,
         only: Option<RegexEngine>,
+        tables: Option<&Tables>,
     ) -> Result<Regex, RegexError> {
         let parsed = parse::parse(pattern, &flags)?;
         let anchor = if flags.anchored {
@@ -269,8 +283,12 @@ impl Regex {
             Anchor::None
         };
         let wants_linear = only != Some(RegexEngine::Backtrack) && !parsed.branch_reset;
+        let needs = Needs {
+            starts: !flags.ends_alone,
+            groups: flags.captures,
+        };
         let linear = wants_linear
-            .then(|| linear_of(&parsed, anchor, flags.captures))
+            .then(|| linear_of(&parsed, anchor, needs, tables))
             .flatten();
         let program = || program::compile(&parsed.node, parsed.groups, anchor).map(Box::new);
         let engine = match linear.map(Box::new) {
@@ -280,7 +298,7 @@ impl Regex {
                 simulated,
             },
             None => {
-                let wider = wider_of(&parsed.node, anchor).map(Box::new);
+                let wider = wider_of(&parsed.node, anchor, tables).map(Box::new);
                 Engine::Backtrack {
                     program: program()?,
                     wider,
@@ -475,6 +493,17 @@ impl Regex {
         }
     }
 
+    /// A hash of the tables that it runs on.
+    pub fn fingerprint(&self) -> u64 {
+        match &self.engine {
+            Engine::Table(linear) => linear.fingerprint(),
+            Engine::Mixed { .. } => 1,
+            Engine::Backtrack { wider, .. } => {
+                wider.as_ref().map_or(2, |wider| wider.fingerprint())
+            }
+        }
+    }
+
     /// Bytes of memory it holds, shared by all workers.
     pub fn memory_bytes(&self) -> usize {
         match &self.engine {
@@ -500,17 +529,22 @@ impl From<Found> for RegexResult {
     }
 }
 
-fn linear_of(parsed: &parse::Pattern, anchor: Anchor, captures: bool) -> Option<Linear> {
+fn linear_of(
+    parsed: &parse::Pattern,
+    anchor: Anchor,
+    needs: Needs,
+    tables: Option<&Tables>,
+) -> Option<Linear> {
     let translated = translate(&parsed.node, parsed.groups, Sense::Exact).ok()?;
     let (min, max) = parsed.node.length();
     let fixed_length = (Some(min) == max).then_some(min);
-    Linear::build(translated, anchor, fixed_length, captures).ok()
+    Linear::build(translated, anchor, fixed_length, needs, tables).ok()
 }
 
 /// The wider pattern of one that is not regular. Worth its memory only where it has a table.
-fn wider_of(node: &Node, anchor: Anchor) -> Option<Linear> {
+fn wider_of(node: &Node, anchor: Anchor, tables: Option<&Tables>) -> Option<Linear> {
     let translated = translate(node, 0, Sense::Wider).ok()?;
-    Linear::build_test(translated, anchor)
+    Linear::build_test(translated, anchor, tables)
 }
 
 /// Tables are fast without one; letters of both cases would need another kind of search.

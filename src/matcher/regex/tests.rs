@@ -133,7 +133,7 @@ fn patterns_find_what_pcre2pattern_says() {
 fn both_engines_find_the_same_in_every_case() {
     let mut compared = 0;
     for &(pattern, letters, subject, _) in CASES {
-        let compile = |only| Regex::compile_for(pattern.as_bytes(), flags(letters), only);
+        let compile = |only| Regex::compile_for(pattern.as_bytes(), flags(letters), only, None);
         let regex = compile(None).expect("compiles");
         let twin = compile(Some(RegexEngine::Backtrack)).expect("compiles");
         let mut cache = RegexCache::default();
@@ -237,7 +237,7 @@ fn hostile_patterns_end_by_a_limit_on_the_backtracker_and_in_time_on_the_table()
         "(a*)*b",
         "(?:a?){50}a{50}x",
     ] {
-        let compile = |only| Regex::compile_for(pattern.as_bytes(), flags("s"), only);
+        let compile = |only| Regex::compile_for(pattern.as_bytes(), flags("s"), only, None);
         let twin = compile(Some(RegexEngine::Backtrack)).expect("compiles");
         let mut cache = RegexCache::default();
         let limits = RegexLimits::DEFAULT;
@@ -759,7 +759,8 @@ fn both_engines_agree_on_patterns_of_the_public_rule_set() {
         if regex.engine() != RegexEngine::Table {
             continue;
         }
-        let twin = Regex::compile_for(pattern, flags, Some(RegexEngine::Backtrack)).expect("too");
+        let twin =
+            Regex::compile_for(pattern, flags, Some(RegexEngine::Backtrack), None).expect("too");
         let tree = parse::parse(pattern, &flags).expect("parses").node;
         tally.patterns += 1;
         for _ in 0..8 {
