@@ -2,7 +2,7 @@
 //! machine has anyhow.
 //!
 //! ```text
-//! cargo bench --bench takeover [-- --quick] [-- --only WORD] [-- --rounds N]
+//! cargo bench --bench takeover [-- --quick] [-- --only WORD] [-- --rounds N] [-- --seconds N]
 //! cargo bench --bench takeover -- --false-fences MINUTES
 //! ```
 //!
@@ -26,11 +26,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use outage::{Far, Kept};
+use sluice::keeper::futex;
 use sluice::port::memory::Shape;
 use wire::{Scratch, Wire};
 
 /// Milliseconds that a worker may be in one turn before its engine is given up.
 const LIMIT_MS: &str = "20";
+/// How long the loop is measured before each fault.
+const CALM: Duration = Duration::from_millis(20);
+/// Longest wait for traffic to come back.
+const OUTAGE_MAX: Duration = Duration::from_secs(5);
 /// Frames that an engine can hold when it dies: the bursts of both ports.
 const IN_FLIGHT_MAX: u64 = 2 * 64;
 
@@ -47,6 +52,13 @@ impl Times {
             .min(last);
         self.0.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
     }
+}
+
+/// How often a fault happens.
+#[derive(Clone, Copy)]
+struct Rounds {
+    most: usize,
+    time: Duration,
 }
 
 /// What is done to an engine.
@@ -72,6 +84,8 @@ struct Asked {
     quick: bool,
     only: Option<String>,
     rounds: Option<usize>,
+    /// No round begins after this time.
+    seconds: Option<u64>,
     false_fences: Option<u64>,
 }
 
@@ -85,6 +99,7 @@ impl Asked {
         Asked {
             quick: words.iter().any(|word| word == "--quick"),
             only: after("--only"),
+            seconds: after("--seconds").and_then(|word| word.parse().ok()),
             rounds: after("--rounds").and_then(|word| word.parse().ok()),
             false_fences: after("--false-fences").and_then(|word| word.parse().ok()),
         }
@@ -94,21 +109,62 @@ impl Asked {
         self.only.as_deref().is_none_or(|word| name.contains(word))
     }
 
-    fn rounds(&self, usual: usize) -> usize {
+    fn rounds(&self, usual: usize) -> Rounds {
         let usual = if self.quick { 5 } else { usual };
-        self.rounds.unwrap_or(usual)
+        Rounds {
+            most: self.rounds.unwrap_or(usual),
+            time: self.seconds.map_or(Duration::MAX, Duration::from_secs),
+        }
     }
 }
 
-/// Turns for a while and notes the pauses between turns.
-fn turns(far: &mut Far, time: Duration, pauses: &mut Times) {
-    let start = Instant::now();
-    let mut last = start;
-    while last.duration_since(start) < time {
+/// Turns until something holds, and notes the pauses between turns.
+fn turns(far: &mut Far, pauses: &mut Times, mut over: impl FnMut(&mut Far, Instant) -> bool) {
+    let mut last = Instant::now();
+    loop {
         far.turn();
         let now = Instant::now();
         pauses.0.push(now - last);
         last = now;
+        if over(far, now) {
+            return;
+        }
+    }
+}
+
+/// Where the time of an outage went, all from the fault on.
+#[derive(Default)]
+struct Outages {
+    /// Until the kernel had told of the death.
+    dead: Times,
+    /// Until the keeper had the rings.
+    taken: Times,
+    /// Until the first frame arrived that was sent after the fault.
+    back: Times,
+    /// Pauses of the loop that measured it.
+    pauses: Times,
+}
+
+impl Outages {
+    fn measure(&mut self, far: &mut Far, kept: &Kept, engine: u32, begin: Instant) {
+        let Some(board) = kept.board() else {
+            return;
+        };
+        let (mut dead, mut taken) = (None, None);
+        turns(far, &mut self.pauses, |far, now| {
+            if dead.is_none() && futex::is_dead(board.post(engine, 0)) {
+                dead = Some(now);
+            }
+            if taken.is_none() && board.holder().engine().is_none() {
+                taken = Some(now);
+            }
+            far.marked().is_some() || now - begin > OUTAGE_MAX
+        });
+        let now = Instant::now();
+        let since = |at: Option<Instant>| at.unwrap_or(now).duration_since(begin);
+        self.dead.0.push(since(dead));
+        self.taken.0.push(since(taken));
+        self.back.0.push(since(far.marked()));
     }
 }
 
@@ -146,14 +202,20 @@ fn takeovers(said: &str) -> Times {
     Times(said.lines().filter_map(number).collect())
 }
 
-fn measure(name: &str, fault: Fault, rounds: usize, kept: Kept, far: &mut Far) {
+fn measure(name: &str, fault: Fault, rounds: Rounds, kept: Kept, far: &mut Far) {
+    let start = Instant::now();
     kept.wait_ready(far);
-    let (mut outages, mut pauses) = (Times::default(), Times::default());
-    for _ in 0..rounds {
+    let (mut outages, mut pauses) = (Outages::default(), Times::default());
+    for _ in 0..rounds.most {
+        if start.elapsed() > rounds.time {
+            break;
+        }
         let pid = kept.await_engine(far);
+        let engine = kept.board().and_then(|board| board.holder().engine());
         around("begin");
         prefer(true);
-        turns(far, Duration::from_millis(20), &mut pauses);
+        let start = Instant::now();
+        turns(far, &mut pauses, |_, now| now - start > CALM);
         fault.happen(&kept, pid);
         let begin = Instant::now();
         far.mark();
@@ -162,12 +224,7 @@ fn measure(name: &str, fault: Fault, rounds: usize, kept: Kept, far: &mut Far) {
             far.turn();
             far.mark();
         }
-        while far.marked().is_none() && begin.elapsed() < Duration::from_secs(5) {
-            far.turn();
-        }
-        outages
-            .0
-            .push(far.marked().map_or(begin.elapsed(), |at| at - begin));
+        outages.measure(far, &kept, engine.unwrap_or(0), begin);
         prefer(false);
         around("end");
         far.run(Duration::from_millis(5));
@@ -177,7 +234,7 @@ fn measure(name: &str, fault: Fault, rounds: usize, kept: Kept, far: &mut Far) {
     far.settle();
     let mut own = takeovers(&kept.errors());
     let summary = kept.stop();
-    let count = outages.0.len();
+    let count = outages.back.0.len();
     let lost = summary["lost"].as_u64().unwrap_or(0);
     let bound = count as u64 * IN_FLIGHT_MAX;
     assert!(
@@ -186,19 +243,26 @@ fn measure(name: &str, fault: Fault, rounds: usize, kept: Kept, far: &mut Far) {
     );
     assert_eq!(summary["unaccounted"], 0, "I1: {summary}");
     println!(
-        "{name}: {count} rounds, traffic back after ms p50 {:.3} p99 {:.3} max {:.3}; the loop's \
-         own pauses p99.9 {:.3} max {:.3}; the keeper's part p99 {:.3} max {:.3}; 0 twice or out of order, lost {lost} (in flight at \
-         most {bound}) of {}, unaccounted {}",
-        outages.share(0.5),
-        outages.share(0.99),
-        outages.share(1.0),
-        pauses.share(0.999),
-        pauses.share(1.0),
-        own.share(0.99),
-        own.share(1.0),
-        summary["packets"],
-        summary["unaccounted"],
+        "{name}: {count} rounds, 0 twice or out of order, lost {lost} (in flight at most {bound}) \
+         of {}, unaccounted {}",
+        summary["packets"], summary["unaccounted"],
     );
+    for (what, times) in [
+        ("traffic back", &mut outages.back),
+        ("  the death told", &mut outages.dead),
+        ("  the keeper has the rings", &mut outages.taken),
+        ("  the keeper's own part", &mut own),
+        ("the loop's pauses meanwhile", &mut outages.pauses),
+        ("the loop's pauses before", &mut pauses),
+    ] {
+        println!(
+            "  {what:<30} ms p50 {:>7.3} p99 {:>7.3} p99.9 {:>7.3} max {:>7.3}",
+            times.share(0.5),
+            times.share(0.99),
+            times.share(0.999),
+            times.share(1.0),
+        );
+    }
 }
 
 fn memory(scratch: &Scratch) -> Far {
@@ -260,33 +324,42 @@ fn main() {
         words.extend(["--set", "flows=20000000"]);
         words.extend(["--set", "stream.reassembly.memcap=1gb"]);
     }
-    for (name, fault, rounds) in [
-        ("kill -9, memory", Fault::Kill, 100),
-        ("SIGSTOP, limit 20 ms, memory", Fault::Stop, 50),
-        ("endless loop, limit 20 ms, memory", Fault::Loop, 50),
+    for (what, fault, rounds) in [
+        ("kill -9", Fault::Kill, 100),
+        ("SIGSTOP, limit 20 ms", Fault::Stop, 50),
+        ("endless loop, limit 20 ms", Fault::Loop, 50),
     ] {
-        if asked.wants(name) {
+        let rounds = asked.rounds(rounds);
+        let name = format!("{what}, memory");
+        if asked.wants(&name) {
             let scratch = Scratch::new("takeover");
             let mut far = memory(&scratch);
             let kept = Kept::start(&scratch, &far.ports(), &words);
-            measure(name, fault, asked.rounds(rounds), kept, &mut far);
+            measure(&name, fault, rounds, kept, &mut far);
+        }
+        let name = format!("{what}, AF_PACKET");
+        if asked.wants(&name) && wire::possible(&name) {
+            over_wire(&name, fault, rounds, &words);
         }
     }
-    let name = "kill -9, AF_PACKET";
-    if asked.wants(name) && wire::possible(name) {
-        let scratch = Scratch::new("takeover-wire");
-        let wire = Wire::bare();
+}
+
+fn over_wire(name: &str, fault: Fault, rounds: Rounds, words: &[&str]) {
+    let scratch = Scratch::new("takeover-wire");
+    let wire = Wire::bare();
+    let mut far = Far::wire(&wire);
+    let ports = far.ports();
+    let changes = wire::link_changes(&wire.client, || {
+        // veth queues frames on their sender's processor, so each side keeps to one: keeper and
+        // engine inherit theirs. The far end's is busy throughout.
+        wire::pin(1);
+        let kept = wire
+            .appliance
+            .inside(|| Kept::start(&scratch, &ports, words));
         wire::pin(0);
-        let mut far = Far::wire(&wire);
-        let ports = far.ports();
-        let changes = wire::link_changes(&wire.client, || {
-            let kept = wire
-                .appliance
-                .inside(|| Kept::start(&scratch, &ports, &words));
-            measure(name, Fault::Kill, asked.rounds(100), kept, &mut far);
-        });
-        let flaps = changes.lines().count();
-        println!("{name}: {flaps} link changes");
-        assert_eq!(flaps, 0, "{changes}");
-    }
+        measure(name, fault, rounds, kept, &mut far);
+    });
+    let flaps = wire::flaps(&changes);
+    println!("  {flaps} link flaps");
+    assert_eq!(flaps, 0, "{changes}");
 }

@@ -164,6 +164,8 @@ pub struct State {
     /// Bound of the orders to come, valid once `held` has been pushed.
     low: u64,
     received_end: bool,
+    /// Counts receives; which port is asked first follows it.
+    first: usize,
     flow_finished: bool,
     /// All done; the output is closed.
     pub finished: bool,
@@ -188,6 +190,7 @@ impl Default for State {
             next: 0,
             low: 0,
             received_end: false,
+            first: 0,
             flow_finished: false,
             finished: false,
             adaptive: false,
@@ -378,7 +381,14 @@ impl Worker {
                 true => self.burst_max.div_ceil(receivers.len().max(1)),
                 false => self.burst_max,
             };
-            for receiver in receivers.iter_mut().filter(|_| !stop) {
+            // On the wire the ports take turns in being first: one that fills every burst must not
+            // keep the other's frames waiting for ever, and an idle one is asked every second time.
+            if self.live {
+                self.state.first = self.state.first.wrapping_add(1);
+            }
+            let ports = receivers.len().max(1);
+            let (before, from) = receivers.split_at_mut(self.state.first % ports);
+            for receiver in from.iter_mut().chain(before).filter(|_| !stop) {
                 let limit = self.burst_max.saturating_sub(burst.len()).min(share);
                 let got = receiver.receive(&self.contexts, &mut self.frames, burst, limit, now);
                 got.account(counters);

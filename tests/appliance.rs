@@ -72,7 +72,16 @@ fn two_pairs_in_one_process_are_two_wires() {
         "alert udp any any -> any 99 (msg:\"seen\"; content:\"|00 07 00 07|\"; sid:1;)\n",
     );
     let process = appliance(&wire, &["--config", text(&settings)]);
-    assert!(process.errors().contains("ready: inline a1 b1 c1 d1"));
+    let said = process.errors();
+    assert!(said.contains("ready: inline a1 b1 c1 d1"), "{said}");
+    for name in ["a1", "b1", "c1", "d1"] {
+        let about = format!("port {name}: AF_PACKET (TPACKET_V2) on veth");
+        let mut lines = said.lines().filter(|line| line.starts_with(&about));
+        let line = lines
+            .next()
+            .unwrap_or_else(|| panic!("no word of {name}: {said}"));
+        assert!(line.contains("for 1 lane, offloads off"), "{line}");
+    }
     let open =
         |namespace: &Namespace, name: &str| namespace.inside(|| RawSocket::open(name, false));
     let mut near = ["a0", "c0"].map(|name| open(&wire.client, name));

@@ -565,3 +565,39 @@ fn what_was_dropped_stays_dropped_through_a_flood_of_ten_tables() {
         rig.check();
     }
 }
+
+/// A wire that is full in one direction still carries the other: the ports take turns in filling a
+/// burst.
+#[test]
+fn a_port_that_fills_every_burst_leaves_the_other_one_its_turn() {
+    let _alone = alone();
+    for full in [0, 1] {
+        let mut rig = Rig::new(table(FEW), "");
+        let frame = |port: usize, number: u8| {
+            let host = |number: usize| IpAddr::V4(Ipv4Addr::from(0x0a01_0000 + number as u32));
+            let (from, to) = (host(port + 1), host(2 - port));
+            let envelope = envelope(from, to);
+            envelope.frame(17, &udp(&envelope, 4000, 5000, &[number; 32]))
+        };
+        for number in 0..640u32 {
+            rig.put(full, &frame(full, number as u8));
+        }
+        for number in 0..20 {
+            rig.put(1 - full, &frame(1 - full, number));
+        }
+        rig.transmitters.iter_mut().for_each(Transmit::sync);
+        for _ in 0..4 {
+            rig.worker.turn();
+        }
+        rig.collect();
+        let out = [0, 1].map(|port| rig.out[port].len());
+        assert_eq!(out[full], 20, "{out:?}: all of the other direction");
+        assert!(
+            out[1 - full] > 64,
+            "{out:?}: and it takes no more than its share"
+        );
+        rig.work();
+        assert_eq!(rig.out[1 - full].len(), 640, "none is lost");
+        rig.check();
+    }
+}

@@ -562,6 +562,11 @@ fn a_tap_sees_and_sends_nothing() {
         &wire,
         &["--tap", "a1", "-S", text(&rules), "-l", text(&scratch.0)],
     );
+    let said = process.errors();
+    assert!(
+        said.contains("port a1: AF_PACKET (TPACKET_V3) on veth"),
+        "{said}"
+    );
     let ends = talk(&wire, address(SERVER[0], 5000), b"one word here", b"answer");
     assert_eq!(
         (ends[0].0.as_slice(), ends[1].0.as_slice()),

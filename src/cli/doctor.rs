@@ -281,11 +281,7 @@ fn mode(port: &Port<'_>) -> Finding {
         (false, _) => format!("driver {} ({})", driver.name, driver.bus),
     };
     let has_netmap = Path::new("/dev/netmap").exists();
-    // A driver that was built with netmap depends on the module, which lists who does.
-    let knows = Path::new("/sys/module/netmap/holders")
-        .join(&driver.name)
-        .exists()
-        && !driver.name.is_empty();
+    let knows = driver.knows_netmap();
     let of = |grade, what| Finding::new(port.name, "mode", grade, format!("{called}: {what}"));
     match (port.by_netmap, has_netmap, knows) {
         (true, false, _) => of(Grade::Wrong, "no netmap in this kernel")
@@ -377,11 +373,8 @@ fn slots(port: &Port<'_>) -> Option<Finding> {
 
 fn queues(port: &Port<'_>) -> Option<Finding> {
     let queues = port.driver.queues();
-    let count = match queues {
-        Some(sizes) if sizes.combined.0 > 0 => sizes.combined.0,
-        Some(sizes) if sizes.rx.0 > 0 => sizes.rx.0,
-        _ => port.link.queues.0,
-    };
+    let told = queues.and_then(|sizes| sizes.receiving());
+    let count = told.unwrap_or(port.link.queues.0);
     let unequal = queues.is_some_and(|q| q.combined.0 == 0 && q.rx.0 != q.tx.0);
     let cores = std::thread::available_parallelism().map_or(1, |count| count.get());
     let of = |grade, what| Finding::new(port.name, "queues", grade, what);

@@ -16,13 +16,14 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use super::run::RunArgs;
 use super::{Failure, exit};
 use crate::control::{Listeners, State, bind_metrics, bind_socket};
-use crate::keeper::board::{Board, Shape};
+use crate::keeper::board::{Board, Half, Shape};
 use crate::keeper::channel::Channel;
 use crate::keeper::forward::Policy;
 use crate::keeper::ports::Ports;
 use crate::keeper::sandbox::{self, Leave, User};
 use crate::keeper::supervise::{self, Flags, Keeper, Setup};
 use crate::lane::build::{Engine, Named};
+use crate::port::PortCounter;
 use crate::port::open::Opened;
 
 /// Names under which listeners are handed over.
@@ -218,8 +219,9 @@ pub fn keep(args: &RunArgs) -> Result<u8, Failure> {
     let device = |error: String| Failure::new(exit::DEVICE, error);
     let specs = super::run::specs(args)?;
     let shape = shape(args)?;
-    let ports = Ports::open(&specs, &super::run::options(args))
-        .map_err(|error| device(error.to_string()))?;
+    let options = super::run::options(args);
+    let ports = Ports::open(&specs, &options).map_err(|error| device(error.to_string()))?;
+    super::start::tell(args.ports(), &specs, &options);
     for note in &ports.notes {
         eprintln!("note: {note}");
     }
@@ -455,6 +457,7 @@ fn prove(args: &PassthroughArgs, names: [&String; 2]) -> Result<u8, Failure> {
         .map_err(|error| Failure::new(exit::USAGE, error))?;
     let options = super::run::open_options(args.lanes.max(1));
     let ports = Ports::open(&specs, &options).map_err(|error| device(error.to_string()))?;
+    super::start::tell(&args.what, &specs, &options);
     for note in &ports.notes {
         eprintln!("note: {note}");
     }
@@ -483,6 +486,14 @@ fn prove(args: &PassthroughArgs, names: [&String; 2]) -> Result<u8, Failure> {
     println!("received  {:>14}", counters.get(Counter::PacketsReceived));
     println!("forwarded {:>14}", counters.get(Counter::PacketsBypassed));
     println!("dropped   {:>14}", counters.get(Counter::PacketsDropped));
+    let places = (0..board.shape().lanes).flat_map(|lane| [(lane, 0), (lane, 1)]);
+    let syncs: u64 = places
+        .flat_map(|(lane, port)| {
+            [Half::Receive, Half::Transmit].map(|half| board.tally(lane, port, half))
+        })
+        .map(|tally| tally.counters.get(PortCounter::Syncs))
+        .sum();
+    println!("syncs     {syncs:>14}");
     Ok(code)
 }
 

@@ -19,6 +19,7 @@ pub mod replay;
 pub mod rules;
 pub mod run;
 pub mod settings;
+pub mod start;
 pub mod test;
 
 use clap::{Args, Parser, Subcommand};

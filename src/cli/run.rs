@@ -177,7 +177,12 @@ pub(super) fn specs(args: &RunArgs) -> Result<Vec<PortSpec>, Failure> {
 
 /// How ports are opened.
 pub(super) fn options(args: &RunArgs) -> OpenOptions {
-    open_options(args.lanes())
+    OpenOptions {
+        // Taps of both directions of a wire need frames in the order in which they came, so they
+        // take them one by one.
+        blocks: !args.is_inline() && args.ports().len() == 1,
+        ..open_options(args.lanes())
+    }
 }
 
 /// How ports are opened for so many lanes.
@@ -186,6 +191,7 @@ pub(super) fn open_options(lanes: usize) -> OpenOptions {
         lanes,
         frames: FRAMES,
         patience: PATIENCE,
+        blocks: false,
     }
 }
 
@@ -198,6 +204,7 @@ fn open_ports(args: &RunArgs, attached: Option<&Attached>) -> Result<Opened, Fai
         super::guard::check(args.ports(), args.force)?;
     }
     let mut opened = open(&specs, &options).map_err(|error| Failure::new(exit::DEVICE, error))?;
+    super::start::tell(args.ports(), &specs, &options);
     for note in &opened.notes {
         eprintln!("note: {note}");
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::board::{Board, Half};
+use crate::packet::BURST_MAX;
 use crate::port::af_packet::{self, Shared};
 use crate::port::memory::Memory;
 use crate::port::memory::handover::Client;
@@ -300,6 +301,13 @@ impl Ports {
     /// Before halves take over from a dead engine: what it had locked is free.
     pub fn unlock(&self) {
         self.memories.iter().for_each(|memory| memory.unlock_pool());
+    }
+
+    /// Whether the keeper could not forward without the buffers that a dead engine held.
+    pub fn is_short(&self) -> bool {
+        let enough = (4 * BURST_MAX * self.ports.len() * self.lanes) as u32;
+        let mut memories = self.memories.iter();
+        memories.any(|memory| memory.pooled() < enough)
     }
 
     /// After all halves took over, and while nobody holds a buffer: gives back those that the dead

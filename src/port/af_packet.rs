@@ -1,7 +1,7 @@
 //! Ports over AF_PACKET: for machines without netmap, and for tests between network namespaces.
 //! packet(7), Documentation/networking/packet_mmap.rst.
 //!
-//! TPACKET_V2, because it hands frames over one by one: each frame of the mapped ring has a status
+//! TPACKET_V2 inline, because it hands frames over one by one (taps: blocks.rs): each frame of the mapped ring has a status
 //! word that says whose it is. A received frame stays where the kernel put it until its context
 //! comes home (`reclaim` gives the status word back), so receiving copies nothing. Transmitting
 //! copies once, into the TX ring, and that is counted; one `send` a burst starts what is queued.
@@ -11,12 +11,15 @@
 //! larger than the ring's (GRO and TSO must be off; `offloads_off` does it, frames that come all
 //! the same are counted as too long).
 
+mod blocks;
 mod halves;
 mod shared;
+mod whole;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+pub use blocks::BlockReceiver;
 pub use halves::{PacketReceiver, PacketTransmitter};
 pub use shared::Shared;
 
@@ -28,6 +31,8 @@ const BLOCK_BYTES: u32 = 1 << 17;
 const HEADERS_MAX: u32 = 128;
 /// Bytes of Ethernet header and one VLAN tag.
 const ETHERNET_BYTES: u32 = 18;
+/// Packet type of what this host sends (linux/if_packet.h).
+const OUTGOING: u8 = 4;
 /// Socket option of Linux 4.20, which libc lacks.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 /// Flag of a fan-out group, Linux 5.18 (linux/if_packet.h).
@@ -114,6 +119,10 @@ struct Socket {
 
 impl Socket {
     fn open(name: &str) -> Result<Socket, OpenError> {
+        Socket::with_version(name, libc::tpacket_versions::TPACKET_V2 as libc::c_int)
+    }
+
+    fn with_version(name: &str, version: libc::c_int) -> Result<Socket, OpenError> {
         let error = |what: &str, hint| {
             let cause = std::io::Error::last_os_error();
             OpenError {
@@ -157,8 +166,7 @@ impl Socket {
             index: index as libc::c_int,
             mtu: u32::try_from(mtu).unwrap_or(1500),
         };
-        let version = libc::tpacket_versions::TPACKET_V2 as libc::c_int;
-        socket.option(libc::PACKET_VERSION, &version, "no TPACKET_V2")?;
+        socket.option(libc::PACKET_VERSION, &version, "no such TPACKET version")?;
         Ok(socket)
     }
 

@@ -112,6 +112,15 @@ pub struct Driver {
     pub bus: String,
 }
 
+impl Driver {
+    /// Whether netmap shares this driver's own rings: one that was built with netmap depends on its
+    /// module, which lists who does.
+    pub fn knows_netmap(&self) -> bool {
+        let holders = std::path::Path::new("/sys/module/netmap/holders");
+        !self.name.is_empty() && holders.join(&self.name).exists()
+    }
+}
+
 /// Slots of a NIC's rings, or its queues: what is set and what can be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Sizes {
@@ -121,6 +130,14 @@ pub struct Sizes {
     pub tx: (u32, u32),
     /// Both at once (queues only): set, most.
     pub combined: (u32, u32),
+}
+
+impl Sizes {
+    /// Queues that bring frames; `None` where the driver tells of none.
+    pub fn receiving(&self) -> Option<u32> {
+        let both = [self.combined.0, self.rx.0];
+        both.into_iter().find(|count| *count > 0)
+    }
 }
 
 /// How a NIC spreads flows over its queues.

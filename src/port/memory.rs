@@ -30,6 +30,8 @@ use super::ring::{
     self, Audit, BUFFER_INDEX_MIN, Mapping, RING_OFFSETS_AT, Ring, SLOT_BYTES, SLOTS_AT, Slot,
 };
 use crate::memory::{Buffer, Region, between};
+
+pub use super::served::Violation;
 pub use kernel::Pipe;
 
 /// Cables of a memory: one for the inside port, one for the outside port.
@@ -90,29 +92,6 @@ impl Default for Shape {
         }
     }
 }
-
-/// What the strict kernel found wrong.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(usize)]
-pub enum Violation {
-    /// A slot was given to the kernel with a buffer that its side does not own: used twice.
-    BufferTwice,
-    /// A slot that was the kernel's was written.
-    SlotTouched,
-    /// A slot's buffer changed without `BUF_CHANGED`.
-    ChangeUntold,
-    /// A frame longer than its buffer.
-    TooLong,
-    /// A buffer index that there is not.
-    IndexInvalid,
-    /// Head or cur outside [head..tail).
-    HeadInvalid,
-    /// Two threads synced one ring at once.
-    TwoThreads,
-}
-
-/// Number of violation kinds.
-const VIOLATIONS: usize = 7;
 
 /// Byte positions in a memory, all from its shape.
 #[derive(Clone, Copy, Debug)]
@@ -411,7 +390,7 @@ impl Memory {
 
     /// All violations so far.
     pub fn violations_total(&self) -> u64 {
-        (0..VIOLATIONS)
+        (0..Violation::KINDS)
             .map(|kind| self.mapping.double(header::VIOLATIONS + kind * 8))
             .map(|count| count.load(Ordering::Relaxed))
             .sum()

@@ -33,6 +33,7 @@ pub mod memory;
 pub mod netmap;
 pub mod open;
 pub mod ring;
+pub mod served;
 pub mod spec;
 #[cfg(test)]
 mod testing;
@@ -67,6 +68,13 @@ pub struct Received {
 }
 
 impl Received {
+    /// Counts what was received at its half of a port.
+    pub fn count_in(&self, counters: &PortCounters) {
+        counters.add(PortCounter::Packets, self.count as u64);
+        counters.add(PortCounter::Bytes, self.bytes);
+        counters.add(PortCounter::TooLong, u64::from(self.too_long));
+    }
+
     /// Counts what was received, and as dropped what was thrown away at once.
     pub fn account(&self, counters: &Counters) {
         let all = self.count as u64 + u64::from(self.too_long);
@@ -181,6 +189,15 @@ pub struct Tally {
     pub counters: Arc<PortCounters>,
     /// Position in the ring, and frames moved.
     pub ledger: Ledger,
+}
+
+impl Tally {
+    /// Lets half a port count here from now on; a ledger that has not begun does so at `at`.
+    pub fn replace(self, at: u64, counters: &mut Arc<PortCounters>, ledger: &mut Ledger) {
+        self.ledger.begin(at);
+        *counters = self.counters;
+        *ledger = self.ledger;
+    }
 }
 
 macro_rules! port_counters {
@@ -312,8 +329,10 @@ pub enum Receiver {
     Capture(Box<capture::CaptureReader>),
     /// A ring in memory.
     Memory(Box<ring::halves::RingReceiver<memory::Pipe>>),
-    /// An interface by AF_PACKET.
+    /// An interface by AF_PACKET, frame by frame.
     Packet(Box<af_packet::PacketReceiver>),
+    /// An interface that is only watched, by AF_PACKET, in blocks.
+    Blocks(Box<af_packet::BlockReceiver>),
     /// A ring of a netmap port.
     Netmap(Box<ring::halves::RingReceiver<netmap::Binding>>),
 }
@@ -367,7 +386,7 @@ macro_rules! each {
 
 impl Receive for Receiver {
     fn register(&mut self, regions: &mut Regions) {
-        each!(self, Receiver, [Capture, Memory, Packet, Netmap], half => half.register(regions));
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap], half => half.register(regions));
     }
 
     fn receive(
@@ -378,36 +397,36 @@ impl Receive for Receiver {
         limit: usize,
         now_ns: u64,
     ) -> Received {
-        each!(self, Receiver, [Capture, Memory, Packet, Netmap],
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap],
             half => half.receive(contexts, free, burst, limit, now_ns))
     }
 
     fn reclaim(&mut self, context: &mut Context) {
-        each!(self, Receiver, [Capture, Memory, Packet, Netmap], half => half.reclaim(context));
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap], half => half.reclaim(context));
     }
 
     fn counters(&self) -> &Arc<PortCounters> {
-        each!(self, Receiver, [Capture, Memory, Packet, Netmap], half => half.counters())
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap], half => half.counters())
     }
 
     fn keep(&mut self, tally: Tally) {
-        each!(self, Receiver, [Capture, Memory, Packet, Netmap], half => half.keep(tally));
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap], half => half.keep(tally));
     }
 
     fn park(&mut self) {
-        each!(self, Receiver, [Capture, Memory, Packet, Netmap], half => half.park());
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap], half => half.park());
     }
 
     fn resume(&mut self) {
-        each!(self, Receiver, [Capture, Memory, Packet, Netmap], half => half.resume());
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap], half => half.resume());
     }
 
     fn take_over(&mut self) {
-        each!(self, Receiver, [Capture, Memory, Packet, Netmap], half => half.take_over());
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap], half => half.take_over());
     }
 
     fn wait_fd(&mut self) -> Option<RawFd> {
-        each!(self, Receiver, [Capture, Memory, Packet, Netmap], half => half.wait_fd())
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap], half => half.wait_fd())
     }
 }
 

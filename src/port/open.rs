@@ -22,6 +22,8 @@ pub struct OpenOptions {
     pub frames: u32,
     /// How long to wait for the process that serves a `mem:` port.
     pub patience: Duration,
+    /// Interfaces are only watched, and frames taken in blocks.
+    pub blocks: bool,
 }
 
 /// Why a port could not be opened.
@@ -144,6 +146,7 @@ fn open_interface(
         what: error.what,
         hint: error.hint.to_string(),
     };
+    let blocks = options.blocks;
     let refused = af_packet::offloads_off(name).map_err(convert)?;
     if !refused.is_empty() {
         let refused = refused.join(", ");
@@ -161,6 +164,13 @@ fn open_interface(
             port: port as u8,
             ..af_packet::Options::default()
         };
+        if blocks {
+            let receiver = af_packet::BlockReceiver::open(name, &options).map_err(convert)?;
+            lane.receivers.push(Receiver::Blocks(Box::new(receiver)));
+            lane.transmitters
+                .push(Transmitter::Discard(Discard::default()));
+            continue;
+        }
         let (receiver, transmitter) = af_packet::open(name, &options).map_err(convert)?;
         lane.receivers.push(Receiver::Packet(Box::new(receiver)));
         lane.transmitters
@@ -249,6 +259,7 @@ mod tests {
             lanes: 2,
             frames: 16,
             patience: Duration::from_secs(5),
+            blocks: false,
         };
         let opened = open(&specs, &options).unwrap();
         assert!(opened.zero_copy && opened.notes.is_empty());
@@ -266,6 +277,7 @@ mod tests {
             lanes: 1,
             frames: 16,
             patience: Duration::ZERO,
+            blocks: false,
         };
         for name in ["no-such-if0", "mem:/nowhere/at/all{0"] {
             let error = open(&[name.parse().unwrap()], &options).err().unwrap();

@@ -175,6 +175,7 @@ impl Far {
             lanes: 1,
             frames: 4096,
             patience: Duration::ZERO,
+            blocks: false,
         };
         let mut lane = LanePorts {
             receivers: Vec::new(),

@@ -581,6 +581,18 @@ impl RawSocket {
     }
 }
 
+/// How many of these changes took a link down.
+pub fn flaps(changes: &str) -> usize {
+    let down = [
+        "NO-CARRIER",
+        "state DOWN",
+        "state LOWERLAYERDOWN",
+        "Deleted",
+    ];
+    let is_down = |line: &&str| down.iter().any(|word| line.contains(word));
+    changes.lines().filter(is_down).count()
+}
+
 /// What `ip monitor link` says in a namespace while `work` is done.
 pub fn link_changes(namespace: &Namespace, work: impl FnOnce()) -> String {
     let monitor = namespace.inside(|| {

@@ -5,12 +5,14 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{OpenError, Options, Sizes, Socket, ring_bytes};
+use super::whole::{Told, make_whole};
+use super::{OUTGOING, OpenError, Options, Sizes, Socket, ring_bytes};
 use crate::memory::{Arena, Buffer, Handle, Region, Regions, Span};
 use crate::packet::{Burst, Context};
 use crate::port::ledger::Ledger;
+use crate::port::memory::LINK_ETHERNET;
 use crate::port::ring::Mapping;
-use crate::port::{PortCounter, PortCounters, Receive, Received, Tally, Transmit, checksum};
+use crate::port::{PortCounter, PortCounters, Receive, Received, Tally, Transmit};
 use crate::reason::Reason;
 
 /// Status of a frame that we took and that has not come home: not the kernel's, since it is not 0,
@@ -21,12 +23,12 @@ const STATUS_TAKEN: u32 = 1 << 24;
 const STATUS_ODD_LAP: u32 = 1 << 25;
 /// Receives between two looks at the kernel's drop count.
 const STATISTICS_INTERVAL: u32 = 4096;
-/// Bytes of a VLAN tag.
-const TAG_BYTES: u32 = 4;
-/// Packet type of what this host sends (linux/if_packet.h).
-const OUTGOING: u8 = 4;
-/// Link type of what we read and write: Ethernet.
-const LINK_ETHERNET: u8 = 1;
+/// Frames that a take-over looks at before the first new one is received; what a dead engine held is
+/// among them but for a rare one. The ring's headers lie far apart, so that to look at all of them
+/// costs the better part of a millisecond.
+const LOOKED_AT_FIRST: u32 = 256;
+/// Frames that each receive after that looks at.
+const LOOKED_AT_LATER: u32 = 64;
 
 /// Field positions in a frame's header (`struct tpacket2_hdr`).
 mod field {
@@ -137,6 +139,11 @@ pub struct PacketReceiver {
     until_statistics: u32,
     /// Frames of the ring that we hold.
     held: u64,
+    /// After a take-over: frames before the ring's next that have not been looked at, whether the
+    /// dead engine held them.
+    unseen: u32,
+    /// The ring's next frame when that began.
+    from: u32,
     counters: Arc<PortCounters>,
     ledger: Ledger,
 }
@@ -160,6 +167,8 @@ impl PacketReceiver {
             brings_outgoing,
             until_statistics: STATISTICS_INTERVAL,
             held: 0,
+            unseen: 0,
+            from: 0,
             counters: Arc::default(),
             ledger: Ledger::default(),
         }
@@ -213,67 +222,39 @@ impl PacketReceiver {
     /// Where the frame's bytes lie, made whole. `None` if the ring's frame did not hold them.
     fn whole_frame(&self, frame: u32, status: u32) -> Option<Span> {
         let captured = self.ring.load(frame, field::CAPTURED);
-        let mac = self.ring.load(frame, field::MAC) & 0xffff;
-        if captured < self.ring.load(frame, field::LENGTH) || captured + mac > self.ring.frame_size
-        {
+        let before = self.ring.load(frame, field::MAC) & 0xffff;
+        let end = captured + before;
+        if captured < self.ring.load(frame, field::LENGTH) || end > self.ring.frame_size {
             return None;
         }
-        let mut span = Span {
-            offset: self.ring.at(frame) as u64 + u64::from(mac),
+        let span = Span {
+            offset: self.ring.at(frame) as u64 + u64::from(before),
             length: captured,
             region: self.region,
         };
-        if status & libc::TP_STATUS_VLAN_VALID != 0 && mac > TAG_BYTES {
-            self.put_tag_back(frame, status, &mut span);
-        }
-        if status & libc::TP_STATUS_CSUMNOTREADY != 0 {
-            self.complete_checksum(span);
-        }
-        Some(span)
-    }
-
-    /// Moves both addresses four bytes to the front and writes the tag behind them.
-    fn put_tag_back(&self, frame: u32, status: u32, span: &mut Span) {
-        const ADDRESSES: u32 = 12;
-        const TAG_8021Q: u16 = 0x8100;
-        let vlan = self.ring.load(frame, field::VLAN);
-        let kind = match status & libc::TP_STATUS_VLAN_TPID_VALID {
-            0 => TAG_8021Q,
-            _ => (vlan >> 16) as u16,
+        let told = Told {
+            status,
+            vlan: self.ring.load(frame, field::VLAN),
+            before,
         };
-        let mut head = [0; (ADDRESSES + TAG_BYTES) as usize];
-        let (addresses, tag) = head.split_at_mut(ADDRESSES as usize);
-        let found = self.memory.bytes(span.offset, ADDRESSES);
-        if found.len() < addresses.len() {
-            return;
-        }
-        addresses.copy_from_slice(found);
-        let (first, second) = tag.split_at_mut(2);
-        first.copy_from_slice(&kind.to_be_bytes());
-        second.copy_from_slice(&(vlan as u16).to_be_bytes());
-        span.offset -= u64::from(TAG_BYTES);
-        span.length += TAG_BYTES;
-        self.ring.mapping.write(span.offset as usize, &head);
+        let place = (self.ring.mapping.as_ref(), self.memory.as_ref());
+        Some(make_whole(place, &self.counters, told, span))
     }
 
-    fn complete_checksum(&self, span: Span) {
-        let frame = self.memory.bytes(span.offset, span.length);
-        if let Some((at, value)) = checksum::transport(frame) {
-            let place = span.offset as usize + at;
-            self.ring.mapping.write(place, &value.to_be_bytes());
-            self.counters.add(PortCounter::ChecksumCompleted, 1);
+    /// Gives frames back that a dead engine held, of the next `count` that have not been looked at,
+    /// the newest first. While we hold none ourselves.
+    pub(super) fn recover(&mut self, count: u32) -> u32 {
+        let mut found = 0;
+        for _ in 0..count.min(self.unseen) {
+            self.unseen -= 1;
+            // The last one that was taken first, then backwards; `from` is where that began.
+            let frame = (self.from + self.unseen) % self.ring.frames;
+            if self.ring.status(frame) & STATUS_TAKEN != 0 {
+                self.ring.set_status(frame, libc::TP_STATUS_KERNEL);
+                found += 1;
+            }
         }
-    }
-
-    /// Gives frames back that nobody holds any more: those of an engine that is gone.
-    pub fn recover(&mut self) -> u32 {
-        let is_taken = |status: u32| status & STATUS_TAKEN != 0;
-        let taken = (0..self.ring.frames).filter(|frame| is_taken(self.ring.status(*frame)));
-        let taken: Vec<u32> = taken.collect();
-        for frame in &taken {
-            self.ring.set_status(*frame, libc::TP_STATUS_KERNEL);
-        }
-        taken.len() as u32
+        found
     }
 }
 
@@ -291,6 +272,9 @@ impl Receive for PacketReceiver {
         _now_ns: u64,
     ) -> Received {
         let mut received = Received::default();
+        if self.unseen > 0 {
+            self.recover(LOOKED_AT_LATER);
+        }
         for _ in 0..limit {
             let frame = self.ring.next;
             let status = self.ring.status(frame);
@@ -339,11 +323,7 @@ impl Receive for PacketReceiver {
             self.until_statistics = STATISTICS_INTERVAL;
             self.read_statistics();
         }
-        self.counters
-            .add(PortCounter::Packets, received.count as u64);
-        self.counters.add(PortCounter::Bytes, received.bytes);
-        self.counters
-            .add(PortCounter::TooLong, u64::from(received.too_long));
+        received.count_in(&self.counters);
         self.held += received.count as u64;
         self.counters.set_slots_used(self.held);
         received
@@ -362,9 +342,11 @@ impl Receive for PacketReceiver {
     }
 
     fn keep(&mut self, tally: Tally) {
-        tally.ledger.begin(0);
-        self.counters = tally.counters;
-        self.ledger = tally.ledger;
+        tally.replace(0, &mut self.counters, &mut self.ledger);
+    }
+
+    fn park(&mut self) {
+        self.recover(u32::MAX);
     }
 
     fn resume(&mut self) {
@@ -378,7 +360,9 @@ impl Receive for PacketReceiver {
         if self.ring.status(self.ring.next) == taken {
             self.note(0);
         }
-        self.recover();
+        self.from = self.ring.next;
+        self.unseen = self.ring.frames;
+        self.recover(LOOKED_AT_FIRST);
     }
 
     fn wait_fd(&mut self) -> Option<RawFd> {
@@ -521,9 +505,7 @@ impl Transmit for PacketTransmitter {
     }
 
     fn keep(&mut self, tally: Tally) {
-        tally.ledger.begin(0);
-        self.counters = tally.counters;
-        self.ledger = tally.ledger;
+        tally.replace(0, &mut self.counters, &mut self.ledger);
     }
 
     fn resume(&mut self) {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::port::generator::{Generator, Mix};
 use crate::port::testing::{Totals, Worker};
-use crate::port::{PortCounter, Receive, Transmit, checksum};
+use crate::port::{Discard, PortCounter, Receive, Transmit, checksum};
 use crate::reason::Reason;
 
 type Lane = Worker<PacketReceiver, PacketTransmitter>;
@@ -159,10 +159,174 @@ fn held_frames_stay_and_a_full_ring_is_the_kernels_loss() {
             let span = lane.contexts.get(handle).span;
             assert_eq!(lane.regions.bytes(span), frame(number as u8));
         }
-        // An engine that died holding frames: the next one gives them back.
-        assert_eq!(lane.receivers[0].recover() as usize, received);
+        // An engine that died holding frames: who takes over gives them back.
+        lane.receivers[0].take_over();
+        lane.receivers[0].park();
         outer.transmitters[0].send_copy(&frame(7)).unwrap();
         outer.transmitters[0].sync();
+        assert_eq!(lane.receive(0, 1).count, 1);
+    });
+}
+
+#[test]
+fn a_take_over_looks_for_held_frames_where_they_are_and_then_everywhere() {
+    in_namespace(|| {
+        cables();
+        let mut lane = open_pair(["a1", "b1"], 1024);
+        let mut outer = open_pair(["a0", "b0"], 256);
+        // Ten that are held for long, and then 400 that come and go.
+        for number in 0..41u8 {
+            for _ in 0..10 {
+                outer.transmitters[0].send_copy(&[number; 100]).unwrap();
+            }
+            outer.transmitters[0].sync();
+            assert!(outer.transmitters[0].is_drained());
+            assert_eq!(lane.receive(0, 10).count, 10);
+            let mut later = if number == 0 {
+                Vec::new()
+            } else {
+                lane.burst.split_off(10)
+            };
+            for mut handle in later.drain(..) {
+                lane.receivers[0].reclaim(lane.contexts.get_mut(&mut handle));
+                lane.free.push(handle);
+            }
+        }
+        lane.receivers[0].take_over();
+        lane.receivers[0].resume();
+        assert_eq!(lane.receive(0, 10).count, 0);
+        assert_eq!(
+            lane.receivers[0].recover(u32::MAX),
+            10,
+            "the old ones, in the end"
+        );
+        assert_eq!(lane.receivers[0].recover(u32::MAX), 0);
+    });
+}
+
+fn open_tap(name: &str, frames: u32) -> Worker<BlockReceiver, Discard> {
+    let options = Options {
+        frames,
+        ..Options::default()
+    };
+    let receiver = BlockReceiver::open(name, &options).unwrap();
+    Worker::new([(receiver, Discard::default())], 1024)
+}
+
+/// Turns until the kernel has handed over the block that it fills, and nothing waits any more.
+fn until_quiet(mut turn: impl FnMut() -> usize) -> usize {
+    let (mut count, mut last) = (0, Instant::now());
+    while last.elapsed() < Duration::from_millis(60) {
+        match turn() {
+            0 => std::thread::sleep(Duration::from_millis(1)),
+            more => (count, last) = (count + more, Instant::now()),
+        }
+    }
+    count
+}
+
+#[test]
+fn a_tap_sees_every_frame_whole_in_blocks_and_every_one_is_counted() {
+    in_namespace(|| {
+        cables();
+        let mut outer = open_pair(["a0", "b0"], 256);
+        // 64 blocks: one goes by with each millisecond, full or not.
+        let mut tap = open_tap("a1", 4096);
+        let mix = Mix {
+            flows: 400,
+            vlan: 0.5,
+            attack: 0.1,
+            fragments: 0.1,
+            ..Mix::default()
+        };
+        let (mut sent, mut count, mut tagged) = (VecDeque::new(), 0, 0);
+        let frames: Vec<_> = Generator::new(mix).collect();
+        for burst in frames.chunks(64) {
+            for frame in burst {
+                outer.transmitters[0].send_copy(&frame.bytes).unwrap();
+                tagged += u64::from(frame.bytes[12] != 8 && frame.bytes[12] != 0x86);
+                sent.push_back(frame.bytes.clone());
+            }
+            outer.transmitters[0].sync();
+            count += tap.collect(0, |context, bytes| {
+                assert!(context.time_ns > 1_600_000_000_000_000_000);
+                assert_eq!(sent.pop_front().as_deref(), Some(bytes), "I2, I3, I4");
+            });
+            if sent.len() > 600 {
+                count += until_quiet(|| {
+                    tap.collect(0, |_, bytes| {
+                        assert_eq!(sent.pop_front().as_deref(), Some(bytes))
+                    })
+                });
+            }
+        }
+        count += until_quiet(|| {
+            tap.collect(0, |_, bytes| {
+                assert_eq!(sent.pop_front().as_deref(), Some(bytes))
+            })
+        });
+        assert!(
+            count > 4000 && tagged > 1000,
+            "{count} frames, {tagged} tagged"
+        );
+        assert_eq!(
+            (count, sent.len()),
+            (frames.len(), 0),
+            "I1: none is missing"
+        );
+        tap.receivers[0].read_statistics();
+        let counters = tap.receivers[0].counters();
+        let told = [
+            PortCounter::Packets,
+            PortCounter::Missed,
+            PortCounter::TooLong,
+        ];
+        let told = told.map(|counter| counters.get(counter));
+        assert_eq!(told, [count as u64, 0, 0]);
+    });
+}
+
+#[test]
+fn a_block_stays_while_a_frame_of_it_is_out_and_a_full_ring_is_the_kernels_loss() {
+    in_namespace(|| {
+        cables();
+        let mut outer = open_pair(["a0", "b0"], 1024);
+        let mut tap = open_tap("a1", 64);
+        // 800 kB for half a megabyte of blocks.
+        let frame = |number: u32| number.to_le_bytes().repeat(350);
+        for number in 0..600 {
+            outer.transmitters[0].send_copy(&frame(number)).unwrap();
+        }
+        outer.transmitters[0].sync();
+        assert!(outer.transmitters[0].is_drained());
+        let received = until_quiet(|| tap.receive(0, 64).count);
+        for (number, handle) in (0..).zip(&tap.burst) {
+            let span = tap.contexts.get(handle).span;
+            assert_eq!(tap.regions.bytes(span), frame(number), "held frames stay");
+        }
+        tap.receivers[0].read_statistics();
+        let missed = tap.receivers[0].counters().get(PortCounter::Missed);
+        assert!(received > 200 && missed > 0, "{received}, {missed} missed");
+        assert_eq!(received as u64 + missed, 600, "I1");
+        // Home they go, in an order of their own; then the ring is whole again.
+        let mut held = std::mem::take(&mut tap.burst);
+        held.reverse();
+        for mut handle in held {
+            tap.receivers[0].reclaim(tap.contexts.get_mut(&mut handle));
+            tap.free.push(handle);
+        }
+        for number in 1000..1300 {
+            outer.transmitters[0].send_copy(&frame(number)).unwrap();
+        }
+        outer.transmitters[0].sync();
+        let mut next = 1000;
+        let count = until_quiet(|| {
+            tap.collect(0, |_, bytes| {
+                assert_eq!(bytes, frame(next));
+                next += 1;
+            })
+        });
+        assert_eq!(count, 300);
     });
 }
 

@@ -4,17 +4,17 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Memory, receive_descriptors, send_descriptors};
+use crate::port::served::Served;
 
 /// Connections served at once: an engine, its keeper, the next engine, and one to spare.
 const CLIENTS_MAX: usize = 4;
-/// How often the server looks for clients that came or went.
+/// How often a client looks for the server.
 const TURN: Duration = Duration::from_millis(10);
 
 /// Why a memory could not be handed over.
@@ -36,10 +36,8 @@ impl std::error::Error for HandoverError {}
 
 /// Hands a memory to all who connect, until dropped.
 pub struct Server {
-    path: PathBuf,
-    stop: Arc<AtomicBool>,
     clients: Arc<AtomicUsize>,
-    thread: Option<JoinHandle<()>>,
+    _served: Served,
 }
 
 impl Server {
@@ -48,36 +46,23 @@ impl Server {
     /// # Errors
     /// The path is taken, or no socket can be made there.
     pub fn start(memory: Arc<Memory>, path: &Path) -> Result<Server, HandoverError> {
-        let error = |what: String| HandoverError {
-            what,
-            hint: "choose a path in a directory that you may write to, e.g. under /run or /tmp",
-        };
-        if UnixStream::connect(path).is_ok() {
-            return Err(error(format!(
-                "{}: another process serves this memory",
-                path.display()
-            )));
-        }
-        if let Err(problem) = std::fs::remove_file(path)
-            && problem.kind() != std::io::ErrorKind::NotFound
-        {
-            return Err(error(format!("{}: {problem}", path.display())));
-        }
-        let listener = UnixListener::bind(path)
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-            .map_err(|problem| error(format!("{}: {problem}", path.display())))?;
-        let stop = Arc::new(AtomicBool::new(false));
         let clients = Arc::new(AtomicUsize::new(0));
-        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&clients));
-        let thread = std::thread::Builder::new()
-            .name("memory-server".to_string())
-            .spawn(move || serve(&memory, &listener, &stopped, &count))
-            .map_err(|problem| error(format!("no thread: {problem}")))?;
+        let count = Arc::clone(&clients);
+        let mut connected: Vec<UnixStream> = Vec::with_capacity(CLIENTS_MAX);
+        let turn = move |listener: &UnixListener| serve(&memory, listener, &mut connected, &count);
+        let served =
+            Served::start(path, "memory-server", turn).map_err(|problem| HandoverError {
+                what: match problem.kind() {
+                    std::io::ErrorKind::AddrInUse => {
+                        format!("{}: another process serves this memory", path.display())
+                    }
+                    _ => format!("{}: {problem}", path.display()),
+                },
+                hint: "choose a path in a directory that you may write to, e.g. under /run or /tmp",
+            })?;
         Ok(Server {
-            path: path.to_path_buf(),
-            stop,
             clients,
-            thread: Some(thread),
+            _served: served,
         })
     }
 
@@ -87,34 +72,26 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            // The thread ends within a turn; that it panicked would be told by the test harness.
-            let _ = thread.join();
+/// Looks for clients that went and for one that came; says whether one did.
+fn serve(
+    memory: &Memory,
+    listener: &UnixListener,
+    clients: &mut Vec<UnixStream>,
+    count: &AtomicUsize,
+) -> bool {
+    clients.retain(is_alive);
+    if clients.len() < CLIENTS_MAX
+        && let Ok((client, _)) = listener.accept()
+    {
+        // Counted before it can know of the memory, so that who uses it has been counted.
+        count.store(clients.len() + 1, Ordering::Release);
+        if memory.send(&client).is_ok() && client.set_nonblocking(true).is_ok() {
+            clients.push(client);
+            return true;
         }
-        let _ = std::fs::remove_file(&self.path);
     }
-}
-
-fn serve(memory: &Memory, listener: &UnixListener, stop: &AtomicBool, count: &AtomicUsize) {
-    let mut clients: Vec<UnixStream> = Vec::with_capacity(CLIENTS_MAX);
-    while !stop.load(Ordering::Acquire) {
-        clients.retain(is_alive);
-        if clients.len() < CLIENTS_MAX
-            && let Ok((client, _)) = listener.accept()
-        {
-            // Counted before it can know of the memory, so that who uses it has been counted.
-            count.store(clients.len() + 1, Ordering::Release);
-            if memory.send(&client).is_ok() && client.set_nonblocking(true).is_ok() {
-                clients.push(client);
-                continue;
-            }
-        }
-        count.store(clients.len(), Ordering::Release);
-        std::thread::sleep(TURN);
-    }
+    count.store(clients.len(), Ordering::Release);
+    false
 }
 
 /// Whether the other end of a connection is still open: it never says anything, so that reading

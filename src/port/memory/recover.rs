@@ -79,6 +79,11 @@ impl Memory {
         let _ = lock.compare_exchange(held, 0, Acquire, Acquire);
     }
 
+    /// Buffers in the pool.
+    pub fn pooled(&self) -> u32 {
+        self.mapping.word(header::POOL_COUNT).load(Acquire)
+    }
+
     /// Gives the buffers back to the pool that a dead engine held and that stand in no slot. To be
     /// called by who has the inner ends and holds no buffer, after their rings were mended. False:
     /// the far end is in the middle of a sync, and it is to be called again later.

@@ -29,6 +29,8 @@ use crate::port::memory::eventfd;
 use crate::port::ring::{BUFFER_INDEX_MIN, Mapping, SLOT_BYTES, SLOTS_AT};
 use kernel::Kring;
 
+pub use crate::port::served::Violation;
+
 /// Frames that a cable holds; a full one is back-pressure.
 const CABLE_FRAMES_MAX: usize = 1024;
 /// Descriptors open at once, in each region.
@@ -58,32 +60,6 @@ impl Default for Shape {
         }
     }
 }
-
-/// What the strict kernel found wrong.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(usize)]
-pub enum Violation {
-    /// A slot was given back with a buffer that is not the application's: used twice.
-    BufferTwice,
-    /// A slot that was the kernel's was written.
-    SlotTouched,
-    /// A slot's buffer changed without `NS_BUF_CHANGED`.
-    ChangeUntold,
-    /// A frame longer than its buffer.
-    TooLong,
-    /// A buffer index that there is not.
-    IndexInvalid,
-    /// Head or cur outside [head..tail).
-    HeadInvalid,
-    /// Two threads synced one ring at once.
-    TwoThreads,
-    /// A list of extra buffers at close that names buffers which are not the application's: the
-    /// kernel would free them twice.
-    StaleList,
-}
-
-/// Number of violation kinds.
-const VIOLATIONS: usize = 8;
 
 /// How the machine misbehaves; by default it does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -224,7 +200,7 @@ struct State {
     regions: Vec<Memory>,
     ports: Vec<Port>,
     bound: Vec<Option<Bound>>,
-    violations: [u64; VIOLATIONS],
+    violations: [u64; Violation::KINDS],
     leaked: u64,
     switches: Vec<String>,
 }
@@ -286,7 +262,7 @@ impl Machine {
                 regions: Vec::new(),
                 ports: Vec::new(),
                 bound: Vec::new(),
-                violations: [0; VIOLATIONS],
+                violations: [0; Violation::KINDS],
                 leaked: 0,
                 switches: Vec::new(),
             })),
@@ -419,6 +395,13 @@ impl Machine {
         self.state().close(number);
     }
 
+    /// Closes every descriptor that is still open, as when processes are gone.
+    #[cfg(test)]
+    pub(in crate::port) fn close_all(&self) {
+        let mut state = self.state();
+        (0..state.bound.len()).for_each(|number| state.close(number));
+    }
+
     fn sync(&self, number: usize, receiving: bool) -> io::Result<()> {
         let busy = {
             let state = self.state();
@@ -538,12 +521,23 @@ fn readable(fd: RawFd, timeout_ms: i32) -> bool {
     unsafe { libc::poll(&mut poll, 1, timeout_ms) == 1 }
 }
 
-/// A descriptor of a machine in this process.
-struct LocalDescriptor {
+/// What a machine gave to this process; closed with the last descriptor that names it.
+struct Local {
     machine: Machine,
     number: usize,
     granted: Register,
     wake: OwnedFd,
+}
+
+/// A descriptor of a machine in this process.
+struct LocalDescriptor(Arc<Local>);
+
+/// The kernel's part of a call. Who dies in a test dies outside of it: a call that was begun ends.
+fn in_kernel<T>(work: impl FnOnce() -> T) -> T {
+    #[cfg(test)]
+    return crate::port::ring::death::pause(work);
+    #[cfg(not(test))]
+    work()
 }
 
 impl Provider for Machine {
@@ -557,45 +551,49 @@ impl Provider for Machine {
     fn open(&self, port: &str, asked: &Register) -> io::Result<Box<dyn Descriptor>> {
         let (number, granted) = self.register(port, asked)?;
         let (_, wake) = self.descriptors_of(number)?;
-        Ok(Box::new(LocalDescriptor {
+        Ok(Box::new(LocalDescriptor(Arc::new(Local {
             machine: self.clone(),
             number,
             granted,
             wake,
-        }))
+        }))))
     }
 }
 
 impl Descriptor for LocalDescriptor {
     fn granted(&self) -> &Register {
-        &self.granted
+        &self.0.granted
     }
 
     fn map(&self) -> io::Result<Arc<Mapping>> {
-        let (fd, _) = self.machine.descriptors_of(self.number)?;
-        Mapping::new(fd.as_fd(), self.granted.memsize as usize)
+        let (fd, _) = self.0.machine.descriptors_of(self.0.number)?;
+        Mapping::new(fd.as_fd(), self.0.granted.memsize as usize)
     }
 
     fn txsync(&self) -> io::Result<()> {
-        self.machine.sync(self.number, false)
+        in_kernel(|| self.0.machine.sync(self.0.number, false))
     }
 
     fn rxsync(&self) -> io::Result<()> {
-        self.machine.sync(self.number, true)
+        in_kernel(|| self.0.machine.sync(self.0.number, true))
     }
 
     fn poll(&self, timeout_ms: i32) -> io::Result<bool> {
-        let ready = readable(self.wake.as_raw_fd(), timeout_ms);
+        let ready = readable(self.0.wake.as_raw_fd(), timeout_ms);
         self.rxsync()?;
         Ok(ready)
     }
 
     fn fd(&self) -> RawFd {
-        self.wake.as_raw_fd()
+        self.0.wake.as_raw_fd()
+    }
+
+    fn again(&self) -> Option<Box<dyn Descriptor>> {
+        Some(Box::new(LocalDescriptor(Arc::clone(&self.0))))
     }
 }
 
-impl Drop for LocalDescriptor {
+impl Drop for Local {
     fn drop(&mut self) {
         self.machine.close(self.number);
     }

@@ -334,8 +334,14 @@ fn descriptor<'a>(
 
 /// The same descriptor once more, for halves of this process.
 fn copy_of(descriptor: &dyn Descriptor) -> io::Result<Box<dyn Descriptor>> {
+    if let Some(copy) = descriptor.again() {
+        return Ok(copy);
+    }
     let (kind, fds) = descriptor.share().ok_or_else(invalid)?;
     let fds = fds.iter().map(BorrowedFd::try_clone_to_owned);
     let granted: Register = *descriptor.granted();
     provider::adopt(kind, granted, fds.collect::<io::Result<_>>()?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,6 +65,11 @@ pub trait Descriptor: Send + Sync {
         None
     }
 
+    /// The same descriptor once more in this process, where it can be had without another's help.
+    fn again(&self) -> Option<Box<dyn Descriptor>> {
+        None
+    }
+
     /// Ends what a dead process that used it left half done.
     fn mend(&self) {}
 }

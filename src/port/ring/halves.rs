@@ -273,11 +273,7 @@ impl<X: Exchange> Receive for RingReceiver<X> {
         if self.open {
             self.ring.publish(slot);
         }
-        self.counters
-            .add(PortCounter::Packets, received.count as u64);
-        self.counters.add(PortCounter::Bytes, received.bytes);
-        self.counters
-            .add(PortCounter::TooLong, u64::from(received.too_long));
+        received.count_in(&self.counters);
         received
     }
 
@@ -298,9 +294,8 @@ impl<X: Exchange> Receive for RingReceiver<X> {
     }
 
     fn keep(&mut self, tally: Tally) {
-        tally.ledger.begin(u64::from(self.ring.head()));
-        self.counters = tally.counters;
-        self.ledger = tally.ledger;
+        let head = u64::from(self.ring.head());
+        tally.replace(head, &mut self.counters, &mut self.ledger);
     }
 
     fn park(&mut self) {
@@ -588,9 +583,8 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
     }
 
     fn keep(&mut self, tally: Tally) {
-        tally.ledger.begin(u64::from(self.ring.head()));
-        self.counters = tally.counters;
-        self.ledger = tally.ledger;
+        let head = u64::from(self.ring.head());
+        tally.replace(head, &mut self.counters, &mut self.ledger);
     }
 
     fn resume(&mut self) {

@@ -157,6 +157,7 @@ impl FarEnd {
                     lanes: 1,
                     frames: 2 * FRAMES,
                     patience: Duration::ZERO,
+                    blocks: false,
                 };
                 let mut opened = open(&specs, &options).map_err(Failure::device)?;
                 let ends = opened.lanes.remove(0);

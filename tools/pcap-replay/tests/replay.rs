@@ -33,6 +33,7 @@ fn engine(
             lanes: 1,
             frames: 256,
             patience: Duration::from_secs(10),
+            blocks: false,
         };
         let mut opened = open(&specs, &options).unwrap();
         let mut ports = opened.lanes.remove(0);

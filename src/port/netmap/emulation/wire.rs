@@ -8,9 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use netmap_sys::{NAME_BYTES, PortInfo, Register};
 
@@ -20,9 +18,8 @@ use crate::port::netmap::provider::{
     Descriptor, EMULATED, Provider, WORDS, register_of, with_info, words_of,
 };
 use crate::port::ring::Mapping;
+use crate::port::served::Served;
 
-/// How often the server looks for clients that came.
-const TURN: Duration = Duration::from_millis(5);
 /// Bytes of a request: what, name, registration.
 const REQUEST_BYTES: usize = 1 + NAME_BYTES + WORDS * 8;
 
@@ -69,9 +66,7 @@ fn write_status<T>(mut out: impl Write, done: &io::Result<T>) -> io::Result<()> 
 
 /// Serves a machine at a socket, until dropped.
 pub struct Server {
-    path: PathBuf,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _served: Served,
 }
 
 impl Server {
@@ -80,43 +75,14 @@ impl Server {
     /// # Errors
     /// The path is taken, or no socket can be made there.
     pub fn start(machine: &Machine, path: &Path) -> io::Result<Server> {
-        if UnixStream::connect(path).is_ok() {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(path)?;
-        listener.set_nonblocking(true)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, machine) = (Arc::clone(&stop), machine.clone());
-        let thread = std::thread::Builder::new()
-            .name("netmap-emu".to_string())
-            .spawn(move || {
-                while !stopped.load(Ordering::Acquire) {
-                    match listener.accept() {
-                        Ok((client, _)) => spawn(&machine, client),
-                        Err(_) => std::thread::sleep(TURN),
-                    }
-                }
-            })?;
+        let machine = machine.clone();
+        let turn = move |listener: &UnixListener| {
+            let came = listener.accept();
+            came.map(|(client, _)| spawn(&machine, client)).is_ok()
+        };
         Ok(Server {
-            path: path.to_path_buf(),
-            stop,
-            thread: Some(thread),
+            _served: Served::start(path, "netmap-emu", turn)?,
         })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            // The thread ends within a turn; that it panicked would be told by the test harness.
-            let _ = thread.join();
-        }
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 
