@@ -589,7 +589,7 @@ fn a_port_that_fills_every_burst_leaves_the_other_one_its_turn() {
         for _ in 0..4 {
             rig.worker.turn();
         }
-        rig.collect();
+        while rig.collect() {}
         let out = [0, 1].map(|port| rig.out[port].len());
         assert_eq!(out[full], 20, "{out:?}: all of the other direction");
         assert!(

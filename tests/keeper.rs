@@ -366,10 +366,14 @@ fn a_wire_is_proven_without_any_engine() {
     kept.until(&mut far, "it is ready", || {
         kept.says("ready: passthrough").then_some(())
     });
-    far.run(Duration::from_millis(50));
+    // However busy the machine is: so many frames, not so much time.
+    let start = std::time::Instant::now();
+    while far.totals().sent < 5000 {
+        far.run(Duration::from_millis(20));
+        assert!(start.elapsed() < wire::PATIENCE, "{:?}", far.totals());
+    }
     far.settle();
     let Sent { sent, seen } = far.totals();
-    assert!(sent > 1000);
     assert_eq!(sent, seen, "nothing is lost");
     assert_eq!(kept.engine(), None, "there is no engine");
     drop(kept);
