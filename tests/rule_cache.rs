@@ -15,7 +15,7 @@ use sluice::matcher::regex::TablesReport;
 use sluice::replay::{Options, Session};
 
 /// Captures that are played.
-const CAPTURES: usize = 300;
+const CAPTURES: usize = 1000;
 
 /// A folder of this test's own, with the rules of etopen in it.
 fn folder(shared: &Path) -> Option<PathBuf> {
@@ -84,7 +84,7 @@ fn a_warm_start_gives_the_rules_and_the_alerts_of_a_cold_one() {
     let files = captures(&shared.join("captures"));
     let files = files.get(..CAPTURES).unwrap();
     let expected = alerts(files, &cold);
-    assert!(expected.values().sum::<u32>() > 100, "{expected:?}");
+    assert!(expected.values().sum::<u32>() > 20, "{expected:?}");
     assert_eq!(alerts(files, &warm), expected);
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -35,6 +35,8 @@ use sha2::{Digest, Sha256};
 pub type Table = dense::DFA<Vec<u32>>;
 /// Name of an automaton.
 type Key = [u8; 32];
+/// What a file has.
+type Known = HashMap<Key, Entry>;
 
 const MAGIC: &[u8; 8] = b"SLUICEAT";
 /// Goes up whenever an automaton built before would not be built the same now.
@@ -94,7 +96,7 @@ pub struct Report {
 pub struct Tables {
     folder: PathBuf,
     file: Option<File>,
-    known: HashMap<Key, Entry>,
+    known: Known,
     used: Mutex<Vec<Key>>,
     made: Mutex<HashMap<Key, Vec<u8>>>,
     taken: AtomicU32,
@@ -311,7 +313,7 @@ fn replace(folder: &Path, image: &Image) -> io::Result<()> {
 }
 
 /// Opens the file and reads what it has. `None` if there is no file.
-fn read(path: &Path) -> Result<Option<(File, HashMap<Key, Entry>)>, String> {
+fn read(path: &Path) -> Result<Option<(File, Known)>, String> {
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -351,7 +353,7 @@ fn read(path: &Path) -> Result<Option<(File, HashMap<Key, Entry>)>, String> {
     let known = entries
         .chunks_exact(ENTRY_SIZE)
         .map(|bytes| entry(bytes, base, size))
-        .collect::<Option<HashMap<Key, Entry>>>();
+        .collect::<Option<Known>>();
     let known = known.ok_or("an automaton lies outside of it")?;
     Ok(Some((file, known)))
 }
