@@ -66,6 +66,11 @@ const CAUSES: &[(&str, &str)] = &[
          is dropped, the byte is missing from the stream, and so is the request",
     ),
     (
+        "detect-app-layer-state-01",
+        "a hello that is asked for again (HelloRetryRequest) comes to the same state a second time; \
+         here a rule matches once in a transaction",
+    ),
+    (
         "plain/mqtt-frames-xpdu",
         "of two messages in one segment Suricata takes header and data frame of the second from the \
          first one's bytes; here each has its own, however TCP cut them",

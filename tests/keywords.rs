@@ -5,8 +5,13 @@
 //! something about a rule and decide nothing (`META`).
 
 mod common;
+#[path = "keywords/protocols.rs"]
+mod protocols;
 #[path = "keywords/rows.rs"]
 mod rows;
+#[allow(dead_code)]
+#[path = "parser_proofs/seeds.rs"]
+mod seeds;
 #[path = "keywords/talks.rs"]
 mod talks;
 
@@ -16,8 +21,11 @@ use std::process::Command;
 
 use common::{Fact, facts, rules, shared, small};
 use rows::ROWS;
+use sluice::app::registry::description;
+use sluice::app::{AppProtocol, Transport};
 use sluice::cli::rules::{Wanted, load};
 use sluice::config::Mode;
+use sluice::packet::Direction;
 use sluice::replay::Options;
 use sluice::rules::keyword;
 
@@ -151,6 +159,77 @@ fn every_keyword_of_the_enabled_rules_of_et_open_has_a_row() {
         .filter(|(name, _)| !rows.contains(*name) && !META.contains(name))
         .collect();
     assert!(missing.is_empty(), "without a row: {missing:?}");
+}
+
+/// Which of two rules about the same conversation alert.
+fn hold(protocol: AppProtocol, options: &str, values: [&str; 2]) -> [bool; 2] {
+    let known = description(protocol).expect("it has a parser");
+    // Over streams OPTIONS is HTTP's word, too.
+    let transport = match protocol {
+        AppProtocol::Sip => Transport::Udp,
+        _ => known.over[0],
+    };
+    let rule = |(place, value): (usize, &&str)| {
+        let options = options.replace('@', value);
+        // `app-layer-protocol` and a header that names one exclude each other.
+        let header = match (options.starts_with("app-layer-protocol"), transport) {
+            (false, _) => protocol.name(),
+            (_, Transport::Tcp) => "tcp",
+            (_, Transport::Udp) => "udp",
+        };
+        format!(
+            "alert {header} any any -> any any ({options} sid:{};)\n",
+            place + 1
+        )
+    };
+    let text: String = values.iter().enumerate().map(rule).collect();
+    let loaded = rules(&text);
+    let port = protocols::port(protocol);
+    let seed = seeds::of(protocol);
+    let mut talk = protocols::before(protocol);
+    talk.extend(seed.begin);
+    talk.push((Direction::ToServer, (seed.client)(1)));
+    talk.push((Direction::ToClient, (seed.server)(1)));
+    let talk: Vec<(bool, &[u8])> = talk
+        .iter()
+        .map(|(way, bytes)| (*way == Direction::ToServer, bytes.as_slice()))
+        .collect();
+    let frames = match transport {
+        Transport::Tcp => talks::tcp(port, &talk),
+        Transport::Udp => talks::udp(port, &talk),
+    };
+    let path = std::env::temp_dir().join(format!(
+        "sluice-protocols-{}-{}.pcap",
+        std::process::id(),
+        protocol.name()
+    ));
+    std::fs::write(&path, talks::capture(&frames)).unwrap();
+    let replay = Options {
+        config: small(Mode::Tap),
+        ..Options::default()
+    };
+    let (facts, _) = facts(std::slice::from_ref(&path), replay, &loaded);
+    std::fs::remove_file(&path).unwrap();
+    [1, 2].map(|wanted| {
+        facts
+            .iter()
+            .any(|fact| matches!(fact, Fact::Alert(_, sid, _) if *sid == wanted))
+    })
+}
+
+#[test]
+fn keywords_of_protocols_tell_values_apart() {
+    let mut wrong = Vec::new();
+    for (protocol, options, holds, differs) in protocols::ROWS {
+        let got = hold(*protocol, options, [holds, differs]);
+        if got != [true, false] {
+            wrong.push(format!(
+                "{got:?}: {} {options} {holds} / {differs}",
+                protocol.name()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// Hashes of files, reputations of addresses and of values stand in files beside the rules.

@@ -12,7 +12,7 @@ use super::file;
 use super::heap::{Heap, TEXT_MAX, Text};
 use super::output::{Expected, FlowState, Limits, Output, SCRATCH_SIZE, Shared};
 use super::protocol::{AppProtocol, Guess, Input, Probe, Transport};
-use super::registry::{DESCRIPTIONS, Parser};
+use super::registry::{DESCRIPTIONS, Parser, ends_chunks};
 use super::stream_frame::StreamFrames;
 use super::transaction::{NONE, Transaction};
 use crate::memory::slab::Slabs;
@@ -676,33 +676,5 @@ fn says_its_side(protocol: AppProtocol) -> bool {
             | P::BittorrentDht
             | P::Telnet
             | P::FtpData
-    )
-}
-
-/// Protocols at whose messages' ends Suricata inspects the raw stream (what its parsers ask for).
-fn ends_chunks(protocol: AppProtocol) -> bool {
-    use AppProtocol as P;
-    matches!(
-        protocol,
-        P::Http
-            | P::Http2
-            | P::Tls
-            | P::Dns
-            | P::Smtp
-            | P::Ssh
-            | P::Dcerpc
-            | P::Krb5
-            | P::Sip
-            | P::Mqtt
-            | P::Rdp
-            | P::Rfb
-            | P::Nfs
-            | P::Ldap
-            | P::Pgsql
-            | P::Modbus
-            | P::Dnp3
-            | P::Enip
-            | P::Websocket
-            | P::Pop3
     )
 }

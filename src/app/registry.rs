@@ -154,6 +154,34 @@ pub fn event_names() -> Vec<String> {
     DESCRIPTIONS.iter().flat_map(of).chain(flow).collect()
 }
 
+/// Protocols at whose messages' ends Suricata inspects the raw stream (what its parsers ask for).
+pub(super) fn ends_chunks(protocol: AppProtocol) -> bool {
+    use AppProtocol as P;
+    matches!(
+        protocol,
+        P::Http
+            | P::Http2
+            | P::Tls
+            | P::Dns
+            | P::Smtp
+            | P::Ssh
+            | P::Dcerpc
+            | P::Krb5
+            | P::Sip
+            | P::Mqtt
+            | P::Rdp
+            | P::Rfb
+            | P::Nfs
+            | P::Ldap
+            | P::Pgsql
+            | P::Modbus
+            | P::Dnp3
+            | P::Enip
+            | P::Websocket
+            | P::Pop3
+    )
+}
+
 /// What a hook of rules (`PROTOCOL:NAME`) waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Hook {

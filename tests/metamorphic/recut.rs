@@ -132,9 +132,8 @@ fn parts(frame: &[u8], cut: Cut, random: &mut Random) -> Option<Vec<Vec<u8>>> {
     Some(out)
 }
 
-/// The capture cut anew, and how many segments there were to cut; `None` if it is of another form
-/// (pcapng, no Ethernet).
-pub fn recut(capture: &[u8], cut: Cut) -> Option<(Vec<u8>, usize)> {
+/// Frames of a classic capture of Ethernet with where each record begins; `None`: another form.
+fn records(capture: &[u8]) -> Option<Vec<(usize, &[u8])>> {
     let little = match capture.get(..4)? {
         [0xd4, 0xc3, 0xb2, 0xa1] | [0x4d, 0x3c, 0xb2, 0xa1] => true,
         [0xa1, 0xb2, 0xc3, 0xd4] | [0xa1, 0xb2, 0x3c, 0x4d] => false,
@@ -151,14 +150,62 @@ pub fn recut(capture: &[u8], cut: Cut) -> Option<(Vec<u8>, usize)> {
     if word(20)? & 0xffff != 1 {
         return None;
     }
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let mut out = capture.get(..FILE_HEADER)?.to_vec();
-    let (mut at, mut count) = (FILE_HEADER, 0);
+    let mut found = Vec::new();
+    let mut at = FILE_HEADER;
     while let Some(length) = word(at + 8) {
         let end = at + RECORD_HEADER + length as usize;
         let Some(frame) = capture.get(at + RECORD_HEADER..end) else {
             break;
         };
+        found.push((at, frame));
+        at = end;
+    }
+    Some(found)
+}
+
+/// Whether bytes are sent over connections of which the capture has no SYN. Without
+/// `stream.midstream` these are in no stream: rules see packets, and a cut makes others of them.
+pub fn has_no_stream(capture: &[u8]) -> bool {
+    let mut begun = std::collections::BTreeSet::new();
+    for (_, frame) in records(capture).unwrap_or_default() {
+        let Some((head, ends)) = ends_of(frame) else {
+            continue;
+        };
+        if frame.get(head + 13).is_some_and(|flags| flags & 2 != 0) {
+            begun.insert(ends);
+        } else if payload_of(frame).is_some() && !begun.contains(&ends) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Where the TCP header of a frame over IPv4 is, and both ends of its connection, in order.
+fn ends_of(frame: &[u8]) -> Option<(usize, [[u8; 6]; 2])> {
+    if be16(frame, 12)? != 0x0800 || frame.get(ETHERNET + 9) != Some(&6) {
+        return None;
+    }
+    let tcp = ETHERNET + usize::from(frame[ETHERNET] & 15) * 4;
+    let end = |addr: usize, port: usize| -> Option<[u8; 6]> {
+        let mut out = [0; 6];
+        out[..4].copy_from_slice(frame.get(addr..addr + 4)?);
+        out[4..].copy_from_slice(frame.get(port..port + 2)?);
+        Some(out)
+    };
+    let mut ends = [end(ETHERNET + 12, tcp)?, end(ETHERNET + 16, tcp + 2)?];
+    ends.sort_unstable();
+    Some((tcp, ends))
+}
+
+/// The capture cut anew, and how many segments there were to cut; `None` if it is of another form
+/// (pcapng, no Ethernet).
+pub fn recut(capture: &[u8], cut: Cut) -> Option<(Vec<u8>, usize)> {
+    let little = matches!(capture.first()?, 0xd4 | 0x4d);
+    let records = records(capture)?;
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut out = capture.get(..FILE_HEADER)?.to_vec();
+    let mut count = 0;
+    for (at, frame) in records {
         if is_urgent(frame) {
             return None;
         }
@@ -177,7 +224,6 @@ pub fn recut(capture: &[u8], cut: Cut) -> Option<(Vec<u8>, usize)> {
             out.extend_from_slice(&length);
             out.extend_from_slice(&frame);
         }
-        at = end;
     }
     Some((out, count))
 }

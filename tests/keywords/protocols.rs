@@ -1,0 +1,271 @@
+//! Keywords of protocols on the small messages of the parsers' proofs (parser_proofs/seeds.rs): for
+//! each protocol, options that hold in its conversation and the same with another value, which do
+//! not.
+
+use sluice::app::AppProtocol::{self, *};
+use sluice::packet::Direction;
+
+/// Options with `@` where a value stands, the value that holds, and one that does not.
+pub type Row = (AppProtocol, &'static str, &'static str, &'static str);
+
+/// See above. Request and answer number 1 are said.
+pub const ROWS: &[Row] = &[
+    (
+        Http,
+        "frame:http1.stream; content:\"@\";",
+        "GET /1",
+        "GET /2",
+    ),
+    (Http, "frame:http1.response; content:\"@\";", "0001", "0002"),
+    (Http, "file.magic; content:\"@\";", "ASCII text", "PDF"),
+    (Http, "filemagic:\"@\";", "ascii TEXT", "pdf"),
+    (Http2, "http2.frametype:@;", "HEADERS", "GOAWAY"),
+    (
+        Http2,
+        "http2.header_name; content:\"@\";",
+        ":method",
+        ":status9",
+    ),
+    (Http2, "http.method; content:\"@\";", "GET", "PUT"),
+    (Http2, "frame:http2.hdr; bsize:@;", "9", "8"),
+    (Tls, "tls.sni; content:\"@\";", "a.example", "b.example"),
+    (Tls, "tls.version:@;", "1.2", "1.0"),
+    (Tls, "ssl_version:@;", "tls1.2", "sslv3"),
+    (Tls, "ssl_state:@;", "client_hello", "server_keyx"),
+    (Tls, "tls.random; bsize:@;", "32", "31"),
+    (Tls, "tls.random_time; bsize:@;", "4", "5"),
+    (Tls, "tls.random_bytes; bsize:@;", "28", "29"),
+    (
+        Tls,
+        "ja3.string; content:\"@\";",
+        "771,4865,0,,",
+        "771,4866",
+    ),
+    (Tls, "ja3s.string; content:\"@\";", "771,4865,", "770,"),
+    (Tls, "ja4.hash; content:\"@\"; startswith;", "t12d", "q12d"),
+    (
+        Tls,
+        "frame:tls.hdr; content:\"@\"; startswith;",
+        "|17 03 03|",
+        "|18|",
+    ),
+    (Tls, "frame:tls.data; bsize:@;", "40", "41"),
+    (
+        Tls,
+        "frame:tls.stream; content:\"@\";",
+        "a.example",
+        "b.example",
+    ),
+    (Dns, "dns.query; content:\"@\";", "n1.example", "n2"),
+    (Dns, "dns.opcode:@;", "0", "4"),
+    (Dns, "dns.rcode:@;", "0", "3"),
+    (Dns, "dns.rrtype:@;", "1", "2"),
+    (Dns, "dns.queries.rrname; content:\"@\";", "n1", "n2"),
+    (Dns, "dns.answers.rrname; content:\"@\";", "n1", "n2"),
+    (Dns, "dns.response.rrname; content:\"@\";", "n1", "n2"),
+    (
+        Dns,
+        "frame:dns.pdu; content:\"@\"; startswith;",
+        "|00 01|",
+        "|00 02|",
+    ),
+    (Mdns, "mdns.queries.rrname; content:\"@\";", "n1", "n2"),
+    (Mdns, "mdns.answers.rrname; content:\"@\";", "n1", "n2"),
+    (Smtp, "smtp.rcpt_to; content:\"@\";", "u1@a", "u2@a"),
+    (
+        Smtp,
+        "frame:smtp.command_line; content:\"@\"; endswith;",
+        "u1@a>",
+        "u1@a",
+    ),
+    (
+        Smtp,
+        "frame:command_line; content:\"@\"; endswith;",
+        "u1@a>|0d 0a|",
+        "u1@a",
+    ),
+    (
+        Smtp,
+        "frame:smtp.response_line; content:\"@\"; startswith;",
+        "250",
+        "251",
+    ),
+    (Ftp, "ftp.command; content:\"@\";", "CWD", "RETR"),
+    (Ftp, "ftp.command_data; content:\"@\";", "d1", "d2"),
+    (Ftp, "ftp.completion_code; content:\"@\";", "250", "550"),
+    (Ftp, "ftp.reply; content:\"@\";", "ok", "no such"),
+    (Ssh, "ssh.proto; content:\"@\";", "2.0", "1.99"),
+    (Ssh, "ssh.software; content:\"@\"; startswith;", "c", "x"),
+    (Ssh, "frame:ssh.record.pdu; bsize:@;", "22", "23"),
+    (Smb, "smb.version:@;", "2", "1"),
+    (
+        Smb,
+        "frame:smb2.hdr; content:\"@\"; startswith;",
+        "|fe|SMB",
+        "|ff|SMB",
+    ),
+    (Smb, "frame:smb.nbss.hdr; bsize:@;", "4", "5"),
+    (Dcerpc, "dcerpc.opnum:@;", "5", "6"),
+    (Dcerpc, "dcerpc.stub_data; content:\"@\";", "stub", "none"),
+    (
+        Dcerpc,
+        "frame:dcerpc.hdr; content:\"@\"; startswith;",
+        "|05 00 0b|",
+        "|04|",
+    ),
+    (Nfs, "nfs_procedure:@;", "1", "2"),
+    (Nfs, "nfs.version:@;", "3", "4"),
+    (
+        Nfs,
+        "frame:nfs.rpc.pdu; content:\"@\"; startswith;",
+        "|80|",
+        "|81|",
+    ),
+    (Nfs, "frame:rpc.creds; bsize:@;", "8", "9"),
+    (Nfs, "frame:nfs.nfs.pdu; bsize:@;", "8", "9"),
+    (Nfs, "frame:nfs.status; bsize:@;", "4", "5"),
+    (Krb5, "krb5_msg_type:@;", "10", "11"),
+    (Dhcp, "app-layer-protocol:@;", "dhcp", "dns"),
+    (Enip, "enip_command:@;", "99", "100"),
+    (Enip, "enip.status:@;", "0", "1"),
+    (
+        Enip,
+        "frame:enip.hdr; content:\"@\"; startswith;",
+        "|63 00|",
+        "|64|",
+    ),
+    (Ike, "ike.exchtype:@;", "2", "3"),
+    (
+        Ike,
+        "ike.init_spi; content:\"@\";",
+        "0000000000000002",
+        "0000000000000003",
+    ),
+    (Dnp3, "dnp3_func:@;", "read", "write"),
+    (Modbus, "modbus:function @;", "3", "4"),
+    (Sip, "sip.method; content:\"@\";", "OPTIONS", "BYE"),
+    (Sip, "sip.uri; content:\"@\";", "sip:1@a", "sip:2@a"),
+    (Sip, "sip.protocol; content:\"@\";", "SIP/2.0", "SIP/1.0"),
+    (Sip, "sip.from; content:\"@\";", "sip:a@a", "sip:c@a"),
+    (Sip, "sip.to; content:\"@\";", "sip:b@b", "sip:c@a"),
+    (Sip, "sip.via; content:\"@\";", "SIP/2.0/UDP a", "TCP"),
+    (Sip, "sip.stat_code; content:\"@\";", "200", "404"),
+    (Sip, "sip.stat_msg; content:\"@\";", "OK", "Not"),
+    (
+        Sip,
+        "frame:sip.request.line; content:\"@\"; startswith;",
+        "OPTIONS",
+        "BYE",
+    ),
+    (Snmp, "snmp.version:@;", "2", "1"),
+    (Snmp, "snmp.community; content:\"@\";", "public", "private"),
+    (Snmp, "snmp.pdu_type:@;", "0", "1"),
+    (Rfb, "rfb.sectype:@;", "1", "2"),
+    (Rfb, "rfb.secresult:@;", "ok", "fail"),
+    (Mqtt, "mqtt.type:@;", "PUBLISH", "SUBSCRIBE"),
+    (Mqtt, "mqtt.publish.topic; content:\"@\";", "a/b", "a/c"),
+    (Mqtt, "mqtt.publish.message; content:\"@\";", "xy", "xz"),
+    (Mqtt, "mqtt.connect.clientid; content:\"@\";", "a", "b"),
+    (
+        Mqtt,
+        "mqtt.connect.protocol_string; content:\"@\";",
+        "MQTT",
+        "MQIs",
+    ),
+    (Mqtt, "mqtt.protocol_version:@;", "4", "5"),
+    (Mqtt, "mqtt.qos:@;", "1", "2"),
+    (Mqtt, "frame:mqtt.header; bsize:@;", "2", "3"),
+    (
+        Ldap,
+        "ldap.request.operation:@;",
+        "search_request",
+        "bind_request",
+    ),
+    (
+        Ldap,
+        "ldap.responses.operation:@;",
+        "search_result_done",
+        "bind_response",
+    ),
+    (
+        Ldap,
+        "frame:ldap.pdu; content:\"@\"; startswith;",
+        "|30|",
+        "|31|",
+    ),
+    (Pgsql, "pgsql.query; content:\"@\";", "select 1", "select 2"),
+    (Websocket, "websocket.opcode:@;", "1", "2"),
+    (
+        Websocket,
+        "websocket.payload; content:\"@\";",
+        "hello",
+        "other",
+    ),
+    (Websocket, "websocket.flags:@;", "fin", "!fin"),
+    (
+        Websocket,
+        "frame:websocket.pdu; content:\"@\"; startswith;",
+        "|81|",
+        "|82|",
+    ),
+    (Telnet, "frame:telnet.ctl; bsize:@;", "3", "4"),
+    (
+        Telnet,
+        "frame:telnet.data; content:\"@\";",
+        "line 1",
+        "line 2",
+    ),
+    (Ntp, "ntp.version:@;", "3", "4"),
+    (Ntp, "ntp.mode:@;", "3", "5"),
+];
+
+/// The server's port, where it helps to tell the protocol.
+pub fn port(protocol: AppProtocol) -> u16 {
+    match protocol {
+        Dns => 53,
+        Mdns => 5353,
+        Llmnr => 5355,
+        Telnet => 23,
+        Smtp => 25,
+        Ftp => 21,
+        Enip => 44_818,
+        Snmp => 161,
+        Ntp => 123,
+        Ike => 500,
+        Krb5 => 88,
+        Nfs => 2049,
+        Dhcp => 67,
+        Modbus => 502,
+        Dnp3 => 20_000,
+        Ldap => 389,
+        Pgsql => 5432,
+        Rfb => 5900,
+        Sip => 5060,
+        Mqtt => 1883,
+        Tls | Quic => 443,
+        _ => 4000,
+    }
+}
+
+/// What is said before a protocol begins.
+pub fn before(protocol: AppProtocol) -> Vec<(Direction, Vec<u8>)> {
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    match protocol {
+        Websocket => vec![
+            (
+                Direction::ToServer,
+                format!("GET /chat HTTP/1.1\r\nHost: a\r\n{upgrade}").into(),
+            ),
+            (
+                Direction::ToClient,
+                format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}").into(),
+            ),
+        ],
+        // It is told by fewer methods than it has.
+        Sip => vec![(
+            Direction::ToServer,
+            b"INVITE sip:d@d SIP/2.0\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        )],
+        _ => Vec::new(),
+    }
+}
