@@ -214,23 +214,11 @@ impl<D: DetectionAccess> MatchStage<D> {
             let candidate = self.candidates.get(at).copied().unwrap_or(0);
             let index = (candidate >> 1) as u32;
             let in_stream = candidate & IN_PACKET == 0;
-            let Some(check) = program.checks.get(index) else {
-                continue;
-            };
             self.profile.next(program.costs(), index);
-            let as_known = (&packet, self.app_for(check, &packet, in_stream));
-            if !check.has(ask::RUNS)
-                || (check.has(ask::STREAM_ALONE) && !in_stream && context.has(flag::RETRANSMIT))
-                || !program.fits(index, check, as_known, context.direction)
-                || self.has_hit(index, in_stream)
-            {
-                continue;
-            }
-            let Some((signature, rule)) = program.rule(index) else {
+            let Some((signature, rule)) = self.due(program, index, in_stream, &packet) else {
                 continue;
             };
-            if (check.has(ask::DETECTION) && !is_due(signature, packet.app_new))
-                || !header::tests_hold(&signature.packet, &packet)
+            if !header::tests_hold(&signature.packet, &packet)
                 || !self.state_holds(signature, context, mark)
                 || !self.headers_hold(rule, &packet)
             {
@@ -257,6 +245,29 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
         self.profile.done(program.costs());
         self.candidates.clear();
+    }
+
+    /// The rule of a candidate, if its header and flow keyword fit and it is to be asked now.
+    fn due<'a>(
+        &self,
+        program: &'a Program,
+        index: u32,
+        in_stream: bool,
+        packet: &Packet,
+    ) -> Option<(&'a Signature, &'a Rule)> {
+        let check = program.checks.get(index)?;
+        let again = !in_stream && packet.context.has(flag::RETRANSMIT);
+        let as_known = (packet, self.app_for(check, packet, in_stream));
+        if !check.has(ask::RUNS)
+            || (again && check.has(ask::STREAM_ALONE))
+            || !program.fits(index, check, as_known, packet.context.direction)
+            || self.has_hit(index, in_stream)
+        {
+            return None;
+        }
+        let (signature, rule) = program.rule(index)?;
+        let due = !check.has(ask::DETECTION) || is_due(signature, packet.app_new);
+        due.then_some((signature, rule))
     }
 
     /// What the flow speaks, for a rule. A tap knows it once bytes are acknowledged, not with them.
