@@ -301,10 +301,9 @@ fn decoded_bytes_have_tests_of_their_own() {
 
 #[test]
 fn what_cannot_run_is_named() {
-    let signature =
-        read("alert irc any any -> any any (file.magic; content:\"a\"; geoip:src,DE; sid:1;)");
+    let signature = read("alert irc any any -> any any (content:\"a\"; geoip:src,DE; sid:1;)");
     let names: Vec<&str> = signature.unsupported.iter().map(|u| &**u).collect();
-    assert_eq!(names, ["protocol irc", "file.magic", "geoip"]);
+    assert_eq!(names, ["protocol irc", "geoip"]);
     assert!(read("content:\"a\"; flags:S;").unsupported.is_empty());
 }
 

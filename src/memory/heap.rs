@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use super::HUGE_PAGE_SIZE;
+use super::{HUGE_PAGE_SIZE, available_bytes};
 
 /// `madvise(2)`: makes huge pages of what stands there, at once (Linux 6.1).
 const MADV_COLLAPSE: libc::c_int = 25;
@@ -18,7 +18,8 @@ const MADV_POPULATE_WRITE: libc::c_int = 23;
 pub enum Untouched {
     /// It is given 2 MiB at a time when it is first used.
     Later,
-    /// All of it is touched now, so that no packet waits for the kernel to clear it.
+    /// All of it is touched now, so that no packet waits for the kernel to clear it; unless it is
+    /// more than the machine has left, which is found out when it is used, as ever.
     Now,
 }
 
@@ -26,8 +27,14 @@ pub enum Untouched {
 /// bytes stand on them now; 0 where it cannot, which is no error.
 pub fn onto_huge_pages(untouched: Untouched) -> usize {
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let ranges = maps.lines().filter_map(heap_range);
-    ranges.map(|range| collapse(range, untouched)).sum()
+    let ranges: Vec<(usize, usize)> = maps.lines().filter_map(heap_range).collect();
+    let bytes: usize = ranges.iter().map(|(from, to)| to - from).sum();
+    let untouched = match untouched {
+        Untouched::Now if bytes > available_bytes() => Untouched::Later,
+        as_asked => as_asked,
+    };
+    let done = ranges.into_iter().map(|range| collapse(range, untouched));
+    done.sum()
 }
 
 /// Whole huge pages of a line of /proc/self/maps (proc_pid_maps(5)) that is anonymous memory of the
