@@ -16,7 +16,7 @@ use super::detect::push;
 use super::feed::TCP;
 use super::gate::Facts;
 use super::header::{self, Packet};
-use super::prefilter::{Asker, Extent, Scan};
+use super::prefilter::{Extent, Scan};
 use super::program::{Program, Rule};
 use super::seen::Seen;
 use super::verify::{Outcome, View};
@@ -395,9 +395,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             let extent = Extent { starts, ends: true };
             let looks = &mut self.looks;
             let prefilter = &table.prefilter;
-            let asker = Asker::of_packet(&Facts::ANY);
             let (since, before) = (self.profile.begin_scan(), *looks);
-            let scan = prefilter.scan_for_any(new, extent, asker, looks, |signature| {
+            let scan = prefilter.scan_for_any(new, extent, &Facts::ANY, looks, |signature| {
                 over += u64::from(!push(candidates, u64::from(signature)));
             });
             profile::end_scan(&prefilter.cost, since, new.len(), before - *looks);

@@ -4,7 +4,6 @@
 use super::gate::Gate;
 use super::pcre::Patterns as Regexes;
 use super::prefilter::{Owner, Prefilter};
-use super::program::VIEW_PACKET;
 use super::transform::{self, Compiled};
 use super::verify::Step;
 use crate::app::registry::DESCRIPTIONS;
@@ -143,7 +142,6 @@ impl AppProgram {
                     Owner {
                         signature: index,
                         gate: Gate::OPEN,
-                        views: VIEW_PACKET,
                     },
                 ));
             }

@@ -5,7 +5,7 @@
 use super::check::{Check, ask};
 use super::gate::Facts;
 use super::header::{self, Packet};
-use super::prefilter::{Asker, Extent, Prefilter, Scan};
+use super::prefilter::{Extent, Prefilter, Scan};
 use super::program::{Group, Program, Rule};
 use super::state::{self, int_holds};
 use super::verify::{Outcome, View};
@@ -26,26 +26,6 @@ pub(super) fn push(candidates: &mut Vec<u64>, candidate: u64) -> bool {
         candidates.push(candidate);
     }
     room
-}
-
-/// What a packet can reach, and what is known of it on the way there.
-#[derive(Clone, Copy)]
-pub(super) struct Reached<'a> {
-    /// Signatures.
-    pub group: Group<'a>,
-    /// Facts of the packet.
-    pub packet: Facts,
-    /// Facts of its stream.
-    pub stream: Facts,
-    /// The payload is what its stream has new: both are scanned at once, in the stream.
-    pub joint: bool,
-}
-
-/// Whether the payload of a packet is what its stream has new.
-fn is_joint(context: &Context, bytes: &[u8]) -> bool {
-    let alone = context.has(flag::STREAM_NONE) || !context.flow.is_some();
-    let (payload, piece) = (context.payload_of(bytes), context.stream_of(bytes));
-    context.kind != Kind::Stream && !alone && std::ptr::eq(payload, piece)
 }
 
 impl<D: DetectionAccess> MatchStage<D> {
@@ -93,19 +73,14 @@ impl<D: DetectionAccess> MatchStage<D> {
         let streams = (group.is_some_and(|group| group.wants_stream)
             || program.app.wants_streams())
             && (context.has(flag::STREAM) || context.kind == Kind::Stream);
-        let reached = group.map(|group| Reached {
-            group,
-            packet: facts,
-            stream: facts.of_stream(),
-            joint: streams && is_joint(context, bytes),
-        });
-        if let Some(reached) = reached.filter(|_| context.kind != Kind::Stream) {
-            self.propose_packet(&program, &reached, context, bytes, emit);
+        if let Some(group) = group.filter(|_| context.kind != Kind::Stream) {
+            self.propose_packet(&program, &group, &facts, context, bytes, emit);
         }
-        match reached {
+        match group {
             _ if beyond && !streams => self.ask_beyond(&program, context, bytes, mark, emit),
-            Some(reached) if streams => {
-                self.stream(&program, &reached, context, bytes, mark, emit);
+            Some(group) if streams => {
+                let facts = facts.of_stream();
+                self.stream(&program, (&group, &facts), context, bytes, mark, emit);
             }
             _ => self.evaluate(&program, context, bytes, mark, None, emit),
         }
@@ -124,14 +99,14 @@ impl<D: DetectionAccess> MatchStage<D> {
     pub(super) fn propose_by(
         &mut self,
         prefilter: &Prefilter,
-        asker: Asker,
+        facts: &Facts,
         bytes: &[u8],
         emit: &Emit,
     ) {
         let (mut looks, candidates) = (self.looks, &mut self.candidates);
         let mut over = 0;
         let since = self.profile.begin_scan();
-        let scan = prefilter.scan_for_any(bytes, Extent::WHOLE, asker, &mut looks, |signature| {
+        let scan = prefilter.scan_for_any(bytes, Extent::WHOLE, facts, &mut looks, |signature| {
             over += u64::from(!push(candidates, u64::from(signature) << 1 | IN_PACKET));
         });
         profile::end_scan(&prefilter.cost, since, bytes.len(), self.looks - looks);
@@ -146,12 +121,12 @@ impl<D: DetectionAccess> MatchStage<D> {
     fn propose_packet(
         &mut self,
         program: &Program,
-        reached: &Reached,
+        group: &Group,
+        facts: &Facts,
         context: &Context,
         bytes: &[u8],
         emit: &Emit,
     ) {
-        let (group, facts) = (&reached.group, &reached.packet);
         let is_ip = context.flags & (flag::IPV4 | flag::IPV6) != 0;
         let once = context.has(flag::FIRST_OF_DIRECTION) || !context.flow.is_some();
         if is_ip && once && !program.ip_only.is_empty() {
@@ -165,15 +140,11 @@ impl<D: DetectionAccess> MatchStage<D> {
         // Bytes that the stream did not take are looked at by stream signatures as well.
         let alone = context.has(flag::STREAM_NONE) || !context.flow.is_some();
         if !payload.is_empty() {
-            for prefilter in group.anchored {
-                self.propose_by(prefilter, Asker::of_packet(facts), payload, emit);
+            for prefilter in group.packet {
+                self.propose_by(prefilter, facts, payload, emit);
             }
-            let asker = Asker {
-                stream: alone.then_some(facts),
-                ..Asker::of_packet(facts)
-            };
-            for prefilter in group.floating.iter().filter(|_| !reached.joint) {
-                self.propose_by(prefilter, asker, payload, emit);
+            for prefilter in group.stream.iter().filter(|_| alone) {
+                self.propose_by(prefilter, facts, payload, emit);
             }
         }
         let stream = if alone { group.stream_always } else { &[] };

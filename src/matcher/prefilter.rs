@@ -8,7 +8,6 @@ use std::sync::LazyLock;
 use super::gate::{Facts, Gate};
 use super::literal::{Anchor, Background, Literal, Literals, Path};
 pub use super::literal::{Extent, Scan};
-use super::program::{VIEW_PACKET, VIEW_STREAM};
 use crate::rules::group::{Pattern, Place};
 
 /// Entries that the prefilters of one packet look at, at most; what is left is not inspected,
@@ -28,46 +27,6 @@ pub struct Owner {
     pub signature: u32,
     /// What a packet must be for it.
     pub gate: Gate,
-    /// `VIEW_*` bits: where it looks.
-    pub views: u8,
-}
-
-/// Who asks a prefilter: for signatures that look at packets, at streams, or at both in one scan
-/// of bytes that are both.
-#[derive(Clone, Copy, Debug)]
-pub struct Asker<'a> {
-    /// Facts of the packet, and where in the scanned bytes its own begin.
-    pub packet: Option<(&'a Facts, usize)>,
-    /// Facts of the stream.
-    pub stream: Option<&'a Facts>,
-}
-
-impl<'a> Asker<'a> {
-    /// For signatures that look at packets, of all bytes that are scanned.
-    pub fn of_packet(facts: &'a Facts) -> Asker<'a> {
-        Asker {
-            packet: Some((facts, 0)),
-            stream: None,
-        }
-    }
-
-    /// Tells of an owner whose literal stands at `at`, once for each view in which it is asked for.
-    #[inline(always)]
-    fn ask(&self, owner: &Owner, at: usize, found: &mut impl FnMut(u32, u8)) {
-        if let Some((facts, from)) = self.packet
-            && owner.views & VIEW_PACKET != 0
-            && at >= from
-            && owner.gate.lets(facts)
-        {
-            found(owner.signature, VIEW_PACKET);
-        }
-        if let Some(facts) = self.stream
-            && owner.views & VIEW_STREAM != 0
-            && owner.gate.lets(facts)
-        {
-            found(owner.signature, VIEW_STREAM);
-        }
-    }
 }
 
 /// Finds the patterns of one group.
@@ -144,20 +103,22 @@ impl Prefilter {
     }
 
     /// Calls `found` with the number of each signature whose pattern lies in `haystack` and whose
-    /// gate lets the asker's facts through, the `VIEW_*` bit that it was asked for, and the
-    /// position where the pattern starts. A signature may be named several times. `extent` says
-    /// which ends of the buffer are at hand; `looks` is what is left of the packet's budget.
+    /// gate lets `facts` through, and the position where the pattern starts. A signature may be
+    /// named several times. `extent` says which ends of the buffer are at hand; `looks` is what is
+    /// left of the packet's budget.
     pub fn scan(
         &self,
         haystack: &[u8],
         extent: Extent,
-        asker: Asker,
+        facts: &Facts,
         looks: &mut u32,
-        mut found: impl FnMut(u32, u8, usize),
+        mut found: impl FnMut(u32, usize),
     ) -> Scan {
         self.each(haystack, extent, looks, |literal, at| {
             for owner in self.owners(literal) {
-                asker.ask(owner, at, &mut |signature, view| found(signature, view, at));
+                if owner.gate.lets(facts) {
+                    found(owner.signature, at);
+                }
             }
         })
     }
@@ -168,7 +129,7 @@ impl Prefilter {
         &self,
         haystack: &[u8],
         extent: Extent,
-        asker: Asker,
+        facts: &Facts,
         looks: &mut u32,
         mut found: impl FnMut(u32),
     ) -> Scan {
@@ -179,7 +140,9 @@ impl Prefilter {
             }
             before[literal as usize % TOLD] = literal;
             for owner in self.owners(literal) {
-                asker.ask(owner, usize::MAX, &mut |signature, _| found(signature));
+                if owner.gate.lets(facts) {
+                    found(owner.signature);
+                }
             }
         })
     }
@@ -237,7 +200,7 @@ mod tests {
             needles in proptest::collection::vec(("[abAB]{1,4}", any::<bool>()), 0..8),
             haystack in "[abABc]{0,60}",
         ) {
-            let owner = |signature| Owner { signature, gate: Gate::OPEN, views: VIEW_PACKET };
+            let owner = |signature| Owner { signature, gate: Gate::OPEN };
             let patterns: Vec<(Pattern, Owner)> = needles
                 .iter()
                 .zip(0..)
@@ -247,14 +210,13 @@ mod tests {
             let mut found = Vec::new();
             let mut looks = u32::MAX;
             let haystack = haystack.as_bytes();
-            let asker = Asker { packet: Some((&Facts::ANY, 0)), stream: Some(&Facts::ANY) };
-            let scan = prefilter.scan(haystack, Extent::WHOLE, asker, &mut looks, |signature, view, at| {
-                assert_eq!(view, VIEW_PACKET);
+            let facts = Facts::ANY;
+            let scan = prefilter.scan(haystack, Extent::WHOLE, &facts, &mut looks, |signature, at| {
                 found.push((signature, at));
             });
             prop_assert_eq!(scan, Scan::Complete);
             let mut any = std::collections::BTreeSet::new();
-            let scan = prefilter.scan_for_any(haystack, Extent::WHOLE, asker, &mut looks, |signature| {
+            let scan = prefilter.scan_for_any(haystack, Extent::WHOLE, &facts, &mut looks, |signature| {
                 any.insert(signature);
             });
             prop_assert_eq!(scan, Scan::Complete);

@@ -9,9 +9,10 @@
 //! at one turn at a time: a header that was missing in one request is not found in the next.
 //! A tap has chunks in place of turns (chunk.rs), where there are acknowledgments to go by.
 
-use super::detect::{IN_PACKET, Reached, push};
-use super::prefilter::{Asker, Extent, Prefilter, Scan};
-use super::program::{Program, Rule, VIEW_STREAM};
+use super::detect::IN_PACKET;
+use super::gate::Facts;
+use super::prefilter::{Extent, Prefilter, Scan};
+use super::program::{Group, Program, Rule};
 use super::recent::CARRY;
 use super::verify::{Outcome, View};
 use super::window::{CHUNK, ENTRIES_MAX, Entry};
@@ -25,7 +26,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     pub(super) fn stream(
         &mut self,
         program: &Program,
-        reached: &Reached,
+        reached: (&Group, &Facts),
         context: &Context,
         bytes: &[u8],
         mark: &mut FlowMark,
@@ -46,7 +47,6 @@ impl<D: DetectionAccess> MatchStage<D> {
         };
         let at = self.place(window, context);
         rest = self.within_depth(rest, at);
-        let mut joint = reached.joint;
         loop {
             if self.windows.is_full(window) {
                 self.settle(window, context.direction, context, mark);
@@ -57,13 +57,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             rest = rest.get(taken..).unwrap_or(&[]);
             self.note_tcp(context, bytes, mark.slab);
             self.close_by_position(window, before, context, mark);
-            let with_packet = std::mem::take(&mut joint);
-            if with_packet && taken < piece.len() {
-                self.propose_payload(reached, piece, emit);
-            }
             if taken > 0 {
-                let new = (taken, with_packet && taken == piece.len());
-                self.propose_stream(reached, window, new, emit);
+                self.propose_stream(reached, window, taken, emit);
             }
             let end = ended && rest.is_empty();
             self.evaluate(program, context, bytes, mark, Some((window, end)), emit);
@@ -164,50 +159,42 @@ impl<D: DetectionAccess> MatchStage<D> {
         piece.get(..left).unwrap_or(&[])
     }
 
-    fn propose_alone(&mut self, reached: &Reached, piece: &[u8], emit: &Emit) {
-        let asker = Asker {
-            packet: reached.joint.then_some((&reached.packet, 0)),
-            stream: Some(&reached.stream),
-        };
-        for prefilter in reached.group.floating {
-            self.propose_by(prefilter, asker, piece, emit);
+    fn propose_alone(&mut self, (group, facts): (&Group, &Facts), piece: &[u8], emit: &Emit) {
+        for prefilter in group.stream {
+            self.propose_by(prefilter, facts, piece, emit);
         }
-        for always in reached.group.stream_always {
-            if always.lets(&reached.stream) {
+        for always in group.stream_always {
+            if always.lets(facts) {
                 self.propose(always.signature, IN_PACKET);
             }
         }
     }
 
-    /// Proposes for a payload that cannot be scanned with its stream.
-    fn propose_payload(&mut self, reached: &Reached, payload: &[u8], emit: &Emit) {
-        for prefilter in reached.group.floating {
-            self.propose_by(prefilter, Asker::of_packet(&reached.packet), payload, emit);
+    /// Proposes whose fast pattern ends in the `new` last bytes of the window, and who waits.
+    fn propose_stream(
+        &mut self,
+        (group, facts): (&Group, &Facts),
+        window: u32,
+        new: usize,
+        emit: &Emit,
+    ) {
+        for prefilter in group.stream.iter().filter(|p| !p.is_empty()) {
+            self.propose_found((prefilter, facts), window, new, emit);
         }
-    }
-
-    /// Proposes whose fast pattern ends in the new last bytes of the window (so many; and whether
-    /// they are the packet's payload too), and who waits.
-    fn propose_stream(&mut self, reached: &Reached, window: u32, new: (usize, bool), emit: &Emit) {
-        let floating = reached.group.floating.iter();
-        for prefilter in floating.filter(|prefilter| !prefilter.is_empty()) {
-            self.propose_found(reached, prefilter, window, new, emit);
-        }
-        for always in reached.group.stream_always {
-            if always.lets(&reached.stream) {
+        for always in group.stream_always {
+            if always.lets(facts) {
                 self.propose(always.signature, 0);
             }
         }
         self.propose_live(window);
     }
 
-    /// Notes where the fast patterns of a prefilter end in the new last bytes of the window.
+    /// Notes where the fast patterns of a prefilter end in the `new` last bytes of the window.
     fn propose_found(
         &mut self,
-        reached: &Reached,
-        prefilter: &Prefilter,
+        (prefilter, facts): (&Prefilter, &Facts),
         window: u32,
-        (new, with_packet): (usize, bool),
+        new: usize,
         emit: &Emit,
     ) {
         let overflowed = self.windows.overflowed(window);
@@ -223,17 +210,10 @@ impl<D: DetectionAccess> MatchStage<D> {
         let mut found = std::mem::take(&mut self.found);
         let data = self.windows.data(window).get(from..).unwrap_or(&[]);
         let mut over = 0;
-        let (looks, candidates) = (&mut self.looks, &mut self.candidates);
-        let payload = data.len().saturating_sub(new);
-        let asker = Asker {
-            packet: with_packet.then_some((&reached.packet, payload)),
-            stream: Some(&reached.stream),
-        };
+        let looks = &mut self.looks;
         let (since, before) = (self.profile.begin_scan(), *looks);
-        let scan = prefilter.scan(data, Extent::WHOLE, asker, looks, |signature, view, at| {
-            if view != VIEW_STREAM {
-                over += u64::from(!push(candidates, u64::from(signature) << 1 | IN_PACKET));
-            } else if found.len() < found.capacity() {
+        let scan = prefilter.scan(data, Extent::WHOLE, facts, looks, |signature, at| {
+            if found.len() < found.capacity() {
                 found.push((signature, at));
             } else {
                 over += 1;
