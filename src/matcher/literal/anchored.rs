@@ -139,7 +139,7 @@ impl Anchored {
             (true, true) => (self.tiny, self.classes.len()),
         };
         let mut looked = 0;
-        let mut lines = [u32::MAX; CLASSES];
+        let mut slots = [u32::MAX; CLASSES];
         let near = self.classes[..self.tiny].iter();
         for class in near.chain(&self.classes[from..to]) {
             let class = usize::from(*class) % CLASSES;
@@ -147,21 +147,24 @@ impl Anchored {
             if length > buffer.len() {
                 break;
             }
-            let (line, there) = table.probe(table::hash(by_class(key, class, end), class));
-            // A line that two classes share is looked at once at the start; at the end only by
+            let (slot, there) = table.probe(table::hash(by_class(key, class, end), class));
+            // A slot that two classes share is looked at once at the start; at the end only by
             // the class whose literals then end there.
-            if !there || !end && lines.contains(&line) {
+            if !there || !end && slots.contains(&slot) {
                 continue;
             }
-            lines[class] = line;
+            slots[class] = slot;
             let at = if end { buffer.len() - length } else { 0 };
             let mut found = |literal, start| {
                 if !end || start + store.length(literal) == buffer.len() {
                     found(literal, start);
                 }
             };
-            // SAFETY: the line is the probe's; the table was built with this store.
-            looked += unsafe { table.confirm(line, store, buffer, at, &mut found) };
+            // SAFETY: the slot is the probe's; the table was built with this store.
+            looked += unsafe {
+                let entries = table.entries_of(slot);
+                table.confirm(entries, store, buffer, at, &mut found)
+            };
         }
         looked
     }

@@ -42,6 +42,7 @@ impl Literals {
         for literal in literals {
             store.push(literal);
         }
+        store.finish();
         let floating: Vec<(u32, &Literal)> = (0u32..)
             .zip(literals)
             .filter(|(_, literal)| literal.anchor == Anchor::Floating)

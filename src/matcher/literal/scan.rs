@@ -359,24 +359,26 @@ impl Literals {
         budget: &mut u32,
         found: &mut impl FnMut(usize, u32, usize),
     ) {
-        // Most of the time goes into waiting for memory: all lines are asked for at once, before the
-        // first is looked at.
-        for line in hits.lines.iter().take(hits.count) {
-            // SAFETY: the first `count` were written; the line is the probe's.
-            unsafe { table.ask(line.assume_init()) };
+        // Most of the time goes into waiting for memory: all slots' heads are asked for at once, then
+        // all entries, before the first is looked at.
+        let mut heads = [MaybeUninit::<(u32, u32)>::uninit(); PLACES * GROUP];
+        let slots = hits.slots.iter().zip(&mut heads).take(hits.count);
+        for (slot, head) in slots {
+            // SAFETY: the first `count` were written; the slot is the probe's.
+            head.write(unsafe { table.entries_of(slot.assume_init()) });
         }
         for i in 0..hits.count {
             // SAFETY: the first `count` were written.
-            let (position, line) = unsafe {
+            let (position, entries) = unsafe {
                 (
                     hits.positions.get_unchecked(i).assume_init(),
-                    hits.lines.get_unchecked(i).assume_init(),
+                    heads.get_unchecked(i).assume_init(),
                 )
             };
             let (number, buffer, at) = origin.of(usize::from(position));
             let mut found = |literal, start| found(number, literal, start);
-            // SAFETY: the line is the probe's; the table was built with this store.
-            let looked = unsafe { table.confirm(line, &self.store, buffer, at, &mut found) };
+            // SAFETY: the entries are the slot's; the table was built with this store.
+            let looked = unsafe { table.confirm(entries, &self.store, buffer, at, &mut found) };
             *budget = budget.saturating_sub(looked);
         }
     }
@@ -390,10 +392,10 @@ fn spent(budget: u32) -> Scan {
     }
 }
 
-/// Positions whose tag was there, and their lines: up to four of each position probed.
+/// Positions whose tag was there, and their slots: up to four of each position probed.
 struct Hits {
     positions: [MaybeUninit<u16>; PLACES * GROUP],
-    lines: [MaybeUninit<u32>; PLACES * GROUP],
+    slots: [MaybeUninit<u32>; PLACES * GROUP],
     count: usize,
 }
 
@@ -402,7 +404,7 @@ impl Hits {
     fn new() -> Hits {
         Hits {
             positions: [MaybeUninit::uninit(); PLACES * GROUP],
-            lines: [MaybeUninit::uninit(); PLACES * GROUP],
+            slots: [MaybeUninit::uninit(); PLACES * GROUP],
             count: 0,
         }
     }
@@ -412,11 +414,11 @@ impl Hits {
     /// # Safety
     /// Called at most four times for each of `GROUP` positions.
     #[inline(always)]
-    unsafe fn push(&mut self, position: u16, (line, there): (u32, bool)) {
+    unsafe fn push(&mut self, position: u16, (slot, there): (u32, bool)) {
         // SAFETY: the caller's promise.
         unsafe {
             self.positions.get_unchecked_mut(self.count).write(position);
-            self.lines.get_unchecked_mut(self.count).write(line);
+            self.slots.get_unchecked_mut(self.count).write(slot);
         }
         self.count += usize::from(there);
     }
@@ -452,7 +454,7 @@ unsafe fn probe_windows(
             }
         }
         let key = [text, 0];
-        // A line that two classes share is looked at once.
+        // A slot that two classes share is looked at once.
         let first = filter.table.probe(table::hash(key, 5));
         // SAFETY: three times for a position of the group.
         unsafe {
@@ -538,7 +540,7 @@ unsafe fn probe_classes(
         for class in 0..PLACES {
             if filter.has[class] {
                 let mut hit = filter.table.probe(table::hash(key, class));
-                // A line that two classes share is looked at once.
+                // A slot that two classes share is looked at once.
                 hit.1 &= !before.contains(&hit);
                 before[class] = hit;
                 // SAFETY: four times for a position of the group.

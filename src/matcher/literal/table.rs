@@ -1,13 +1,8 @@
-//! From a window that passed the filter to the literals it may belong to: tags by slot, and for each
-//! four slots a line of two entries with sixteen bytes of context inline; the bytes of a longer
-//! literal for the last word.
+//! From a window that passed the filter to the literals it may belong to: tags by slot, entries of
+//! a slot with eight bytes of context inline, and the bytes of the literals for the last word.
 //!
-//! ```text
-//!  tag of the slot    a byte, a quarter of the slots in use at most     most mistakes of the filter
-//!  line               64 bytes: two entries, and where there are more   nearly all of what remains
-//!  bytes, folds       of one literal, side by side                      literals beyond 16 bytes
-//! ```
-//! Each is a cache line of its own, and likely a cold one: that is what a position costs.
+//! Only a tag (one byte, a quarter of the slots in use at most) is read for most of what the filter lets
+//! through by mistake; an entry (24 bytes) answers nearly all of what remains.
 
 use super::Literal;
 use crate::memory::prefetch::prefetch_read;
@@ -32,61 +27,78 @@ const TAG_ANY: u8 = 255;
 /// Slots per key.
 const SLOTS_PER_KEY: usize = 4;
 
-/// The bytes of all literals: of each, its bytes, lower case where case does not matter, and then its
-/// folds, 0x20 for each letter whose case does not matter, else 0.
+/// The bytes of all literals.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Store {
+    /// Bytes of the literals, lower case where case does not matter, then eight of fill.
     bytes: Vec<u8>,
-    lengths: Vec<u8>,
+    /// 0x20 for each letter whose case does not matter, else 0.
+    folds: Vec<u8>,
+    starts: Vec<u32>,
 }
 
 impl Store {
     pub fn push(&mut self, literal: &Literal) {
-        let folded = |byte: &u8| folded(*byte, literal.nocase);
-        self.bytes.extend(literal.bytes.iter().map(|b| folded(b).0));
-        self.bytes.extend(literal.bytes.iter().map(|b| folded(b).1));
-        self.lengths.push(literal.bytes.len() as u8);
+        self.starts.push(self.bytes.len() as u32);
+        for &byte in &literal.bytes {
+            let (byte, fold) = folded(byte, literal.nocase);
+            self.bytes.push(byte);
+            self.folds.push(fold);
+        }
     }
 
-    /// Places of literals that are pushed in this order.
-    fn places(literals: &[Literal]) -> Vec<u32> {
-        let lengths = literals
-            .iter()
-            .map(|literal| 2 * literal.bytes.len() as u32);
-        let from = |end: &mut u32, length| Some(std::mem::replace(end, *end + length));
-        lengths.scan(0, from).collect()
+    pub fn finish(&mut self) {
+        self.starts.push(self.bytes.len() as u32);
+        self.bytes.extend([0; 8]);
+        self.folds.extend([0; 8]);
     }
 
     pub fn memory(&self) -> usize {
-        self.bytes.len() + self.lengths.len()
+        self.bytes.len() * 2 + self.starts.len() * 4
     }
 
     /// Length of a literal.
     pub fn length(&self, literal: u32) -> usize {
-        let length = self.lengths.get(literal as usize);
-        length.map_or(0, |length| usize::from(*length))
+        let start = |number: usize| self.starts.get(number).map_or(0, |start| *start as usize);
+        let number = literal as usize;
+        start(number + 1).saturating_sub(start(number))
     }
 
-    /// Whether the bytes at `at` are those of the literal at a place, of this length.
+    /// Whether the bytes at `at` are those of the literal, of this length.
     ///
     /// # Safety
-    /// The place is that of a literal of `length`, which is eight or more, and
-    /// `at..at + length` lies in `haystack`.
+    /// The literal is one of the store, `length` its length, and `at..at + length` lies in
+    /// `haystack`.
     #[inline]
-    unsafe fn equals(&self, place: u32, length: usize, haystack: &[u8], at: usize) -> bool {
-        debug_assert!(at + length <= haystack.len() && length >= 8);
-        debug_assert!(place as usize + 2 * length <= self.bytes.len());
-        // SAFETY: the literal's bytes and then its folds stand at its place.
+    unsafe fn equals(&self, literal: u32, length: usize, haystack: &[u8], at: usize) -> bool {
+        debug_assert!(at + length <= haystack.len());
+        // SAFETY: the literal is one of the store; eight bytes of fill follow the last one.
         let (bytes, folds, text) = unsafe {
-            let bytes = self.bytes.as_ptr().add(place as usize);
-            (bytes, bytes.add(length), haystack.as_ptr().add(at))
+            let start = *self.starts.get_unchecked(literal as usize) as usize;
+            (
+                self.bytes.as_ptr().add(start),
+                self.folds.as_ptr().add(start),
+                haystack.as_ptr().add(at),
+            )
         };
-        let same = |i: usize| {
+        let mut i = 0;
+        while i + 8 <= length {
             // SAFETY: `i + 8 <= length`, inside the literal and inside the haystack.
-            unsafe { load(text.add(i)) | load(folds.add(i)) == load(bytes.add(i)) }
-        };
-        // The last eight bytes may have been compared in part.
-        (0..length / 8).all(|word| same(8 * word)) && same(length - 8)
+            let same = unsafe { load(text.add(i)) | load(folds.add(i)) == load(bytes.add(i)) };
+            if !same {
+                return false;
+            }
+            i += 8;
+        }
+        while i < length {
+            // SAFETY: `i < length`.
+            let same = unsafe { *text.add(i) | *folds.add(i) == *bytes.add(i) };
+            if !same {
+                return false;
+            }
+            i += 1;
+        }
+        true
     }
 }
 
@@ -109,56 +121,24 @@ pub(super) unsafe fn load(at: *const u8) -> u64 {
     u64::from_le(unsafe { at.cast::<u64>().read_unaligned() })
 }
 
-/// Entries of a line.
-const WIDTH: usize = 2;
-/// Slots that share a line.
-const SLOTS_PER_LINE: u32 = 4;
-/// Bytes of a literal in an entry.
-const CONTEXT: usize = 16;
-
-/// Entries of four slots: where a literal's window lies, and sixteen of its bytes.
-#[repr(C, align(64))]
-#[derive(Clone, Copy, Debug, Default)]
-struct Line {
-    /// Bytes of the literal from `context` on; zeros behind the end of a short one.
-    values: [u128; WIDTH],
-    literals: [u32; WIDTH],
-    /// Where the literal stands in the store.
-    places: [u32; WIDTH],
-    /// A bit for each byte of the value: its case does not matter.
-    folds: [u16; WIDTH],
-    facts: [Facts; WIDTH],
-    /// The line with further entries; 0: none.
-    more: u32,
-}
-
-const _: () = assert!(size_of::<Line>() == 64);
-
-/// What an entry is about.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-struct Facts {
+/// Where a literal's window lies, and eight of its bytes.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Eight bytes of the literal from `context` on; 0xff behind the end of a short one.
+    value: u64,
+    /// What is set in the haystack's bytes before they are compared with `value`.
+    fold: u64,
+    literal: u32,
     /// Offset of the window in the literal.
     offset: u8,
-    /// Offset of the value in the literal.
+    /// Offset of `value` in the literal.
     context: u8,
-    /// Of the literal; 0: no entry.
     length: u8,
     /// Further demands: `REST`, `WHOLE`.
     flags: u8,
 }
 
-/// An entry by itself.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    value: u128,
-    literal: u32,
-    place: u32,
-    fold: u16,
-    facts: Facts,
-}
-
-/// The literal is longer than the bytes of the entry.
+/// The literal is longer than the eight bytes of the entry.
 const REST: u8 = 1;
 /// The literal must be the whole buffer.
 const WHOLE: u8 = 2;
@@ -183,8 +163,8 @@ pub(super) struct Window {
 pub(super) struct Table {
     shift: u32,
     tags: Vec<u8>,
-    /// One for each `SLOTS_PER_LINE` slots, then those with what did not fit.
-    lines: Vec<Line>,
+    heads: Vec<u32>,
+    entries: Vec<Entry>,
 }
 
 /// Hash of a window's folded bytes.
@@ -224,171 +204,127 @@ impl Table {
             .trailing_zeros();
         let shift = 64 - bits;
         let slots = 1usize << bits;
-        let places = Store::places(literals);
         let mut order: Vec<(usize, u8, Entry)> = windows
             .iter()
             .map(|window| {
                 let hash = hash(window.key, window.class);
                 let slot = (hash >> shift) as usize;
-                (slot, tag(hash, shift), entry(window, literals, &places))
+                (slot, tag(hash, shift), entry(window, literals))
             })
             .collect();
-        order.sort_by_key(|(slot, _, entry)| (*slot, entry.literal, entry.facts.offset));
+        order.sort_by_key(|(slot, _, entry)| (*slot, entry.literal, entry.offset));
         let mut tags = vec![0u8; slots];
+        let mut heads = vec![0u32; slots + 1];
         for (slot, tag, _) in &order {
+            heads[slot + 1] += 1;
             tags[*slot] = match tags[*slot] {
                 0 => *tag,
                 same if same == *tag => same,
                 _ => TAG_ANY,
             };
         }
-        let mut lines = vec![Line::default(); slots / SLOTS_PER_LINE as usize];
-        let by_line = order.chunk_by(|(one, ..), (other, ..)| line_of(*one) == line_of(*other));
-        for entries in by_line {
-            let mut at = line_of(entries[0].0);
-            for (number, entries) in entries.chunks(WIDTH).enumerate() {
-                if number > 0 {
-                    lines[at].more = lines.len() as u32;
-                    at = lines.len();
-                    lines.push(Line::default());
-                }
-                for (i, (_, _, entry)) in entries.iter().enumerate() {
-                    lines[at].put(i, entry);
-                }
-            }
+        for slot in 0..slots {
+            heads[slot + 1] += heads[slot];
         }
-        Table { shift, tags, lines }
+        Table {
+            shift,
+            tags,
+            heads,
+            entries: order.into_iter().map(|(_, _, entry)| entry).collect(),
+        }
     }
 
     pub fn memory(&self) -> usize {
-        self.tags.len() + self.lines.len() * size_of::<Line>()
+        self.tags.len() + self.heads.len() * 4 + self.entries.len() * size_of::<Entry>()
     }
 
-    /// The line of a hash, and whether something may be there.
+    /// The slot of a hash, and whether something may be there.
     #[inline(always)]
     pub fn probe(&self, hash: u64) -> (u32, bool) {
         let slot = hash >> self.shift;
         // SAFETY: there are `1 << (64 - shift)` slots.
         let there = unsafe { *self.tags.get_unchecked(slot as usize) };
         (
-            slot as u32 / SLOTS_PER_LINE,
+            slot as u32,
             there == tag(hash, self.shift) || there == TAG_ANY,
         )
     }
 
-    /// Asks for a line.
+    /// Entries of a slot, from the first up to one behind the last; the first is asked for.
     ///
     /// # Safety
-    /// `probe` gave it.
+    /// The slot is one that `probe` gave.
     #[inline(always)]
-    pub unsafe fn ask(&self, line: u32) {
-        // SAFETY: there is a line for each that `probe` gives.
-        prefetch_read(unsafe { self.lines.as_ptr().add(line as usize) });
+    pub unsafe fn entries_of(&self, slot: u32) -> (u32, u32) {
+        let slot = slot as usize;
+        // SAFETY: there is one head more than there are slots; heads are sums of counts of the
+        // entries, and a slot that `probe` gave has one at least.
+        unsafe {
+            let from = *self.heads.get_unchecked(slot);
+            let to = *self.heads.get_unchecked(slot + 1);
+            prefetch_read(self.entries.as_ptr().add(from as usize));
+            (from, to)
+        }
     }
 
-    /// Calls `found` with each literal of this line that stands in `haystack` so that its window
+    /// Calls `found` with each literal of these entries that stands in `haystack` so that its window
     /// lies at `at`, and where it starts. Gives how many entries were looked at.
     ///
     /// # Safety
-    /// `probe` gave the line; the literals are those of `store`.
+    /// The entries are those of a slot; the literals are those of `store`.
     #[inline(always)]
     pub unsafe fn confirm(
         &self,
-        line: u32,
+        (from, to): (u32, u32),
         store: &Store,
         haystack: &[u8],
         at: usize,
         found: &mut impl FnMut(u32, usize),
     ) -> u32 {
-        let (mut looked, mut next) = (0, line);
-        loop {
-            // SAFETY: there is a line for each that `probe` gives, and for each that follows one.
-            let line = unsafe { self.lines.get_unchecked(next as usize) };
-            for i in 0..WIDTH {
-                let facts = line.facts[i];
-                let length = usize::from(facts.length);
-                if length == 0 {
-                    return looked;
-                }
-                looked += 1;
-                let start = at.wrapping_sub(usize::from(facts.offset));
-                if start >= haystack.len() || haystack.len() - start < length {
-                    continue;
-                }
-                // SAFETY: the literal, and so its context, lies inside.
-                let text = unsafe { context(haystack, start + usize::from(facts.context)) };
-                let differ = (text | unfold(line.folds[i])) ^ line.values[i];
-                // What lies behind the end of a short literal does not matter.
-                if differ << (8 * (CONTEXT - length.min(CONTEXT))) != 0 {
-                    continue;
-                }
-                let whole = facts.flags & WHOLE == 0 || haystack.len() == length;
-                // SAFETY: bounds were compared above; the entry's place is that of its literal,
-                // which is longer than sixteen bytes.
-                let rest = facts.flags & REST == 0
-                    || unsafe { store.equals(line.places[i], length, haystack, start) };
-                if whole && rest {
-                    found(line.literals[i], start);
-                }
+        for i in from..to {
+            // SAFETY: heads are sums of counts of the entries.
+            let entry = unsafe { self.entries.get_unchecked(i as usize) };
+            let length = usize::from(entry.length);
+            let start = at.wrapping_sub(usize::from(entry.offset));
+            if start >= haystack.len() || haystack.len() - start < length {
+                continue;
             }
-            if line.more == 0 {
-                return looked;
+            // SAFETY: the literal, and so its context where it has eight bytes, lies inside.
+            let text = unsafe { context(haystack, start + usize::from(entry.context)) };
+            if text | entry.fold != entry.value {
+                continue;
             }
-            next = line.more;
+            let whole = entry.flags & WHOLE == 0 || haystack.len() == length;
+            // SAFETY: bounds were compared above; the entry's literal is one of the store.
+            let rest = entry.flags & REST == 0
+                || unsafe { store.equals(entry.literal, length, haystack, start) };
+            if whole && rest {
+                found(entry.literal, start);
+            }
         }
+        to - from
     }
 }
 
-impl Line {
-    fn put(&mut self, at: usize, entry: &Entry) {
-        self.values[at] = entry.value;
-        self.literals[at] = entry.literal;
-        self.places[at] = entry.place;
-        self.folds[at] = entry.fold;
-        self.facts[at] = entry.facts;
-    }
-}
-
-/// The line of a slot.
-fn line_of(slot: usize) -> usize {
-    slot / SLOTS_PER_LINE as usize
-}
-
-/// What is set in the haystack's bytes before they are compared: 0x20 for each bit.
-#[inline(always)]
-fn unfold(bits: u16) -> u128 {
-    u128::from(unfold_half(bits as u8)) | u128::from(unfold_half((bits >> 8) as u8)) << 64
-}
-
-/// 0x20 in each byte whose bit is set.
-#[inline(always)]
-fn unfold_half(bits: u8) -> u64 {
-    // Each byte keeps its own bit of the eight; adding 0x7f carries it into the highest.
-    let own = (u64::from(bits).wrapping_mul(0x0101_0101_0101_0101)) & 0x8040_2010_0804_0201;
-    ((own + 0x7f7f_7f7f_7f7f_7f7f) & 0x8080_8080_8080_8080) >> 2
-}
-
-/// Sixteen bytes from `at` on, with zeros behind the end.
+/// Eight bytes from `at` on, with zeros behind the end.
 ///
 /// # Safety
 /// `at` lies in `haystack`.
 #[inline(always)]
-unsafe fn context(haystack: &[u8], at: usize) -> u128 {
+unsafe fn context(haystack: &[u8], at: usize) -> u64 {
     debug_assert!(at < haystack.len());
     let length = haystack.len();
-    if at + CONTEXT <= length {
-        // SAFETY: sixteen bytes are left.
-        return u128::from_le(unsafe { haystack.as_ptr().add(at).cast::<u128>().read_unaligned() });
+    if at + 8 <= length {
+        // SAFETY: eight bytes are left.
+        return unsafe { load(haystack.as_ptr().add(at)) };
     }
-    if length >= CONTEXT {
-        // SAFETY: the last sixteen bytes; `at` is at most fifteen further than their start.
-        let last = unsafe { haystack.as_ptr().add(length - CONTEXT).cast::<u128>() };
-        // SAFETY: as above.
-        return u128::from_le(unsafe { last.read_unaligned() }) >> (8 * (at + CONTEXT - length));
+    if length >= 8 {
+        // SAFETY: the last eight bytes; `at` is at most seven further than their start.
+        return unsafe { load(haystack.as_ptr().add(length - 8)) } >> (8 * (at + 8 - length));
     }
-    let mut bytes = [0u8; CONTEXT];
+    let mut bytes = [0u8; 8];
     bytes[..length - at].copy_from_slice(&haystack[at..]);
-    u128::from_le_bytes(bytes)
+    u64::from_le_bytes(bytes)
 }
 
 #[inline(always)]
@@ -396,47 +332,30 @@ fn tag(hash: u64, shift: u32) -> u8 {
     ((hash >> (shift - 8)) as u8).clamp(1, TAG_ANY - 1)
 }
 
-fn entry(window: &Window, literals: &[Literal], places: &[u32]) -> Entry {
+fn entry(window: &Window, literals: &[Literal]) -> Entry {
     let literal = &literals[window.literal as usize];
     let length = literal.bytes.len();
-    let last = length.saturating_sub(CONTEXT);
+    let last = length.saturating_sub(8);
     // The window itself is known to be there by its hash: other bytes say more.
-    let is_far = window.offset < CONTEXT && last >= 2 * window.offset;
-    let context = if is_far { last } else { 0 };
-    let (mut value, mut fold) = ([0; CONTEXT], 0);
-    let bytes = literal.bytes[context..].iter().take(CONTEXT);
-    for (i, &byte) in bytes.enumerate() {
-        let (byte, bit) = folded(byte, literal.nocase);
-        value[i] = byte;
-        fold |= u16::from(bit != 0) << i;
+    let context =
+        if window.offset >= 8 || last < window.offset || last - window.offset < window.offset {
+            0
+        } else {
+            last
+        };
+    let (mut value, mut fold) = ([0xffu8; 8], [0xffu8; 8]);
+    for (i, &byte) in literal.bytes[context..].iter().take(8).enumerate() {
+        (value[i], fold[i]) = folded(byte, literal.nocase);
     }
-    let rest = if length > CONTEXT { REST } else { 0 };
+    let rest = if length > 8 { REST } else { 0 };
     let whole = if window.whole { WHOLE } else { 0 };
     Entry {
-        value: u128::from_le_bytes(value),
+        value: u64::from_le_bytes(value),
+        fold: u64::from_le_bytes(fold),
         literal: window.literal,
-        place: places[window.literal as usize],
-        fold,
-        facts: Facts {
-            offset: window.offset as u8,
-            context: context as u8,
-            length: length as u8,
-            flags: rest | whole,
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bits_unfold_into_their_bytes() {
-        for bits in [0u16, 1, 0x80, 0x100, 0x8000, 0xffff, 0x5aa5, 0x1234] {
-            let bytes = unfold(bits).to_le_bytes();
-            let expected: [u8; 16] =
-                std::array::from_fn(|i| if bits >> i & 1 != 0 { 0x20 } else { 0 });
-            assert_eq!(bytes, expected, "{bits:#x}");
-        }
+        offset: window.offset as u8,
+        context: context as u8,
+        length: length as u8,
+        flags: rest | whole,
     }
 }
