@@ -119,12 +119,14 @@ impl<D: DetectionAccess> MatchStage<D> {
         let events = state.events;
         for (event, direction) in events.iter().take(count) {
             for index in program.app.for_event(event.0) {
-                let Some((signature, rule)) = program.rule(*index) else {
+                let (Some(check), Some((signature, rule))) =
+                    (program.checks.get(*index), program.rule(*index))
+                else {
                     continue;
                 };
                 let alone = rule.app.is_empty() && signature.app.len() == 1;
                 if alone
-                    && header::fits_towards(signature, packet, *direction)
+                    && program.fits(*index, check, (packet, packet.app), *direction)
                     && header::tests_hold(&signature.packet, packet)
                     && self.state_holds(signature, packet.context, mark)
                 {

@@ -1,7 +1,7 @@
 //! What is asked of a candidate first, in half a cache line for each signature, one behind the
 //! other: its header, its flow keyword, and what kind of rule it is. Most candidates end here, and
 //! the signature itself, whose parts lie all over memory, is never touched. Sets of addresses and
-//! ports are kept once: nearly all rules name the same few. The naive twin is header.rs's `fits`.
+//! ports are kept once: nearly all rules name the same few. The naive twin is header.rs's `fits_towards`.
 
 use hashbrown::HashMap;
 
@@ -242,13 +242,6 @@ impl Checks {
             return is_ip && holds(source, addresses[0]) && holds(destination, addresses[1]);
         }
         true
-    }
-
-    /// Bytes of memory.
-    pub fn memory(&self) -> usize {
-        let ranges = self.addresses.iter().map(|set| set.ranges.len() * 32);
-        let ports = self.ports.iter().map(|set| set.ranges.len() * 4);
-        self.checks.len() * size_of::<Check>() + ranges.chain(ports).sum::<usize>()
     }
 }
 

@@ -133,13 +133,8 @@ fn long(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from(u32::from_be_bytes(four.try_into().ok()?)))
 }
 
-/// Whether the header of the rule and its flow keyword fit the packet.
-#[inline]
-pub fn fits(signature: &Signature, packet: &Packet) -> bool {
-    fits_towards(signature, packet, packet.context.direction)
-}
-
-/// The same, for bytes of the packet's flow that went in `direction`.
+/// Whether the header of the rule and its flow keyword fit the packet, for bytes of its flow that
+/// went in `direction`. Candidates are asked by check.rs, which answers the same.
 pub fn fits_towards(signature: &Signature, packet: &Packet, direction: Direction) -> bool {
     let flow_fits = match &signature.flow {
         Some(flow) => flow_fits(flow, packet.context, direction),

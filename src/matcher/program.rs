@@ -435,27 +435,24 @@ impl Compiled<'_> {
                 self.lists(side, &members)
             })
             .collect();
-        let sides: Vec<_> = map.shared().map(|(side, _)| side).collect();
-        let of_ports: Vec<_> = map.iter().map(|(side, _)| side).collect();
-        let mut compiled = compile_sides(&lists)?;
-        let wants = |side| {
-            let place = sides.iter().position(|known| *known == side);
-            place
-                .and_then(|place| lists.get(place))
-                .is_some_and(|lists| lists.wants_stream)
+        let mut sides = compile_sides(&lists)?;
+        let shared = map.shared().count();
+        let (of_sides, of_ports) = lists.split_at(shared);
+        let wants = |(class, direction)| {
+            let lists = of_sides.get(Groups::side(class, direction));
+            lists.is_some_and(|lists| lists.wants_stream)
         };
-        let ports = compiled
-            .drain(sides.len()..)
-            .zip(lists.iter().skip(sides.len()))
+        let ports = sides
+            .drain(shared..)
             .zip(of_ports)
-            .map(|((short, lists), side)| ByPort {
+            .zip(map.iter())
+            .map(|((short, lists), (side, _))| ByPort {
                 short,
                 packet_always: lists.packet_always.as_slice().into(),
                 stream_always: lists.stream_always.as_slice().into(),
                 wants_stream: lists.wants_stream || wants(side),
             })
             .collect();
-        let sides = compiled;
         Ok((sides.into(), ports))
     }
 
