@@ -167,17 +167,18 @@ unsafe fn pass<const TWO: bool, const FOUR: bool, const THREE: bool>(
     count
 }
 
-/// Writes the positions that pass; gives how many.
+/// Writes the positions that pass, and the buckets of each; gives how many.
 ///
 /// # Safety
-/// `length + 72` bytes can be read from `folded`; `out` has room for `length + 64`. The processor
-/// has these instructions.
+/// `length + 72` bytes can be read from `folded`; `out` and `buckets` have room for `length + 64`.
+/// The processor has these instructions.
 #[target_feature(enable = "avx2,popcnt")]
 pub(super) unsafe fn classes(
     filter: &Classes,
     folded: *const u8,
     length: usize,
     out: *mut u16,
+    buckets: *mut u8,
 ) -> usize {
     let first_place = Place::load(&filter.halves[0]);
     let second_place = Place::load(&filter.halves[1]);
@@ -198,6 +199,7 @@ pub(super) unsafe fn classes(
                 _mm256_and_si256(third, fourth),
             );
             let all = _mm256_and_si256(front, back);
+            _mm256_storeu_si256(buckets.add(at).cast(), all);
             let none = _mm256_cmpeq_epi8(all, _mm256_setzero_si256());
             let mut passed = !_mm256_movemask_epi8(none) as u32;
             let left = length - at;

@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use super::filter::{Classes, MULTIPLY_HIGH, MULTIPLY_LOW, Windows};
+use super::filter::{Classes, MULTIPLY_HIGH, MULTIPLY_LOW, PLACES, Windows};
 
 /// Copies `from` in lower case.
 ///
@@ -198,27 +198,51 @@ unsafe fn gather<const WIDE: bool>(index: __m512i, words: *const i32) -> __m512i
     }
 }
 
-/// Writes the positions that pass; gives how many.
+/// Writes the positions that pass, and the buckets of each; gives how many.
 ///
 /// # Safety
-/// `length + 72` bytes can be read from `folded`; `out` has room for `length + 64`. The processor
-/// has these instructions.
+/// `length + 72` bytes can be read from `folded`; `out` and `buckets` have room for `length + 64`.
+/// The processor has these instructions.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,popcnt")]
 pub(super) unsafe fn classes(
     filter: &Classes,
     folded: *const u8,
     length: usize,
     out: *mut u16,
+    buckets: *mut u8,
+) -> usize {
+    let halves = |place: usize| Halves::load(&filter.halves[place]);
+    let whole = |place: usize| Whole::load(&filter.buckets[place]);
+    // SAFETY: the caller's promises.
+    unsafe {
+        if filter.is_fine {
+            let places = [whole(0), whole(1), whole(2), whole(3)];
+            all_places(&places, folded, length, out, buckets)
+        } else {
+            // Two lines of memory for all places, where whole bytes take sixteen.
+            let places = [halves(0), halves(1), halves(2), halves(3)];
+            all_places(&places, folded, length, out, buckets)
+        }
+    }
+}
+
+/// # Safety
+/// As `classes`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,popcnt")]
+unsafe fn all_places(
+    places: &[impl Place; PLACES],
+    folded: *const u8,
+    length: usize,
+    out: *mut u16,
+    buckets: *mut u8,
 ) -> usize {
     let order = ascending();
-    // By halves of bytes: two lines of memory for all places, where whole bytes would take sixteen.
-    let first = Place::load(&filter.halves[0]);
-    let second = Place::load(&filter.halves[1]);
-    let third = Place::load(&filter.halves[2]);
-    let fourth = Place::load(&filter.halves[3]);
+    let [first, second, third, fourth] = places;
     let (mut at, mut count) = (0, 0);
     while at < length {
-        // SAFETY: `at < length`, and 72 bytes more can be read; each store writes 32 elements.
+        // SAFETY: `at < length`, and 72 bytes more can be read; each store writes 32 elements, or
+        // 64 buckets.
         unsafe {
             let first = first.buckets(_mm512_loadu_si512(folded.add(at).cast()));
             let second = second.buckets(_mm512_loadu_si512(folded.add(at + 1).cast()));
@@ -228,12 +252,14 @@ pub(super) unsafe fn classes(
                 _mm512_and_si512(first, second),
                 _mm512_and_si512(third, fourth),
             );
-            let mut passed = _mm512_test_epi8_mask(front, back);
+            let all = _mm512_and_si512(front, back);
+            let mut passed = _mm512_test_epi8_mask(all, all);
             let left = length - at;
             if left < 64 {
                 passed &= (1 << left) - 1;
             }
             if passed != 0 {
+                _mm512_storeu_si512(buckets.add(at).cast(), all);
                 for half in [0, 32] {
                     let passed = (passed >> half) as u32;
                     let base = _mm512_set1_epi16((at + half) as i16);
@@ -249,14 +275,23 @@ pub(super) unsafe fn classes(
     count
 }
 
-/// The buckets of all bytes at one place of a window, by their low and high halves.
-#[derive(Clone, Copy)]
-struct Place(__m512i, __m512i);
+/// The buckets of all bytes at one place of a window.
+trait Place: Copy {
+    /// Buckets of each of these bytes.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `classes`.
+    unsafe fn buckets(self, text: __m512i) -> __m512i;
+}
 
-impl Place {
+/// By the low and high halves of a byte, which lets a little more pass.
+#[derive(Clone, Copy)]
+struct Halves(__m512i, __m512i);
+
+impl Halves {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn load(halves: &[[u8; 16]; 2]) -> Place {
+    fn load(halves: &[[u8; 16]; 2]) -> Halves {
         // SAFETY: twice 16 bytes.
         let [low, high] = unsafe {
             [
@@ -264,12 +299,14 @@ impl Place {
                 _mm_loadu_si128(halves[1].as_ptr().cast()),
             ]
         };
-        Place(_mm512_broadcast_i32x4(low), _mm512_broadcast_i32x4(high))
+        Halves(_mm512_broadcast_i32x4(low), _mm512_broadcast_i32x4(high))
     }
+}
 
+impl Place for Halves {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
-    fn buckets(self, text: __m512i) -> __m512i {
+    unsafe fn buckets(self, text: __m512i) -> __m512i {
         let mask15 = _mm512_set1_epi8(15);
         let above = _mm512_and_si512(_mm512_srli_epi16::<4>(text), mask15);
         let below = _mm512_and_si512(text, mask15);
@@ -277,6 +314,31 @@ impl Place {
             _mm512_shuffle_epi8(self.0, below),
             _mm512_shuffle_epi8(self.1, above),
         )
+    }
+}
+
+/// By whole bytes: four times 64 of them.
+#[derive(Clone, Copy)]
+struct Whole([__m512i; 4]);
+
+impl Whole {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(buckets: &[u8; 256]) -> Whole {
+        // SAFETY: four times 64 bytes.
+        let quarter = |i: usize| unsafe { _mm512_loadu_si512(buckets.as_ptr().add(64 * i).cast()) };
+        Whole([quarter(0), quarter(1), quarter(2), quarter(3)])
+    }
+}
+
+impl Place for Whole {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    unsafe fn buckets(self, text: __m512i) -> __m512i {
+        let [first, second, third, fourth] = self.0;
+        let below = _mm512_permutex2var_epi8(first, text, second);
+        let above = _mm512_permutex2var_epi8(third, text, fourth);
+        _mm512_mask_blend_epi8(_mm512_movepi8_mask(text), below, above)
     }
 }
 

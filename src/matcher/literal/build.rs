@@ -12,13 +12,25 @@ use super::{Anchor, LENGTH_MAX, Literal, Literals, Path};
 const SMALL_SET_MAX: usize = 24;
 /// Where no more literals than this are shorter than seven bytes, those take the byte classes and
 /// the others are looked for at every fourth position.
-const SHORT_MAX: usize = 160;
+const SHORT_MAX: usize = 224;
 /// The same for paths whose byte classes go by halves of bytes, or byte by byte.
 const SHORT_MAX_COARSE: usize = 24;
 /// Shortest literal that has a window of four bytes for each of four residues.
 const STRIDE_FOUR_MIN: usize = 7;
 /// So many literals of four bytes still go to the byte classes, where those are needed anyway.
-const FOURS_IN_CLASSES_MAX: usize = 6;
+const FOURS_IN_CLASSES_MAX: usize = 96;
+/// The same for those other paths.
+const FOURS_IN_CLASSES_MAX_COARSE: usize = 6;
+
+/// A window so common (twice a logarithm, see `Background::cost`) passes once in a few thousand
+/// positions: its literal goes to the byte classes if four of its bytes are rarer by `RARER`.
+const COMMON: u32 = 16;
+const RARER: u32 = 6;
+/// Windows of the byte classes at most, with those of common literals.
+const CLASSES_MAX: usize = 224;
+
+/// Bits of a word of the bit table.
+const WORD_BITS: u64 = 32;
 
 /// Classes of windows (`CLASS_LENGTHS`) that the hash filter knows, longest first.
 const WINDOW_CLASSES: [usize; 3] = [5, 3, 2];
@@ -52,23 +64,27 @@ impl Literals {
             same.count()
         };
         let any_short = (1..4).any(|length| of_length(length) > 0);
-        let most_short = if path.has_fine_classes() {
-            SHORT_MAX
-        } else {
-            SHORT_MAX_COARSE
+        let (most_short, most_fours) = match path.has_fine_classes() {
+            true => (SHORT_MAX, FOURS_IN_CLASSES_MAX),
+            false => (SHORT_MAX_COARSE, FOURS_IN_CLASSES_MAX_COARSE),
         };
         let below_seven: usize = (1..STRIDE_FOUR_MIN).map(of_length).sum();
         let (short_max, stride) = match () {
             () if floating.len() <= SMALL_SET_MAX => (usize::MAX, 4),
             () if below_seven <= most_short => (STRIDE_FOUR_MIN - 1, 4),
-            () if any_short && of_length(4) <= FOURS_IN_CLASSES_MAX => (4, 2),
+            () if any_short && of_length(4) <= most_fours => (4, 2),
             () => (3, 2),
         };
         let (mut long, mut short) = (Vec::new(), Vec::new());
         let mut crowd = Crowd::default();
+        let is_short = |literal: &Literal| literal.bytes.len() <= short_max;
+        let common = match path.has_fine_classes() {
+            true => common(&floating, short_max, stride, background),
+            false => Vec::new(),
+        };
         for (number, literal) in &floating {
             let folded = literal.bytes.to_ascii_lowercase();
-            if folded.len() <= short_max {
+            if is_short(literal) || common.binary_search(number).is_ok() {
                 short.push(short_window(*number, &folded, background));
             } else {
                 for residue in 0..stride {
@@ -93,9 +109,54 @@ impl Literals {
     }
 }
 
-/// How many literals have a window already.
+/// The literals of more than `short_max` bytes that go to the byte classes all the same: at some
+/// residue all their windows are common. The most common first, while there is room; in order.
+fn common(
+    floating: &[(u32, &Literal)],
+    short_max: usize,
+    stride: usize,
+    back: &Background,
+) -> Vec<u32> {
+    let mut common = Vec::new();
+    let mut room = CLASSES_MAX;
+    for (number, literal) in floating {
+        if literal.bytes.len() <= short_max {
+            room = room.saturating_sub(1);
+            continue;
+        }
+        let folded = literal.bytes.to_ascii_lowercase();
+        let of_residue = |residue: usize| {
+            let offsets = (residue..).step_by(stride);
+            let size = CLASS_LENGTHS[window_class(residue, folded.len())];
+            let windows = offsets.map_while(|at| folded.get(at..at + size));
+            windows.map(|bytes| back.cost(bytes)).min()
+        };
+        let worst = (0..stride).filter_map(of_residue).max().unwrap_or(0);
+        let rarest = folded.windows(PLACES).map(|bytes| back.cost(bytes)).min();
+        if worst >= COMMON && rarest.is_some_and(|rarest| rarest + RARER <= worst) {
+            common.push((worst, *number));
+        }
+    }
+    common.sort_unstable_by_key(|(worst, number)| (std::cmp::Reverse(*worst), *number));
+    common.truncate(room);
+    let mut numbers: Vec<u32> = common.into_iter().map(|(_, number)| number).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// Class of a literal's windows at offsets of a residue: the longest that there is room for.
+fn window_class(residue: usize, length: usize) -> usize {
+    let fits = |class: &&usize| residue + CLASS_LENGTHS[**class] <= length;
+    *WINDOW_CLASSES.iter().find(fits).unwrap_or(&2)
+}
+
+/// How many literals have a window already, and by the first four bytes of their windows, which
+/// choose the word of the bit table.
 #[derive(Default)]
-struct Crowd(HashMap<(usize, u64), u64>);
+struct Crowd {
+    windows: HashMap<(usize, u64), u64>,
+    words: HashMap<u32, u64>,
+}
 
 impl Crowd {
     /// The window of a literal at offsets of one residue: the longest that there is room for, at
@@ -107,8 +168,7 @@ impl Crowd {
         (residue, stride): (usize, usize),
         back: &Background,
     ) -> Window {
-        let fits = |class: &&usize| residue + CLASS_LENGTHS[**class] <= folded.len();
-        let class = *WINDOW_CLASSES.iter().find(fits).unwrap_or(&2);
+        let class = window_class(residue, folded.len());
         let size = CLASS_LENGTHS[class];
         let mut best = (u64::MAX, residue, 0);
         for offset in (residue..).step_by(stride) {
@@ -116,14 +176,19 @@ impl Crowd {
                 break;
             };
             let key = word(bytes);
-            let owners = self.0.get(&(class, key)).copied().unwrap_or(0);
-            let score = (1 << (back.cost(bytes) / 2)) * (1 + owners) + owners;
+            let owners = self.windows.get(&(class, key)).copied().unwrap_or(0);
+            let beside = self.words.get(&(key as u32)).copied().unwrap_or(0);
+            let share = |bytes: &[u8]| 1u64 << (back.cost(bytes) / 2);
+            // What looks at all owners, and what is let through by a crowded word.
+            let word = share(bytes.get(..PLACES).unwrap_or(bytes)) * beside / WORD_BITS;
+            let score = share(bytes) * (1 + owners) + owners + word;
             if score < best.0 {
                 best = (score, offset, key);
             }
         }
         let (_, offset, key) = best;
-        *self.0.entry((class, key)).or_default() += 1;
+        *self.windows.entry((class, key)).or_default() += 1;
+        *self.words.entry(key as u32).or_default() += 1;
         Window {
             key: [key, 0],
             class,

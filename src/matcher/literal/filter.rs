@@ -3,6 +3,7 @@
 
 use super::table::{CLASS_LENGTHS, Table, Window};
 use super::{Background, Literal};
+use crate::memory::prefetch::prefetch_read;
 
 /// Multipliers of the bit table's hashes.
 pub(super) const MULTIPLY_LOW: u32 = 0x9E37_79B1;
@@ -16,7 +17,10 @@ pub(super) const PLACES: usize = 4;
 /// Positions looked at are no further apart.
 pub(super) const STRIDE_MAX: usize = 4;
 /// Buckets of the byte classes.
-const BUCKETS: usize = 8;
+pub(super) const BUCKETS: usize = 8;
+/// Sets of more windows than this are looked for by whole bytes: by their halves one position in
+/// ten of ordinary traffic passed.
+const COARSE_MAX: usize = 16;
 
 /// Windows at every second or fourth position, by a blocked bit table: the first bytes choose a word, all bytes of
 /// the window a bit of it, so that one load asks for windows of eight, four and three bytes.
@@ -133,8 +137,12 @@ pub(super) struct Classes {
     pub buckets: Box<[[u8; 256]; PLACES]>,
     /// The same by low and high half of a byte, which lets a little more pass.
     pub halves: Box<[[[u8; 16]; 2]; PLACES]>,
-    /// Windows of one to four bytes occur.
-    pub has: [bool; PLACES],
+    /// Class of the windows in each bucket.
+    pub class_of: [u8; BUCKETS],
+    /// The buckets of the same class, of each.
+    pub alike: [u8; BUCKETS],
+    /// Whether whole bytes are looked at, where the path can.
+    pub is_fine: bool,
     /// As in `Windows`.
     pub deep: usize,
     pub table: Table,
@@ -145,7 +153,9 @@ impl Classes {
         let mut classes = Classes {
             buckets: Box::new([[0; 256]; PLACES]),
             halves: Box::new([[[0; 16]; 2]; PLACES]),
-            has: [0, 1, 2, 3].map(|class| windows.iter().any(|window| window.class == class)),
+            class_of: [0; BUCKETS],
+            alike: [0; BUCKETS],
+            is_fine: windows.len() > COARSE_MAX,
             deep: usize::MAX,
             table: Table::build(windows, literals),
         };
@@ -165,6 +175,8 @@ impl Classes {
         };
         let mut order: Vec<&Window> = windows.iter().collect();
         order.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
+        let mut owners = [None; BUCKETS];
+        let mut waiting = [0, 1, 2, 3].map(|class| order.iter().any(|w| w.class == class));
         for window in order {
             let bytes = bytes_of(window);
             let with = |bucket: usize| {
@@ -183,12 +195,40 @@ impl Classes {
             };
             let passes = |places: [f64; PLACES]| places.iter().product::<f64>();
             let grows = |bucket: &usize| passes(with(*bucket)) - passes(taken[*bucket]);
-            let best = (0..BUCKETS).min_by(|a, b| grows(a).total_cmp(&grows(b)));
+            // A bucket has windows of one class only; each class that is still to come keeps one.
+            waiting[window.class] &= !owners.contains(&Some(window.class));
+            let free = owners.iter().filter(|owner| owner.is_none()).count();
+            let others = (0..PLACES).filter(|class| *class != window.class && waiting[*class]);
+            let spare = free > others.count();
+            let may = |bucket: &usize| match owners[*bucket] {
+                Some(class) => class == window.class,
+                None => spare,
+            };
+            let fit = (0..BUCKETS).filter(may);
+            let best = fit.min_by(|a, b| grows(a).total_cmp(&grows(b)));
             let best = best.unwrap_or(0);
+            owners[best] = Some(window.class);
+            waiting[window.class] = false;
             taken[best] = with(best);
             classes.add(best, bytes);
         }
+        for (bucket, owner) in owners.iter().enumerate() {
+            let class = owner.unwrap_or(0);
+            classes.class_of[bucket] = class as u8;
+            let alike = (0..BUCKETS).filter(|other| owners[*other] == Some(class));
+            classes.alike[bucket] = alike.fold(1 << bucket, |bits, other| bits | 1 << other);
+        }
         classes
+    }
+
+    /// Asks for what the vector code will read.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        if self.is_fine {
+            for line in self.buckets.as_flattened().chunks(64) {
+                prefetch_read(line.as_ptr());
+            }
+        }
     }
 
     /// Puts a window's bytes into a bucket; where it has none, all fit.

@@ -129,7 +129,8 @@ impl Path {
     }
 
     /// # Safety
-    /// `length + 72` bytes can be read from `folded`; `out` has room for `length + 64`.
+    /// `length + 72` bytes can be read from `folded`; `out` and `buckets` have room for
+    /// `length + 64`.
     #[inline]
     pub(super) unsafe fn classes(
         self,
@@ -137,15 +138,18 @@ impl Path {
         folded: *const u8,
         length: usize,
         out: *mut u16,
+        buckets: *mut u8,
     ) -> usize {
         // SAFETY: the caller's promise; only what the processor has is in a `Path`.
         unsafe {
             match self.0 {
-                Kind::Portable => portable::classes(filter, folded, length, out),
+                Kind::Portable => portable::classes(filter, folded, length, out, buckets),
                 #[cfg(target_arch = "x86_64")]
-                Kind::Avx2 => avx2::classes(filter, folded, length, out),
+                Kind::Avx2 => avx2::classes(filter, folded, length, out, buckets),
                 #[cfg(target_arch = "x86_64")]
-                Kind::Avx512 | Kind::Avx512Wide => avx512::classes(filter, folded, length, out),
+                Kind::Avx512 | Kind::Avx512Wide => {
+                    avx512::classes(filter, folded, length, out, buckets)
+                }
             }
         }
     }

@@ -41,15 +41,16 @@ pub(super) unsafe fn windows(
     count
 }
 
-/// Writes the positions that pass; gives how many.
+/// Writes the positions that pass, and the buckets of each; gives how many.
 ///
 /// # Safety
-/// `length + 8` bytes can be read from `folded`; `out` has room for `length`.
+/// `length + 8` bytes can be read from `folded`; `out` and `marks` have room for `length`.
 pub(super) unsafe fn classes(
     filter: &Classes,
     folded: *const u8,
     length: usize,
     out: *mut u16,
+    marks: *mut u8,
 ) -> usize {
     let [first, second, third, fourth] = &*filter.buckets;
     let mut count = 0;
@@ -59,6 +60,7 @@ pub(super) unsafe fn classes(
             let byte = |i| usize::from(*folded.add(at + i));
             out.add(count).write(at as u16);
             let buckets = first[byte(0)] & second[byte(1)] & third[byte(2)] & fourth[byte(3)];
+            marks.add(at).write(buckets);
             count += usize::from(buckets != 0);
         }
     }

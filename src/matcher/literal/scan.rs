@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::filter::{Classes, PLACES, STRIDE_MAX, Windows};
+use super::filter::{BUCKETS, Classes, PLACES, STRIDE_MAX, Windows};
 use super::path::Path;
 use super::table::{self, Table, load};
 use super::{LENGTH_MAX, Literals};
@@ -78,6 +78,8 @@ impl Carry {
 struct Work {
     folded: [MaybeUninit<u8>; BLOCK + AHEAD + FILL + 128],
     passed: [MaybeUninit<u16>; BLOCK + 64],
+    /// Buckets of each position, where the byte classes let it pass.
+    buckets: [MaybeUninit<u8>; BLOCK + 64],
 }
 
 impl Work {
@@ -86,6 +88,7 @@ impl Work {
         Work {
             folded: [MaybeUninit::uninit(); BLOCK + AHEAD + FILL + 128],
             passed: [MaybeUninit::uninit(); BLOCK + 64],
+            buckets: [MaybeUninit::uninit(); BLOCK + 64],
         }
     }
 
@@ -307,7 +310,11 @@ impl Literals {
     ) {
         let folded = work.folded().cast_const();
         let out = work.passed.as_mut_ptr().cast::<u16>();
+        let buckets = work.buckets.as_mut_ptr().cast::<u8>();
         let mut run = Run::default();
+        if let Some(filter) = &self.classes {
+            filter.prefetch();
+        }
         if let Some(filter) = &self.windows {
             // SAFETY: the caller's promise; a block's positions fit. What was counted was written.
             let passed = unsafe {
@@ -335,13 +342,16 @@ impl Literals {
             }
             // SAFETY: as above; the block is folded now.
             let passed = unsafe {
-                let count = path.classes(filter, folded, length, out);
+                let count = path.classes(filter, folded, length, out, buckets);
                 std::slice::from_raw_parts(out.cast_const(), count)
             };
             for group in passed.chunks(GROUP) {
                 let mut hits = Hits::new();
                 // SAFETY: positions lie in the block.
-                unsafe { probe_classes(filter, group, folded, origin, &mut run, &mut hits) };
+                unsafe {
+                    let marks = buckets.cast_const();
+                    probe_classes(filter, group, folded, marks, origin, &mut run, &mut hits);
+                };
                 self.confirm(&filter.table, &hits, origin, budget, found);
                 if *budget == 0 {
                     return;
@@ -518,12 +528,13 @@ impl Run {
 }
 
 /// # Safety
-/// As `probe_windows`.
+/// As `probe_windows`; `marks` holds the buckets of these positions, one of each at least.
 #[inline(always)]
 unsafe fn probe_classes(
     filter: &Classes,
     group: &[u16],
     folded: *const u8,
+    marks: *const u8,
     origin: &impl Origin,
     run: &mut Run,
     hits: &mut Hits,
@@ -531,21 +542,26 @@ unsafe fn probe_classes(
     for &position in group {
         let at = usize::from(position);
         // SAFETY: the position lies in the block.
-        let text = unsafe { load(folded.add(at)) };
+        let (text, mut marks) = unsafe { (load(folded.add(at)), *marks.add(at)) };
         if text == text.rotate_left(8) && run.is_deep(origin.of(at), filter.deep) {
             continue;
         }
-        let key = [text, 0];
+        let bucket_of = |marks: u8| marks.trailing_zeros() as usize % BUCKETS;
         let mut before = [(u32::MAX, false); PLACES];
-        for class in 0..PLACES {
-            if filter.has[class] {
-                let mut hit = filter.table.probe(table::hash(key, class));
-                // A slot that two classes share is looked at once.
-                hit.1 &= !before.contains(&hit);
-                before[class] = hit;
-                // SAFETY: four times for a position of the group.
-                unsafe { hits.push(position, hit) };
+        // Buckets of one class are probed once: nearly always there is but one.
+        for before_at in 0..PLACES {
+            let bucket = bucket_of(marks);
+            let class = usize::from(filter.class_of[bucket]) % PLACES;
+            let mut hit = filter.table.probe(table::hash([text, 0], class));
+            // A slot that two classes share is looked at once.
+            hit.1 &= before_at == 0 || !before.contains(&hit);
+            // SAFETY: four times for a position of the group.
+            unsafe { hits.push(position, hit) };
+            marks &= !filter.alike[bucket];
+            if marks == 0 {
+                break;
             }
+            before[before_at] = hit;
         }
     }
 }

@@ -22,8 +22,8 @@ const MULTIPLIERS: [u64; CLASSES] = [
     0x5899_65CC_7537_4CC3,
     0x1D8E_4E27_C47D_124F,
 ];
-/// Tag of a slot whose keys have several tags.
-const TAG_ANY: u8 = 255;
+/// Tag of a slot whose keys have several tags. Other tags have the highest bit set; 0 is an empty slot.
+const TAG_ANY: u8 = 1;
 /// Slots per key.
 const SLOTS_PER_KEY: usize = 4;
 
@@ -329,7 +329,7 @@ unsafe fn context(haystack: &[u8], at: usize) -> u64 {
 
 #[inline(always)]
 fn tag(hash: u64, shift: u32) -> u8 {
-    ((hash >> (shift - 8)) as u8).clamp(1, TAG_ANY - 1)
+    (hash >> (shift - 8)) as u8 | 0x80
 }
 
 fn entry(window: &Window, literals: &[Literal]) -> Entry {
