@@ -10,10 +10,16 @@ use crate::rules::signature::{AddressSet, Signature};
 /// A side that covers at most 2^this addresses counts as narrow (an IPv4 /8).
 const NARROW_BITS: u32 = 24;
 
+/// The first of the addresses that stand for IPv4 (RFC 4291 2.5.5.2).
+const V4_MAPPED: u128 = 0xffff << 32;
+
 /// Intervals of one side.
 #[derive(Debug, Default)]
 struct Side {
     starts: Vec<[u8; 16]>,
+    /// How many of them lie before the first IPv4 address of each upper half, and of the one behind
+    /// the last.
+    halves: Box<[u32]>,
     lists: Vec<(u32, u32)>,
     members: Vec<u32>,
 }
@@ -42,11 +48,32 @@ impl Side {
             side.starts.push(bound.to_be_bytes());
             side.lists.push((first, side.members.len() as u32));
         }
+        if !side.starts.is_empty() {
+            let before = |half: u32| {
+                let first = ((u128::from(half) << 16) + V4_MAPPED).to_be_bytes();
+                side.starts.partition_point(|start| *start < first) as u32
+            };
+            side.halves = (0..=1 << 16).map(before).collect();
+        }
         side
     }
 
+    /// The starts among which the search ends: of IPv4 addresses, those in the same /16.
+    fn around(&self, address: &[u8; 16]) -> (usize, usize) {
+        let number = u128::from_be_bytes(*address);
+        let half = (number >> 16) as u16;
+        let place = |half: usize| self.halves.get(half).map(|before| *before as usize);
+        let [from, to] = [0, 1].map(|next| place(usize::from(half) + next));
+        match (number >> 32 == V4_MAPPED >> 32, from, to) {
+            (true, Some(from), Some(to)) => (from, to),
+            _ => (0, self.starts.len()),
+        }
+    }
+
     fn get(&self, address: &[u8; 16]) -> &[u32] {
-        let after = self.starts.partition_point(|start| start <= address);
+        let (from, to) = self.around(address);
+        let starts = self.starts.get(from..to).unwrap_or(&[]);
+        let after = from + starts.partition_point(|start| start <= address);
         let list = self.lists.get(after.wrapping_sub(1)).copied();
         let (first, last) = list.unwrap_or((0, 0));
         self.members

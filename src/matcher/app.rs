@@ -11,7 +11,7 @@
 //! grows); what stage of a transaction says that it won't is `Field::known_at`.
 
 use super::app_program::AppRule;
-use super::check::ask;
+use super::check::{Check, ask};
 use super::detect::push;
 use super::feed::TCP;
 use super::gate::Facts;
@@ -257,7 +257,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             return;
         };
         if fresh
-            && !(self.speaks(index, signature, packet.app)
+            && !(self.speaks(index, (check, signature), packet.app)
                 && header::tests_hold(&signature.packet, packet))
         {
             return;
@@ -293,17 +293,28 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// Whether the transaction is of the protocol that the rule's header names.
-    fn speaks(&self, index: u32, signature: &Signature, flow: AppProtocol) -> bool {
+    fn speaks(
+        &self,
+        index: u32,
+        (check, signature): (&Check, &Signature),
+        flow: AppProtocol,
+    ) -> bool {
         use crate::rules::signature::Protocol;
-        let Protocol::App(word) = &signature.header.protocol else {
-            return true;
+        let word = match (&signature.header.protocol, check.apps()) {
+            (Protocol::App(word), None) => Some(word),
+            (_, Some(_)) => None,
+            _ => return true,
         };
         let own = self
             .apps
             .as_ref()
             .and_then(|apps| apps.transaction(index))
             .map_or(AppProtocol::Unknown, |transaction| transaction.protocol);
-        own.is(word) || flow.is(word)
+        let bits = check.apps().unwrap_or(0);
+        match word {
+            Some(word) => own.is(word.as_ref()) || flow.is(word.as_ref()),
+            None => bits & (own.bit() | flow.bit()) != 0,
+        }
     }
 
     /// Proposes whose fast pattern stands in the new bytes, and at the start those without one.

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use super::header::{self, Packet};
 use super::program::Rule;
 use crate::app::AppProtocol;
+use crate::memory::prefetch::prefetch_read;
 use crate::packet::{Direction, Kind, flag};
 use crate::rules::signature::{AddressSet, Class, FlowKeyword, PortSet, Protocol, Signature};
 
@@ -171,6 +172,12 @@ impl Checks {
         self.checks.get(index as usize)
     }
 
+    /// Asks for the check of a signature.
+    #[inline(always)]
+    pub fn prefetch(&self, index: u32) {
+        prefetch_read(self.checks.as_ptr().wrapping_add(index as usize));
+    }
+
     /// Whether the header of a signature and its flow keyword fit the packet, for bytes of its flow
     /// that went in `direction`, in a flow that speaks `app`.
     #[inline]
@@ -246,6 +253,13 @@ impl Checks {
 }
 
 impl Check {
+    /// Bits of the application protocols that the header names, where it names one and this alone
+    /// says so.
+    #[inline(always)]
+    pub fn apps(&self) -> Option<u64> {
+        (self.protocol == Asked::App).then_some(self.apps)
+    }
+
     /// Whether it asks for any of these (`ask::*`).
     #[inline(always)]
     pub fn has(&self, asks: u16) -> bool {

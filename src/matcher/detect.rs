@@ -33,12 +33,12 @@ impl<D: DetectionAccess> MatchStage<D> {
     /// flows, if the packet brought bytes for its parser.
     pub(super) fn inspect(
         &mut self,
+        program: &Program,
         context: &Context,
         bytes: &[u8],
         mark: &mut FlowMark,
         emit: &Emit,
     ) -> Option<u32> {
-        let program = std::sync::Arc::clone(&self.program);
         self.app_before = self.app_protocol(mark);
         let beyond = !context.has(flag::DECIDED) && self.begin_in_tap(context, bytes, mark);
         let fed = if context.has(flag::DECIDED) {
@@ -57,7 +57,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
         // A packet that decode or flow dropped is told by its anomalies only.
         if context.has(flag::DECIDED) {
-            self.evaluate(&program, context, bytes, mark, None, emit);
+            self.evaluate(program, context, bytes, mark, None, emit);
             return None;
         }
         let group = program.group(context);
@@ -74,18 +74,18 @@ impl<D: DetectionAccess> MatchStage<D> {
             || program.app.wants_streams())
             && (context.has(flag::STREAM) || context.kind == Kind::Stream);
         if let Some(group) = group.filter(|_| context.kind != Kind::Stream) {
-            self.propose_packet(&program, &group, &facts, context, bytes, emit);
+            self.propose_packet(program, &group, &facts, context, bytes, emit);
         }
         match group {
-            _ if beyond && !streams => self.ask_beyond(&program, context, bytes, mark, emit),
+            _ if beyond && !streams => self.ask_beyond(program, context, bytes, mark, emit),
             Some(group) if streams => {
                 let facts = facts.of_stream();
-                self.stream(&program, (&group, &facts), context, bytes, mark, emit);
+                self.stream(program, (&group, &facts), context, bytes, mark, emit);
             }
-            _ => self.evaluate(&program, context, bytes, mark, None, emit),
+            _ => self.evaluate(program, context, bytes, mark, None, emit),
         }
         if let Some(app) = fed {
-            self.inspect_transactions(&program, app, context, bytes, mark, emit);
+            self.inspect_transactions(program, app, context, bytes, mark, emit);
         }
         fed
     }
@@ -147,11 +147,13 @@ impl<D: DetectionAccess> MatchStage<D> {
                 self.propose_by(prefilter, facts, payload, emit);
             }
         }
-        let stream = if alone { group.stream_always } else { &[] };
-        for always in group.packet_always.iter().chain(stream) {
-            if always.lets(facts) {
-                self.propose(always.signature, IN_PACKET);
-            }
+        group
+            .packet_always
+            .each(facts, |signature| self.propose(signature, IN_PACKET));
+        if alone {
+            group
+                .stream_always
+                .each(facts, |signature| self.propose(signature, IN_PACKET));
         }
     }
 
@@ -168,6 +170,9 @@ impl<D: DetectionAccess> MatchStage<D> {
     ) {
         self.candidates.sort_unstable();
         self.candidates.dedup();
+        for candidate in &self.candidates {
+            program.checks.prefetch((*candidate >> 1) as u32);
+        }
         emit.counters
             .add(Counter::Candidates, self.candidates.len() as u64);
         let app = self.app_protocol(mark);

@@ -221,12 +221,80 @@ impl Always {
         }
     }
 
+    /// What lets through whatever one of the two does.
+    fn either(self, other: Always) -> Always {
+        let (one, two) = (self.gate, other.gate);
+        Always {
+            signature: self.signature,
+            gate: Gate {
+                low: one.low.min(two.low),
+                high: one.high.max(two.high),
+                shortest: one.shortest.min(two.shortest),
+                longest: one.longest.max(two.longest),
+                needs: one.needs & two.needs,
+            },
+            protocol: match self.protocol == other.protocol {
+                true => self.protocol,
+                false => ANY_PROTOCOL,
+            },
+            apps: self.apps | other.apps,
+        }
+    }
+
     /// Whether the signature is a candidate.
     #[inline(always)]
-    pub fn lets(&self, facts: &Facts) -> bool {
+    fn lets(&self, facts: &Facts) -> bool {
         self.gate.lets(facts)
             && self.apps & facts.apps != 0
             && (self.protocol == ANY_PROTOCOL || self.protocol == u16::from(facts.protocol))
+    }
+}
+
+/// So many entries of a list stand behind one summary.
+const BEHIND: usize = 8;
+
+/// Signatures without a fast pattern, alike ones together: most packets are ruled out for eight at
+/// once by what all of them ask for.
+#[derive(Debug, Default)]
+pub struct AlwaysList {
+    /// What each [`BEHIND`] entries have in common.
+    summaries: Box<[Always]>,
+    entries: Box<[Always]>,
+}
+
+impl AlwaysList {
+    /// A list of these.
+    pub fn new(mut entries: Vec<Always>) -> AlwaysList {
+        entries.sort_unstable_by_key(|always| {
+            let Always { gate, protocol, .. } = always;
+            let length = (gate.shortest, gate.longest);
+            let kind = (gate.needs, *protocol, always.apps);
+            (kind, length, (gate.low, gate.high), always.signature)
+        });
+        let summary = |some: &[Always]| {
+            let all = some.iter().copied();
+            let first = some.first().copied()?;
+            Some(all.fold(first, Always::either))
+        };
+        AlwaysList {
+            summaries: entries.chunks(BEHIND).filter_map(summary).collect(),
+            entries: entries.into(),
+        }
+    }
+
+    /// Calls `propose` with each signature that is a candidate.
+    #[inline(always)]
+    pub fn each(&self, facts: &Facts, mut propose: impl FnMut(u32)) {
+        for (summary, entries) in self.summaries.iter().zip(self.entries.chunks(BEHIND)) {
+            if !summary.lets(facts) {
+                continue;
+            }
+            for always in entries {
+                if always.lets(facts) {
+                    propose(always.signature);
+                }
+            }
+        }
     }
 }
 

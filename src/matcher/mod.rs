@@ -298,6 +298,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     pub fn run(&mut self, burst: &mut Burst, emit: &mut Emit) {
         self.profile.begin_burst();
         let (contexts, regions) = (Arc::clone(&self.contexts), Arc::clone(&self.regions));
+        let program = Arc::clone(&self.program);
         // All marks of the burst are under way at once; where the flow stage sits on this core too, it
         // has asked for them already.
         for handle in burst.iter() {
@@ -310,7 +311,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             };
             let context = contexts.get_mut(handle);
             let bytes = regions.bytes(context.span);
-            self.one(context, bytes, emit);
+            self.one(&program, context, bytes, emit);
             self.report(emit);
             if matches!(context.kind, Kind::Frame | Kind::Inner | Kind::Datagram) {
                 self.outer = context.has(flag::HAS_INNER).then_some(Outer {
@@ -351,7 +352,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
     }
 
-    fn one(&mut self, context: &mut Context, bytes: &[u8], emit: &mut Emit) {
+    fn one(&mut self, program: &Program, context: &mut Context, bytes: &[u8], emit: &mut Emit) {
         self.candidates.clear();
         self.hits.clear();
         self.told.clear();
@@ -372,7 +373,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                 FlowVerdict::Bypass => context.set(flag::BYPASS),
                 FlowVerdict::Inspect => {}
             }
-            self.end_of_flow(context, &mut mark, emit);
+            self.end_of_flow(program, context, &mut mark, emit);
         } else {
             match mark.verdict {
                 _ if context.has(flag::BYPASS) => {}
@@ -380,7 +381,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                 FlowVerdict::Pass => {}
                 FlowVerdict::Bypass => context.set(flag::BYPASS),
                 FlowVerdict::Inspect => {
-                    let fed = self.inspect(context, bytes, &mut mark, emit);
+                    let fed = self.inspect(program, context, bytes, &mut mark, emit);
                     self.arbitrate(context, bytes, &mut mark, emit);
                     if let Some(app) = fed {
                         self.release_transactions(app, context, emit);
@@ -474,7 +475,13 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// Decides what waited for more bytes, then gives back all that the flow held.
-    fn end_of_flow(&mut self, context: &mut Context, mark: &mut FlowMark, emit: &mut Emit) {
+    fn end_of_flow(
+        &mut self,
+        program: &Program,
+        context: &mut Context,
+        mark: &mut FlowMark,
+        emit: &mut Emit,
+    ) {
         if std::mem::take(&mut mark.tagged) {
             let who = host::who(Track::Flow, context, false);
             self.shared.tags.forget(&who);
@@ -493,8 +500,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                 }
             }
         }
-        let program = Arc::clone(&self.program);
-        self.end_app(&program, context, mark, emit);
+        self.end_app(program, context, mark, emit);
         if mark.verdict == FlowVerdict::Inspect {
             self.arbitrate(context, &[], mark, emit);
         }

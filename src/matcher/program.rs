@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::address::AddressIndex;
 use super::app_program::{self, AppProgram, AppRule};
 use super::check::{Check, Checks};
-use super::gate::{self, Always, Gate};
+use super::gate::{self, Always, AlwaysList, Gate};
 use super::header::Packet;
 use super::pcre::{self, Asked, Patterns};
 use super::prefilter::{Owner, Prefilter};
@@ -60,8 +60,8 @@ struct Side {
 #[derive(Debug, Default)]
 struct ByPort {
     short: Side,
-    packet_always: Box<[Always]>,
-    stream_always: Box<[Always]>,
+    packet_always: AlwaysList,
+    stream_always: AlwaysList,
     /// Some signature looks at streams.
     wants_stream: bool,
 }
@@ -74,9 +74,9 @@ pub struct Group<'a> {
     /// Fast patterns of signatures that look at streams.
     pub stream: [&'a Prefilter; 2],
     /// Signatures without a fast pattern that look at packets.
-    pub packet_always: &'a [Always],
+    pub packet_always: &'a AlwaysList,
     /// Signatures without a fast pattern that look at streams.
-    pub stream_always: &'a [Always],
+    pub stream_always: &'a AlwaysList,
     /// Whether some signature looks at streams.
     pub wants_stream: bool,
 }
@@ -448,8 +448,8 @@ impl Compiled<'_> {
             .zip(map.iter())
             .map(|((short, lists), (side, _))| ByPort {
                 short,
-                packet_always: lists.packet_always.as_slice().into(),
-                stream_always: lists.stream_always.as_slice().into(),
+                packet_always: AlwaysList::new(lists.packet_always.clone()),
+                stream_always: AlwaysList::new(lists.stream_always.clone()),
                 wants_stream: lists.wants_stream || wants(side),
             })
             .collect();

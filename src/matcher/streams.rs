@@ -163,11 +163,9 @@ impl<D: DetectionAccess> MatchStage<D> {
         for prefilter in group.stream {
             self.propose_by(prefilter, facts, piece, emit);
         }
-        for always in group.stream_always {
-            if always.lets(facts) {
-                self.propose(always.signature, IN_PACKET);
-            }
-        }
+        group
+            .stream_always
+            .each(facts, |signature| self.propose(signature, IN_PACKET));
     }
 
     /// Proposes whose fast pattern ends in the `new` last bytes of the window, and who waits.
@@ -181,11 +179,9 @@ impl<D: DetectionAccess> MatchStage<D> {
         for prefilter in group.stream.iter().filter(|p| !p.is_empty()) {
             self.propose_found((prefilter, facts), window, new, emit);
         }
-        for always in group.stream_always {
-            if always.lets(facts) {
-                self.propose(always.signature, 0);
-            }
-        }
+        group
+            .stream_always
+            .each(facts, |signature| self.propose(signature, 0));
         self.propose_live(window);
     }
 

@@ -79,10 +79,9 @@ impl ProtocolClass {
 /// Groups by port, for one protocol class and direction.
 #[derive(Debug, Default, Clone)]
 struct PortTable {
-    /// First port of each interval, ascending from 0.
-    starts: Vec<u16>,
-    /// Group of each interval.
-    groups: Vec<u32>,
+    /// Group of each port: one load, where a search among the intervals would miss the cache for
+    /// every packet. Empty where ports play no part.
+    groups: Box<[u32]>,
     /// Group of packets whose ports are not known.
     portless: u32,
 }
@@ -158,15 +157,11 @@ impl Groups {
             return 0;
         };
         match port {
-            Some(port) if !table.starts.is_empty() => {
-                let after = table.starts.partition_point(|start| *start <= port);
-                table
-                    .groups
-                    .get(after.wrapping_sub(1))
-                    .copied()
-                    .unwrap_or(table.portless)
+            Some(port) => {
+                let group = table.groups.get(usize::from(port)).copied();
+                group.unwrap_or(table.portless)
             }
-            _ => table.portless,
+            None => table.portless,
         }
     }
 
@@ -251,9 +246,8 @@ impl Groups {
             .iter()
             .map(|(index, s)| (*index, port_of(s)))
             .collect();
-        table.starts = starts(&sets);
-        let lists: Vec<Vec<u32>> = table
-            .starts
+        let starts = starts(&sets);
+        let lists: Vec<Vec<u32>> = starts
             .iter()
             .map(|start| {
                 sets.iter()
@@ -262,11 +256,13 @@ impl Groups {
                     .collect()
             })
             .collect();
-        let lists = bounded(&table.starts, lists);
-        table.groups = lists
-            .into_iter()
-            .map(|list| self.intern((class, direction), list, known))
-            .collect();
+        let lists = bounded(&starts, lists);
+        let mut groups = Vec::with_capacity(1 << 16);
+        let ends = starts.iter().skip(1).map(|start| usize::from(*start));
+        for (list, end) in lists.into_iter().zip(ends.chain([1 << 16])) {
+            groups.resize(end, self.intern((class, direction), list, known));
+        }
+        table.groups = groups.into();
         table
     }
 }

@@ -9,7 +9,9 @@ use super::table::{CLASS_LENGTHS, Store, Window};
 use super::{Anchor, LENGTH_MAX, Literal, Literals, Path};
 
 /// Sets of no more floating literals than this take the byte classes alone.
-const SMALL_SET_MAX: usize = 24;
+const SMALL_SET_MAX: usize = 192;
+/// The same for paths whose byte classes go by halves of bytes, or byte by byte.
+const SMALL_SET_MAX_COARSE: usize = 24;
 /// Where no more literals than this are shorter than seven bytes, those take the byte classes and
 /// the others are looked for at every fourth position.
 const SHORT_MAX: usize = 224;
@@ -64,13 +66,17 @@ impl Literals {
             same.count()
         };
         let any_short = (1..4).any(|length| of_length(length) > 0);
-        let (most_short, most_fours) = match path.has_fine_classes() {
-            true => (SHORT_MAX, FOURS_IN_CLASSES_MAX),
-            false => (SHORT_MAX_COARSE, FOURS_IN_CLASSES_MAX_COARSE),
+        let (small, most_short, most_fours) = match path.has_fine_classes() {
+            true => (SMALL_SET_MAX, SHORT_MAX, FOURS_IN_CLASSES_MAX),
+            false => (
+                SMALL_SET_MAX_COARSE,
+                SHORT_MAX_COARSE,
+                FOURS_IN_CLASSES_MAX_COARSE,
+            ),
         };
         let below_seven: usize = (1..STRIDE_FOUR_MIN).map(of_length).sum();
         let (short_max, stride) = match () {
-            () if floating.len() <= SMALL_SET_MAX => (usize::MAX, 4),
+            () if floating.len() <= small => (usize::MAX, 4),
             () if below_seven <= most_short => (STRIDE_FOUR_MIN - 1, 4),
             () if any_short && of_length(4) <= most_fours => (4, 2),
             () => (3, 2),

@@ -80,6 +80,7 @@ struct Work {
     passed: [MaybeUninit<u16>; BLOCK + 64],
     /// Buckets of each position, where the byte classes let it pass.
     buckets: [MaybeUninit<u8>; BLOCK + 64],
+    hits: Room,
 }
 
 impl Work {
@@ -89,6 +90,10 @@ impl Work {
             folded: [MaybeUninit::uninit(); BLOCK + AHEAD + FILL + 128],
             passed: [MaybeUninit::uninit(); BLOCK + 64],
             buckets: [MaybeUninit::uninit(); BLOCK + 64],
+            hits: Room {
+                positions: [MaybeUninit::uninit(); PLACES * GROUP],
+                slots: [MaybeUninit::uninit(); PLACES * GROUP],
+            },
         }
     }
 
@@ -308,7 +313,8 @@ impl Literals {
         budget: &mut u32,
         found: &mut impl FnMut(usize, u32, usize),
     ) {
-        let folded = work.folded().cast_const();
+        let to = work.folded();
+        let folded = to.cast_const();
         let out = work.passed.as_mut_ptr().cast::<u16>();
         let buckets = work.buckets.as_mut_ptr().cast::<u8>();
         let mut run = Run::default();
@@ -318,11 +324,11 @@ impl Literals {
         if let Some(filter) = &self.windows {
             // SAFETY: the caller's promise; a block's positions fit. What was counted was written.
             let passed = unsafe {
-                let count = path.windows(filter, text, length, work.folded(), out);
+                let count = path.windows(filter, text, length, to, out);
                 std::slice::from_raw_parts(out.cast_const(), count)
             };
             for group in passed.chunks(GROUP) {
-                let mut hits = Hits::new();
+                let mut hits = Hits::new(&mut work.hits);
                 let known = text.len();
                 // SAFETY: positions lie in the block.
                 unsafe { probe_windows(filter, group, folded, known, origin, &mut run, &mut hits) };
@@ -336,8 +342,8 @@ impl Literals {
             if self.windows.is_none() {
                 // SAFETY: as above.
                 unsafe {
-                    path.fold(text, work.folded());
-                    work.folded().add(text.len()).write_bytes(0, FILL);
+                    path.fold(text, to);
+                    to.add(text.len()).write_bytes(0, FILL);
                 }
             }
             // SAFETY: as above; the block is folded now.
@@ -346,7 +352,7 @@ impl Literals {
                 std::slice::from_raw_parts(out.cast_const(), count)
             };
             for group in passed.chunks(GROUP) {
-                let mut hits = Hits::new();
+                let mut hits = Hits::new(&mut work.hits);
                 // SAFETY: positions lie in the block.
                 unsafe {
                     let marks = buckets.cast_const();
@@ -372,7 +378,7 @@ impl Literals {
         // Most of the time goes into waiting for memory: all slots' heads are asked for at once, then
         // all entries, before the first is looked at.
         let mut heads = [MaybeUninit::<(u32, u32)>::uninit(); PLACES * GROUP];
-        let slots = hits.slots.iter().zip(&mut heads).take(hits.count);
+        let slots = hits.room.slots.iter().zip(&mut heads).take(hits.count);
         for (slot, head) in slots {
             // SAFETY: the first `count` were written; the slot is the probe's.
             head.write(unsafe { table.entries_of(slot.assume_init()) });
@@ -381,7 +387,7 @@ impl Literals {
             // SAFETY: the first `count` were written.
             let (position, entries) = unsafe {
                 (
-                    hits.positions.get_unchecked(i).assume_init(),
+                    hits.room.positions.get_unchecked(i).assume_init(),
                     heads.get_unchecked(i).assume_init(),
                 )
             };
@@ -402,21 +408,22 @@ fn spent(budget: u32) -> Scan {
     }
 }
 
-/// Positions whose tag was there, and their slots: up to four of each position probed.
-struct Hits {
+/// Room for positions whose tag was there, and their slots: up to four of each position probed.
+struct Room {
     positions: [MaybeUninit<u16>; PLACES * GROUP],
     slots: [MaybeUninit<u32>; PLACES * GROUP],
+}
+
+/// Positions whose tag was there, and their slots.
+struct Hits<'a> {
+    room: &'a mut Room,
     count: usize,
 }
 
-impl Hits {
+impl Hits<'_> {
     #[inline(always)]
-    fn new() -> Hits {
-        Hits {
-            positions: [MaybeUninit::uninit(); PLACES * GROUP],
-            slots: [MaybeUninit::uninit(); PLACES * GROUP],
-            count: 0,
-        }
+    fn new(room: &mut Room) -> Hits<'_> {
+        Hits { room, count: 0 }
     }
 
     /// Keeps a position if `there`, without a branch.
@@ -427,8 +434,9 @@ impl Hits {
     unsafe fn push(&mut self, position: u16, (slot, there): (u32, bool)) {
         // SAFETY: the caller's promise.
         unsafe {
-            self.positions.get_unchecked_mut(self.count).write(position);
-            self.slots.get_unchecked_mut(self.count).write(slot);
+            let room = &mut *self.room;
+            room.positions.get_unchecked_mut(self.count).write(position);
+            room.slots.get_unchecked_mut(self.count).write(slot);
         }
         self.count += usize::from(there);
     }
