@@ -367,6 +367,16 @@ pub fn wait(receivers: &mut [Receiver], timeout_ms: i32) -> bool {
     true
 }
 
+/// Moves up to `limit` frames from one port to the other without looking into them, where both are
+/// rings of one region; `None` where that cannot be (`RingReceiver::straight`).
+pub fn straight(from: &mut Receiver, to: &mut Transmitter, limit: usize) -> Option<Received> {
+    match (from, to) {
+        (Receiver::Memory(from), Transmitter::Memory(to)) => from.straight(to, limit),
+        (Receiver::Netmap(from), Transmitter::Netmap(to)) => from.straight(to, limit),
+        _ => None,
+    }
+}
+
 /// A transmitting half of any kind.
 pub enum Transmitter {
     /// Nowhere: a replay that writes nothing.
