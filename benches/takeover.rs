@@ -38,6 +38,10 @@ const CALM: Duration = Duration::from_millis(20);
 const OUTAGE_MAX: Duration = Duration::from_secs(5);
 /// Frames that an engine can hold when it dies: the bursts of both ports.
 const IN_FLIGHT_MAX: u64 = 2 * 64;
+/// Frames under way between interfaces, lost ones left out. All of them wait in one queue or another
+/// where the far end outruns the engine, at some 4 us each on veth, and a frame that is sent after a
+/// fault waits behind them, as it did before.
+const WIRE_WINDOW: u64 = 128;
 
 /// Times, sorted when they are asked for.
 #[derive(Default)]
@@ -143,6 +147,8 @@ struct Outages {
     back: Times,
     /// Pauses of the loop that measured it.
     pauses: Times,
+    /// A frame's way under the same load, before the fault.
+    way: Times,
 }
 
 impl Outages {
@@ -216,6 +222,13 @@ fn measure(name: &str, fault: Fault, rounds: Rounds, kept: Kept, far: &mut Far) 
         prefer(true);
         let start = Instant::now();
         turns(far, &mut pauses, |_, now| now - start > CALM);
+        let sent = Instant::now();
+        far.mark();
+        turns(far, &mut pauses, |far, now| {
+            far.marked().is_some() || now - sent > OUTAGE_MAX
+        });
+        let came = far.marked().unwrap_or_else(Instant::now);
+        outages.way.0.push(came.duration_since(sent));
         fault.happen(&kept, pid);
         let begin = Instant::now();
         far.mark();
@@ -247,11 +260,18 @@ fn measure(name: &str, fault: Fault, rounds: Rounds, kept: Kept, far: &mut Far) 
          of {}, unaccounted {}",
         summary["packets"], summary["unaccounted"],
     );
+    // So that runs can be put together.
+    let every = outages.back.0.iter();
+    let every: Vec<_> = every
+        .map(|t| format!("{:.2}", t.as_secs_f64() * 1e3))
+        .collect();
+    println!("  every outage, ms: {}", every.join(" "));
     for (what, times) in [
         ("traffic back", &mut outages.back),
         ("  the death told", &mut outages.dead),
         ("  the keeper has the rings", &mut outages.taken),
         ("  the keeper's own part", &mut own),
+        ("a frame's way before", &mut outages.way),
         ("the loop's pauses meanwhile", &mut outages.pauses),
         ("the loop's pauses before", &mut pauses),
     ] {
@@ -351,6 +371,7 @@ fn over_wire(name: &str, fault: Fault, rounds: Rounds, words: &[&str]) {
     let scratch = Scratch::new("takeover-wire");
     let wire = Wire::bare();
     let mut far = Far::wire(&wire);
+    far.window = WIRE_WINDOW;
     let ports = far.ports();
     let changes = wire::link_changes(&wire.client, || {
         // veth queues frames on their sender's processor, so each side keeps to one: keeper and

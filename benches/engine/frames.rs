@@ -2,6 +2,7 @@
 //! processor time of a thread.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice::decode::LinkType;
@@ -12,12 +13,21 @@ use sluice::port::capture::spread::Spread;
 use sluice::port::capture::{Capture, CaptureReader};
 
 /// Calls `each` with all frames of a capture, in order.
-pub fn each(path: &Path, mut each: impl FnMut(&Context, &[u8])) {
+pub fn each(path: &Path, each: impl FnMut(&Context, &[u8])) {
+    each_of(&Capture::open(&[path]).expect("a capture"), each);
+}
+
+/// One lane's reader of an open capture.
+pub fn reader(capture: &Arc<Capture>) -> CaptureReader {
+    let link = |number| LinkType::from_pcap(number) as u8;
+    CaptureReader::new(Arc::clone(capture), link, Spread::First, 0, 1)
+}
+
+/// As [`each`], of an open capture: its pages are in this process's memory afterwards.
+pub fn each_of(capture: &Arc<Capture>, mut each: impl FnMut(&Context, &[u8])) {
     let mut regions = Regions::default();
     let (contexts, mut free) = Arena::new(BURST_MAX, Context::default);
-    let capture = Capture::open(&[path]).expect("a capture");
-    let link = |number| LinkType::from_pcap(number) as u8;
-    let mut reader = CaptureReader::new(capture, link, Spread::First, 0, 1);
+    let mut reader = reader(capture);
     reader.register(&mut regions);
     let mut burst = Vec::with_capacity(BURST_MAX);
     loop {

@@ -9,13 +9,16 @@ use crate::counters::{Counter, Counters};
 use crate::memory::{Arena, Handle, Regions};
 use crate::packet::{BURST_MAX, Burst, Context};
 use crate::port::open::LanePorts;
-use crate::port::{Receive, Transmit};
+use crate::port::{Receive, Transmit, straight};
 use crate::reason::Reason;
 
-/// Bursts that a port may bring in one turn, while they are full: what waits in a ring is moved with
-/// one sync of the other side, and the port that brings nothing is asked only so often. At some 40
-/// cycles a frame that is 20,000 cycles, a stage's share (DESIGN.md 1).
+/// Bursts that a port may bring in one turn: what waits in a ring is moved with one sync of the other
+/// side, and the port that brings nothing is asked only so often. At some 40 cycles a frame that is
+/// 20,000 cycles, a stage's share (DESIGN.md 1).
 const BURSTS_MAX: usize = 8;
+
+/// Frames that a forwarder holds at once, at most: those of a burst, and as many again.
+pub const HELD_MAX: usize = 2 * BURST_MAX;
 
 /// What becomes of frames while no engine has the rings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +51,7 @@ impl Forwarder {
                 .iter_mut()
                 .for_each(|half| half.register(&mut regions));
         }
-        let (contexts, free) = Arena::new(2 * BURST_MAX, Context::default);
+        let (contexts, free) = Arena::new(HELD_MAX, Context::default);
         Forwarder {
             lanes,
             contexts,
@@ -88,13 +91,7 @@ impl Forwarder {
         for lane in 0..self.lanes.len() {
             let ports = self.lanes.get(lane).map_or(0, |lane| lane.receivers.len());
             for port in 0..ports {
-                for _ in 0..BURSTS_MAX {
-                    let count = self.port(lane, port, policy, now);
-                    moved += count;
-                    if count < BURST_MAX {
-                        break;
-                    }
-                }
+                moved += self.port(lane, port, policy, now);
             }
             if let Some(lane) = self.lanes.get_mut(lane) {
                 lane.transmitters.iter_mut().for_each(Transmit::sync);
@@ -103,7 +100,39 @@ impl Forwarder {
         moved
     }
 
+    /// What waits at a port, straight from ring to ring where that can be.
     fn port(&mut self, lane: usize, port: usize, policy: Policy, now: u64) -> usize {
+        let own = self.lanes.get_mut(lane);
+        if policy == Policy::Open
+            && let Some(LanePorts {
+                receivers,
+                transmitters,
+            }) = own
+            && let (Some(receiver), Some(transmitter)) =
+                (receivers.get_mut(port), transmitters.get_mut(port ^ 1))
+        {
+            let limit = transmitter.room().min(BURSTS_MAX * BURST_MAX);
+            if let Some(got) = straight(receiver, transmitter, limit) {
+                got.account(&self.counters);
+                self.counters
+                    .add(Counter::PacketsBypassed, got.count as u64);
+                self.counters.add(Counter::BytesForwarded, got.bytes);
+                return got.count;
+            }
+        }
+        let mut moved = 0;
+        for _ in 0..BURSTS_MAX {
+            let count = self.burst(lane, port, policy, now);
+            moved += count;
+            if count < BURST_MAX {
+                break;
+            }
+        }
+        moved
+    }
+
+    /// One burst of a port, frame by frame.
+    fn burst(&mut self, lane: usize, port: usize, policy: Policy, now: u64) -> usize {
         let Some(LanePorts {
             receivers,
             transmitters,

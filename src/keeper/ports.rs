@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::board::{Board, Half};
+use super::forward::HELD_MAX;
 use crate::packet::BURST_MAX;
 use crate::port::af_packet::{self, Shared};
 use crate::port::memory::Memory;
@@ -269,7 +270,12 @@ impl Ports {
         match self.ports.get(port) {
             Some(Kept::Memory(number, end)) => {
                 let memory = self.memories.get(*number).ok_or_else(gone)?;
-                let halves = memory.attach(*end, lane as u32, self.frames, port as u8, keeper);
+                // The keeper takes no more buffers than it can use: a takeover waits for it.
+                let frames = match keeper {
+                    true => HELD_MAX as u32,
+                    false => self.frames,
+                };
+                let halves = memory.attach(*end, lane as u32, frames, port as u8, keeper);
                 let (receiver, transmitter) =
                     halves.map_err(|error| port_error(error, "restart sluice"))?;
                 Ok((

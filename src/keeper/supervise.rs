@@ -41,8 +41,12 @@ const PARK_TIME: Duration = Duration::from_secs(2);
 const END_TIME: Duration = Duration::from_secs(20);
 /// How long the keeper goes before all others once it has the rings.
 const PREFERRED_TIME: Duration = Duration::from_millis(20);
-/// Turns without a frame before the keeper sleeps.
+/// Turns without a frame before the keeper sleeps, in the first moments after a death: while it
+/// sleeps, the dead engine's memory is torn down on its processor.
 const SPINS_MAX: u32 = 64;
+/// The same otherwise: a turn asks the kernel at each netmap port, and who fills the rings may need
+/// this very processor to go on.
+const SPINS_ORDINARY_MAX: u32 = 0;
 /// Turns between two looks at everything else.
 const SERVICE_TURNS: u32 = 64;
 /// Longest sleep of the idle keeper.
@@ -432,15 +436,20 @@ impl Keeper {
             true => Policy::Open,
             false => self.policy,
         };
-        if self.forwarder.turn(policy) > 0 {
+        let moved = self.forwarder.turn(policy);
+        if self.preferred && self.since.elapsed() > PREFERRED_TIME {
+            self.prefer(false);
+        }
+        if moved > 0 {
             self.idle = 0;
-            if self.preferred && self.since.elapsed() > PREFERRED_TIME {
-                self.prefer(false);
-            }
             return;
         }
         self.idle += 1;
-        if self.idle > SPINS_MAX {
+        let spins = match self.preferred {
+            true => SPINS_MAX,
+            false => SPINS_ORDINARY_MAX,
+        };
+        if self.idle > spins {
             self.sleep();
         }
     }

@@ -496,11 +496,20 @@ impl Memory {
         self.mapping.word(self.plan.pool_at + place as usize * 4)
     }
 
-    /// Takes up to `count` buffers from the pool, linked to a list; gives its head.
+    /// Takes up to `count` buffers from the pool, linked to a list as the kernel links them at an
+    /// opening; gives its head.
     fn grant(&self, ring: &Ring, count: u32, side: Side) -> u32 {
+        let mut list = Vec::with_capacity(count as usize);
+        self.grant_to(&mut list, count, side);
+        ring.give_list(&mut list)
+    }
+
+    /// Takes up to `count` buffers from the pool, as far as `free` has room. No buffer is looked
+    /// into: a takeover waits for this, and thousands of them lie on as many pages.
+    fn grant_to(&self, free: &mut Vec<Buffer>, count: u32, side: Side) {
         self.with_pool(side, |available| {
-            let mut list = Vec::new();
-            while list.len() < count as usize {
+            let count = (count as usize).min(free.capacity() - free.len());
+            for _ in 0..count {
                 let left = available.load(Ordering::Relaxed);
                 if left == 0 {
                     break;
@@ -508,10 +517,9 @@ impl Memory {
                 available.store(left - 1, Ordering::Relaxed);
                 let index = self.pool_word(left - 1).load(Ordering::Relaxed);
                 self.owner(index).store(side as u32, Ordering::Relaxed);
-                list.push(Buffer::from_index(index));
+                free.push(Buffer::from_index(index));
             }
-            ring.give_list(&mut list)
-        })
+        });
     }
 
     fn take_back(&self, free: &mut Vec<Buffer>, side: Side) {

@@ -335,6 +335,9 @@ pub enum Receiver {
     Blocks(Box<af_packet::BlockReceiver>),
     /// A ring of a netmap port.
     Netmap(Box<ring::halves::RingReceiver<netmap::Binding>>),
+    /// One that its caller made: for benches. It is called through a pointer, once a burst and once
+    /// a frame that comes home, which no port of the product does.
+    Made(Box<dyn Receive + Send>),
 }
 
 impl Receiver {
@@ -364,6 +367,16 @@ pub fn wait(receivers: &mut [Receiver], timeout_ms: i32) -> bool {
     true
 }
 
+/// Moves up to `limit` frames from one port to the other without looking into them, where both are
+/// rings of one region; `None` where that cannot be (`RingReceiver::straight`).
+pub fn straight(from: &mut Receiver, to: &mut Transmitter, limit: usize) -> Option<Received> {
+    match (from, to) {
+        (Receiver::Memory(from), Transmitter::Memory(to)) => from.straight(to, limit),
+        (Receiver::Netmap(from), Transmitter::Netmap(to)) => from.straight(to, limit),
+        _ => None,
+    }
+}
+
 /// A transmitting half of any kind.
 pub enum Transmitter {
     /// Nowhere: a replay that writes nothing.
@@ -376,6 +389,8 @@ pub enum Transmitter {
     Packet(Box<af_packet::PacketTransmitter>),
     /// A ring of a netmap port.
     Netmap(Box<ring::halves::RingTransmitter<netmap::Binding>>),
+    /// One that its caller made: as [`Receiver::Made`].
+    Made(Box<dyn Transmit + Send>),
 }
 
 macro_rules! each {
@@ -386,7 +401,7 @@ macro_rules! each {
 
 impl Receive for Receiver {
     fn register(&mut self, regions: &mut Regions) {
-        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap], half => half.register(regions));
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap, Made], half => half.register(regions));
     }
 
     fn receive(
@@ -397,78 +412,78 @@ impl Receive for Receiver {
         limit: usize,
         now_ns: u64,
     ) -> Received {
-        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap],
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap, Made],
             half => half.receive(contexts, free, burst, limit, now_ns))
     }
 
     fn reclaim(&mut self, context: &mut Context) {
-        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap], half => half.reclaim(context));
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap, Made], half => half.reclaim(context));
     }
 
     fn counters(&self) -> &Arc<PortCounters> {
-        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap], half => half.counters())
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap, Made], half => half.counters())
     }
 
     fn keep(&mut self, tally: Tally) {
-        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap], half => half.keep(tally));
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap, Made], half => half.keep(tally));
     }
 
     fn park(&mut self) {
-        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap], half => half.park());
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap, Made], half => half.park());
     }
 
     fn resume(&mut self) {
-        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap], half => half.resume());
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap, Made], half => half.resume());
     }
 
     fn take_over(&mut self) {
-        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap], half => half.take_over());
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap, Made], half => half.take_over());
     }
 
     fn wait_fd(&mut self) -> Option<RawFd> {
-        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap], half => half.wait_fd())
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap, Made], half => half.wait_fd())
     }
 }
 
 impl Transmit for Transmitter {
     fn register(&mut self, regions: &mut Regions) {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.register(regions));
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap, Made], half => half.register(regions));
     }
 
     fn transmit(&mut self, context: &mut Context, regions: &Regions) -> Result<(), Reason> {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.transmit(context, regions))
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap, Made], half => half.transmit(context, regions))
     }
 
     fn send_copy(&mut self, frame: &[u8]) -> Result<(), Reason> {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.send_copy(frame))
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap, Made], half => half.send_copy(frame))
     }
 
     fn sync(&mut self) {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.sync());
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap, Made], half => half.sync());
     }
 
     fn room(&mut self) -> usize {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.room())
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap, Made], half => half.room())
     }
 
     fn keep(&mut self, tally: Tally) {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.keep(tally));
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap, Made], half => half.keep(tally));
     }
 
     fn resume(&mut self) {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.resume());
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap, Made], half => half.resume());
     }
 
     fn take_over(&mut self) {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.take_over());
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap, Made], half => half.take_over());
     }
 
     fn is_drained(&mut self) -> bool {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.is_drained())
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap, Made], half => half.is_drained())
     }
 
     fn counters(&self) -> &Arc<PortCounters> {
-        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap], half => half.counters())
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap, Made], half => half.counters())
     }
 }
 

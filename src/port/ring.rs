@@ -111,6 +111,16 @@ impl Mapping {
         unsafe { AtomicU64::from_ptr(self.base.add(offset).cast()) }
     }
 
+    /// `count` 64-bit words from `offset` on; none where they are out of bounds or not aligned.
+    fn doubles(&self, offset: usize, count: usize) -> &[AtomicU64] {
+        let bytes = count.saturating_mul(8);
+        if !offset.is_multiple_of(8) || offset.saturating_add(bytes) > self.length {
+            return &[];
+        }
+        // SAFETY: in bounds and aligned by the check above; others access them atomically too.
+        unsafe { std::slice::from_raw_parts(self.base.add(offset).cast(), count) }
+    }
+
     /// A byte at `offset`; as [`Mapping::word`].
     pub fn byte(&self, offset: usize) -> &AtomicU8 {
         #[cfg(test)]
@@ -353,6 +363,16 @@ impl Ring {
         }
     }
 
+    /// The slot `count` slots behind `slot`, of at most all.
+    pub fn ahead(&self, slot: u32, count: u32) -> u32 {
+        let at = slot + count.min(self.num_slots);
+        if at < self.num_slots {
+            at
+        } else {
+            at - self.num_slots
+        }
+    }
+
     /// The slot before `slot`.
     pub fn previous(&self, slot: u32) -> u32 {
         if slot == 0 {
@@ -368,8 +388,10 @@ impl Ring {
 
     fn slot_word(&self, slot: u32) -> &AtomicU64 {
         debug_assert!(slot < self.num_slots, "slot {slot} of {}", self.num_slots);
+        // A comparison, not a division: this is done four times for each frame that is forwarded.
+        let slot = if slot < self.num_slots { slot } else { 0 };
         self.mapping
-            .double(self.at + SLOTS_AT + (slot % self.num_slots) as usize * SLOT_BYTES)
+            .double(self.at + SLOTS_AT + slot as usize * SLOT_BYTES)
     }
 
     /// What a slot says.
@@ -485,6 +507,58 @@ impl Ring {
         self.slot_word(slot).store(new.word(), Ordering::Release);
         given.store(0, Ordering::Release);
         Ok(Buffer::from_index(found.index))
+    }
+
+    /// Moves up to `count` frames from our slots `from` on into our slots `to` on of another ring of the
+    /// region, as far as each is one buffer. A free buffer goes along: it takes the frame's place, the
+    /// frame's goes into the other ring, and what stood there is the free one from then on. Every slot
+    /// of this ring whose frame went has length 0. Gives frames, bytes, and the free buffer.
+    ///
+    /// What a buffer is marked as is right before and after, not in between: for the keeper, after
+    /// whose death there are no rings to mend.
+    pub fn move_frames(
+        &self,
+        (mut from, mut to): (u32, u32),
+        other: &Ring,
+        count: u32,
+        free: Buffer,
+    ) -> (u32, u64, Buffer) {
+        let words = |ring: &Ring| ring.num_slots as usize * (SLOT_BYTES / 8);
+        let sources = self.mapping.doubles(self.at + SLOTS_AT, words(self));
+        let targets = other.mapping.doubles(other.at + SLOTS_AT, words(other));
+        let length_max = self.buf_size.min(other.buf_size);
+        let first = free.into_index();
+        let (mut frames, mut bytes, mut spare) = (0, 0, first);
+        while frames < count
+            && let Some(source) = sources.get(from as usize * (SLOT_BYTES / 8))
+            && let Some(target) = targets.get(to as usize * (SLOT_BYTES / 8))
+        {
+            let found = Slot::from_word(source.load(Ordering::Relaxed));
+            let there = Slot::from_word(target.load(Ordering::Relaxed)).index;
+            let is_whole = found.flags & MORE_FRAGMENTS == 0
+                && u32::from(found.length) <= length_max
+                && self.is_buffer(found.index)
+                && other.is_buffer(there);
+            if !is_whole {
+                break;
+            }
+            let put = |index, length| Slot {
+                index,
+                length,
+                flags: BUF_CHANGED,
+            };
+            source.store(put(spare, 0).word(), Ordering::Relaxed);
+            target.store(put(found.index, found.length).word(), Ordering::Relaxed);
+            spare = there;
+            frames += 1;
+            bytes += u64::from(found.length);
+            (from, to) = (self.next(from), other.next(to));
+        }
+        if let Some(marks) = self.marks.as_ref().filter(|_| spare != first) {
+            let holder = marks.byte(first as usize).swap(0, Ordering::Release);
+            marks.byte(spare as usize).store(holder, Ordering::Release);
+        }
+        (frames, bytes, Buffer::from_index(spare))
     }
 
     /// Copies a frame, or a part of one that goes on in the next slot (`more`), into the buffer that

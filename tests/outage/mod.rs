@@ -28,7 +28,7 @@ const STAMP_AT: usize = 42;
 const FRAME_BYTES: usize = 90;
 /// Flows of each direction, so that order is asked per flow and the engine has some to keep.
 const FLOWS: u64 = 8;
-/// Frames under way that the far ends allow themselves.
+/// Frames under way that the far ends allow themselves, unless told otherwise.
 const WINDOW: u64 = 512;
 
 /// Longest wait for an engine, whose memory is made ready first, on a machine that is busy otherwise.
@@ -59,7 +59,8 @@ pub struct Far {
     highest: [[Option<u64>; FLOWS as usize]; 2],
     /// Frames a turn sends.
     pub per_turn: u64,
-    /// Never more under way than this, lost ones included.
+    /// Never more under way than this, but for lost ones.
+    pub window: u64,
     last_seen: Instant,
     /// Frames that are missing and will not come any more.
     forgiven: u64,
@@ -215,6 +216,7 @@ impl Far {
             seen: [0; 2],
             highest: Default::default(),
             per_turn: 8,
+            window: WINDOW,
             last_seen: Instant::now(),
             forgiven: 0,
             mark: [u64::MAX; 2],
@@ -234,7 +236,7 @@ impl Far {
         if self.last_seen.elapsed() > Duration::from_millis(100) {
             self.forgive();
         }
-        if sent - seen < WINDOW + self.forgiven {
+        if sent - seen < self.window + self.forgiven {
             for port in 0..2 {
                 for _ in 0..self.per_turn {
                     let frame = frame(port, self.sent[port]);

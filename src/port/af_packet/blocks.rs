@@ -250,6 +250,12 @@ impl BlockReceiver {
         Some(make_whole(place, &self.counters, told, span))
     }
 
+    /// Frames of each block that have not come home.
+    #[cfg(test)]
+    pub(super) fn frames_out(&self) -> Vec<u32> {
+        self.blocks.iter().map(|held| held.out).collect()
+    }
+
     fn is_outgoing(&self, at: usize) -> bool {
         self.brings_outgoing
             && self.memory.bytes((at + field::PACKET_TYPE) as u64, 1) == [super::OUTGOING]

@@ -232,10 +232,9 @@ impl Exchange for Pipe {
         self.memory.wakes.get(self.pipe).map(AsRawFd::as_raw_fd)
     }
 
-    fn fetch(&mut self, ring: &Ring, free: &mut Vec<Buffer>) {
+    fn fetch(&mut self, _ring: &Ring, free: &mut Vec<Buffer>) {
         let wanted = self.extra.saturating_sub(free.len() as u32);
-        let head = self.memory.grant(ring, wanted, self.end.side);
-        free.extend(ring.take_list(head, wanted as usize));
+        self.memory.grant_to(free, wanted, self.end.side);
     }
 
     fn leave(&mut self, _ring: &Ring, free: &mut Vec<Buffer>) {

@@ -2,6 +2,7 @@
 //! that ports stand what it can do to them. The long runs, which a real module passes too, are
 //! tests/netmap_port.rs.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -339,6 +340,80 @@ fn at_saturation_a_sync_serves_more_than_32_frames() {
     let syncs: u64 = both.map(|counters| counters.get(PortCounter::Syncs)).sum();
     println!("{syncs} syncs for {sent} frames: one for {}", sent / syncs);
     assert!(sent >= 32 * syncs, "{syncs} syncs for {sent} frames");
+    drop((near, far));
+    assert_clean(&machine);
+}
+
+/// Straight from ring to ring, many times round both: every frame once, in order and unchanged, and
+/// as many buffers afterwards as before.
+#[test]
+fn frames_go_straight_from_ring_to_ring_by_the_kernels_rules() {
+    let machine = machine(64);
+    let mut far = open(&machine, ["x}1", "y}1"]);
+    let mut near = open(&machine, ["x{1", "y{1"]);
+    let before = near.receivers[0].free_indexes().len();
+    let (mut under_way, mut sent, mut moved, mut came) = (VecDeque::new(), 0, 0u64, 0u64);
+    for turn in 0..1000 {
+        for _ in 0..turn % 50 {
+            let number = (sent % 200) as u8;
+            if far.transmitters[0].send_copy(&frame(number)).is_ok() {
+                under_way.push_back(number);
+                sent += 1;
+            }
+        }
+        far.transmitters[0].sync();
+        let limit = near.transmitters[1].room().min(1 + turn % 64);
+        let [from, _] = &mut near.receivers[..] else {
+            unreachable!("two ports");
+        };
+        let got = from.straight(&mut near.transmitters[1], limit).unwrap();
+        assert!(got.count <= limit);
+        moved += got.count as u64;
+        near.transmitters[1].sync();
+        let arrived = arrived(&mut far, 1);
+        came += arrived.len() as u64;
+        for number in arrived {
+            assert_eq!(under_way.pop_front(), Some(number), "I3, I4");
+        }
+    }
+    assert!(sent > 10_000 && came > 10_000, "{sent} sent, {came} came");
+    assert!(moved <= sent && came <= moved, "{moved} moved, {came} came");
+    for (half, count) in [
+        (near.receivers[0].counters(), moved),
+        (near.transmitters[1].counters(), moved),
+    ] {
+        assert_eq!(half.get(PortCounter::Packets), count);
+        assert_eq!(half.get(PortCounter::Copied), 0);
+    }
+    assert_eq!(near.receivers[0].free_indexes().len(), before);
+    drop((near, far));
+    assert_clean(&machine);
+}
+
+#[test]
+fn what_cannot_go_straight_is_left_to_go_frame_by_frame() {
+    let machine = machine(32);
+    let mut far = open(&machine, ["a0", "b0"]);
+    let mut near = open(&machine, ["a1", "b1"]);
+    for (number, length) in (0..).zip([64, 70, 5000, 80]) {
+        machine.inject("a1", 0, &long_frame(number, length));
+    }
+    let straight = |near: &mut Worker| {
+        let got = near.receivers[0].straight(&mut near.transmitters[1], 32);
+        got.map(|got| (got.count, got.bytes))
+    };
+    assert_eq!(straight(&mut near), Some((2, 134)));
+    assert_eq!(straight(&mut near), None, "a chain is next");
+    let mut totals = Totals::default();
+    near.receive(0, 1);
+    near.forward(&mut totals, |_, bytes| bytes.len() == 5000);
+    assert_eq!(totals.forwarded, 1);
+    assert_eq!(straight(&mut near), Some((1, 80)));
+    assert_eq!(straight(&mut near), Some((0, 0)), "nothing waits");
+    near.transmitters[1].sync();
+    let mut lengths = Vec::new();
+    while far.collect(1, |_, bytes| lengths.push(bytes.len())) > 0 {}
+    assert_eq!(lengths, [64, 70, 5000, 80]);
     drop((near, far));
     assert_clean(&machine);
 }

@@ -5,6 +5,7 @@
 //! built, are copied into a TX slot's buffer.
 
 mod chains;
+mod straight;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
