@@ -80,18 +80,17 @@ fn path(field: Field, direction: Direction, of: AppProtocol) -> &'static str {
         Field::IkeKeyExchangePayloadLength => "ikev1.server.key_exchange_payload_length",
         Field::IkeNoncePayloadLength if to_server => "ikev1.client.nonce_payload_length",
         Field::IkeNoncePayloadLength => "ikev1.server.nonce_payload_length",
-        Field::QuicCyuHash => "cyu[].hash",
-        Field::QuicCyuString => "cyu[].string",
         Field::Krb5Cname => "cname/",
         Field::Krb5Sname => "sname/",
         Field::Krb5ErrCode => "error_code",
         Field::Krb5MsgType => "msg_type",
         Field::Krb5TicketEncryption => "encryption",
-        _ => of_http2(field, to_server),
+        _ => of_multiplexed(field, to_server),
     }
 }
 
-fn of_http2(field: Field, to_server: bool) -> &'static str {
+/// HTTP/2 and QUIC.
+fn of_multiplexed(field: Field, to_server: bool) -> &'static str {
     match field {
         Field::Http2Priority => "http2.request.priority",
         Field::Http2Errorcode if to_server => "http2.request.error_code",
@@ -99,6 +98,8 @@ fn of_http2(field: Field, to_server: bool) -> &'static str {
         Field::Http2StreamId => "http2.stream_id",
         Field::Http2Header if to_server => "request_headers[]",
         Field::Http2Header => "response_headers[]",
+        Field::QuicCyuHash => "cyu[].hash",
+        Field::QuicCyuString => "cyu[].string",
         _ => of_messages(field),
     }
 }
