@@ -33,7 +33,7 @@ const SETS_KEPT: usize = 4;
 /// How long a lane may take for a turn before the reload is called late.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a reload takes what others leave of the processors, before it asks for a share.
-const LEFT_OVER: Duration = Duration::from_secs(10);
+const LEFT_OVER: Duration = Duration::from_secs(3);
 /// Share of the rules before, in percent, that must be there after a reload.
 const KEPT_PERCENT: usize = 90;
 /// Sids that a refusal lists at most.
