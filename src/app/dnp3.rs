@@ -17,6 +17,7 @@ pub const DESCRIPTION: Description = Description {
     over: &[Transport::Tcp, Transport::Udp],
     fields: &[
         Field::Dnp3Data,
+        Field::Dnp3Message,
         Field::Dnp3Func,
         Field::Dnp3Ind,
         Field::Dnp3Obj,
@@ -45,6 +46,8 @@ const START: [u8; 2] = [0x05, 0x64];
 /// Bytes of the link header with its checksum, and of a block of data without.
 const HEADER: usize = 10;
 const BLOCK: usize = 16;
+/// Bytes of the link header that events tell, from the control byte on.
+const LINK: usize = 5;
 /// Least length that a frame says of itself: control and addresses.
 const LENGTH_MIN: u8 = 5;
 /// Bytes of an application fragment that are put together; a longer one is given up.
@@ -95,6 +98,8 @@ fn crc(bytes: &[u8]) -> u16 {
 #[derive(Debug, Default)]
 struct Way {
     fragment: Text,
+    /// Control, destination and source of the link frame that began it.
+    link: [u8; LINK],
     begun: bool,
     lost: bool,
 }
@@ -148,7 +153,8 @@ impl Parse for Dnp3 {
             if crc(header.get(..8).unwrap_or(&[])).to_le_bytes() != header[8..10] {
                 out.event(TxId::NONE, input.direction, LINK_CRC);
             }
-            self.frame(out, input.direction, blocks);
+            let link = [header[3], header[4], header[5], header[6], header[7]];
+            self.frame(out, input.direction, link, blocks);
             taken += length;
         }
     }
@@ -167,7 +173,13 @@ impl Dnp3 {
     }
 
     /// The data of a link frame: blocks with a checksum each, a transport segment in all.
-    fn frame(&mut self, out: &mut Output<'_>, direction: Direction, blocks: &[u8]) {
+    fn frame(
+        &mut self,
+        out: &mut Output<'_>,
+        direction: Direction,
+        link: [u8; LINK],
+        blocks: &[u8],
+    ) {
         let index = direction.index();
         let mut transport = None;
         for block in blocks.chunks(BLOCK + 2) {
@@ -187,6 +199,7 @@ impl Dnp3 {
                 if first & 0x40 != 0 {
                     self.give_up(out, index);
                     self.ways[index].begun = true;
+                    self.ways[index].link = link;
                 }
             }
             if !self.ways[index].begun {
@@ -208,11 +221,15 @@ impl Dnp3 {
     fn fragment(&mut self, out: &mut Output<'_>, direction: Direction) {
         let mut scratch = std::mem::take(&mut out.shared.scratch);
         scratch.clear();
-        let fragment = &self.ways[direction.index()].fragment;
-        scratch.extend_from_slice(out.shared.heap.get(fragment));
-        if !scratch.is_empty() {
+        let way = &self.ways[direction.index()];
+        scratch.extend_from_slice(&way.link);
+        scratch.extend_from_slice(out.shared.heap.get(&way.fragment));
+        if let Some(fragment) = scratch.get(LINK..).filter(|fragment| !fragment.is_empty()) {
             let tx = out.open();
-            if tell(out, tx, direction, &scratch).is_none() {
+            if tx.is_some() && out.wants(Field::Dnp3Message) {
+                out.field(tx, Field::Dnp3Message, direction, &scratch);
+            }
+            if tell(out, tx, direction, fragment).is_none() {
                 out.event(tx, direction, MALFORMED);
             }
             out.complete(tx);
@@ -260,7 +277,7 @@ fn tell(out: &mut Output<'_>, tx: TxId, direction: Direction, bytes: &[u8]) -> O
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, same_for_every_cut};
+    use super::super::testing::{Place, for_events, same_for_every_cut};
     use super::*;
     use crate::packet::Direction::ToServer;
 
@@ -302,6 +319,14 @@ mod tests {
                 "tx 0 ToServer dnp3_obj 15363",
             ]
         );
+    }
+
+    #[test]
+    fn events_get_the_link_header_and_the_fragment() {
+        let one = frame(&[0xc0, 0xc0, 1, 60, 2, 6]);
+        let lines = for_events(PLACE, &[(ToServer, &one)]);
+        let bytes = "\\xc4\\x01\\x00\\x02\\x00\\xc0\\x01<\\x02\\x06";
+        assert_eq!(lines, [format!("tx 0 ToServer -dnp3.message \"{bytes}\"")]);
     }
 
     #[test]

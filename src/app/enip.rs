@@ -19,6 +19,7 @@ pub const DESCRIPTION: Description = Description {
     fields: &[
         Field::EnipProductName,
         Field::EnipServiceName,
+        Field::EnipMessage,
         Field::CipService,
         Field::EnipCommand,
         Field::EnipCapabilities,
@@ -67,11 +68,15 @@ const REGISTER_SESSION: u16 = 0x65;
 const SEND_RR_DATA: u16 = 0x6f;
 const SEND_UNIT_DATA: u16 = 0x70;
 
-/// Items.
-const IDENTITY: u16 = 0x0c;
-const CONNECTED: u16 = 0xb1;
-const UNCONNECTED: u16 = 0xb2;
-const SERVICES: u16 = 0x100;
+/// Kinds of items.
+pub mod kind {
+    #![allow(missing_docs)]
+    pub const IDENTITY: u16 = 0x0c;
+    pub const CONNECTED: u16 = 0xb1;
+    pub const UNCONNECTED: u16 = 0xb2;
+    pub const SERVICES: u16 = 0x100;
+}
+use kind::{CONNECTED, IDENTITY, SERVICES, UNCONNECTED};
 
 /// CIP services.
 const GET_ATTRIBUTE_LIST: u8 = 3;
@@ -169,12 +174,11 @@ impl Parse for Enip {
                 return Ok(Taken::all(input.bytes.len()));
             }
             self.lost[way] = false;
-            let Some(data) = rest.get(HEADER..HEADER + header.length) else {
+            let Some(whole) = rest.get(..HEADER + header.length) else {
                 return Ok(Taken::until(taken, HEADER + header.length));
             };
-            let whole = rest.get(..HEADER + header.length).unwrap_or(&[]);
             show_frames(out, input.direction, &header, whole);
-            self.message(out, input.direction, &header, data);
+            self.message(out, input.direction, &header, whole);
             taken += HEADER + header.length;
         }
     }
@@ -190,8 +194,9 @@ impl Enip {
         out: &mut Output<'_>,
         direction: Direction,
         header: &Header,
-        data: &[u8],
+        message: &[u8],
     ) {
+        let data = message.get(HEADER..).unwrap_or(&[]);
         let mark = mark_of(header, data);
         let found = match direction {
             Direction::ToServer => None,
@@ -200,6 +205,9 @@ impl Enip {
         let tx = found.unwrap_or_else(|| out.open());
         out.number(tx, Field::EnipCommand, direction, u64::from(header.command));
         out.number(tx, Field::EnipStatus, direction, u64::from(header.status));
+        if tx.is_some() && out.wants(Field::EnipMessage) {
+            out.field(tx, Field::EnipMessage, direction, message);
+        }
         if tell(out, tx, direction, header, data).is_none() {
             out.event(tx, direction, INVALID);
         }
@@ -265,7 +273,7 @@ fn mark_of(header: &Header, data: &[u8]) -> Mark {
 }
 
 /// The items of a list that begins with their count: kind and bytes.
-fn items(list: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub fn items(list: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut at = Reader::new(list);
     let count = usize::from(at.le16().unwrap_or(0)).min(ITEMS_MAX);
     let mut left = count;

@@ -18,13 +18,16 @@ use super::field::Field;
 use super::heap::Heap;
 use super::output::{Growing, Output, Shared, TxId};
 use super::protocol::AppProtocol;
-use super::transaction::{NONE, Transaction};
+use super::record::add_file;
+use super::transaction::{Instance, NONE, Transaction};
 use crate::packet::Direction;
 
 /// Bytes that wait for the writer at once, of all stored files of a lane.
 pub const OUTBOX_BYTES: usize = 1 << 20;
 /// Pieces that wait for the writer at once.
 pub const OUTBOX_PIECES: usize = 1024;
+/// Files of one kind (ended, going on) that an alert tells.
+const FILES_TOLD_MAX: usize = 4;
 /// Bytes of an encoded [`FileInfo`].
 const INFO_SIZE: usize = 96;
 
@@ -77,6 +80,8 @@ pub enum FileState {
     Closed,
     /// It went on beyond a limit, or its end was not seen.
     Truncated,
+    /// It goes on (in alerts, which tell of files that have not ended).
+    Open,
 }
 
 /// A file that is complete.
@@ -103,9 +108,11 @@ pub struct FileInfo {
 }
 
 impl FileInfo {
-    fn encode(&self) -> [u8; INFO_SIZE] {
+    /// As a `Field::FileInfo` instance.
+    pub fn encode(&self) -> [u8; INFO_SIZE] {
         let mut out = [0; INFO_SIZE];
-        let flags = (self.state as u8)
+        let flags = u8::from(self.state == FileState::Truncated)
+            | u8::from(self.state == FileState::Open) << 6
             | u8::from(self.gaps) << 1
             | u8::from(self.stored) << 2
             | u8::from(self.md5.is_some()) << 3
@@ -131,10 +138,10 @@ impl FileInfo {
         Some(FileInfo {
             number: word(0)?,
             size: word(8)?,
-            state: if has(0) {
-                FileState::Truncated
-            } else {
-                FileState::Closed
+            state: match (has(0), has(6)) {
+                (true, _) => FileState::Truncated,
+                (false, true) => FileState::Open,
+                (false, false) => FileState::Closed,
             },
             gaps: has(1),
             stored: has(2),
@@ -143,6 +150,53 @@ impl FileInfo {
             sha1: bytes[40..60].try_into().ok().filter(|_| has(4)),
             sha256: bytes[60..92].try_into().ok().filter(|_| has(5)),
         })
+    }
+}
+
+impl FileInfo {
+    /// A file in a record: what is known of it, and its name.
+    pub fn split(bytes: &[u8]) -> Option<(FileInfo, &[u8])> {
+        let (info, name) = bytes.split_at_checked(INFO_SIZE)?;
+        Some((FileInfo::decode(info)?, name))
+    }
+}
+
+/// Adds to a transaction's record its files: those that ended, and those that go on.
+pub fn tell_files(transaction: &Transaction, shared: &Shared, out: &mut Vec<u8>) {
+    let heap = &shared.heap;
+    let mut tell = |info: &FileInfo, direction| {
+        let name = info.name.and_then(|place| {
+            let instance = transaction.instance(heap, place as usize)?;
+            Some(transaction.bytes(heap, &instance))
+        });
+        add_file(out, direction, &info.encode(), name.unwrap_or(&[]));
+    };
+    let ended = |instance: &Instance| instance.field == Field::FileInfo;
+    for instance in transaction
+        .instances(heap)
+        .filter(ended)
+        .take(FILES_TOLD_MAX)
+    {
+        if let Some(info) = FileInfo::decode(transaction.bytes(heap, &instance)) {
+            tell(&info, instance.direction);
+        }
+    }
+    let mut index = transaction.files;
+    for _ in 0..FILES_TOLD_MAX {
+        let Some(open) = shared.files.get(index) else {
+            break;
+        };
+        let info = FileInfo {
+            number: open.number,
+            size: open.size,
+            state: FileState::Open,
+            gaps: open.gaps,
+            stored: open.store,
+            name: (open.name != NONE).then_some(open.name),
+            ..FileInfo::default()
+        };
+        tell(&info, open.direction);
+        index = open.next;
     }
 }
 

@@ -29,6 +29,8 @@ pub const DESCRIPTION: Description = Description {
     over: &[Transport::Tcp],
     fields: &[
         Field::HttpUri,
+        Field::Http2Header,
+        Field::Http2StreamId,
         Field::HttpUriRaw,
         Field::HttpMethod,
         Field::HttpHeader,
@@ -409,12 +411,12 @@ impl Http2 {
         out: &mut Output<'_>,
     ) -> Option<Stream> {
         if id == 0 {
-            return Some(Stream::new(0, out.open()));
+            return Some(Stream::new(0, open(0, out)));
         }
         if let Some(stream) = self.streams.find(id, out.heap()) {
             return Some(stream);
         }
-        let tx = out.open();
+        let tx = open(id, out);
         if self.streams.is_past(id) {
             if matches!(kind, kind::DATA | kind::HEADERS) {
                 event(tx, direction, event::STREAM_REUSE, out);
@@ -664,6 +666,18 @@ fn block_of<'a>(frame: &Frame, body: &'a [u8]) -> Option<(Option<u8>, &'a [u8])>
     }
     let length = reader.len().checked_sub(padding)?;
     Some((weight, reader.take(length)?))
+}
+
+/// Begins the transaction of a stream.
+fn open(stream: u32, out: &mut Output<'_>) -> TxId {
+    let tx = out.open();
+    out.number_for_events(
+        tx,
+        Field::Http2StreamId,
+        Direction::ToServer,
+        u64::from(stream),
+    );
+    tx
 }
 
 #[cfg(test)]

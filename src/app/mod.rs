@@ -67,7 +67,7 @@ pub mod transaction;
 pub mod websocket;
 
 pub use field::{Field, Progress};
-pub use file::{FileId, FileInfo, FileSettings, FileState};
+pub use file::{FileId, FileInfo, FileSettings, FileState, tell_files};
 pub use flows::{Apps, Piece};
 pub use heap::{Heap, Text};
 pub use output::{AppEvent, Expected, Growing, Limits, Output, Shared, TxId};

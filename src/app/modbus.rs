@@ -17,7 +17,7 @@ pub const DESCRIPTION: Description = Description {
     protocol: AppProtocol::Modbus,
     probe,
     over: &[Transport::Tcp],
-    fields: &[Field::Modbus],
+    fields: &[Field::Modbus, Field::ModbusMessage],
     events: &[
         "unsolicited_response",
         "invalid_function_code",
@@ -158,6 +158,14 @@ impl Modbus {
         };
         if protocol != 0 {
             out.event(tx, direction, PROTOCOL);
+        }
+        if tx.is_some() && out.wants(Field::ModbusMessage) {
+            let scratch = &mut out.shared.scratch;
+            scratch.clear();
+            scratch.extend_from_slice(&id.to_be_bytes());
+            scratch.extend_from_slice(&protocol.to_be_bytes());
+            scratch.extend_from_slice(message);
+            out.field_of_scratch(tx, Field::ModbusMessage, direction);
         }
         if direction == Direction::ToClient {
             out.complete(tx);

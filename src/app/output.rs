@@ -405,6 +405,20 @@ impl Output<'_> {
         self.shared.lost += u64::from(kept == Some(false));
     }
 
+    /// Adds what events tell alone, where there are events (and a transaction).
+    pub fn number_for_events(&mut self, tx: TxId, field: Field, direction: Direction, number: u64) {
+        if tx.is_some() && self.wants(field) {
+            self.number(tx, field, direction, number);
+        }
+    }
+
+    /// The same, of bytes in `shared.scratch`.
+    pub fn scratch_for_events(&mut self, tx: TxId, field: Field, direction: Direction) {
+        if tx.is_some() && self.wants(field) && !self.shared.scratch.is_empty() {
+            self.field_of_scratch(tx, field, direction);
+        }
+    }
+
     /// Begins an instance that grows (a body, a file).
     pub fn begin(&mut self, tx: TxId, field: Field, direction: Direction) -> Growing {
         if !self.has_room(0) {

@@ -57,16 +57,21 @@ pub fn is_told(field: Field) -> bool {
 pub fn encode(transaction: &Transaction, heap: &Heap, out: &mut Vec<u8>) {
     out.clear();
     let room = out.capacity().min(RECORD_MAX);
-    out.push(transaction.protocol as u8);
+    // A call of DCERPC that a pipe carries is the pipe's.
+    let piped = transaction.protocol == AppProtocol::Dcerpc
+        && transaction
+            .instances(heap)
+            .any(|instance| instance.field == Field::SmbCommand);
+    out.push(if piped {
+        AppProtocol::Smb as u8
+    } else {
+        transaction.protocol as u8
+    });
     out.extend_from_slice(&transaction.number.to_le_bytes());
     for instance in transaction.instances(heap) {
         // Bodies and files are no part of a record; a whole message says all that its fields do.
-        let whole = matches!(
-            transaction.protocol,
-            AppProtocol::Dns | AppProtocol::Mdns | AppProtocol::Llmnr | AppProtocol::Dhcp
-        );
-        let is_message = matches!(instance.field, Field::DnsMessage | Field::DhcpMessage);
-        let told = whole && !is_message;
+        let is_message = is_message(instance.field);
+        let told = by_messages(transaction.protocol) && !is_message;
         if told || instance.field.known_at() == Progress::Complete {
             continue;
         }
@@ -93,6 +98,41 @@ pub fn encode(transaction: &Transaction, heap: &Heap, out: &mut Vec<u8>) {
     }
 }
 
+/// Adds a file: what is known of it, and its name.
+pub(super) fn add_file(out: &mut Vec<u8>, direction: Direction, info: &[u8], name: &[u8]) {
+    let room = out.capacity().min(RECORD_MAX);
+    let name = name.get(..VALUE_MAX - info.len()).unwrap_or(name);
+    let length = info.len() + name.len();
+    if out.len() + HEAD + length > room {
+        return;
+    }
+    out.extend_from_slice(&(Field::FileInfo as u16).to_le_bytes());
+    out.push(u8::from(direction == Direction::ToClient) * TO_CLIENT);
+    out.extend_from_slice(&(length as u16).to_le_bytes());
+    out.extend_from_slice(info);
+    out.extend_from_slice(name);
+}
+
+/// Protocols whose messages are carried whole, instead of their fields.
+fn by_messages(protocol: AppProtocol) -> bool {
+    use AppProtocol as P;
+    matches!(
+        protocol,
+        P::Dns | P::Mdns | P::Llmnr | P::Dhcp | P::Modbus | P::Dnp3 | P::Enip
+    )
+}
+
+fn is_message(field: Field) -> bool {
+    matches!(
+        field,
+        Field::DnsMessage
+            | Field::DhcpMessage
+            | Field::ModbusMessage
+            | Field::Dnp3Message
+            | Field::EnipMessage
+    )
+}
+
 /// A part of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Part<'a> {
@@ -102,6 +142,8 @@ pub struct Part<'a> {
     pub direction: Direction,
     /// A number, else bytes.
     pub value: Value<'a>,
+    /// Whose record it stands in.
+    pub of: AppProtocol,
 }
 
 /// Value of a part.
@@ -137,6 +179,7 @@ impl<'a> Record<'a> {
     /// All parts, in order.
     pub fn parts(&self) -> impl Iterator<Item = Part<'a>> + Clone + use<'a> {
         let mut rest = self.0.get(HEAD..).unwrap_or(&[]);
+        let of = self.protocol();
         std::iter::from_fn(move || {
             let (head, after) = rest.split_at_checked(HEAD)?;
             let &[field_low, field_high, flags, low, high] = head.first_chunk()?;
@@ -155,6 +198,7 @@ impl<'a> Record<'a> {
                 } else {
                     Value::Bytes(value)
                 },
+                of,
             })
         })
     }

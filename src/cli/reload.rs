@@ -1,7 +1,7 @@
 //! Rules anew: what `sluice reload`, the control socket and SIGHUP do to a running engine.
 //!
-//! The files named at the start are read and compiled on the asking thread, at the lowest priority,
-//! beside the lanes and not on them. What came out must be better than nothing: a set that is empty,
+//! The files named at the start are read and compiled by one thread that gets the time which the lanes
+//! leave; where they leave none, the lowest ordinary priority after [`LEFT_OVER`]. What came out must be better than nothing: a set that is empty,
 //! has errors, or lost more than a tenth of the rules is refused, with the difference, unless the
 //! operator insists. Then each lane finds it in its mailbox (matcher/publish.rs) and takes it
 //! between two bursts. Flow state, the numbers of bits and counters, and thresholds stay.
@@ -11,7 +11,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -23,6 +23,8 @@ use super::{Failure, exit};
 use crate::config::Config;
 use crate::control::{Gauges, RuleCount};
 use crate::eve::{AlertInfo, SignatureInfo};
+use crate::keeper::sched::after_others;
+use crate::matcher::threads::work_alone;
 use crate::matcher::{Mailbox, Program, Renewal, SPARE_NAMES};
 use crate::rules::ruleset::RuleSet;
 
@@ -30,6 +32,8 @@ use crate::rules::ruleset::RuleSet;
 const SETS_KEPT: usize = 4;
 /// How long a lane may take for a turn before the reload is called late.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a reload takes what others leave of the processors, before it asks for a share.
+const LEFT_OVER: Duration = Duration::from_secs(3);
 /// Share of the rules before, in percent, that must be there after a reload.
 const KEPT_PERCENT: usize = 90;
 /// Sids that a refusal lists at most.
@@ -194,17 +198,49 @@ impl Reloader {
         rules::save_datasets(&self.wanted.files, &names.datasets);
     }
 
-    /// Reads, compiles, judges and publishes.
+    /// Reads, compiles, judges and publishes, on a thread of its own.
     ///
     /// # Errors
     /// Why the old rules stay.
     pub fn reload(&self, force: bool) -> Result<String, String> {
+        let (told, name) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let work = || {
+                let thread = rustix::thread::gettid();
+                let _ = rustix::process::setpriority_process(Some(thread), 19);
+                after_others(thread.as_raw_nonzero().get(), true);
+                work_alone();
+                // Whoever asked waits for it.
+                let _ = told.send(thread);
+                self.renew(force)
+            };
+            let worker = std::thread::Builder::new().name("reload".into());
+            let worker = worker
+                .spawn_scoped(scope, work)
+                .map_err(|error| format!("no thread to compile the rules: {error}"))?;
+            let thread = name.recv();
+            let begin = Instant::now();
+            let mut waits = true;
+            while !worker.is_finished() {
+                std::thread::sleep(Duration::from_millis(5));
+                if let Ok(thread) = thread
+                    && begin.elapsed() > LEFT_OVER
+                    && std::mem::take(&mut waits)
+                {
+                    after_others(thread.as_raw_nonzero().get(), false);
+                }
+            }
+            let died = |_| Err("the compiling thread died".to_string());
+            worker.join().unwrap_or_else(died)
+        })
+    }
+
+    fn renew(&self, force: bool) -> Result<String, String> {
         let begin = Instant::now();
         let old = {
             let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(&current.program)
         };
-        lower_priority();
         let loaded = self.load(&old, force)?;
         let difference = Difference::between(old.ruleset(), &loaded.ruleset);
         difference.judge(force)?;
@@ -277,12 +313,6 @@ impl Reloader {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
-}
-
-/// Lets the lanes go first where they share cores with this thread.
-fn lower_priority() {
-    let thread = rustix::thread::gettid();
-    let _ = rustix::process::setpriority_process(Some(thread), 19);
 }
 
 /// What a reload changes.

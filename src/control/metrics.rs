@@ -1,6 +1,8 @@
 //! The metrics, as METRICS.md lists them: families with HELP, closed label values, zeros from the
 //! start. Encoded by the `prometheus` crate from numbers read here; workers know nothing of it.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use prometheus::proto::{Bucket, Counter as Value, Gauge, Histogram, LabelPair, Metric};
 use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
@@ -506,6 +508,33 @@ fn log(families: &mut Families, shared: &Shared) {
         "Alerts whose rule set was gone when they were written.",
         &[],
         counters.unknown_signatures() as f64,
+    );
+    if let Some(store) = &counters.store {
+        file_store(families, store);
+    }
+}
+
+/// The store of files, where there is one.
+fn file_store(families: &mut Families, store: &eve::StoreCounters) {
+    let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed) as f64;
+    for (result, counter) in [
+        ("stored", &store.stored),
+        ("refused", &store.refused),
+        ("failed", &store.failed),
+    ] {
+        families.counter(
+            "sluice_file_store_files_total",
+            "Files that came to the store: stored, refused by a limit, or failed for a lost piece or \
+             the disk.",
+            &[("result", result)],
+            read(counter),
+        );
+    }
+    families.counter(
+        "sluice_file_store_bytes_total",
+        "Bytes of files written to the store.",
+        &[],
+        read(&store.bytes),
     );
 }
 

@@ -621,3 +621,28 @@ fn stats_events_come_at_their_interval_and_at_the_end() {
     assert_eq!(handle.counters().submitted(), lines.len() as u64);
     assert_eq!(handle.counters().taken(EventKind::Alert), 0);
 }
+
+#[test]
+fn a_store_of_files_counts_what_came_to_it() {
+    let scratch = Scratch::new("store");
+    let mut eve = eve::Options::new(eve::Target::Path(scratch.0.join("eve.json")));
+    eve.store = Some(eve::StoreOptions {
+        dir: scratch.0.join("files"),
+        open_max: 1,
+        count_max: 1,
+        bytes_max: 1,
+    });
+    let writer = eve::Writer::start(Vec::new(), Arc::new(eve::NoSignatures), eve).unwrap();
+    let rig = start(on_loopback(), Some(writer.handle()));
+    let counters = writer.handle();
+    let store = counters.counters().store.as_ref().unwrap();
+    store.refused.store(3, std::sync::atomic::Ordering::Relaxed);
+    let (_, text) = get(rig.control.metrics_address().unwrap(), "/metrics");
+    for (result, count) in [("stored", 0.0), ("refused", 3.0), ("failed", 0.0)] {
+        let series = format!("sluice_file_store_files_total{{result=\"{result}\"}}");
+        assert_eq!(value(&text, &series), Some(count), "{series}");
+    }
+    assert_eq!(value(&text, "sluice_file_store_bytes_total"), Some(0.0));
+    rig.control.stop();
+    writer.stop();
+}

@@ -6,7 +6,7 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::text::{Bytes, Text};
-use super::{dhcp, dns, words};
+use super::{dhcp, dnp3, dns, enip, modbus, smb, words};
 use crate::app::record::{Part, Record, Value};
 use crate::app::{AppProtocol, Field};
 use crate::packet::Direction;
@@ -19,7 +19,7 @@ const EMAIL: &str = "@email.";
 /// Where a field stands: keys from the protocol's object inwards, joined by dots; a key that ends in
 /// `[]` holds a list however many values there are, one that ends in `!` the first value alone, in `/`
 /// all values with slashes between them. "" leaves the field out.
-fn path(field: Field, direction: Direction) -> &'static str {
+fn path(field: Field, direction: Direction, of: AppProtocol) -> &'static str {
     let to_server = direction == Direction::ToServer;
     match field {
         Field::HttpHost => "hostname",
@@ -31,8 +31,6 @@ fn path(field: Field, direction: Direction) -> &'static str {
         Field::HttpLocation => "redirect",
         Field::HttpContentType if !to_server => "http_content_type",
         Field::HttpProtocol if to_server => "protocol",
-        Field::Http2Errorcode => "http2.response.error_code",
-        Field::Http2Priority => "http2.request.priority",
         Field::TlsCertSubject => "subject!",
         Field::TlsCertIssuer => "issuerdn!",
         Field::TlsCertSerial => "serial!",
@@ -65,6 +63,10 @@ fn path(field: Field, direction: Direction) -> &'static str {
         Field::SmtpRcptTo => "rcpt_to[]",
         Field::SmbNtlmsspUser => "ntlmssp.user",
         Field::SmbNtlmsspDomain => "ntlmssp.domain",
+        Field::SmbClientDialects => "client_dialects[]",
+        Field::DcerpcIface if !to_server => "",
+        Field::DcerpcIface if of == AppProtocol::Smb => "dcerpc.interfaces[].uuid",
+        Field::DcerpcOpnum if of == AppProtocol::Smb && to_server => "dcerpc.opnum",
         Field::DcerpcIface => "interfaces[].uuid",
         Field::DcerpcOpnum if to_server => "req.opnum",
         Field::DcerpcOpnum => "",
@@ -78,20 +80,32 @@ fn path(field: Field, direction: Direction) -> &'static str {
         Field::IkeKeyExchangePayloadLength => "ikev1.server.key_exchange_payload_length",
         Field::IkeNoncePayloadLength if to_server => "ikev1.client.nonce_payload_length",
         Field::IkeNoncePayloadLength => "ikev1.server.nonce_payload_length",
-        Field::QuicCyuHash => "cyu[].hash",
-        Field::QuicCyuString => "cyu[].string",
         Field::Krb5Cname => "cname/",
         Field::Krb5Sname => "sname/",
         Field::Krb5ErrCode => "error_code",
         Field::Krb5MsgType => "msg_type",
         Field::Krb5TicketEncryption => "encryption",
-        Field::SnmpTrapAddress => "trap_address",
-        _ => of_messages(field, direction),
+        _ => of_multiplexed(field, to_server),
+    }
+}
+
+/// HTTP/2 and QUIC.
+fn of_multiplexed(field: Field, to_server: bool) -> &'static str {
+    match field {
+        Field::Http2Priority => "http2.request.priority",
+        Field::Http2Errorcode if to_server => "http2.request.error_code",
+        Field::Http2Errorcode => "http2.response.error_code",
+        Field::Http2StreamId => "http2.stream_id",
+        Field::Http2Header if to_server => "request_headers[]",
+        Field::Http2Header => "response_headers[]",
+        Field::QuicCyuHash => "cyu[].hash",
+        Field::QuicCyuString => "cyu[].string",
+        _ => of_messages(field),
     }
 }
 
 /// Paths of protocols whose objects are one for each kind of message.
-fn of_messages(field: Field, direction: Direction) -> &'static str {
+fn of_messages(field: Field) -> &'static str {
     match field {
         Field::SipMethod => "method",
         Field::SipStatCode => "code",
@@ -149,8 +163,6 @@ fn of_messages(field: Field, direction: Direction) -> &'static str {
         Field::SdpMediaMediaInfo => "sdp.media_descriptions[].media_info",
         Field::SdpMediaConnectionData => "sdp.media_descriptions[].connection_data",
         Field::SdpMediaEncryptionKey => "sdp.media_descriptions[].encryption_key",
-        Field::Dnp3Func if direction == Direction::ToServer => "request.application.function_code",
-        Field::Dnp3Func => "response.application.function_code",
         _ => of_others(field),
     }
 }
@@ -199,7 +211,12 @@ fn of_others(field: Field) -> &'static str {
         | Field::MqttConnectFlags
         | Field::Dnp3Data
         | Field::Dnp3Obj
+        | Field::Dnp3Message
         | Field::Modbus
+        | Field::ModbusMessage
+        | Field::EnipMessage
+        | Field::SmbVersion
+        | Field::FileInfo
         | Field::EmailUrl
         | Field::HttpPath
         | Field::AppLayerEvent => "",
@@ -229,13 +246,22 @@ fn is_for_rules(field: Field) -> bool {
 }
 
 /// `{"http": {...}}`, to be flattened into a record; what stands beside it, too.
-pub struct AppObject<'a>(pub Record<'a>);
+pub struct AppObject<'a> {
+    /// The transaction.
+    pub record: Record<'a>,
+    /// It stands in an alert.
+    pub nested: bool,
+}
 
 impl Serialize for AppObject<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        let record = self.0;
+        let record = self.record;
         let name = object_name(record.protocol());
+        if let Some(messages) = Messages::of(self) {
+            map.serialize_entry(name, &messages)?;
+            return map.end();
+        }
         if let Some(Value::Bytes(bytes)) = value_of(record, Field::DhcpMessage) {
             map.serialize_entry(name, &dhcp::Message(bytes))?;
             return map.end();
@@ -255,6 +281,58 @@ impl Serialize for AppObject<'_> {
         }
         map.end()
     }
+}
+
+/// Protocols whose objects are read from the messages themselves: `request` and `response`.
+struct Messages<'a>(&'a AppObject<'a>, Field);
+
+impl<'a> Messages<'a> {
+    fn of(object: &'a AppObject<'a>) -> Option<Messages<'a>> {
+        let field = match object.record.protocol() {
+            AppProtocol::Modbus => Field::ModbusMessage,
+            AppProtocol::Dnp3 => Field::Dnp3Message,
+            AppProtocol::Enip => Field::EnipMessage,
+            _ => return None,
+        };
+        Some(Messages(object, field))
+    }
+}
+
+impl Serialize for Messages<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let record = self.0.record;
+        // A fragment of DNP3 is an event by itself.
+        let alone = value_of(record, self.1).filter(|_| self.1 == Field::Dnp3Message);
+        if let (Some(Value::Bytes(bytes)), false) = (alone, self.0.nested) {
+            return fragment(bytes).serialize(serializer);
+        }
+        let mut map = serializer.serialize_map(None)?;
+        if self.1 == Field::ModbusMessage {
+            map.serialize_entry("id", &(u64::from(record.number()) + 1))?;
+        }
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            let response = direction == Direction::ToClient;
+            let key = if response { "response" } else { "request" };
+            let mut parts = record.parts();
+            let found = parts.find(|part| (part.field, part.direction) == (self.1, direction));
+            let Some(Value::Bytes(bytes)) = found.map(|part| part.value) else {
+                continue;
+            };
+            match self.1 {
+                Field::ModbusMessage => {
+                    map.serialize_entry(key, &modbus::Message { bytes, response })?;
+                }
+                Field::EnipMessage => map.serialize_entry(key, &enip::Message(bytes))?,
+                _ => map.serialize_entry(key, &fragment(bytes))?,
+            }
+        }
+        map.end()
+    }
+}
+
+fn fragment(bytes: &[u8]) -> dnp3::Message<'_> {
+    let complete = bytes.len() < crate::app::record::MESSAGE_MAX;
+    dnp3::Message { bytes, complete }
 }
 
 fn is_of_dns(protocol: AppProtocol) -> bool {
@@ -288,7 +366,11 @@ pub fn object_name(protocol: AppProtocol) -> &'static str {
 
 impl Part<'_> {
     fn path(&self) -> &'static str {
-        path(self.field, self.direction)
+        // What DNS within HTTP/2 says stands in an object of its own.
+        if self.field.name().starts_with("dns.") && !is_of_dns(self.of) {
+            return "";
+        }
+        path(self.field, self.direction, self.of)
     }
 }
 
@@ -328,6 +410,10 @@ impl<'a> Object<'a> {
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
+        let protocol = self.record.protocol();
+        if self.within.is_empty() && matches!(protocol, AppProtocol::Http2 | AppProtocol::Doh2) {
+            map.serialize_entry("version", "2")?;
+        }
         let mut known = [""; KEYS_MAX];
         let mut count = 0;
         for part in self.record.parts() {
@@ -498,12 +584,30 @@ impl Serialize for One<'_> {
             (Field::QuicVersion, Value::Bytes(b"\x6b\x33\x43\xcf")) => {
                 serializer.serialize_str("2")
             }
+            (Field::Http2Header, Value::Bytes(bytes)) => Header(bytes).serialize(serializer),
             (field, Value::Number(number)) => match words::of(field, number) {
                 Some(word) => serializer.serialize_str(word),
-                None => serializer.serialize_u64(number),
+                None => match smb::text(field, number) {
+                    Some(text) => serializer.collect_str(&text),
+                    None => serializer.serialize_u64(number),
+                },
             },
             (_, Value::Bytes(bytes)) => serializer.collect_str(&Bytes(bytes)),
         }
+    }
+}
+
+/// A header of HTTP/2: its name (which may begin with a colon), a colon and a blank, its value.
+struct Header<'a>(&'a [u8]);
+
+impl Serialize for Header<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let rest = self.0.get(1..).unwrap_or(&[]);
+        let end = memchr::memmem::find(rest, b": ").map_or(self.0.len(), |place| place + 1);
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("name", &Text(Bytes(self.0.get(..end).unwrap_or(&[]))))?;
+        map.serialize_entry("value", &Text(Bytes(self.0.get(end + 2..).unwrap_or(&[]))))?;
+        map.end()
     }
 }
 
@@ -599,7 +703,8 @@ mod tests {
             bytes.extend_from_slice(value);
         }
         let record = Record::new(&bytes).unwrap();
-        serde_json::to_value(AppObject(record)).unwrap()
+        let nested = true;
+        serde_json::to_value(AppObject { record, nested }).unwrap()
     }
 
     use Direction::{ToClient as C, ToServer as S};
@@ -721,7 +826,7 @@ mod tests {
         );
         let value = shown(AppProtocol::Doh2, &parts);
         assert_eq!(value["dns"]["type"], "request");
-        assert_eq!(value["http"], json!({}));
+        assert_eq!(value["http"], json!({"version": "2"}));
     }
 
     #[test]

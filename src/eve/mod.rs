@@ -24,11 +24,16 @@ use crate::event::{AlertAction, Event, EventKind, EventQueue};
 
 mod app;
 mod dhcp;
+mod dnp3;
 mod dns;
+mod enip;
+mod files;
 mod headers;
+mod modbus;
 mod names;
 mod record;
 mod sink;
+mod smb;
 mod store;
 mod text;
 mod words;

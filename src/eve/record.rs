@@ -6,9 +6,10 @@
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
+use super::files::{FileInfo, Files, fileinfo};
 use super::headers::{self, Drop, Ends, protocol};
 use super::names::{self, Names};
-use super::text::{Address, Base64, Bytes, Capped, Digest, Hex, Printable, Text, Timestamp};
+use super::text::{Address, Base64, Capped, Digest, Hex, Printable, Text, Timestamp};
 use super::{AlertInfo, Options, Stored, app};
 use crate::event::{AlertAction, Event, EventKind};
 use crate::packet::{Direction, FlowHandle, Kind, flag};
@@ -63,6 +64,8 @@ pub struct Record<'a> {
     app_proto: Option<Text<&'static str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fileinfo: Option<FileInfo<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Files<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     direction: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -348,45 +351,6 @@ pub fn record<'a>(
     record
 }
 
-/// A file: what is known of it, and where it was stored.
-#[derive(Serialize)]
-struct FileInfo<'a> {
-    filename: Text<Bytes<'a>>,
-    gaps: bool,
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    md5: Option<Text<Digest<16>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sha1: Option<Text<Digest<20>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sha256: Option<Text<Digest<32>>>,
-    stored: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    file_id: Option<u64>,
-    size: u64,
-    tx_id: u32,
-}
-
-fn fileinfo(event: &Event) -> FileInfo<'_> {
-    let file = &event.file;
-    FileInfo {
-        filename: Text(Bytes(&event.payload)),
-        gaps: file.gaps,
-        state: if file.truncated {
-            "TRUNCATED"
-        } else {
-            "CLOSED"
-        },
-        md5: file.md5.map(|digest| Text(Digest(digest))),
-        sha1: file.sha1.map(|digest| Text(Digest(digest))),
-        sha256: file.sha256.map(|digest| Text(Digest(digest))),
-        stored: false,
-        file_id: None,
-        size: file.size,
-        tx_id: 0,
-    }
-}
-
 impl Record<'_> {
     /// A file that was stored is known by the hash that the store computed.
     pub fn note_stored(&mut self, stored: Option<Stored>) {
@@ -423,10 +387,16 @@ fn app_parts<'a>(record: &mut Record<'a>, event: &'a Event) {
         Some(file) => file.tx_id = transaction.number(),
         None => record.tx_id = Some(transaction.number()),
     }
+    if event.kind == EventKind::Alert {
+        record.files = Files::of(transaction);
+    }
     if event.kind == EventKind::App {
         record.event_type = app::object_name(transaction.protocol());
     }
-    record.app = Some(app::AppObject(transaction));
+    record.app = Some(app::AppObject {
+        record: transaction,
+        nested: event.kind != EventKind::App,
+    });
 }
 
 fn alert_parts<'a>(

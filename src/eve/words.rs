@@ -19,6 +19,7 @@ pub fn of(field: Field, number: u64) -> Option<&'static str> {
         Field::LdapRequestOperation | Field::LdapResponsesOperation => ldap(number),
         Field::LdapResponsesResultCode => ldap_result(number),
         Field::RfbSecresult => pick(&["OK", "FAIL", "TOOMANY"], number),
+        Field::Http2Errorcode => http2_error(number),
         Field::WebsocketOpcode => websocket(number),
         _ => None,
     }
@@ -26,6 +27,27 @@ pub fn of(field: Field, number: u64) -> Option<&'static str> {
 
 fn pick(words: &[&'static str], number: u64) -> Option<&'static str> {
     words.get(usize::try_from(number).ok()?).copied()
+}
+
+/// RFC 9113 section 7.
+fn http2_error(number: u64) -> Option<&'static str> {
+    const WORDS: [&str; 14] = [
+        "NO_ERROR",
+        "PROTOCOL_ERROR",
+        "INTERNAL_ERROR",
+        "FLOW_CONTROL_ERROR",
+        "SETTINGS_TIMEOUT",
+        "STREAM_CLOSED",
+        "FRAME_SIZE_ERROR",
+        "REFUSED_STREAM",
+        "CANCEL",
+        "COMPRESSION_ERROR",
+        "CONNECT_ERROR",
+        "ENHANCE_YOUR_CALM",
+        "INADEQUATE_SECURITY",
+        "HTTP_1_1_REQUIRED",
+    ];
+    pick(&WORDS, number)
 }
 
 /// RFC 4120 section 7.5.7.

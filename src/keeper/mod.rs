@@ -28,5 +28,5 @@ pub mod notify;
 pub mod ports;
 pub mod pulse;
 pub mod sandbox;
-mod sched;
+pub mod sched;
 pub mod supervise;

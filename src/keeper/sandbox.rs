@@ -249,6 +249,9 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_sched_yield,
     libc::SYS_sched_setaffinity,
     libc::SYS_sched_getaffinity,
+    // For what compiles rules: to come after the lanes. More than it had it is not given.
+    libc::SYS_sched_setscheduler,
+    libc::SYS_setpriority,
     libc::SYS_nanosleep,
     libc::SYS_clock_nanosleep,
     libc::SYS_clock_gettime,

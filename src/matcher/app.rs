@@ -580,16 +580,28 @@ impl<D: DetectionAccess> MatchStage<D> {
         if !self.inline && self.windows.matched_in_chunk(window, number) {
             return Answer::Later;
         }
+        // What it matched in, in an earlier chunk, is no match of this one.
+        let floor = match self.inline || window == state::NONE {
+            true => 0,
+            false => self.windows.floor(window, number, false),
+        };
         let view = if window != state::NONE {
             View {
-                data: self.windows.data(window),
-                base: self.windows.base(window),
+                data: self.windows.data(window).get(floor..).unwrap_or(&[]),
+                base: match floor > 0 && rule.is_placed {
+                    true => 0,
+                    false => self.windows.base(window) + floor as u64,
+                },
                 end: complete || packet.context.kind == Kind::FlowEnd,
             }
         } else {
             View::whole(packet.payload())
         };
-        match self.scratch.verify(&rule.payload, &view) {
+        let outcome = match floor > 0 && view.data.is_empty() {
+            true => Outcome::No,
+            false => self.scratch.verify(&rule.payload, &view),
+        };
+        match outcome {
             Outcome::Match => Answer::Holds,
             _ if packet.context.protocol == TCP && packet.context.kind != Kind::FlowEnd => {
                 Answer::Later

@@ -267,7 +267,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let inline = self.inline;
         let transaction = self.apps.as_ref().and_then(|apps| {
             let transaction = apps.transaction(hit.transaction)?;
-            Some((transaction, &apps.shared.heap))
+            Some((transaction, &apps.shared))
         });
         let outer = self.outer.filter(|_| context.kind == Kind::Inner);
         let window = (hit.window != state::NONE).then(|| self.windows.data(hit.window));
@@ -290,8 +290,9 @@ impl<D: DetectionAccess> MatchStage<D> {
                 None => context.payload_of(bytes),
             };
             event.set_payload(payload);
-            if let Some((transaction, heap)) = transaction {
-                crate::app::record::encode(transaction, heap, &mut event.record);
+            if let Some((transaction, shared)) = transaction {
+                crate::app::record::encode(transaction, &shared.heap, &mut event.record);
+                crate::app::tell_files(transaction, shared, &mut event.record);
             }
             event.signature = hit.signature;
             event.generation = generation;

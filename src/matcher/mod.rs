@@ -55,7 +55,7 @@ mod seen;
 pub mod state;
 pub mod streams;
 pub mod tag;
-mod threads;
+pub mod threads;
 pub mod threshold;
 pub mod transform;
 pub mod verify;

@@ -104,6 +104,19 @@ const REFUSED: &[(&str, &str)] = &[
         "a script has no bound on its time in the path of packets",
     ),
     ("replace", "a frame that is forwarded is never changed"),
+    ("geoip", "no database of places is read"),
+    (
+        "nfq_set_mark",
+        "there is no netfilter queue here to mark packets of",
+    ),
+    (
+        "flowvar",
+        "what a group of a regex took is not kept for the flow",
+    ),
+    (
+        "pktvar",
+        "what a group of a regex took is not kept for the packet",
+    ),
 ];
 
 /// Why this build does not run the signature; `None` if it does.

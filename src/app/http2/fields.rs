@@ -153,17 +153,22 @@ fn each(tx: TxId, direction: Direction, list: &[u8], out: &mut Output<'_>) {
         Direction::ToClient => Field::HttpResponseHeader,
     };
     let (names, whole) = (out.wants(Field::Http2HeaderName), out.wants(field));
+    let told = out.wants(Field::Http2Header);
     for (name, value) in headers(list) {
         if names {
             out.field(tx, Field::Http2HeaderName, direction, name);
         }
-        if whole {
+        if whole || told {
             let scratch = &mut out.shared.scratch;
             scratch.clear();
             for part in [name, b": ", value] {
                 push(scratch, part, SCRATCH_SIZE);
             }
-            out.field_of_scratch(tx, field, direction);
+            for field in [(whole, field), (told, Field::Http2Header)] {
+                if field.0 {
+                    out.field_of_scratch(tx, field.1, direction);
+                }
+            }
         }
     }
 }

@@ -179,6 +179,31 @@ impl Smb {
         }
     }
 
+    /// What events tell of every exchange: command (with its version), session and tree, and the
+    /// dialect, which a negotiation's answer tells.
+    pub(super) fn tell_command(
+        &self,
+        out: &mut Output<'_>,
+        tx: TxId,
+        (version, command): (u8, u16),
+        key: Key,
+        direction: Direction,
+    ) {
+        let dialect = u64::from(self.dialect);
+        let negotiates = matches!((version, command), (1, 0x72) | (2, 0));
+        let command = u64::from(version) << 16 | u64::from(command);
+        for (field, number, known) in [
+            (Field::SmbDialect, dialect, dialect != 0 && !negotiates),
+            (Field::SmbCommand, command, true),
+            (Field::SmbSessionId, key.session, true),
+            (Field::SmbTreeId, u64::from(key.tree), true),
+        ] {
+            if known {
+                out.number_for_events(tx, field, direction, number);
+            }
+        }
+    }
+
     /// Begins an exchange. Its request is complete, unless `open`.
     pub(super) fn call(
         &mut self,
@@ -203,6 +228,7 @@ impl Smb {
         key: Key,
         open: bool,
     ) {
+        self.tell_command(out, tx, command, key, Direction::ToServer);
         let call = Call {
             kind,
             version: command.0,
@@ -255,15 +281,27 @@ impl Smb {
                 && call.message == key.message
         };
         let (place, call) = self.calls.find(&out.shared.heap, wanted)?;
-        self.calls.finish(out, place);
+        self.finish_told(out, place, call.tx);
         Some(call.tx)
+    }
+
+    /// An exchange is over; its answer is the record at hand.
+    fn finish_told(&mut self, out: &mut Output<'_>, place: usize, tx: TxId) {
+        for field in [Field::SmbStatus, Field::SmbStatusCode] {
+            out.number_for_events(tx, field, Direction::ToClient, u64::from(self.status));
+        }
+        self.calls.finish(out, place);
     }
 
     /// The answer to a negotiation.
     pub(super) fn answer_negotiate(&mut self, out: &mut Output<'_>, version: u8) -> Option<TxId> {
         let wanted = |call: &Call| call.kind == Kind::Negotiate && call.version == version;
         let (place, call) = self.calls.find(&out.shared.heap, wanted)?;
-        self.calls.finish(out, place);
+        if self.dialect != 0 {
+            let dialect = u64::from(self.dialect);
+            out.number_for_events(call.tx, Field::SmbDialect, Direction::ToClient, dialect);
+        }
+        self.finish_told(out, place, call.tx);
         Some(call.tx)
     }
 
@@ -273,8 +311,8 @@ impl Smb {
             let wanted = |call: &Call| {
                 call.kind == Kind::Session && call.session == session && call.message == key.message
             };
-            if let Some((place, _)) = self.calls.find(&out.shared.heap, wanted) {
-                self.calls.finish(out, place);
+            if let Some((place, call)) = self.calls.find(&out.shared.heap, wanted) {
+                self.finish_told(out, place, call.tx);
                 return;
             }
         }
@@ -309,7 +347,7 @@ impl Smb {
             out.field(call.tx, tree_field(pipe), Direction::ToServer, &scratch);
             out.shared.scratch = scratch;
         }
-        self.calls.finish(out, place);
+        self.finish_told(out, place, call.tx);
         true
     }
 }

@@ -3,7 +3,7 @@
 use super::super::field::Field;
 use super::super::output::Output;
 use super::super::table::guid_words;
-use super::{Key, Smb, odd, pipe, tell};
+use super::{Key, Smb, odd, pipe, smb1, smb2, tell};
 use crate::packet::Direction;
 
 /// A read or write that a record announces.
@@ -74,6 +74,11 @@ impl Smb {
             (transfer.offset, transfer.size),
             |out| {
                 let tx = self.begin(out, transfer.version);
+                let command = (
+                    transfer.version,
+                    transfer_command(transfer.version, direction),
+                );
+                self.tell_command(out, tx, command, transfer.key, direction);
                 if !self.name_of(out, &transfer.file) {
                     let unknown = (transfer.version == 1) == (direction == Direction::ToServer);
                     let name: &[u8] = if unknown { b"<unknown>" } else { b"" };
@@ -135,5 +140,15 @@ impl Smb {
         for direction in [Direction::ToServer, Direction::ToClient] {
             self.files.close(out, file, direction);
         }
+    }
+}
+
+/// The command of a read or a write.
+pub(super) fn transfer_command(version: u8, direction: Direction) -> u16 {
+    match (version, direction) {
+        (1, Direction::ToServer) => u16::from(smb1::WRITE_ANDX),
+        (1, Direction::ToClient) => u16::from(smb1::READ),
+        (_, Direction::ToServer) => smb2::WRITE,
+        (_, Direction::ToClient) => smb2::READ,
     }
 }

@@ -39,6 +39,14 @@ pub const DESCRIPTION: Description = Description {
         Field::SmbNtlmsspUser,
         Field::SmbNtlmsspDomain,
         Field::SmbVersion,
+        Field::SmbFilename,
+        Field::SmbCommand,
+        Field::SmbStatus,
+        Field::SmbStatusCode,
+        Field::SmbDialect,
+        Field::SmbClientDialects,
+        Field::SmbSessionId,
+        Field::SmbTreeId,
         Field::DcerpcIface,
         Field::DcerpcOpnum,
         Field::DcerpcStubData,
@@ -119,6 +127,8 @@ const FRAME: usize = 4;
 const DECIDE: usize = 256;
 /// Largest read and write that is not an event (Suricata's default for both).
 const TRANSFER_MAX: u32 = 16 << 20;
+/// The dialect of SMB1 that is still spoken, as events tell it (SMB2's numbers begin at 0x202).
+const NT_LM: u16 = 1;
 /// Most entries of the tables of a flow; the oldest goes.
 const TREES_MAX: usize = 128;
 const READS_MAX: usize = 128;
@@ -236,6 +246,11 @@ pub struct Smb {
     interfaces: Interfaces,
     max_read: u32,
     max_write: u32,
+    /// What was negotiated ([`NT_LM`], SMB2's numbers), 0 before; and of the record at hand.
+    dialect: u16,
+    status: u32,
+    /// Place of `NT LM 0.12` among the dialects of SMB1 that the client speaks, counted from 1.
+    nt_lm: u16,
     /// The transaction that was begun last: events without one of their own are its.
     last: TxId,
 }

@@ -9,6 +9,7 @@ use super::super::output::Output;
 use super::super::reader::Reader;
 use super::super::table::{Table, guid_words, words};
 use super::calls::{Call, Kind};
+use super::files::transfer_command;
 use super::{Key, RECORD_MAX, Smb, odd, tell};
 use crate::packet::Direction;
 
@@ -159,6 +160,12 @@ impl Smb {
             self.last = tx;
         }
         self.describe(out, tx, command.0);
+        // A write of a file, as far as SMB is concerned.
+        let told = match command {
+            (version, 0) => (version, transfer_command(version, Direction::ToServer)),
+            other => other,
+        };
+        self.tell_command(out, tx, told, key, Direction::ToServer);
         let mut call = Call {
             kind: Kind::Rpc,
             version: command.0,

@@ -1,11 +1,12 @@
 //! Records of SMB 1 (MS-CIFS 2.2, MS-SMB 2.2): requests and responses with their chained ("AndX")
 //! commands.
 
-use super::super::output::{Output, SCRATCH_SIZE};
+use super::super::field::Field;
+use super::super::output::{Output, SCRATCH_SIZE, TxId};
 use super::super::reader::{Reader, until_zero};
 use super::calls::Kind;
 use super::files::Transfer;
-use super::{HANDLES_MAX, Key, Smb, auth, narrow, odd, pipe, tell};
+use super::{HANDLES_MAX, Key, NT_LM, Smb, auth, narrow, odd, pipe, tell};
 use crate::packet::Direction;
 
 /// Bytes of the header, which offsets count.
@@ -18,8 +19,8 @@ const LOCKING: u8 = 0x24;
 const TRANSACTION: u8 = 0x25;
 const WRITE_AND_CLOSE: u8 = 0x2c;
 const OPEN: u8 = 0x2d;
-const READ: u8 = 0x2e;
-const WRITE_ANDX: u8 = 0x2f;
+pub(super) const READ: u8 = 0x2e;
+pub(super) const WRITE_ANDX: u8 = 0x2f;
 const TRANSACTION2: u8 = 0x32;
 const TRANSACTION2_SECONDARY: u8 = 0x33;
 const TREE_DISCONNECT: u8 = 0x71;
@@ -288,6 +289,8 @@ impl Smb {
             TRANSACTION2 => self.smb1_transaction2(record, out),
             NT_CANCEL | TRANSACTION2_SECONDARY | LOCKING => {
                 let tx = self.begin(out, 1);
+                let command = (1, u16::from(record.command));
+                self.tell_command(out, tx, command, record.key, Direction::ToServer);
                 out.complete(tx);
                 Some(())
             }
@@ -301,9 +304,9 @@ impl Smb {
         }
     }
 
-    fn smb1_plain(&mut self, out: &mut Output<'_>, record: &Record<'_>) {
+    fn smb1_plain(&mut self, out: &mut Output<'_>, record: &Record<'_>) -> TxId {
         let command = (1, u16::from(record.command));
-        self.call(out, Kind::Plain, command, record.key, false);
+        self.call(out, Kind::Plain, command, record.key, false)
     }
 
     fn smb1_negotiate(&mut self, record: &Record<'_>, out: &mut Output<'_>) -> Option<()> {
@@ -317,8 +320,14 @@ impl Smb {
         let mut rest = record.bytes.get(record.at + 3..)?;
         let mut odd_one = false;
         // A kind and a name that ends with zero, each.
+        let mut place = 0u16;
+        self.nt_lm = 0;
         while let Some((dialect, behind)) = until_zero(rest) {
             odd_one |= dialect.len() <= 1;
+            place = place.saturating_add(1);
+            if dialect == b"\x02NT LM 0.12" {
+                self.nt_lm = place;
+            }
             rest = behind;
         }
         if odd_one {
@@ -366,7 +375,7 @@ impl Smb {
     }
 
     fn smb1_create(&mut self, record: &Record<'_>, out: &mut Output<'_>) -> Option<()> {
-        self.smb1_plain(out, record);
+        let tx = self.smb1_plain(out, record);
         let mut at = record.words();
         at.skip(6)?;
         let length = usize::from(at.le16()?);
@@ -376,6 +385,7 @@ impl Smb {
             return None;
         }
         record.string(out, at.rest())?;
+        out.scratch_for_events(tx, Field::SmbFilename, Direction::ToServer);
         self.put_create(out, record.key.untreed());
         Some(())
     }
@@ -452,8 +462,13 @@ impl Smb {
 
     fn smb1_response(&mut self, record: &Record<'_>, out: &mut Output<'_>) {
         let (key, ok) = (record.key, record.status == 0);
+        self.status = record.status;
         match record.command {
             NEGOTIATE => {
+                let chosen = Reader::at(record.bytes, record.at + 1).le16();
+                if ok && chosen.is_some_and(|place| place.checked_add(1) == Some(self.nt_lm)) {
+                    self.dialect = NT_LM;
+                }
                 self.answer_negotiate(out, 1);
             }
             SESSION_SETUP => self.answer_session(out, key),

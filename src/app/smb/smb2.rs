@@ -1,6 +1,7 @@
 //! Records of SMB 2 and 3 (MS-SMB2 2.2), requests and responses, alone or compounded.
 
-use super::super::output::Output;
+use super::super::field::Field;
+use super::super::output::{Output, TxId};
 use super::super::reader::Reader;
 use super::calls::Kind;
 use super::files::Transfer;
@@ -20,8 +21,8 @@ const TREE_CONNECT: u16 = 3;
 const TREE_DISCONNECT: u16 = 4;
 const CREATE: u16 = 5;
 const CLOSE: u16 = 6;
-const READ: u16 = 8;
-const WRITE: u16 = 9;
+pub(super) const READ: u16 = 8;
+pub(super) const WRITE: u16 = 9;
 /// Device control: calls on a pipe may come with it.
 pub(super) const IOCTL: u16 = 11;
 const GET_INFO: u16 = 16;
@@ -29,6 +30,9 @@ const SET_INFO: u16 = 17;
 
 /// FSCTL_PIPE_TRANSCEIVE.
 const PIPE_TRANSCEIVE: u32 = 0x0011_c017;
+
+/// Dialects of a client that events tell of.
+const DIALECTS_TOLD_MAX: usize = 8;
 
 const PENDING: u32 = 0x0000_0103;
 const END_OF_FILE: u32 = 0xc000_0011;
@@ -232,19 +236,24 @@ impl Smb {
     }
 
     /// A command that is only followed to its answer.
-    fn plain(&mut self, out: &mut Output<'_>, record: &Record<'_>) {
+    fn plain(&mut self, out: &mut Output<'_>, record: &Record<'_>) -> TxId {
         let command = (2, record.command);
-        self.call(out, Kind::Plain, command, record.key, false);
+        self.call(out, Kind::Plain, command, record.key, false)
     }
 
     fn smb2_negotiate(&mut self, record: &Record<'_>, out: &mut Output<'_>) -> Option<()> {
         let known = |call: &super::calls::Call| call.kind == Kind::Negotiate && call.version == 2;
-        if self.calls.find(&out.shared.heap, known).is_none() {
-            self.call(out, Kind::Negotiate, (2, NEGOTIATE), record.key, false);
-        }
+        let tx = match self.calls.find(&out.shared.heap, known) {
+            None => self.call(out, Kind::Negotiate, (2, NEGOTIATE), record.key, false),
+            Some(_) => TxId::NONE,
+        };
         let dialects = Reader::at(record.body, 2).le16()?;
-        let list = 2 * usize::from(dialects);
-        record.body.get(36..36 + list).map(|_| ())
+        let list = record.body.get(36..36 + 2 * usize::from(dialects))?;
+        for pair in list.chunks_exact(2).take(DIALECTS_TOLD_MAX) {
+            let dialect = u64::from(Reader::new(pair).le16()?);
+            out.number_for_events(tx, Field::SmbClientDialects, Direction::ToServer, dialect);
+        }
+        Some(())
     }
 
     fn smb2_tree_connect(
@@ -275,7 +284,7 @@ impl Smb {
         bytes: &[u8],
         out: &mut Output<'_>,
     ) -> Option<()> {
-        self.plain(out, record);
+        let tx = self.plain(out, record);
         let mut at = Reader::at(record.body, 44);
         let offset = usize::from(at.le16()?);
         let length = usize::from(at.le16()?);
@@ -283,6 +292,7 @@ impl Smb {
         // Without a name the offset need not make sense.
         let name = if length == 0 { &[] } else { name? };
         narrow(out, name);
+        out.scratch_for_events(tx, Field::SmbFilename, Direction::ToServer);
         self.put_create(out, record.key.untreed());
         Some(())
     }
@@ -334,6 +344,7 @@ impl Smb {
     fn smb2_response(&mut self, record: &Record<'_>, bytes: &[u8], out: &mut Output<'_>) {
         let key = record.key;
         let ok = record.status == 0;
+        self.status = record.status;
         match record.command {
             NEGOTIATE => self.smb2_negotiated(record, out),
             SESSION_SETUP => self.answer_session(out, key),
@@ -366,6 +377,9 @@ impl Smb {
     }
 
     fn smb2_negotiated(&mut self, record: &Record<'_>, out: &mut Output<'_>) {
+        if record.status == 0 {
+            self.dialect = Reader::at(record.body, 4).le16().unwrap_or(0);
+        }
         let mut at = Reader::at(record.body, 32);
         if record.status == 0
             && let (Some(read), Some(write)) = (at.le32(), at.le32())

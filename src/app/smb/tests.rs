@@ -1,7 +1,7 @@
 //! Conversations of SMB, written out: what they give, and that every cut gives the same.
 
 use super::super::protocol::{AppProtocol, Transport};
-use super::super::testing::{Place, run, same_for_every_cut};
+use super::super::testing::{Place, for_events, run, same_for_every_cut};
 use crate::packet::Direction::{self, ToClient, ToServer};
 
 const PLACE: Place = Place {
@@ -263,6 +263,35 @@ fn a_dialect_list_of_smb1() {
         lines,
         ["tx 0 ToServer smb.version 1", "tx 0 ToClient smb.version 1"]
     );
+}
+
+#[test]
+fn events_hear_what_was_asked_and_what_came_of_it() {
+    let mut record = b"\xffSMB\x72\0\0\0\0\x08\0\0".to_vec();
+    record.extend([0; 20]);
+    record.extend([0, 12, 0]);
+    record.extend(b"\x02NT LM 0.12\0");
+    let mut answer = b"\xffSMB\x72\x22\0\0\xc0\x88\0\0".to_vec();
+    answer.extend([0; 20]);
+    answer.extend([1, 0, 0, 0, 0]);
+    let talk = [
+        (ToServer, &framed(&record)[..]),
+        (ToClient, &framed(&answer)),
+    ];
+    assert_eq!(
+        for_events(PLACE, &talk),
+        [
+            "tx 0 ToServer -smb.command 65650",
+            "tx 0 ToServer -smb.session_id 0",
+            "tx 0 ToServer -smb.tree_id 0",
+            "tx 0 ToClient -smb.status 3221225506",
+            "tx 0 ToClient -smb.status_code 3221225506",
+        ]
+    );
+    let open = create(7, "dir\\file");
+    let lines = for_events(PLACE, &[(ToServer, &open)]);
+    assert!(has(&lines, "-smb.command 131077"), "{lines:?}");
+    assert!(has(&lines, "-smb.filename \"dir\\\\file\""), "{lines:?}");
 }
 
 /// Work grows with the bytes, not with their square: many small records, many early chunks, and

@@ -1,0 +1,383 @@
+//! EtherNet/IP messages as the `enip` object of EVE: read by the event writer from the messages'
+//! bytes, which a record carries. CIP volume 2, chapter 2 (encapsulation).
+//!
+//! What is deliberately absent: names of vendors and of kinds of devices, which stand as numbers, and
+//! the services within a service of several.
+
+use std::fmt::{self, Display};
+
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+
+use super::text::{Bytes, Text};
+use crate::app::enip::{items, kind};
+
+/// Bytes of the header.
+const HEADER: usize = 24;
+/// Segments of a path that are told.
+const PATH_MAX: usize = 16;
+
+/// A message from its header on.
+#[derive(Clone, Copy)]
+pub struct Message<'a>(pub &'a [u8]);
+
+impl<'a> Message<'a> {
+    fn u16(&self, at: usize) -> Option<u16> {
+        u16_at(self.0, at)
+    }
+
+    fn u32(&self, at: usize) -> Option<u32> {
+        let four = self.0.get(at..at + 4)?;
+        Some(u32::from_le_bytes(four.try_into().ok()?))
+    }
+
+    fn data(&self) -> &'a [u8] {
+        self.0.get(HEADER..).unwrap_or(&[])
+    }
+
+    /// The service that the message carries.
+    fn service(&self) -> Option<Service<'a>> {
+        let list = self.data().get(6..)?;
+        let mut found = items(list).filter_map(|(kind, item)| match kind {
+            kind::CONNECTED => item.get(2..),
+            kind::UNCONNECTED => Some(item),
+            _ => None,
+        });
+        found.next().filter(|cip| !cip.is_empty()).map(Service)
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    let two = bytes.get(at..at + 2)?;
+    Some(u16::from_le_bytes(two.try_into().ok()?))
+}
+
+/// A number's name, or `unknown-` and the number.
+struct Named(&'static [(&'static str, u64)], u64);
+
+impl Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.iter().find(|(_, number)| *number == self.1) {
+            Some((name, _)) => f.write_str(name),
+            None => write!(f, "unknown-{}", self.1),
+        }
+    }
+}
+
+impl Serialize for Message<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let command = self.u16(0).unwrap_or(0);
+        let status = u64::from(self.u32(8).unwrap_or(0));
+        map.serialize_entry("command", &Text(Named(COMMANDS, u64::from(command))))?;
+        map.serialize_entry("status", &Text(Named(STATUS, status)))?;
+        match command {
+            0x65 => {
+                let session = Numbers([
+                    ("protocol_version", u16_at(self.data(), 0)),
+                    ("options", u16_at(self.data(), 2)),
+                ]);
+                map.serialize_entry("register_session", &session)?;
+            }
+            0x04 | 0x63 => match items(self.data()).next() {
+                Some((kind::IDENTITY, item)) => map.serialize_entry("identity", &Identity(item))?,
+                Some((kind::SERVICES, item)) => {
+                    map.serialize_entry("list_services", &Services(item))?
+                }
+                _ => {}
+            },
+            0x6f | 0x70 => {
+                if let Some(service) = self.service() {
+                    map.serialize_entry("cip", &service)?;
+                }
+            }
+            _ => {}
+        }
+        map.end()
+    }
+}
+
+/// Numbers under their keys, as far as they are there.
+struct Numbers<const N: usize>([(&'static str, Option<u16>); N]);
+
+impl<const N: usize> Serialize for Numbers<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (key, number) in self.0 {
+            if let Some(number) = number {
+                map.serialize_entry(key, &number)?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// What a device says of itself.
+struct Identity<'a>(&'a [u8]);
+
+impl Serialize for Identity<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let item = self.0;
+        let number = |at| u16_at(item, at).unwrap_or(0);
+        let byte = |at: usize| item.get(at).copied().unwrap_or(0);
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("protocol_version", &number(0))?;
+        map.serialize_entry("revision", &Text(Revision(byte(24), byte(25))))?;
+        map.serialize_entry("vendor_id", &Text(number(18)))?;
+        map.serialize_entry("device_type", &Text(number(20)))?;
+        map.serialize_entry("product_code", &number(22))?;
+        map.serialize_entry("status", &number(26))?;
+        let serial = u32::from(number(28)) | u32::from(number(30)) << 16;
+        map.serialize_entry("serial", &serial)?;
+        let length = usize::from(byte(32));
+        let name = item.get(33..33 + length).unwrap_or(&[]);
+        map.serialize_entry("product_name", &Text(Bytes(name)))?;
+        map.serialize_entry("state", &byte(33 + length))?;
+        map.end()
+    }
+}
+
+/// Major and minor.
+struct Revision(u8, u8);
+
+impl Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+/// Services that a device lists.
+struct Services<'a>(&'a [u8]);
+
+impl Serialize for Services<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("protocol_version", &u16_at(self.0, 0).unwrap_or(0))?;
+        map.serialize_entry("capabilities", &u16_at(self.0, 2).unwrap_or(0))?;
+        let name = self.0.get(4..).unwrap_or(&[]);
+        let end = name
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(name.len());
+        let name = name.get(..end.min(16)).unwrap_or(&[]);
+        map.serialize_entry("service_name", &Text(Bytes(name)))?;
+        map.end()
+    }
+}
+
+/// A CIP request or response.
+struct Service<'a>(&'a [u8]);
+
+impl Serialize for Service<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let byte = |at: usize| self.0.get(at).copied().unwrap_or(0);
+        let code = byte(0);
+        map.serialize_entry("service", &Text(Named(SERVICES, u64::from(code & 0x7f))))?;
+        if code & 0x80 != 0 {
+            map.serialize_entry("status", &Text(Named(CIP_STATUS, u64::from(byte(2)))))?;
+            return map.end();
+        }
+        let path = self.0.get(2..2 + 2 * usize::from(byte(1))).unwrap_or(&[]);
+        let segments = Segments(path);
+        if let Some((_, class)) = segments.iter().find(|(kind, _)| *kind == 0) {
+            map.serialize_entry("class_name", &Text(Named(CLASSES, u64::from(class))))?;
+        }
+        map.serialize_entry("path", &segments)?;
+        map.end()
+    }
+}
+
+/// The logical segments of a path.
+struct Segments<'a>(&'a [u8]);
+
+impl<'a> Segments<'a> {
+    /// Kind and value.
+    fn iter(&self) -> impl Iterator<Item = (u8, u32)> + use<'a> {
+        let mut rest = self.0;
+        let next = move || {
+            let (first, after) = rest.split_first()?;
+            if first >> 5 != 1 {
+                return None;
+            }
+            let (pad, size) = match first & 3 {
+                0 => (0, 1),
+                1 => (1, 2),
+                2 => (1, 4),
+                _ => return None,
+            };
+            let bytes = after.get(pad..pad + size)?;
+            rest = after.get(pad + size..)?;
+            let value = bytes
+                .iter()
+                .rev()
+                .fold(0u32, |sum, byte| sum << 8 | u32::from(*byte));
+            Some((first >> 2 & 7, value))
+        };
+        std::iter::from_fn(next).take(PATH_MAX)
+    }
+}
+
+impl Serialize for Segments<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Segment {
+            segment_type: Text<Named>,
+            value: u32,
+        }
+        let mut list = serializer.serialize_seq(None)?;
+        for (kind, value) in self.iter() {
+            let segment_type = Text(Named(SEGMENTS, u64::from(kind)));
+            list.serialize_element(&Segment {
+                segment_type,
+                value,
+            })?;
+        }
+        list.end()
+    }
+}
+
+const COMMANDS: &[(&str, u64)] = &[
+    ("nop", 0),
+    ("list_services", 4),
+    ("list_identity", 0x63),
+    ("list_interfaces", 0x64),
+    ("register_session", 0x65),
+    ("unregister_session", 0x66),
+    ("send_rr_data", 0x6f),
+    ("send_unit_data", 0x70),
+    ("indicate_status", 0x72),
+    ("cancel", 0x73),
+];
+
+const STATUS: &[(&str, u64)] = &[
+    ("success", 0),
+    ("invalid_cmd", 1),
+    ("no_resources", 2),
+    ("incorrect_data", 3),
+    ("invalid_session", 0x64),
+    ("invalid_length", 0x65),
+    ("unsupported_prot_rev", 0x69),
+    ("encap_header_error", 0x6a),
+];
+
+const SERVICES: &[(&str, u64)] = &[
+    ("get_attr_all", 1),
+    ("set_attr_all", 2),
+    ("get_attr_list", 3),
+    ("set_attr_list", 4),
+    ("reset", 5),
+    ("start", 6),
+    ("stop", 7),
+    ("create", 8),
+    ("delete", 9),
+    ("multiple_service", 10),
+    ("apply_attributes", 13),
+    ("get_attr_single", 14),
+    ("set_attr_single", 16),
+    ("find_next", 17),
+    ("restore", 21),
+    ("save", 22),
+    ("no_op", 23),
+    ("get_member", 24),
+    ("set_member", 25),
+    ("insert_member", 26),
+    ("remove_member", 27),
+    ("unconnected_send", 0x52),
+    ("forward_open", 0x54),
+    ("forward_close", 0x4e),
+];
+
+const CIP_STATUS: &[(&str, u64)] = &[
+    ("success", 0),
+    ("connection_failure", 1),
+    ("resource_unavailable", 2),
+    ("invalid_parameter_value", 3),
+    ("path_segment_error", 4),
+    ("path_destination_unknown", 5),
+    ("partial_transfer", 6),
+    ("connection_lost", 7),
+    ("service_not_supported", 8),
+    ("invalid_attribute_value", 9),
+];
+
+const CLASSES: &[(&str, u64)] = &[
+    ("identity", 1),
+    ("message_router", 2),
+    ("assembly", 4),
+    ("connection", 5),
+    ("connection_manager", 6),
+    ("tcpip_interface", 0xf5),
+    ("ethernet_link", 0xf6),
+];
+
+const SEGMENTS: &[(&str, u64)] = &[
+    ("class", 0),
+    ("instance", 1),
+    ("member", 2),
+    ("connection_point", 3),
+    ("attribute", 4),
+];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    fn shown(bytes: &[u8]) -> Value {
+        serde_json::to_value(super::Message(bytes)).unwrap()
+    }
+
+    /// A message of a command around data.
+    fn message(command: u8, data: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; super::HEADER];
+        (bytes[0], bytes[2]) = (command, data.len() as u8);
+        bytes.extend_from_slice(data);
+        bytes
+    }
+
+    #[test]
+    fn a_session_and_a_service_with_its_path_are_told() {
+        let session = shown(&message(0x65, &[1, 0, 0, 0]));
+        let expected = json!({"command": "register_session", "status": "success",
+            "register_session": {"protocol_version": 1, "options": 0}});
+        assert_eq!(session, expected);
+        // Two items: no address, and a request to get attribute 7 of the identity's first instance.
+        let cip = [14, 3, 0x20, 1, 0x24, 1, 0x30, 7];
+        let mut data = vec![
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            2,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0xb2,
+            0,
+            cip.len() as u8,
+            0,
+        ];
+        data.extend_from_slice(&cip);
+        let service = shown(&message(0x6f, &data));
+        let path = json!([{"segment_type": "class", "value": 1},
+            {"segment_type": "instance", "value": 1}, {"segment_type": "attribute", "value": 7}]);
+        let cip = json!({"service": "get_attr_single", "class_name": "identity", "path": path});
+        assert_eq!(service["cip"], cip);
+    }
+
+    #[test]
+    fn a_message_that_is_cut_anywhere_is_still_an_object() {
+        let mut data = vec![1, 0, 0x0c, 0, 40, 0];
+        data.extend((0..40).map(|byte| byte as u8));
+        for command in [0, 4, 0x63, 0x65, 0x6f, 0x70, 0xff] {
+            let whole = message(command, &data);
+            for length in 0..=whole.len() {
+                assert!(shown(&whole[..length]).is_object());
+            }
+        }
+    }
+}
