@@ -80,7 +80,7 @@ impl ProtocolClass {
 #[derive(Debug, Default, Clone)]
 struct PortTable {
     /// Group of each port: one load, where a search among the intervals would miss the cache for
-    /// every packet. Empty where ports play no part.
+    /// every packet. One group alone where it is that of all ports; none where there are no ports.
     groups: Box<[u32]>,
     /// Group of packets whose ports are not known.
     portless: u32,
@@ -157,10 +157,13 @@ impl Groups {
             return 0;
         };
         match port {
-            Some(port) => {
-                let group = table.groups.get(usize::from(port)).copied();
-                group.unwrap_or(table.portless)
-            }
+            Some(port) => match &*table.groups {
+                [same] => *same,
+                groups => {
+                    let group = groups.get(usize::from(port)).copied();
+                    group.unwrap_or(table.portless)
+                }
+            },
             None => table.portless,
         }
     }
@@ -257,6 +260,10 @@ impl Groups {
             })
             .collect();
         let lists = bounded(&starts, lists);
+        if let [list] = &*lists {
+            table.groups = [self.intern((class, direction), list.clone(), known)].into();
+            return table;
+        }
         let mut groups = Vec::with_capacity(1 << 16);
         let ends = starts.iter().skip(1).map(|start| usize::from(*start));
         for (list, end) in lists.into_iter().zip(ends.chain([1 << 16])) {
