@@ -175,8 +175,7 @@ impl Classes {
         };
         let mut order: Vec<&Window> = windows.iter().collect();
         order.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
-        let mut owners = [None; BUCKETS];
-        let mut waiting = [0, 1, 2, 3].map(|class| order.iter().any(|w| w.class == class));
+        let mut owners = Owners::new(&order);
         for window in order {
             let bytes = bytes_of(window);
             let with = |bucket: usize| {
@@ -195,27 +194,17 @@ impl Classes {
             };
             let passes = |places: [f64; PLACES]| places.iter().product::<f64>();
             let grows = |bucket: &usize| passes(with(*bucket)) - passes(taken[*bucket]);
-            // A bucket has windows of one class only; each class that is still to come keeps one.
-            waiting[window.class] &= !owners.contains(&Some(window.class));
-            let free = owners.iter().filter(|owner| owner.is_none()).count();
-            let others = (0..PLACES).filter(|class| *class != window.class && waiting[*class]);
-            let spare = free > others.count();
-            let may = |bucket: &usize| match owners[*bucket] {
-                Some(class) => class == window.class,
-                None => spare,
-            };
-            let fit = (0..BUCKETS).filter(may);
+            let fit = owners.open_to(window.class);
             let best = fit.min_by(|a, b| grows(a).total_cmp(&grows(b)));
             let best = best.unwrap_or(0);
-            owners[best] = Some(window.class);
-            waiting[window.class] = false;
+            owners.give(best, window.class);
             taken[best] = with(best);
             classes.add(best, bytes);
         }
-        for (bucket, owner) in owners.iter().enumerate() {
+        for (bucket, owner) in owners.of.iter().enumerate() {
             let class = owner.unwrap_or(0);
             classes.class_of[bucket] = class as u8;
-            let alike = (0..BUCKETS).filter(|other| owners[*other] == Some(class));
+            let alike = (0..BUCKETS).filter(|other| owners.of[*other] == Some(class));
             classes.alike[bucket] = alike.fold(1 << bucket, |bits, other| bits | 1 << other);
         }
         classes
@@ -248,5 +237,36 @@ impl Classes {
         size_of::<[[u8; 256]; PLACES]>()
             + size_of::<[[[u8; 16]; 2]; PLACES]>()
             + self.table.memory()
+    }
+}
+
+/// Whose the buckets are: each has windows of one class only, so that a position is looked up for
+/// the class of its bucket and for no other.
+struct Owners {
+    of: [Option<usize>; BUCKETS],
+    /// Classes that occur and have no bucket yet: each keeps one free.
+    waiting: [bool; PLACES],
+}
+
+impl Owners {
+    fn new(windows: &[&Window]) -> Owners {
+        Owners {
+            of: [None; BUCKETS],
+            waiting: [0, 1, 2, 3].map(|class| windows.iter().any(|w| w.class == class)),
+        }
+    }
+
+    /// The buckets that a window of a class can go to; one at least.
+    fn open_to(&self, class: usize) -> impl Iterator<Item = usize> {
+        let free = self.of.iter().filter(|owner| owner.is_none()).count();
+        let others = (0..PLACES).filter(|other| *other != class && self.waiting[*other]);
+        let spare = free > others.count();
+        let of = self.of;
+        (0..BUCKETS).filter(move |bucket| of[*bucket].map_or(spare, |owner| owner == class))
+    }
+
+    fn give(&mut self, bucket: usize, class: usize) {
+        self.of[bucket] = Some(class);
+        self.waiting[class] = false;
     }
 }
