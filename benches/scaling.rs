@@ -28,7 +28,7 @@ mod mix;
 #[path = "engine/renumber.rs"]
 mod renumber;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +67,8 @@ struct Run {
     /// Of the thread that takes the events.
     taking: Duration,
     alerts: BTreeMap<u32, u64>,
+    /// Events that found no room while their taker had no core: counted, not told of.
+    lost: u64,
 }
 
 impl Run {
@@ -93,10 +95,10 @@ fn config(passes: u64) -> Config {
     }
 }
 
-fn run(path: &Path, passes: u64, program: &Arc<Program>, layout: Layout, lanes: usize) -> Run {
+fn run(path: &Path, config: Config, program: &Arc<Program>, layout: Layout, lanes: usize) -> Run {
     let workers = lanes * layout.workers();
     let options = Options {
-        config: config(passes),
+        config,
         layout,
         lanes,
         spread: Spread::Pair,
@@ -132,6 +134,7 @@ fn run(path: &Path, passes: u64, program: &Arc<Program>, layout: Layout, lanes: 
         cpu: outcome.cpu,
         taking,
         alerts,
+        lost: outcome.total(Counter::EventsLost),
     }
 }
 
@@ -143,6 +146,49 @@ fn middle(runs: &[Run], value: impl Fn(&Run) -> f64) -> f64 {
 
 fn mark(holds: bool) -> &'static str {
     if holds { "PASS" } else { "miss" }
+}
+
+/// Whether two passes of a capture tell twice what one tells: those of other captures are of the
+/// same flows, whose passes would meet in one lane or in two.
+fn renumbers(twice: &Path, once: &Path, program: &Arc<Program>) -> bool {
+    let alerts = |path| {
+        let config = Config {
+            checksum_validation: false,
+            stream_memory: 64 << 20,
+            ..common::small(Mode::Tap)
+        };
+        run(path, config, program, Layout::FUSED, 1).alerts
+    };
+    let double = |(signature, count): (u32, u64)| (signature, 2 * count);
+    let once: BTreeMap<u32, u64> = alerts(once).into_iter().map(double).collect();
+    once == alerts(twice)
+}
+
+/// That two runs found the same, or counted it as lost, but for one alert in a thousand: lanes that
+/// run free are at different times of a capture whose minutes pass in milliseconds, and what crosses
+/// from the one behind to the one ahead finds some flows timed out there. (Ordered replays agree
+/// exactly, tests/independence.rs; on the wire all lanes have one clock.)
+fn assert_same(program: &Program, one: &Run, two: &Run) {
+    let of = |run: &Run, number| run.alerts.get(number).copied().unwrap_or(0);
+    let all: BTreeSet<&u32> = one.alerts.keys().chain(two.alerts.keys()).collect();
+    let differing = all.into_iter().filter_map(|number| {
+        let counts = [of(one, number), of(two, number)];
+        let sid = program.rule(*number)?.0.sid;
+        (counts[0] != counts[1]).then_some((sid, counts))
+    });
+    let differing: Vec<(u32, [u64; 2])> = differing.collect();
+    let apart: u64 = differing.iter().map(|(_, [a, b])| a.abs_diff(*b)).sum();
+    println!(
+        "alerts that one lane and two do not both tell of: {apart} of {}; events lost: {} and {}",
+        one.alerts.values().sum::<u64>(),
+        one.lost,
+        two.lost
+    );
+    let all: u64 = one.alerts.values().sum();
+    assert!(
+        apart <= one.lost + two.lost + all / 1000,
+        "one lane and two differ in their alerts: {differing:?}"
+    );
 }
 
 /// One lane, two lanes, and one lane cut in two, by turns.
@@ -173,7 +219,7 @@ fn by_lanes(path: &Path, passes: u64, program: &Arc<Program>, rounds: u64) {
     for _ in 0..rounds {
         for ((_, layout, lanes), runs) in ways.iter().zip(&mut runs) {
             if lanes * layout.workers() <= cores {
-                runs.push(run(path, passes, program, *layout, *lanes));
+                runs.push(run(path, config(passes), program, *layout, *lanes));
             }
         }
     }
@@ -196,9 +242,8 @@ fn by_lanes(path: &Path, passes: u64, program: &Arc<Program>, rounds: u64) {
         );
         assert!(!first.alerts.is_empty(), "no alerts");
     }
-    let both = runs[1].first().map(|run| &run.alerts);
-    if let (Some(one), Some(both)) = (runs[0].first(), both) {
-        assert_eq!(&one.alerts, both, "one lane and two differ in their alerts");
+    if let (Some(one), Some(both)) = (runs[0].first(), runs[1].first()) {
+        assert_same(program, one, both);
         let ratio = middle(&runs[1], Run::rate) / middle(&runs[0], Run::rate);
         println!(
             "{} two lanes on two cores {ratio:.2}x (goal 1.9)",
@@ -226,8 +271,8 @@ fn against(
 ) -> [f64; 3] {
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        first.push(run(dear, passes, dear_program, Layout::FUSED, 1));
-        second.push(run(cheap, passes, cheap_program, Layout::FUSED, 1));
+        first.push(run(dear, config(passes), dear_program, Layout::FUSED, 1));
+        second.push(run(cheap, config(passes), cheap_program, Layout::FUSED, 1));
     }
     let (dear, cheap) = (middle(&first, Run::cycles), middle(&second, Run::cycles));
     [dear, cheap, cheap / dear]
@@ -254,7 +299,11 @@ fn main() {
     let folder =
         Folder(std::env::temp_dir().join(format!("sluice-scaling-{}", std::process::id())));
     std::fs::create_dir_all(&folder.0).expect("a folder for captures");
-    let mix = Mix::read(&shared);
+    let mut mix = Mix::read(&shared);
+    let gone = mix.retain(&folder.0, |twice, once| {
+        renumbers(twice, once, &loaded.program)
+    });
+    println!("{gone} frames of captures whose second pass is not as the first are left out");
     let (count, mean) = mix.size();
     let passes = packets.div_ceil(count.max(1) as u64).max(2);
     let looped = folder.0.join("looped.pcapng");
