@@ -7,30 +7,12 @@
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
+use crate::rules::app_readings::DNP3_INDICATIONS;
+
 /// Objects of one fragment that are told.
 const OBJECTS_MAX: usize = 64;
 /// Bytes before the application fragment: link control, destination, source.
 const LINK: usize = 5;
-/// Indications by bit, the first byte's first.
-const INDICATIONS: [&str; 16] = [
-    "all_stations",
-    "class_1_events",
-    "class_2_events",
-    "class_3_events",
-    "need_time",
-    "local_control",
-    "device_trouble",
-    "device_restart",
-    "no_func_code_support",
-    "object_unknown",
-    "parameter_error",
-    "event_buffer_overflow",
-    "already_executing",
-    "config_corrupt",
-    "reserved_2",
-    "reserved_1",
-];
-
 /// A fragment: link control, destination and source (low byte first), then the application layer.
 #[derive(Clone, Copy)]
 pub struct Message<'a> {
@@ -214,9 +196,9 @@ impl Serialize for Indications {
         struct List(u16);
         impl Serialize for List {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let set = |(place, _): &(usize, &&str)| self.0 >> place & 1 != 0;
-                let names = INDICATIONS.iter().enumerate().filter(set);
-                serializer.collect_seq(names.map(|(_, name)| name))
+                let bits = u64::from(self.0.swap_bytes());
+                let set = DNP3_INDICATIONS.iter().filter(|(_, bit)| bits & bit != 0);
+                serializer.collect_seq(set.map(|(name, _)| name))
             }
         }
         let mut map = serializer.serialize_map(Some(1))?;

@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use super::text::{Bytes, Text};
 use crate::app::enip::{items, kind};
+use crate::rules::app_readings::{ENIP_COMMANDS, ENIP_STATUS};
 
 /// Bytes of the header.
 const HEADER: usize = 24;
@@ -69,8 +70,8 @@ impl Serialize for Message<'_> {
         let mut map = serializer.serialize_map(None)?;
         let command = self.u16(0).unwrap_or(0);
         let status = u64::from(self.u32(8).unwrap_or(0));
-        map.serialize_entry("command", &Text(Named(COMMANDS, u64::from(command))))?;
-        map.serialize_entry("status", &Text(Named(STATUS, status)))?;
+        map.serialize_entry("command", &Text(Named(ENIP_COMMANDS, u64::from(command))))?;
+        map.serialize_entry("status", &Text(Named(ENIP_STATUS, status)))?;
         match command {
             0x65 => {
                 let session = Numbers([
@@ -236,30 +237,6 @@ impl Serialize for Segments<'_> {
         list.end()
     }
 }
-
-const COMMANDS: &[(&str, u64)] = &[
-    ("nop", 0),
-    ("list_services", 4),
-    ("list_identity", 0x63),
-    ("list_interfaces", 0x64),
-    ("register_session", 0x65),
-    ("unregister_session", 0x66),
-    ("send_rr_data", 0x6f),
-    ("send_unit_data", 0x70),
-    ("indicate_status", 0x72),
-    ("cancel", 0x73),
-];
-
-const STATUS: &[(&str, u64)] = &[
-    ("success", 0),
-    ("invalid_cmd", 1),
-    ("no_resources", 2),
-    ("incorrect_data", 3),
-    ("invalid_session", 0x64),
-    ("invalid_length", 0x65),
-    ("unsupported_prot_rev", 0x69),
-    ("encap_header_error", 0x6a),
-];
 
 const SERVICES: &[(&str, u64)] = &[
     ("get_attr_all", 1),

@@ -225,8 +225,8 @@ pub const DNP3_FUNCTIONS: &[(&str, u64)] = &[
     ("authenticate_resp", 131),
 ];
 
-/// Internal indications of DNP3.
-const DNP3_INDICATIONS: &[(&str, u64)] = &[
+/// Internal indications of DNP3, the first byte's bits in the upper half.
+pub const DNP3_INDICATIONS: &[(&str, u64)] = &[
     ("all_stations", 0x0100),
     ("class_1_events", 0x0200),
     ("class_2_events", 0x0400),

@@ -33,7 +33,7 @@ pub mod threshold_file;
 pub mod variables;
 
 mod app_keywords;
-mod app_readings;
+pub mod app_readings;
 mod app_words;
 mod argument;
 mod bytes;

@@ -318,7 +318,7 @@ impl Literals {
         let out = work.passed.as_mut_ptr().cast::<u16>();
         let buckets = work.buckets.as_mut_ptr().cast::<u8>();
         let mut run = Run::default();
-        if let Some(filter) = &self.classes {
+        if let Some(filter) = self.classes.as_ref().filter(|_| path.has_fine_classes()) {
             filter.prefetch();
         }
         if let Some(filter) = &self.windows {
