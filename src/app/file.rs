@@ -151,9 +151,7 @@ impl FileInfo {
             sha256: bytes[60..92].try_into().ok().filter(|_| has(5)),
         })
     }
-}
 
-impl FileInfo {
     /// A file in a record: what is known of it, and its name.
     pub fn split(bytes: &[u8]) -> Option<(FileInfo, &[u8])> {
         let (info, name) = bytes.split_at_checked(INFO_SIZE)?;

@@ -10,6 +10,7 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::text::{Bytes, Text};
+use super::words::named;
 use crate::app::enip::{items, kind};
 use crate::rules::app_readings::{ENIP_COMMANDS, ENIP_STATUS};
 
@@ -58,8 +59,8 @@ struct Named(&'static [(&'static str, u64)], u64);
 
 impl Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.iter().find(|(_, number)| *number == self.1) {
-            Some((name, _)) => f.write_str(name),
+        match named(self.0, self.1) {
+            Some(name) => f.write_str(name),
             None => write!(f, "unknown-{}", self.1),
         }
     }

@@ -2,6 +2,7 @@
 //! words are those that Suricata's readers know; a number without a word stays a number.
 
 use crate::app::Field;
+use crate::rules::app_readings::HTTP2_ERRORS;
 
 /// The word for a number of a field.
 pub fn of(field: Field, number: u64) -> Option<&'static str> {
@@ -19,35 +20,20 @@ pub fn of(field: Field, number: u64) -> Option<&'static str> {
         Field::LdapRequestOperation | Field::LdapResponsesOperation => ldap(number),
         Field::LdapResponsesResultCode => ldap_result(number),
         Field::RfbSecresult => pick(&["OK", "FAIL", "TOOMANY"], number),
-        Field::Http2Errorcode => http2_error(number),
+        Field::Http2Errorcode => named(HTTP2_ERRORS, number),
         Field::WebsocketOpcode => websocket(number),
         _ => None,
     }
 }
 
-fn pick(words: &[&'static str], number: u64) -> Option<&'static str> {
-    words.get(usize::try_from(number).ok()?).copied()
+/// The word of a number in a table.
+pub fn named(words: &[(&'static str, u64)], number: u64) -> Option<&'static str> {
+    let found = words.iter().find(|(_, known)| *known == number);
+    found.map(|(word, _)| *word)
 }
 
-/// RFC 9113 section 7.
-fn http2_error(number: u64) -> Option<&'static str> {
-    const WORDS: [&str; 14] = [
-        "NO_ERROR",
-        "PROTOCOL_ERROR",
-        "INTERNAL_ERROR",
-        "FLOW_CONTROL_ERROR",
-        "SETTINGS_TIMEOUT",
-        "STREAM_CLOSED",
-        "FRAME_SIZE_ERROR",
-        "REFUSED_STREAM",
-        "CANCEL",
-        "COMPRESSION_ERROR",
-        "CONNECT_ERROR",
-        "ENHANCE_YOUR_CALM",
-        "INADEQUATE_SECURITY",
-        "HTTP_1_1_REQUIRED",
-    ];
-    pick(&WORDS, number)
+fn pick(words: &[&'static str], number: u64) -> Option<&'static str> {
+    words.get(usize::try_from(number).ok()?).copied()
 }
 
 /// RFC 4120 section 7.5.7.

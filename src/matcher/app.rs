@@ -11,7 +11,7 @@
 //! grows); what stage of a transaction says that it won't is `Field::known_at`.
 
 use super::app_program::AppRule;
-use super::check::{Check, ask};
+use super::check::{Check, apps_of, ask};
 use super::detect::push;
 use super::feed::TCP;
 use super::gate::Facts;
@@ -300,21 +300,17 @@ impl<D: DetectionAccess> MatchStage<D> {
         flow: AppProtocol,
     ) -> bool {
         use crate::rules::signature::Protocol;
-        let word = match (&signature.header.protocol, check.apps()) {
-            (Protocol::App(word), None) => Some(word),
-            (_, Some(_)) => None,
-            _ => return true,
+        let named = match (check.apps(), &signature.header.protocol) {
+            (Some(bits), _) => bits,
+            (None, Protocol::App(word)) => apps_of(word),
+            (None, _) => return true,
         };
         let own = self
             .apps
             .as_ref()
             .and_then(|apps| apps.transaction(index))
             .map_or(AppProtocol::Unknown, |transaction| transaction.protocol);
-        let bits = check.apps().unwrap_or(0);
-        match word {
-            Some(word) => own.is(word.as_ref()) || flow.is(word.as_ref()),
-            None => bits & (own.bit() | flow.bit()) != 0,
-        }
+        named & (own.bit() | flow.bit()) != 0
     }
 
     /// Proposes whose fast pattern stands in the new bytes, and at the start those without one.
