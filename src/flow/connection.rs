@@ -24,7 +24,10 @@ const ONE_SIDED_PAGES_MAX: u32 = KEPT_PAGES_MAX / 128;
 impl FlowStage {
     /// Whether a SYN takes the ports of a connection that is over.
     pub(super) fn is_port_reuse(&self, context: &Context, bytes: &[u8], flow: FlowHandle) -> bool {
-        let Some(segment) = Segment::read(context, bytes).filter(|s| s.has(SYN)) else {
+        if !super::segment::has_syn(context, bytes) {
+            return false;
+        }
+        let Some(segment) = Segment::read(context, bytes) else {
             return false;
         };
         let Some(record) = self.records.get(flow.slot) else {

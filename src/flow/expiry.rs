@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use super::record::{
     EndReason, FLOW_BYPASS, FLOW_CLIENT_IS_B, FLOW_DROP, FLOW_ESTABLISHED, NONE, Record,
 };
-use super::stage::FlowStage;
+use super::stage::{FlowStage, values_of};
 use super::table::{EVICTED_MAX, EXPIRY_CLASSES, GROUP_SLOTS, Timeouts};
 use crate::config::{Config, Mode};
 use crate::counters::Counter;
@@ -298,7 +298,7 @@ impl FlowStage {
         let record = self.records.get(flow.slot).copied().unwrap_or_default();
         let (order, clock) = self.last_moment(record.tcp);
         self.free_connection(flow.slot);
-        let mut values = self.values_of(&record, None);
+        let mut values = values_of(&record, None);
         values.end_reason = reason as u8;
         values.last_ns = record.last_ns;
         let line = self.flows.line(flow);

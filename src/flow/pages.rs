@@ -17,6 +17,8 @@ struct Page {
     start: u32,
     /// Next page of the same list, or of the free list.
     next: u32,
+    /// None of the bytes from here on is there.
+    end: u32,
     /// Which bytes are there.
     present: [u64; WORDS],
 }
@@ -80,6 +82,9 @@ fn words(from: u32, to: u32) -> std::ops::Range<usize> {
 impl Page {
     /// Present bytes among `from..to`.
     fn count(&self, from: u32, to: u32) -> u32 {
+        if from >= self.end {
+            return 0;
+        }
         words(from, to)
             .filter_map(|w| self.present.get(w).map(|bits| bits & mask(w, from, to)))
             .map(u64::count_ones)
@@ -92,12 +97,20 @@ impl Page {
             .is_some_and(|bits| bits >> (at % 64) & 1 != 0)
     }
 
+    /// Marks `from..to`, which is not empty, as present.
     fn set(&mut self, from: u32, to: u32) {
-        for word in words(from, to) {
-            if let Some(bits) = self.present.get_mut(word) {
-                *bits |= mask(word, from, to);
+        let (first, last) = ((from / 64) as usize, ((to - 1) / 64) as usize);
+        let (low, high) = (u64::MAX << (from % 64), u64::MAX >> (63 - (to - 1) % 64));
+        match self.present.get_mut(first..=last) {
+            None | Some([]) => return,
+            Some([only]) => *only |= low & high,
+            Some([first, between @ .., last]) => {
+                *first |= low;
+                between.fill(u64::MAX);
+                *last |= high;
             }
         }
+        self.end = self.end.max(to);
     }
 
     /// First position at or after `from` whose byte is there (`wanted`) or is not.
@@ -132,6 +145,7 @@ impl PagePool {
                 } else {
                     index + 1
                 },
+                end: 0,
                 present: [0; WORDS],
             })
             .collect();
@@ -181,6 +195,7 @@ impl PagePool {
         *page = Page {
             start,
             next: NONE,
+            end: 0,
             present: [0; WORDS],
         };
         Some(index)
@@ -197,6 +212,9 @@ impl PagePool {
 
     /// Writes bytes that are not there yet, and gives how many those were.
     fn write(&mut self, index: u32, from: u32, bytes: &[u8]) -> u32 {
+        if bytes.is_empty() {
+            return 0;
+        }
         let to = from + bytes.len() as u32;
         let base = index as usize * PAGE_BYTES as usize;
         let Some(page) = self.pages.get_mut(index as usize) else {

@@ -154,6 +154,8 @@ pub const FLOW_BYPASS: u8 = 8;
 pub const FLOW_DROP: u8 = 16;
 /// Flow: it took the ports of one that was known.
 pub const FLOW_REUSE: u8 = 32;
+/// Flow: its entry's class in the table is that of established flows.
+pub const FLOW_PROMOTED: u8 = 64;
 
 /// Counters and flags of any flow, one per slot of the table. 48 bytes.
 #[derive(Clone, Copy, Debug)]

@@ -21,6 +21,8 @@ pub const URG: u8 = 32;
 /// Largest shift of a window (RFC 7323 section 2.3).
 pub const SCALE_MAX: u8 = 14;
 const HEADER_LENGTH: usize = 20;
+/// Position of the flags in the header.
+const FLAGS: usize = 13;
 /// Options fit forty bytes, and each takes one at least.
 const OPTIONS_MAX: usize = 40;
 
@@ -78,6 +80,13 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
         .map(u32::from_be_bytes)
 }
 
+/// Whether the segment of a context whose transport header is TCP is a SYN, without the rest of it.
+#[inline]
+pub fn has_syn(context: &Context, bytes: &[u8]) -> bool {
+    let flags = bytes.get(usize::from(context.l4) + FLAGS);
+    flags.is_some_and(|flags| flags & SYN != 0)
+}
+
 impl Segment {
     /// Reads the segment of a context whose transport header is TCP; `bytes` are its span's.
     /// `None` if the header does not lie in the bytes.
@@ -86,13 +95,21 @@ impl Segment {
         let mut segment = Segment {
             seq: SeqNum(word(header, 4)?),
             ack: SeqNum(word(header, 8)?),
-            flags: *header.get(13)?,
+            flags: *header.get(FLAGS)?,
             window: half(header, 14)?,
             urgent: half(header, 18)?,
             length: u32::from(context.payload_length),
             ..Segment::default()
         };
-        segment.read_options(header.get(HEADER_LENGTH..)?);
+        let options = header.get(HEADER_LENGTH..)?;
+        match options {
+            [] => {}
+            // What nearly every segment of a connection with timestamps has (RFC 7323 appendix A).
+            [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10, body @ ..] if body.len() == 8 => {
+                segment.timestamp = word(body, 0).zip(word(body, 4));
+            }
+            options => segment.read_options(options),
+        }
         Some(segment)
     }
 

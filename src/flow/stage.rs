@@ -116,6 +116,8 @@ pub struct FlowStage {
     answers: Vec<Answer>,
     /// Answers used up.
     answered: usize,
+    /// Flows that the table had closed before it answered.
+    closed_before: u64,
     /// What a chain waits for.
     least: Least,
     /// Time of the feed, nanoseconds: it never goes back.
@@ -157,6 +159,7 @@ impl FlowStage {
             taken: Vec::with_capacity(BURST_VIEWS_MAX),
             answers: Vec::with_capacity(BURST_VIEWS_MAX),
             answered: 0,
+            closed_before: 0,
             least: Least::default(),
             clock: 0,
             stamp: 0,
@@ -301,6 +304,7 @@ impl FlowStage {
     fn ask(&mut self, counters: &Counters) {
         self.answers.clear();
         self.answered = 0;
+        self.closed_before = self.flows.counters().closed;
         let blank = Tuple::default();
         let mut asked = Asked {
             answers: &mut self.answers,
@@ -398,8 +402,11 @@ impl FlowStage {
     ) -> Option<(FlowHandle, bool)> {
         let now = Tick::from_nanos(self.clock);
         let mut answer = match answer {
-            // An earlier packet of this burst may have ended the flow.
-            Answer::Found(flow) | Answer::Created(flow) if self.flows.class(flow).is_none() => {
+            // An earlier packet of this burst may have ended the flow, or the table itself.
+            Answer::Found(flow) | Answer::Created(flow)
+                if self.closed_before != self.flows.counters().closed
+                    && self.flows.class(flow).is_none() =>
+            {
                 self.ask_alone(context, &emit.counters)
             }
             answer => answer,
@@ -558,10 +565,16 @@ impl FlowStage {
         created: bool,
         counters: &Counters,
     ) {
-        let Some(record) = self.records.get(flow.slot).copied() else {
+        let Some(record) = self.records.get_mut(flow.slot) else {
             return;
         };
         let connection = self.connections.get(record.tcp);
+        let promotion = FLOW_ESTABLISHED | FLOW_PROMOTED;
+        if record.flags & promotion == FLOW_ESTABLISHED {
+            self.flows.promote(flow);
+            record.flags |= FLOW_PROMOTED;
+        }
+        let record = &*record;
         let stage = if record.flags & FLOW_ESTABLISHED == 0 {
             Stage::New
         } else if connection.is_some_and(|tcp| tcp.phase.is_closing()) {
@@ -584,35 +597,13 @@ impl FlowStage {
                 line.set_state(state);
             }
         }
-        if record.flags & FLOW_ESTABLISHED != 0 && self.flows.class(flow) == Some(Class::HalfOpen) {
-            self.flows.promote(flow);
-        }
         if record.flags & FLOW_MIDSTREAM != 0 {
             context.set(flag::MIDSTREAM);
         }
         if record.flags & FLOW_BYPASS != 0 {
             context.set(flag::BYPASS);
         }
-        context.values = self.values_of(&record, connection);
-    }
-
-    /// What match and the events are told about a flow.
-    pub(super) fn values_of(&self, record: &Record, connection: Option<&Tcp>) -> FlowValues {
-        let connection = connection.or_else(|| self.connections.get(record.tcp));
-        let sent = |side: &Side| side.next.since(side.isn) as u32;
-        FlowValues {
-            packets: record.packets,
-            bytes: record.bytes,
-            start_ns: record.start_ns,
-            stream_bytes: connection.map_or([0; 2], |tcp| {
-                let [client, server] = &tcp.sides;
-                [sent(client), sent(server)]
-            }),
-            tcp_state: record.phase,
-            tcp_flags: record.tcp_flags,
-            end_reason: EndReason::None as u8,
-            last_ns: record.last_ns,
-        }
+        context.values = values_of(record, connection);
     }
 
     // --- verdicts ---
@@ -646,6 +637,24 @@ pub struct Work {
     pub flow: FlowHandle,
     /// Directions that have bytes to show; the packet's own first.
     pub directions: [Option<Direction>; 2],
+}
+
+/// What match and the events are told about a flow, whose TCP state is `connection`.
+pub(super) fn values_of(record: &Record, connection: Option<&Tcp>) -> FlowValues {
+    let sent = |side: &Side| side.next.since(side.isn) as u32;
+    FlowValues {
+        packets: record.packets,
+        bytes: record.bytes,
+        start_ns: record.start_ns,
+        stream_bytes: connection.map_or([0; 2], |tcp| {
+            let [client, server] = &tcp.sides;
+            [sent(client), sent(server)]
+        }),
+        tcp_state: record.phase,
+        tcp_flags: record.tcp_flags,
+        end_reason: EndReason::None as u8,
+        last_ns: record.last_ns,
+    }
 }
 
 /// Whether flow has anything to do with a context.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::VIEW_BLOCK_BYTES;
 use super::record::*;
-use super::stage::{FlowStage, TCP, Work};
+use super::stage::{FlowStage, TCP, Work, values_of};
 use super::stream::Ready;
 use crate::config::Mode;
 use crate::counters::Counter;
@@ -200,7 +200,7 @@ impl FlowStage {
         } else {
             carrier.port ^ 1
         };
-        context.values = self.values_of(&record, None);
+        context.values = values_of(&record, self.connections.get(record.tcp));
         context.set(if is_v6(&tuple) {
             flag::IPV6
         } else {

@@ -425,7 +425,10 @@ impl Shared {
         if let Input::Ports { decode, .. } = &mut input {
             decode.wait_for_views(views.len(), reserve);
         }
-        let matcher = if runs(2) { stages.matcher.take() } else { None };
+        let mut matcher = if runs(2) { stages.matcher.take() } else { None };
+        if let Some(matcher) = matcher.as_mut().filter(|_| !runs(1)) {
+            matcher.set_apart();
+        }
         let transmitters = stages.transmitters.take_if(|_| runs(3));
         let verdict = transmitters.map(|transmitters| VerdictPart {
             stage: self.verdict_stage(),

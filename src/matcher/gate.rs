@@ -3,13 +3,12 @@
 //! these, and their own memory is never touched. A gate lets through more than it must and never
 //! less: header.rs has the last word.
 
-use super::check::apps_of;
 use super::header::Packet;
 use super::program::Rule;
 use crate::app::AppProtocol;
 use crate::packet::{Direction, Kind, flag};
 use crate::rules::signature::{
-    BitCommand, Compare, PacketTest, PortSet, Protocol, Signature, StateTest,
+    BitCommand, Compare, PacketTest, PortSet, Signature, StateTest,
 };
 
 /// Bits of facts: the packet has payload.
@@ -19,11 +18,11 @@ const FLOW: u16 = 1 << 1;
 /// The flow is established.
 const ESTABLISHED: u16 = 1 << 2;
 /// It has ports.
-const PORTS: u16 = 1 << 3;
+pub(super) const PORTS: u16 = 1 << 3;
 /// It is TCP with the SYN bit.
 const SYN: u16 = 1 << 4;
 /// The length of its payload counts.
-const LENGTH: u16 = 1 << 5;
+pub(super) const LENGTH: u16 = 1 << 5;
 /// TCP's SYN bit.
 const SYN_FLAG: u8 = 2;
 
@@ -34,13 +33,13 @@ fn bit(holds: bool, bit: u16) -> u16 {
 /// Facts of a packet that gates ask for.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
-    bits: u16,
-    port: u16,
+    pub(super) bits: u16,
+    pub(super) port: u16,
     /// Bytes of payload.
-    length: u16,
-    protocol: u8,
+    pub(super) length: u16,
+    pub(super) protocol: u8,
     /// Bits of what the flow speaks and was known to speak before (`AppProtocol`).
-    apps: u64,
+    pub(super) apps: u64,
 }
 
 impl Facts {
@@ -89,12 +88,12 @@ impl Facts {
 pub struct Gate {
     /// The least and the largest port that decides: the destination's to the server, the source's
     /// to the client.
-    low: u16,
-    high: u16,
+    pub(super) low: u16,
+    pub(super) high: u16,
     /// The least and the largest payload.
-    shortest: u16,
-    longest: u16,
-    needs: u16,
+    pub(super) shortest: u16,
+    pub(super) longest: u16,
+    pub(super) needs: u16,
 }
 
 impl Gate {
@@ -186,116 +185,6 @@ pub fn lengths(signature: &Signature) -> (u16, u16) {
 fn asks_for_syn(test: &PacketTest) -> bool {
     matches!(test, PacketTest::TcpFlags { flags, modifier: 0 | 2, ignored }
         if flags & !ignored & SYN_FLAG != 0)
-}
-
-/// A signature without a fast pattern, and when it is a candidate.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Always {
-    /// Number of the signature.
-    pub signature: u32,
-    gate: Gate,
-    /// IP protocol that it names, or `ANY_PROTOCOL`.
-    protocol: u16,
-    /// Bits of the application protocols that its header names, or all.
-    apps: u64,
-}
-
-/// No IP protocol is named.
-const ANY_PROTOCOL: u16 = u16::MAX;
-
-impl Always {
-    /// A signature's entry for packets of a direction.
-    pub fn of(index: u32, signature: &Signature, rule: &Rule, direction: Direction) -> Always {
-        let named = signature.packet.iter().find_map(|test| match test {
-            PacketTest::IpProtocol(Compare::Equal(number)) => u16::try_from(*number).ok(),
-            _ => None,
-        });
-        Always {
-            signature: index,
-            gate: Gate::of(signature, rule, direction),
-            protocol: named.unwrap_or(ANY_PROTOCOL),
-            apps: match &signature.header.protocol {
-                Protocol::App(word) => apps_of(word),
-                _ => u64::MAX,
-            },
-        }
-    }
-
-    /// What lets through whatever one of the two does.
-    fn either(self, other: Always) -> Always {
-        let (one, two) = (self.gate, other.gate);
-        Always {
-            signature: self.signature,
-            gate: Gate {
-                low: one.low.min(two.low),
-                high: one.high.max(two.high),
-                shortest: one.shortest.min(two.shortest),
-                longest: one.longest.max(two.longest),
-                needs: one.needs & two.needs,
-            },
-            protocol: match self.protocol == other.protocol {
-                true => self.protocol,
-                false => ANY_PROTOCOL,
-            },
-            apps: self.apps | other.apps,
-        }
-    }
-
-    /// Whether the signature is a candidate.
-    #[inline(always)]
-    fn lets(&self, facts: &Facts) -> bool {
-        self.gate.lets(facts)
-            && self.apps & facts.apps != 0
-            && (self.protocol == ANY_PROTOCOL || self.protocol == u16::from(facts.protocol))
-    }
-}
-
-/// So many entries of a list stand behind one summary.
-const BEHIND: usize = 8;
-
-/// Signatures without a fast pattern, alike ones together: most packets are ruled out for eight at
-/// once by what all of them ask for.
-#[derive(Debug, Default)]
-pub struct AlwaysList {
-    /// What each [`BEHIND`] entries have in common.
-    summaries: Box<[Always]>,
-    entries: Box<[Always]>,
-}
-
-impl AlwaysList {
-    /// A list of these.
-    pub fn new(mut entries: Vec<Always>) -> AlwaysList {
-        entries.sort_unstable_by_key(|always| {
-            let Always { gate, protocol, .. } = always;
-            let length = (gate.shortest, gate.longest);
-            let kind = (gate.needs, *protocol, always.apps);
-            (kind, length, (gate.low, gate.high), always.signature)
-        });
-        let summary = |some: &[Always]| {
-            let all = some.iter().copied();
-            let first = some.first().copied()?;
-            Some(all.fold(first, Always::either))
-        };
-        AlwaysList {
-            summaries: entries.chunks(BEHIND).filter_map(summary).collect(),
-            entries: entries.into(),
-        }
-    }
-
-    /// Calls `propose` with each signature that is a candidate.
-    #[inline(always)]
-    pub fn each(&self, facts: &Facts, mut propose: impl FnMut(u32)) {
-        for (summary, entries) in self.summaries.iter().zip(self.entries.chunks(BEHIND)) {
-            if !summary.lets(facts) {
-                continue;
-            }
-            for always in entries {
-                if always.lets(facts) {
-                    propose(always.signature);
-                }
-            }
-        }
-    }
 }
 
 const _: () = assert!(size_of::<Gate>() <= 10);

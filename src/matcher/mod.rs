@@ -26,6 +26,7 @@
 use std::sync::Arc;
 
 pub mod address;
+pub mod always;
 pub mod app;
 pub mod app_program;
 pub mod arbiter;
@@ -81,9 +82,10 @@ use crate::rules::signature::Track;
 const CANDIDATES_MAX: usize = 4096;
 /// Names of flowbits and of flow counters that rules of a reload may add to those at the start.
 pub const SPARE_NAMES: (usize, usize) = (256, 16);
-/// So many packets ahead of their turn the parts of their flows' state are asked for, each where the
-/// one before says it is.
-const AHEAD: [usize; 3] = [1, 2, 4];
+/// So many packets ahead of their turn the slabs of their flows are asked for.
+const AHEAD_MAX: usize = 4;
+/// So many ahead what the slab names is asked for; and what that names for the next packet.
+const SECOND: usize = 2;
 /// Hits of one packet at most; further ones are counted.
 const HITS_MAX: usize = 256;
 
@@ -143,6 +145,9 @@ struct Hit {
     direction: Direction,
 }
 
+/// A packet further on: its flow's slab and its direction.
+type Ahead = Option<(u32, usize)>;
+
 /// The match stage of one lane.
 pub struct MatchStage<D> {
     regions: Arc<Regions>,
@@ -157,6 +162,10 @@ pub struct MatchStage<D> {
     shared: Arc<HostState>,
     turn: Box<dyn Turn>,
     inline: bool,
+    /// The flow stage runs on another core.
+    is_apart: bool,
+    /// Nobody asks for anything, until rules come.
+    may_idle: bool,
     app_records: bool,
     /// Each file is an event.
     file_events: bool,
@@ -234,6 +243,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             shared,
             turn: Box::new(NoTurn),
             inline: config.mode == Mode::Inline,
+            is_apart: false,
+            may_idle: is_idle(config, &program),
             app_records: config.app_records,
             file_events: config.app_records && config.files.events,
             anomalies: feed::Anomalies::default(),
@@ -294,18 +305,34 @@ impl<D: DetectionAccess> MatchStage<D> {
         (self.slabs.available(), self.windows.available())
     }
 
+    /// Says that the flow stage runs on another core: marks of flows are asked for here then.
+    pub fn set_apart(&mut self) {
+        self.is_apart = true;
+    }
+
     /// Inspects a burst.
     pub fn run(&mut self, burst: &mut Burst, emit: &mut Emit) {
+        if self.is_idle() {
+            return self.pass(burst);
+        }
         self.profile.begin_burst();
         let (contexts, regions) = (Arc::clone(&self.contexts), Arc::clone(&self.regions));
         let program = Arc::clone(&self.program);
-        // All marks of the burst are under way at once; where the flow stage sits on this core too, it
-        // has asked for them already.
-        for handle in burst.iter() {
-            self.detection.prefetch(contexts.get(handle).flow);
+        if self.is_apart {
+            // All marks of the burst are under way at once.
+            for handle in burst.iter() {
+                self.detection.prefetch(contexts.get(handle).flow);
+            }
+        }
+        let mut ahead = [None; AHEAD_MAX];
+        for at in 1..AHEAD_MAX {
+            ahead[at] = self.ask_first(&contexts, burst, at);
         }
         for at in 0..burst.len() {
-            self.ask_ahead(&contexts, burst, at);
+            // The nearest packet's place is free: it is the one at hand now.
+            ahead.rotate_left(1);
+            ahead[AHEAD_MAX - 1] = self.ask_first(&contexts, burst, at + AHEAD_MAX);
+            self.ask_further(&ahead);
             let Some(handle) = burst.get_mut(at) else {
                 break;
             };
@@ -324,26 +351,45 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
     }
 
-    /// Asks for the state of packets further on, step by step: what the next step reads has come
-    /// by then.
-    #[inline(always)]
-    fn ask_ahead(&mut self, contexts: &Arena<Context>, burst: &Burst, at: usize) {
-        let mut slab_of = |ahead: usize| {
-            let context = contexts.get(burst.get(at + ahead)?);
-            let mark = self.detection.load(context.flow)?;
-            (mark.slab != state::NONE).then_some((mark.slab, context.direction.index()))
-        };
-        let (third, second, first) = (slab_of(AHEAD[2]), slab_of(AHEAD[1]), slab_of(AHEAD[0]));
-        if let Some((slab, _)) = third {
-            self.slabs.prefetch(slab);
+    /// Whether there is nothing to look for and nobody to tell what flows speak: no signature yet,
+    /// no record, no file. Flows that began by then are known by their packets and streams alone
+    /// when rules come; their application layer is not followed from its middle.
+    fn is_idle(&self) -> bool {
+        self.may_idle && !self.renewed
+    }
+
+    /// Takes a burst past a stage that has nothing to do.
+    fn pass(&mut self, burst: &mut Burst) {
+        for handle in burst.iter_mut() {
+            let context = self.contexts.get_mut(handle);
+            context.generation = self.renewal.to;
+            context.app = 0;
         }
-        if let Some((slab, direction)) = second {
+    }
+
+    /// Asks for the slab of a packet further on, and gives it with the packet's direction.
+    #[inline(always)]
+    fn ask_first(&mut self, contexts: &Arena<Context>, burst: &Burst, at: usize) -> Ahead {
+        let context = contexts.get(burst.get(at)?);
+        let mark = self.detection.load(context.flow)?;
+        if mark.slab == state::NONE {
+            return None;
+        }
+        self.slabs.prefetch(mark.slab);
+        Some((mark.slab, context.direction.index()))
+    }
+
+    /// Asks for what the slabs of packets further on name, step by step: what the next step reads
+    /// has come by then.
+    #[inline(always)]
+    fn ask_further(&mut self, ahead: &[Ahead; AHEAD_MAX]) {
+        if let Some((slab, direction)) = ahead[SECOND - 1] {
             self.windows.prefetch(self.slabs.windows(slab)[direction]);
             if let Some(apps) = &self.apps {
                 apps.prefetch(self.slabs.app(slab));
             }
         }
-        if let Some((slab, direction)) = first {
+        if let Some((slab, direction)) = ahead[0] {
             self.windows
                 .prefetch_end(self.slabs.windows(slab)[direction]);
             if let Some(apps) = &self.apps {
@@ -558,6 +604,12 @@ fn wanted(config: &Config, program: &Program) -> Box<[bool]> {
         *name |= config.app_records && config.files.events || config.files.store;
     }
     wanted
+}
+
+/// Whether neither a rule nor an event asks for anything.
+fn is_idle(config: &Config, program: &Program) -> bool {
+    program.ruleset().signatures().is_empty()
+        && !(config.app_records || config.files.store || config.drop_events_start)
 }
 
 /// Bytes of a stream that are inspected.

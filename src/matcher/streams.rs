@@ -9,7 +9,7 @@
 //! at one turn at a time: a header that was missing in one request is not found in the next.
 //! A tap has chunks in place of turns (chunk.rs), where there are acknowledgments to go by.
 
-use super::detect::IN_PACKET;
+use super::detect::{IN_PACKET, push};
 use super::gate::Facts;
 use super::prefilter::{Extent, Prefilter, Scan};
 use super::program::{Group, Program, Rule};
@@ -228,13 +228,9 @@ impl<D: DetectionAccess> MatchStage<D> {
 
     /// Proposes the signatures whose fast pattern stands in the window.
     fn propose_live(&mut self, window: u32) {
-        for at in 0..ENTRIES_MAX {
-            let Some(entry) = self.windows.entries(window).get(at) else {
-                break;
-            };
-            if entry.live {
-                let signature = entry.signature;
-                self.propose(signature, 0);
+        for entry in self.windows.entries(window) {
+            if entry.live && !push(&mut self.candidates, u64::from(entry.signature) << 1) {
+                self.over += 1;
             }
         }
     }
