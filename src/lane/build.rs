@@ -385,6 +385,9 @@ impl Shared {
             Arc::clone(&self.hosts),
         );
         matcher.set_mailbox(Arc::clone(&self.mailboxes[lane]));
+        if !(0..self.layout.workers()).any(|w| self.layout.runs(w, 1) && self.layout.runs(w, 2)) {
+            matcher.set_apart();
+        }
         matcher.set_turn(Box::new(LaneTurn::new(Arc::clone(&self.progress), lane)));
         LaneStages {
             receivers: Some(receivers),
@@ -425,10 +428,7 @@ impl Shared {
         if let Input::Ports { decode, .. } = &mut input {
             decode.wait_for_views(views.len(), reserve);
         }
-        let mut matcher = if runs(2) { stages.matcher.take() } else { None };
-        if let Some(matcher) = matcher.as_mut().filter(|_| !runs(1)) {
-            matcher.set_apart();
-        }
+        let matcher = if runs(2) { stages.matcher.take() } else { None };
         let transmitters = stages.transmitters.take_if(|_| runs(3));
         let verdict = transmitters.map(|transmitters| VerdictPart {
             stage: self.verdict_stage(),

@@ -10,44 +10,24 @@
 //! A rule hits once in a transaction and direction. What is not there yet may come (a body that
 //! grows); what stage of a transaction says that it won't is `Field::known_at`.
 
-use super::app_program::AppRule;
+use super::answer::Answer;
 use super::check::{Check, apps_of, ask};
 use super::detect::push;
-use super::feed::TCP;
 use super::gate::Facts;
 use super::header::{self, Packet};
 use super::prefilter::{Extent, Scan};
-use super::program::{Program, Rule};
-use super::seen::Seen;
-use super::verify::{Outcome, View};
+use super::program::Program;
+use super::seen::{Seen, Wait};
 use super::{DetectionAccess, FlowMark, FlowVerdict, Hit, MatchStage, profile, state};
 use crate::app::transaction::NONE;
-use crate::app::{AppProtocol, Field, Instance, Progress};
+use crate::app::{AppProtocol, Field, Instance};
 use crate::counters::Counter;
 use crate::event::Emit;
-use crate::packet::{Context, Direction, Kind};
-use crate::rules::signature::{AppTest, Signature, Which};
+use crate::packet::{Context, Direction};
+use crate::rules::signature::Signature;
 
 /// Transactions of a flow looked at for one packet at most.
 const TRANSACTIONS_MAX: usize = 4096;
-/// What a rule says of a transaction so far.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Answer {
-    Holds,
-    Later,
-    Never,
-}
-
-impl Answer {
-    fn and(self, other: Answer) -> Answer {
-        match (self, other) {
-            (Answer::Never, _) | (_, Answer::Never) => Answer::Never,
-            (Answer::Later, _) | (_, Answer::Later) => Answer::Later,
-            _ => Answer::Holds,
-        }
-    }
-}
-
 impl<D: DetectionAccess> MatchStage<D> {
     /// Evaluates rules on the transactions of the flow that changed.
     pub(super) fn inspect_transactions(
@@ -188,8 +168,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             seen.renew(&self.renewal);
         }
         self.candidates.clear();
-        for signature in seen.waiting.iter().take(usize::from(seen.waiting_count)) {
-            self.candidates.push(u64::from(*signature));
+        for wait in seen.waiting() {
+            self.candidates.push(u64::from(wait.signature));
         }
         let known = self.candidates.len();
         self.propose_transaction(program, index, direction, &mut seen, emit);
@@ -203,15 +183,25 @@ impl<D: DetectionAccess> MatchStage<D> {
                 *candidate |= FRESH;
             }
         }
-        candidates.sort_unstable_by_key(|candidate| (*candidate & !FRESH, *candidate & FRESH));
-        candidates.dedup_by_key(|candidate| *candidate & !FRESH);
-        seen.waiting_count = 0;
+        candidates.sort_unstable_by_key(|candidate| (*candidate as u32, *candidate));
+        candidates.dedup_by_key(|candidate| *candidate as u32);
+        // What is known of those that wait, in the order of their numbers.
+        let waited = seen.waiting;
+        let mut waited = waited
+            .get(..usize::from(std::mem::take(&mut seen.waiting_count)))
+            .unwrap_or(&[])
+            .iter()
+            .peekable();
         emit.counters
             .add(Counter::Candidates, candidates.len() as u64);
         let place = Place { index, direction };
         for candidate in candidates.drain(..) {
-            self.profile
-                .next(program.costs(), (candidate & !FRESH) as u32);
+            let number = candidate as u32;
+            self.profile.next(program.costs(), number);
+            while waited.next_if(|wait| wait.signature < number).is_some() {}
+            let wait = waited.next_if(|wait| wait.signature == number);
+            let wait = wait.copied().unwrap_or(Wait::of(number));
+            let candidate = (candidate, wait);
             self.decide_candidate(program, candidate, place, &mut seen, packet, mark);
         }
         self.profile.done(program.costs());
@@ -225,14 +215,14 @@ impl<D: DetectionAccess> MatchStage<D> {
     fn decide_candidate(
         &mut self,
         program: &Program,
-        candidate: u64,
+        (candidate, mut wait): (u64, Wait),
         place: Place,
         seen: &mut Seen,
         packet: &Packet,
         mark: &mut FlowMark,
     ) {
         let Place { index, direction } = place;
-        let number = (candidate & !FRESH) as u32;
+        let number = candidate as u32;
         let Some(check) = program.checks.get(number) else {
             return;
         };
@@ -262,10 +252,15 @@ impl<D: DetectionAccess> MatchStage<D> {
         {
             return;
         }
+        // What a rule asks of the flow's state holds when its fast pattern is found, or it is not
+        // asked about these bytes again.
+        if fresh && candidate & ALWAYS == 0 && !self.state_holds(signature, packet.context, mark) {
+            return;
+        }
         self.profile.checked();
-        match self.answer(index, direction, signature, (number, rule), packet, mark) {
+        match self.answer(place, signature, (&mut wait, rule), packet, mark) {
             Answer::Never => {}
-            Answer::Later => self.lost += u64::from(!seen.wait(number)),
+            Answer::Later => self.lost += u64::from(!seen.wait(wait)),
             Answer::Holds => {
                 if self.state_holds(signature, packet.context, mark) {
                     self.lost += u64::from(!seen.note_match(number));
@@ -415,245 +410,23 @@ impl<D: DetectionAccess> MatchStage<D> {
         (data.len() as u32 | whole, bytes)
     }
 
+    /// Proposes a rule that no fast pattern names.
     fn propose_app(&mut self, signature: u32) {
-        self.over += u64::from(!push(&mut self.candidates, u64::from(signature)));
-    }
-
-    /// What all buffers and numbers of a rule say of a transaction.
-    fn answer(
-        &mut self,
-        index: u32,
-        direction: Direction,
-        signature: &Signature,
-        (number, rule): (u32, &Rule),
-        packet: &Packet,
-        mark: &FlowMark,
-    ) -> Answer {
-        let mut answer = Answer::Holds;
-        for test in &signature.app {
-            answer = answer.and(self.number_answer(index, direction, test));
-        }
-        for view in &rule.app {
-            if answer == Answer::Never {
-                return answer;
-            }
-            answer = answer.and(self.view_answer(index, direction, view));
-        }
-        if answer != Answer::Never && !rule.payload.is_empty() {
-            answer =
-                answer.and(self.payload_answer(index, direction, (number, rule), packet, mark));
-        }
-        answer
-    }
-
-    fn number_answer(&self, index: u32, direction: Direction, test: &AppTest) -> Answer {
-        let Some(apps) = self.apps.as_ref() else {
-            return Answer::Never;
-        };
-        let Some(transaction) = apps.transaction(index) else {
-            return Answer::Never;
-        };
-        if let Which::Reached(progress) = test.which {
-            return match test.side {
-                Some(side) if side != direction => Answer::Never,
-                _ if transaction.progress[direction.index()] >= progress => Answer::Holds,
-                _ => Answer::Later,
-            };
-        }
-        if matches!(test.which, Which::NotYet(_)) && test.side != Some(direction) {
-            return Answer::Never;
-        }
-        let direction = test.side.unwrap_or(direction);
-        let known = transaction.progress[direction.index()] >= test.field.known_at();
-        let mut found = transaction
-            .instances(&apps.shared.heap)
-            .filter(|i| i.field == test.field && i.direction == direction)
-            .map(|i| test.any_of.iter().any(|compare| compare.test(i.number())));
-        let holds = match test.which {
-            Which::Any if test.slice == (0, 0) => found.any(|holds| holds),
-            Which::At(place @ 0..) if test.slice == (0, 0) => {
-                found.nth(place as usize) == Some(true)
-            }
-            Which::NotYet(reached) => {
-                let come = transaction.progress[direction.index()];
-                let over = reached.is_some_and(|progress| come >= progress);
-                let over = over || found.any(|holds| holds);
-                return if over { Answer::Never } else { Answer::Holds };
-            }
-            // Which one is the last, how many there are and whether all do is known at the end.
-            _ if !known => return Answer::Later,
-            which => which_hold(which, test.slice, &found),
-        };
-        match (holds, test.negated) {
-            (true, false) => Answer::Holds,
-            (true, true) => Answer::Never,
-            (false, _) if !known => Answer::Later,
-            (false, negated) => {
-                if negated {
-                    Answer::Holds
-                } else {
-                    Answer::Never
-                }
-            }
-        }
-    }
-
-    fn view_answer(&mut self, index: u32, direction: Direction, view: &AppRule) -> Answer {
-        let direction = view.side.unwrap_or(direction);
-        let Some(apps) = self.apps.as_ref() else {
-            return Answer::Never;
-        };
-        let Some(transaction) = apps.transaction(index) else {
-            return Answer::Never;
-        };
-        let heap = &apps.shared.heap;
-        if view.field == Field::DcerpcStubData {
-            let order = transaction.number_of(heap, Field::DcerpcLittleEndian, direction);
-            self.scratch.set_dce_little(order == Some(1));
-        }
-        let mut best = Answer::Never;
-        let mut any = false;
-        for instance in transaction.instances(heap) {
-            if instance.field != view.field || instance.direction != direction {
-                continue;
-            }
-            any = true;
-            if view.absent == Some(false) {
-                return Answer::Never;
-            }
-            let end = instance.ended();
-            let data = transaction.bytes(heap, &instance);
-            let outcome = if view.transforms.is_empty() {
-                let base = 0;
-                self.scratch.verify(&view.steps, &View { data, base, end })
-            } else if !end {
-                best = Answer::Later;
-                continue;
-            } else {
-                match self
-                    .room
-                    .apply(&view.transforms, self.scratch.regexes(), data)
-                {
-                    Some(data) => self.scratch.verify(&view.steps, &View::whole(data)),
-                    None => Outcome::No,
-                }
-            };
-            match outcome {
-                Outcome::Match => return Answer::Holds,
-                Outcome::Unsettled => best = Answer::Later,
-                Outcome::No if !end => best = Answer::Later,
-                Outcome::No => {}
-            }
-        }
-        let known = transaction.progress[direction.index()] >= view.field.known_at();
-        match view.absent {
-            _ if !known => Answer::Later,
-            Some(_) if !any => Answer::Holds,
-            _ => best,
-        }
-    }
-
-    /// Contents outside of application buffers: in the stream at hand, or in the datagram.
-    fn payload_answer(
-        &mut self,
-        index: u32,
-        direction: Direction,
-        (number, rule): (u32, &Rule),
-        packet: &Packet,
-        mark: &FlowMark,
-    ) -> Answer {
-        let window = if mark.slab == state::NONE {
-            state::NONE
-        } else {
-            self.slabs.windows(mark.slab)[direction.index()]
-        };
-        // Where a message ends, so do the bytes that a rule on it looks at.
-        let complete = self.apps.as_ref().is_some_and(|apps| {
-            apps.transaction(index).is_some_and(|transaction| {
-                transaction.progress[direction.index()] == Progress::Complete
-            })
-        });
-        if !self.inline && self.windows.matched_in_chunk(window, number) {
-            return Answer::Later;
-        }
-        // What it matched in, in an earlier chunk, is no match of this one.
-        let floor = match self.inline || window == state::NONE {
-            true => 0,
-            false => self.windows.floor(window, number, false),
-        };
-        let view = if window != state::NONE {
-            View {
-                data: self.windows.data(window).get(floor..).unwrap_or(&[]),
-                base: match floor > 0 && rule.is_placed {
-                    true => 0,
-                    false => self.windows.base(window) + floor as u64,
-                },
-                end: complete || packet.context.kind == Kind::FlowEnd,
-            }
-        } else {
-            View::whole(packet.payload())
-        };
-        let outcome = match floor > 0 && view.data.is_empty() {
-            true => Outcome::No,
-            false => self.scratch.verify(&rule.payload, &view),
-        };
-        match outcome {
-            Outcome::Match => Answer::Holds,
-            _ if packet.context.protocol == TCP && packet.context.kind != Kind::FlowEnd => {
-                Answer::Later
-            }
-            _ => Answer::Never,
-        }
-    }
-}
-
-/// Whether those of the instances that a rule means hold, `found` being what each says and the part
-/// of them that counts going from one place to another, from the end where negative.
-fn which_hold(
-    which: Which,
-    (start, end): (i32, i32),
-    found: &(impl Iterator<Item = bool> + Clone),
-) -> bool {
-    let count = found.clone().count() as i64;
-    let place = |at: i32| {
-        if at < 0 {
-            count + i64::from(at)
-        } else {
-            i64::from(at)
-        }
-    };
-    let (low, high) = (place(start), if end == 0 { count } else { place(end) });
-    let length = if low < 0 || high > count || low >= high {
-        0
-    } else {
-        (high - low) as usize
-    };
-    let mut part = found.clone().skip(low.max(0) as usize).take(length);
-    let at = |at: i32| match at {
-        0.. => Some(at as usize),
-        _ => length.checked_sub(at.unsigned_abs() as usize),
-    };
-    match which {
-        Which::Any => part.any(|holds| holds),
-        Which::AnyOrNone => length == 0 || part.any(|holds| holds),
-        Which::All => length > 0 && part.all(|holds| holds),
-        Which::AllOrNone => part.all(|holds| holds),
-        Which::At(place) => at(place).and_then(|place| part.nth(place)) == Some(true),
-        Which::AtOrOut(place) => at(place).and_then(|place| part.nth(place)).unwrap_or(true),
-        Which::Matches(compare) => compare.test(part.filter(|holds| *holds).count() as u64),
-        Which::Count(compare) => compare.test(length as u64),
-        Which::Reached(_) | Which::NotYet(_) => false,
+        let candidate = u64::from(signature) | ALWAYS;
+        self.over += u64::from(!push(&mut self.candidates, candidate));
     }
 }
 
 /// A direction of a transaction.
 #[derive(Clone, Copy)]
-struct Place {
-    index: u32,
-    direction: Direction,
+pub(super) struct Place {
+    pub(super) index: u32,
+    pub(super) direction: Direction,
 }
 
 /// Bit of a candidate whose header has not been looked at.
 const FRESH: u64 = 1 << 63;
+/// Bit of a candidate that has no fast pattern.
+const ALWAYS: u64 = 1 << 62;
 /// Bit of `Instance::scanned`: its end was seen too.
 const SCANNED_WHOLE: u32 = 1 << 31;

@@ -7,9 +7,7 @@ use super::header::Packet;
 use super::program::Rule;
 use crate::app::AppProtocol;
 use crate::packet::{Direction, Kind, flag};
-use crate::rules::signature::{
-    BitCommand, Compare, PacketTest, PortSet, Signature, StateTest,
-};
+use crate::rules::signature::{BitCommand, Compare, PacketTest, PortSet, Signature, StateTest};
 
 /// Bits of facts: the packet has payload.
 const PAYLOAD: u16 = 1;

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 pub mod address;
 pub mod always;
+mod answer;
 pub mod app;
 pub mod app_program;
 pub mod arbiter;
@@ -228,10 +229,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     ) -> MatchStage<D> {
         let plan = MatchPlan::new(config);
         let (flows, app_flows) = (plan.flows, plan.app_flows);
-        let names = program.ruleset().names();
-        let spare = if config.reloads { SPARE_NAMES } else { (0, 0) };
-        let flowbits = names.flowbits.names().len() + spare.0;
-        let flowints = names.flowints.names().len() + spare.1;
+        let (flowbits, flowints) = names_of(config, &program);
         let wants_app = config.app_records || config.reloads || program.app.is_wanted();
         let generation = program.ruleset().generation();
         let mut windows = window::Windows::new(plan.windows);
@@ -604,6 +602,14 @@ fn wanted(config: &Config, program: &Program) -> Box<[bool]> {
         *name |= config.app_records && config.files.events || config.files.store;
     }
     wanted
+}
+
+/// Names of flowbits and flow counters that flows have room for.
+fn names_of(config: &Config, program: &Program) -> (usize, usize) {
+    let names = program.ruleset().names();
+    let spare = if config.reloads { SPARE_NAMES } else { (0, 0) };
+    let (bits, counters) = (names.flowbits.names(), names.flowints.names());
+    (bits.len() + spare.0, counters.len() + spare.1)
 }
 
 /// Whether neither a rule nor an event asks for anything.

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use super::address::AddressIndex;
+use super::always::{Always, AlwaysList};
 use super::app_program::{self, AppProgram, AppRule};
 use super::check::{Check, Checks};
-use super::always::{Always, AlwaysList};
 use super::gate::{self, Gate};
 use super::header::Packet;
 use super::pcre::{self, Asked, Patterns};

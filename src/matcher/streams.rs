@@ -14,7 +14,7 @@ use super::gate::Facts;
 use super::prefilter::{Extent, Prefilter, Scan};
 use super::program::{Group, Program, Rule};
 use super::recent::CARRY;
-use super::verify::{Outcome, View};
+use super::verify::{Lack, Outcome, Scratch, View};
 use super::window::{CHUNK, ENTRIES_MAX, Entry};
 use super::{DetectionAccess, FlowMark, Hit, MatchStage, profile, state};
 use crate::counters::Counter;
@@ -246,9 +246,15 @@ impl<D: DetectionAccess> MatchStage<D> {
         if data.is_empty() {
             return false;
         }
-        let outcome = self
-            .scratch
-            .verify(&rule.payload, &View { data, base, end });
+        if self.still_lacks(window, index, rule, (skip, skip + data.len())) {
+            return false;
+        }
+        let data = self.windows.data(window).get(skip..).unwrap_or(&[]);
+        let view = View { data, base, end };
+        let outcome = self.scratch.verify(&rule.payload, &view);
+        let end = skip + view.data.len();
+        let lack = self.scratch.lack();
+        self.note_lack(window, index, (outcome, lack), end);
         let kept = match outcome {
             Outcome::Match => self.windows.note_match(window, index, rule.of_turn),
             Outcome::Unsettled => self.windows.set_deferred(window, index, true),
@@ -258,15 +264,67 @@ impl<D: DetectionAccess> MatchStage<D> {
         outcome == Outcome::Match
     }
 
+    /// Whether a content of the signature that stood nowhere still does, in `(first, end)` of the
+    /// window: then there is no match.
+    fn still_lacks(
+        &mut self,
+        window: u32,
+        index: u32,
+        rule: &Rule,
+        (first, end): (usize, usize),
+    ) -> bool {
+        let Some((step, sought)) = self.windows.lacks(window, index) else {
+            return false;
+        };
+        let carry = Scratch::length_of(&rule.payload, step).saturating_sub(1);
+        let from = sought.saturating_sub(carry).max(first);
+        let new = self.windows.data(window).get(from..end).unwrap_or(&[]);
+        let lacks = self.scratch.still_lacks(&rule.payload, step, new);
+        if lacks && end > sought {
+            self.windows.note_lack(window, index, Some(step), end);
+        }
+        lacks
+    }
+
+    /// Notes what a verification up to `end` of the window lacked.
+    fn note_lack(&mut self, window: u32, index: u32, said: (Outcome, Lack), end: usize) {
+        let step = match said {
+            (Outcome::No, Lack::Content(step)) => Some(step),
+            _ => None,
+        };
+        self.windows.note_lack(window, index, step, end);
+    }
+
     /// The same in a tap: once a chunk. What could be contradicted is looked for in the chunk
     /// alone; what has a place, from the start of the stream and from that of the chunk.
     fn holds_in_chunk(&mut self, window: u32, index: u32, rule: &Rule, end: bool) -> bool {
         let floor = self.windows.floor(window, index, false);
         let base = self.windows.base(window);
-        let data = self.windows.data(window);
-        let length = data.len().min(self.upto.saturating_sub(base) as usize);
-        let data = data.get(..length).unwrap_or(&[]);
+        let length = self.windows.data(window).len();
+        let length = length.min(self.upto.saturating_sub(base) as usize);
         let chunk = self.windows.chunk_start(window);
+        if floor >= length {
+            return false;
+        }
+        let apart = rule.of_turn || rule.is_placed && base + chunk as u64 > 0;
+        // All bytes that count lie behind this place, and it never goes back.
+        let first = if rule.of_turn { chunk } else { floor };
+        let keeps = !apart || first <= chunk;
+        if keeps && self.still_lacks(window, index, rule, (first, length)) {
+            return false;
+        }
+        let data = self.windows.data(window).get(..length).unwrap_or(&[]);
+        let mut outcome = Outcome::No;
+        let mut lack = Lack::Bytes;
+        if !rule.of_turn {
+            let since = View {
+                data: data.get(floor..).unwrap_or(&[]),
+                base: base.saturating_add(floor as u64),
+                end,
+            };
+            outcome = self.scratch.verify(&rule.payload, &since);
+            lack = self.scratch.lack();
+        }
         let in_chunk = View {
             data: data.get(chunk..).unwrap_or(&[]),
             base: if rule.is_placed {
@@ -276,21 +334,14 @@ impl<D: DetectionAccess> MatchStage<D> {
             },
             end,
         };
-        let since = View {
-            data: data.get(floor..).unwrap_or(&[]),
-            base: base.saturating_add(floor as u64),
-            end,
-        };
-        if floor >= length {
-            return false;
-        }
-        let mut outcome = Outcome::No;
-        if !rule.of_turn {
-            outcome = self.scratch.verify(&rule.payload, &since);
-        }
-        let apart = rule.of_turn || rule.is_placed && base + chunk as u64 > 0;
         if outcome == Outcome::No && apart && !in_chunk.data.is_empty() {
             outcome = self.scratch.verify(&rule.payload, &in_chunk);
+            if rule.of_turn {
+                lack = self.scratch.lack();
+            }
+        }
+        if keeps {
+            self.note_lack(window, index, (outcome, lack), length);
         }
         let kept = match outcome {
             Outcome::Match => self.windows.note_match_in_chunk(window, index),

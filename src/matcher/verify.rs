@@ -13,6 +13,10 @@
 //! No = this way fails, try the next occurrence; Never = nothing before can mend it
 //! ```
 
+mod lack;
+
+pub use lack::Lack;
+
 use super::asn1;
 use super::base64::{self, DECODED_MAX};
 use super::find::Literal;
@@ -239,6 +243,10 @@ pub struct Scratch {
     decoded: Option<Box<[u8; DECODED_MAX]>>,
     /// Byte order that tests with `dce` read in.
     dce_little: bool,
+    /// Number of tests of the buffer, 0 within decoded bytes.
+    count: usize,
+    /// What the tests lack so far.
+    lack: Lack,
 }
 
 impl Scratch {
@@ -259,6 +267,8 @@ impl Scratch {
             cut: Cut::default(),
             decoded: Some(Box::new([0; DECODED_MAX])),
             dce_little: false,
+            count: 0,
+            lack: Lack::Hope,
         }
     }
 
@@ -282,6 +292,7 @@ impl Scratch {
     pub fn verify(&mut self, steps: &[Step], view: &View) -> Outcome {
         self.recursion = 0;
         self.variables = [0; VARIABLES_MAX];
+        (self.count, self.lack) = (steps.len(), Lack::Hope);
         match self.run(steps, view, 0) {
             Rest::Holds { settled: true } => Outcome::Match,
             Rest::Holds { settled: false } if view.end => Outcome::Match,
@@ -295,6 +306,7 @@ impl Scratch {
         let cost = 1 + (bytes / BYTES_PER_STEP) as u32;
         if self.recursion >= self.recursion_limit || self.steps < cost {
             self.cut.budget += 1;
+            self.looked_at_end();
             return false;
         }
         self.steps -= cost;
@@ -309,6 +321,7 @@ impl Scratch {
         if !self.charge(0) {
             return Never;
         }
+        self.look_ahead(step);
         match step {
             Step::Content(content) => self.content(content, next, view, offset),
             Step::Pcre(pcre) => self.pcre(pcre, next, view, offset),
@@ -326,24 +339,22 @@ impl Scratch {
                     No
                 }
             }
-            Step::ByteTest(test) => {
-                if self.byte_test(test, view, offset) {
-                    self.run(next, view, offset)
-                } else {
-                    No
-                }
-            }
+            Step::ByteTest(test) => match self.byte_test(test, view, offset) {
+                Some(true) => self.run(next, view, offset),
+                Some(false) => No,
+                None => self.out_of_bytes(),
+            },
             Step::ByteJump(jump) => match self.byte_jump(jump, view, offset) {
                 Some(to) => unsettled_if(jump.from_end, self.run(next, view, to)),
-                None => No,
+                None => self.out_of_bytes(),
             },
             Step::ByteExtract(extract) => match self.byte_extract(extract, view, offset) {
                 Some(to) => self.run(next, view, to),
-                None => No,
+                None => self.out_of_bytes(),
             },
             Step::ByteMath(math) => match self.byte_math(math, view, offset) {
                 Some(to) => self.run(next, view, to),
-                None => No,
+                None => self.out_of_bytes(),
             },
             Step::Size(compare) => {
                 if compare.test(view.base + view.data.len() as u64) {
@@ -438,8 +449,14 @@ impl Scratch {
         let open = wanted_high > length as i64;
         if low > high || high <= 0 {
             return if c.negated {
+                if open {
+                    self.looked_at_end();
+                }
                 unsettled_if(open, self.run(next, view, offset))
             } else {
+                if open {
+                    self.missed(c, next, view.data, length);
+                }
                 No
             };
         }
@@ -461,8 +478,14 @@ impl Scratch {
             };
             let Some(at) = found else {
                 return if c.negated {
+                    if open {
+                        self.looked_at_end();
+                    }
                     unsettled_if(open || c.endswith, self.run(next, view, offset))
                 } else {
+                    if open {
+                        self.missed(c, next, view.data, low);
+                    }
                     failed
                 };
             };
@@ -535,6 +558,9 @@ impl Scratch {
         } else {
             view.local(position) < length
         };
+        if !there {
+            self.looked_at_end();
+        }
         if there == test.negated {
             return failed;
         }
@@ -559,7 +585,9 @@ impl Scratch {
         let mut rest = No;
         if length > 0 && !then.is_empty() {
             let inner = View::whole(decoded.get(..length).unwrap_or(&[]));
+            let count = std::mem::take(&mut self.count);
             rest = self.run(then, &inner, 0);
+            self.count = count;
         }
         self.decoded = Some(decoded);
         match rest {
@@ -592,14 +620,12 @@ impl Scratch {
         number::read(&format, self.number(format.count), view.data, at)
     }
 
-    fn byte_test(&mut self, test: &ByteTest, view: &View, offset: usize) -> bool {
+    fn byte_test(&mut self, test: &ByteTest, view: &View, offset: usize) -> Option<bool> {
         let at = self.place(self.number(test.offset), test.relative, view, offset);
-        let Some((value, _)) = self.fetch(&test.format, view, at) else {
-            return false;
-        };
+        let (value, _) = self.fetch(&test.format, view, at)?;
         let value = number::masked(value, test.bitmask);
         let right = self.unsigned(test.value);
-        number::compare(test.operator, value, right) != test.negated
+        Some(number::compare(test.operator, value, right) != test.negated)
     }
 
     fn byte_jump(&mut self, jump: &ByteJump, view: &View, offset: usize) -> Option<usize> {

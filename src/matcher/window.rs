@@ -29,11 +29,13 @@ pub const CHUNK: u64 = 2560;
 pub const MEMORY: usize = SIZE + size_of::<Head>();
 /// Floor of a signature that matched in the chunk at hand, until that is closed.
 const UNTIL_CLOSED: u16 = u16::MAX;
+/// No content of the signature is known to be lacking.
+const NO_STEP: u8 = u8::MAX;
 /// Signatures that a window keeps in mind.
 pub const ENTRIES_MAX: usize = 100;
 
-/// A signature in relation to a window. 12 bytes; places are counted from the window's base.
-#[derive(Clone, Copy, Debug, Default)]
+/// A signature in relation to a window. 16 bytes; places are counted from the window's base.
+#[derive(Clone, Copy, Debug)]
 pub struct Entry {
     /// Number of the signature.
     pub signature: u32,
@@ -43,10 +45,29 @@ pub struct Entry {
     first: u16,
     /// It matched up to here.
     floor: u16,
+    /// Up to here the content of `step` was looked for in vain.
+    sought: u16,
+    /// The test whose content stands nowhere yet, or [`NO_STEP`].
+    step: u8,
     /// Its fast pattern stands in the window, beyond the floor.
     pub live: bool,
     /// It matched, unless what follows contradicts it; asked again when the turn ends.
     pub deferred: bool,
+}
+
+impl Entry {
+    const fn of(signature: u32) -> Entry {
+        Entry {
+            signature,
+            seen: 0,
+            first: 0,
+            floor: 0,
+            sought: 0,
+            step: NO_STEP,
+            live: false,
+            deferred: false,
+        }
+    }
 }
 
 /// What is known of a window, without its bytes: a line of memory, which holds the first entry too,
@@ -66,20 +87,13 @@ struct Head {
     entries: [Entry; ENTRIES_MAX],
 }
 
-const _: () = assert!(size_of::<Entry>() == 12 && SIZE < UNTIL_CLOSED as usize);
+const _: () = assert!(size_of::<Entry>() == 16 && SIZE < UNTIL_CLOSED as usize);
 
 impl Head {
     const EMPTY: Head = Head {
         base: 0,
         length: 0,
-        entries: [Entry {
-            signature: 0,
-            seen: 0,
-            first: 0,
-            floor: 0,
-            live: false,
-            deferred: false,
-        }; ENTRIES_MAX],
+        entries: [Entry::of(0); ENTRIES_MAX],
         count: 0,
         deferred: 0,
         turn: 0,
@@ -166,6 +180,8 @@ impl Windows {
         for at in 0..head.count {
             let mut entry = head.entries[at];
             entry.signature = renewal.number(of, entry.signature);
+            // What was known of its tests was of the rule's old form.
+            entry.step = NO_STEP;
             if entry.signature != super::state::NONE {
                 head.entries[kept] = entry;
                 kept += 1;
@@ -247,6 +263,7 @@ impl Windows {
             entry.live &= entry.seen >= gone;
             entry.seen = entry.seen.saturating_sub(gone);
             entry.first = entry.first.saturating_sub(gone);
+            entry.sought = entry.sought.saturating_sub(gone);
             if entry.floor != UNTIL_CLOSED {
                 entry.floor = entry.floor.saturating_sub(gone);
             }
@@ -331,6 +348,26 @@ impl Windows {
                 entry.live = false;
                 entry.floor = end;
             })
+    }
+
+    /// The test of a signature whose content was looked for in vain, and up to where: nowhere from
+    /// where its bytes began to count then.
+    pub fn lacks(&self, window: u32, signature: u32) -> Option<(u8, usize)> {
+        let entry = self.entry(window, signature)?;
+        (entry.step != NO_STEP).then_some((entry.step, usize::from(entry.sought)))
+    }
+
+    /// Notes that the content of a test stands nowhere up to `sought`, or that none is known to be
+    /// lacking.
+    pub fn note_lack(&mut self, window: u32, signature: u32, step: Option<u8>, sought: usize) {
+        let Some(head) = self.heads.get_mut(window as usize) else {
+            return;
+        };
+        let used = head.entries.get_mut(..head.count).unwrap_or_default();
+        if let Some(entry) = used.iter_mut().find(|e| e.signature == signature) {
+            entry.step = step.unwrap_or(NO_STEP);
+            entry.sought = sought.min(SIZE) as u16;
+        }
     }
 
     /// Notes that a signature matched in the chunk at hand: it is not asked again before that is
@@ -420,10 +457,7 @@ impl Windows {
             head.overflowed = true;
             return false;
         };
-        *entry = Entry {
-            signature,
-            ..Entry::default()
-        };
+        *entry = Entry::of(signature);
         head.count += 1;
         f(entry);
         true
