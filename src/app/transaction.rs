@@ -168,6 +168,26 @@ impl Transaction {
             .filter_map(Instance::decode)
     }
 
+    /// The instances of a field in a direction; of others only the first word is looked at.
+    pub fn instances_of<'a>(
+        &'a self,
+        heap: &'a Heap,
+        field: Field,
+        direction: Direction,
+    ) -> impl Iterator<Item = Instance> + Clone + 'a {
+        let [low, high] = (field as u16).to_le_bytes();
+        let turned = match direction {
+            Direction::ToServer => 0,
+            Direction::ToClient => TO_CLIENT,
+        };
+        heap.get(&self.list)
+            .chunks_exact(SIZE)
+            .filter(move |bytes| {
+                matches!(bytes, [a, b, flags, ..] if (*a, *b, flags & TO_CLIENT) == (low, high, turned))
+            })
+            .filter_map(Instance::decode)
+    }
+
     /// Bytes of an instance so far; none of a number.
     pub fn bytes<'a>(&self, heap: &'a Heap, instance: &Instance) -> &'a [u8] {
         let [at, length, _] = instance.parts;
@@ -189,18 +209,14 @@ impl Transaction {
         field: Field,
         direction: Direction,
     ) -> Option<&'a [u8]> {
-        let list = heap.get(&self.list).chunks_exact(SIZE);
-        let found = list
-            .filter_map(Instance::decode)
-            .find(|i| i.field == field && i.direction == direction)?;
+        let found = self.instances_of(heap, field, direction).next()?;
         Some(self.bytes(heap, &found))
     }
 
     /// The first number of a field in a direction.
     pub fn number_of(&self, heap: &Heap, field: Field, direction: Direction) -> Option<u64> {
-        self.instances(heap)
-            .find(|i| i.field == field && i.direction == direction)
-            .map(|i| i.number())
+        let mut found = self.instances_of(heap, field, direction);
+        found.next().map(|instance| instance.number())
     }
 
     /// Remembers how far the prefilter has looked.

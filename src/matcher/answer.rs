@@ -85,8 +85,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let direction = test.side.unwrap_or(direction);
         let known = transaction.progress[direction.index()] >= test.field.known_at();
         let mut found = transaction
-            .instances(&apps.shared.heap)
-            .filter(|i| i.field == test.field && i.direction == direction)
+            .instances_of(&apps.shared.heap, test.field, direction)
             .map(|i| test.any_of.iter().any(|compare| compare.test(i.number())));
         let holds = match test.which {
             Which::Any if test.slice == (0, 0) => found.any(|holds| holds),
@@ -140,10 +139,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let keeps = view.field != Field::FileInfo;
         let mut best = Answer::Never;
         let mut count = 0;
-        for instance in transaction.instances(heap) {
-            if instance.field != view.field || instance.direction != direction {
-                continue;
-            }
+        for instance in transaction.instances_of(heap, view.field, direction) {
             let place = count;
             count += 1;
             if view.absent == Some(false) {

@@ -332,18 +332,22 @@ impl<D: DetectionAccess> MatchStage<D> {
                     self.propose_app(*signature);
                 }
             }
-            for place in 0..transaction.len() {
+            let first = if seen.overflowed { 0 } else { seen.passed };
+            for place in usize::from(first)..transaction.len() {
                 let Some(instance) = transaction.instance(heap, place) else {
                     break;
                 };
-                if instance.direction != direction {
-                    continue;
+                if instance.direction == direction {
+                    let data = transaction.bytes(heap, &instance);
+                    let (scanned, bytes) = self.scan_instance(program, &instance, data, seen);
+                    scanned_bytes += bytes;
+                    if scanned != instance.scanned {
+                        transaction.set_scanned(heap, place, scanned as usize);
+                    }
                 }
-                let data = transaction.bytes(heap, &instance);
-                let (scanned, bytes) = self.scan_instance(program, &instance, data, seen);
-                scanned_bytes += bytes;
-                if scanned != instance.scanned {
-                    transaction.set_scanned(heap, place, scanned as usize);
+                let is_done = instance.direction != direction || instance.ended();
+                if is_done && usize::from(seen.passed) == place {
+                    seen.passed += 1;
                 }
             }
         }

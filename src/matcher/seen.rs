@@ -110,6 +110,8 @@ pub struct Seen {
     /// Rules that wait did not all fit: everything is looked at again at each change.
     pub(super) overflowed: bool,
     pub(super) started: bool,
+    /// So many instances, from the first on, bring nothing new in this direction.
+    pub(super) passed: u16,
     /// Generation of the rules that the numbers are of.
     pub(super) generation: u32,
     matched: [u32; MATCHED_MAX],
@@ -134,6 +136,7 @@ impl Clone for Seen {
         copy(&mut self.matched, &from.matched, from.matched_count);
         (self.waiting_count, self.matched_count) = (from.waiting_count, from.matched_count);
         (self.overflowed, self.started) = (from.overflowed, from.started);
+        self.passed = from.passed;
         self.generation = from.generation;
     }
 }
@@ -147,6 +150,7 @@ impl Default for Seen {
             matched_count: 0,
             overflowed: false,
             started: false,
+            passed: 0,
             generation: 0,
         }
     }
