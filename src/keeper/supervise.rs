@@ -582,12 +582,17 @@ impl Keeper {
     fn bury(&mut self, number: u32, what: &str) {
         let begin = Instant::now();
         let board = self.board;
+        if let Some(health) = &mut self.health {
+            health.hurry();
+        }
         let alive = |engine: &Engine| engine.number == number && !engine.is_gone(board);
         while self.engines.iter().any(alive) && begin.elapsed() < END_TIME {
             for post in board.posts(number).filter(|post| !futex::is_dead(post)) {
                 futex::await_owner(post, Duration::from_micros(100));
             }
         }
+        // The rest of its end, which takes long, is nothing that others should wait for.
+        self.health = None;
         board.hand_to(None);
         self.ports.unlock();
         self.forwarder.take_over();
