@@ -141,8 +141,9 @@ impl Keeper {
     ///
     /// # Errors
     /// Rings that cannot be mapped.
-    pub fn new(setup: Setup) -> Result<Keeper, PortError> {
+    pub fn new(mut setup: Setup) -> Result<Keeper, PortError> {
         let (board, board_fd) = setup.board;
+        setup.ports.count_on(board);
         let halves = setup.ports.halves(board, true)?;
         let mut forwarder = Forwarder::new(halves, board);
         forwarder.resume();
@@ -238,6 +239,9 @@ impl Keeper {
                 self.flags.stop.store(true, Ordering::Relaxed);
             }
             self.reap();
+            if let Some(change) = self.ports.look(now) {
+                self.say(&change);
+            }
         }
         if self.flags.stop.load(Ordering::Relaxed) && self.stopping.is_none() {
             self.stopping = Some(now);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::whole::{Told, make_whole};
-use super::{BLOCK_BYTES, OpenError, Options, RESERVE, Socket};
+use super::{BLOCK_BYTES, OpenError, Options, Presence, RESERVE, Socket};
 use crate::memory::{Arena, Buffer, Handle, Region, Regions, Span};
 use crate::packet::{Burst, Context};
 use crate::port::ledger::Ledger;
@@ -107,6 +107,16 @@ pub struct BlockReceiver {
 }
 
 impl BlockReceiver {
+    /// Watches the interface, which `options` opened.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn presence(&self, options: &Options) -> Result<Presence, OpenError> {
+        let mut presence = Presence::new(self.socket.copy()?, None, options);
+        presence.count_at(vec![Arc::clone(&self.counters)]);
+        Ok(presence)
+    }
+
     /// Opens an interface for one lane of a tap; nothing is sent on it.
     ///
     /// # Errors

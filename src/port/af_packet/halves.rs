@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::whole::{Told, make_whole};
-use super::{OUTGOING, OpenError, Options, Sizes, Socket, ring_bytes};
+use super::{OUTGOING, OpenError, Options, Presence, Sizes, Socket, ring_bytes};
 use crate::memory::{Arena, Buffer, Handle, Region, Regions, Span};
 use crate::packet::{Burst, Context};
 use crate::port::ledger::Ledger;
@@ -182,6 +182,22 @@ impl PacketReceiver {
     ) -> Result<PacketReceiver, OpenError> {
         let ring = FrameRing::new(socket, sizes.frame_size, sizes.receive_frames)?;
         Ok(PacketReceiver::over(ring, port, sizes.brings_outgoing))
+    }
+
+    /// Watches the interface of both halves, which `options` opened.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn presence(
+        &self,
+        transmitter: &PacketTransmitter,
+        options: &Options,
+    ) -> Result<Presence, OpenError> {
+        let (receive, transmit) = (self.ring.socket.copy()?, transmitter.ring.socket.copy()?);
+        let mut presence = Presence::new(receive, Some(transmit), options);
+        let counters = [&self.counters, &transmitter.counters];
+        presence.count_at(counters.map(Arc::clone).to_vec());
+        Ok(presence)
     }
 
     /// Socket and sizes of the ring, to hand over.
@@ -419,6 +435,8 @@ impl PacketTransmitter {
     fn is_free(&self, frame: u32) -> bool {
         let status = self.ring.status(frame);
         status & (libc::TP_STATUS_SEND_REQUEST | libc::TP_STATUS_SENDING) == 0
+        self.counters
+            .add(PortCounter::Down, u64::from(self.is_down));
     }
 
     fn start(&mut self) {
