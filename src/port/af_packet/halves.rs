@@ -12,7 +12,7 @@ use crate::packet::{Burst, Context};
 use crate::port::ledger::Ledger;
 use crate::port::memory::LINK_ETHERNET;
 use crate::port::ring::Mapping;
-use crate::port::{PortCounter, PortCounters, Receive, Received, Tally, Transmit};
+use crate::port::{PortCounter, PortCounters, Receive, Received, Tally, Transmit, own};
 use crate::reason::Reason;
 
 /// Status of a frame that we took and that has not come home: not the kernel's, since it is not 0,
@@ -304,7 +304,7 @@ impl Receive for PacketReceiver {
                 self.ring.set_status(frame, libc::TP_STATUS_KERNEL);
                 continue;
             }
-            let Some(mut handle) = free.pop() else {
+            let Some(handle) = free.pop() else {
                 received.starved = true;
                 self.counters.add(PortCounter::Starved, 1);
                 break;
@@ -319,20 +319,13 @@ impl Receive for PacketReceiver {
                 received.too_long += 1;
                 continue;
             };
-            handle.set_length(span.length);
-            handle.set_more(false);
-            let context = contexts.get_mut(&mut handle);
-            context.reset();
-            context.span = span;
-            context.time_ns = u64::from(self.ring.load(frame, field::SECONDS)) * 1_000_000_000
-                + u64::from(self.ring.load(frame, field::NANOS));
-            context.link = LINK_ETHERNET;
-            context.port = self.port;
-            let before = context.buffer.put(Buffer::from_index(frame));
-            debug_assert!(before.is_none(), "a free context owns no buffer");
-            burst.push(handle);
-            received.count += 1;
-            received.bytes += u64::from(span.length);
+            burst.push(received.frame(contexts, handle, span, |context| {
+                context.time_ns = u64::from(self.ring.load(frame, field::SECONDS)) * 1_000_000_000
+                    + u64::from(self.ring.load(frame, field::NANOS));
+                context.link = LINK_ETHERNET;
+                context.port = self.port;
+                own(context, Buffer::from_index(frame));
+            }));
         }
         self.until_statistics -= 1;
         if self.until_statistics == 0 {
@@ -435,8 +428,6 @@ impl PacketTransmitter {
     fn is_free(&self, frame: u32) -> bool {
         let status = self.ring.status(frame);
         status & (libc::TP_STATUS_SEND_REQUEST | libc::TP_STATUS_SENDING) == 0
-        self.counters
-            .add(PortCounter::Down, u64::from(self.is_down));
     }
 
     fn start(&mut self) {
@@ -444,6 +435,8 @@ impl PacketTransmitter {
         self.queued = 0;
         self.is_down = self.ring.socket.send();
         self.counters.add(PortCounter::Syncs, 1);
+        self.counters
+            .add(PortCounter::Down, u64::from(self.is_down));
     }
 
     fn queue(&mut self, frame: &[u8], built: bool) -> Result<(), Reason> {
