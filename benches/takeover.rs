@@ -243,6 +243,12 @@ fn measure(name: &str, fault: Fault, rounds: Rounds, kept: Kept, far: &mut Far) 
         far.run(Duration::from_millis(5));
         far.forgive();
     }
+    // Before all else, so that runs can be put together, also one that ends badly.
+    let every = outages.back.0.iter();
+    let every: Vec<_> = every
+        .map(|t| format!("{:.2}", t.as_secs_f64() * 1e3))
+        .collect();
+    println!("{name}: every outage, ms: {}", every.join(" "));
     kept.await_engine(far);
     far.settle();
     let mut own = takeovers(&kept.errors());
@@ -260,12 +266,6 @@ fn measure(name: &str, fault: Fault, rounds: Rounds, kept: Kept, far: &mut Far) 
          of {}, unaccounted {}",
         summary["packets"], summary["unaccounted"],
     );
-    // So that runs can be put together.
-    let every = outages.back.0.iter();
-    let every: Vec<_> = every
-        .map(|t| format!("{:.2}", t.as_secs_f64() * 1e3))
-        .collect();
-    println!("  every outage, ms: {}", every.join(" "));
     for (what, times) in [
         ("traffic back", &mut outages.back),
         ("  the death told", &mut outages.dead),

@@ -11,6 +11,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use outage::{Far, Kept, Sent};
+use sluice::keeper::board::Half;
+use sluice::port::PortCounter;
 use sluice::port::memory::Shape;
 use wire::{PATIENCE, Scratch, Wire};
 
@@ -111,6 +113,60 @@ fn on_interfaces_a_killed_engine_costs_what_it_held_and_no_link_flaps() {
     });
     assert_eq!(changes, "", "no link changes");
     assert_accounted(kept, &mut far, kills);
+}
+
+#[test]
+fn an_interface_that_is_pulled_out_comes_back_to_keeper_and_engine() {
+    let _alone = alone();
+    if !wire::possible("an_interface_that_is_pulled_out_comes_back_to_keeper_and_engine") {
+        return;
+    }
+    let scratch = Scratch::new("keeper-pulled");
+    let (wire, elsewhere) = (Wire::bare(), wire::Namespace::new());
+    for namespace in [&wire.appliance, &elsewhere] {
+        // What comes up anew must say nothing of its own.
+        namespace.inside(|| wire::sysctl("net/ipv6/conf/default/disable_ipv6", "1"));
+    }
+    wire::pin(0);
+    let mut far = Far::wire(&wire);
+    let ports = far.ports();
+    let kept = wire
+        .appliance
+        .inside(|| Kept::start(&scratch, &ports, &["--keeper", "open"]));
+    kept.wait_ready(&mut far);
+    let engine = kept.await_engine(&mut far);
+    // While the engine has the rings, then while the keeper has them: no engine starts without rules.
+    for round in 1..=2 {
+        if round == 2 {
+            std::fs::remove_file(scratch.0.join("r.rules")).unwrap();
+            kept.kill(engine, libc::SIGKILL);
+            kept.until(&mut far, "the keeper has the rings", || {
+                kept.engine_with_ports().is_none().then_some(())
+            });
+        }
+        let said = |what: &str| (kept.errors().matches(what).count() == round).then_some(());
+        let (out, home) = (elsewhere.path(), wire.appliance.path());
+        let inside = &wire.appliance;
+        inside.inside(|| wire::ip(&format!("link set a1 netns {out}")));
+        kept.until(&mut far, "it is gone", || said("a1: the interface is gone"));
+        elsewhere.inside(|| wire::ip(&format!("link set a1 netns {home}")));
+        inside.inside(|| wire::ip("link set a1 up"));
+        kept.until(&mut far, "it is back", || said("a1: the interface is back"));
+        far.forgive();
+        let before = far.seen();
+        let start = Instant::now();
+        while far
+            .seen()
+            .iter()
+            .zip(before)
+            .any(|(now, then)| *now < then + 1000)
+        {
+            far.run(Duration::from_millis(10));
+            assert!(start.elapsed() < PATIENCE, "{before:?} {:?}", far.seen());
+        }
+    }
+    let tally = kept.board().unwrap().tally(0, 0, Half::Receive);
+    assert_eq!(tally.counters.get(PortCounter::Reopened), 2);
 }
 
 /// As on a memory, with the keeper's netmap descriptors in two processes. It is netmap's memory

@@ -324,6 +324,8 @@ impl Attached {
             zero_copy: false,
             notes: Vec::new(),
             promiscuous: Vec::new(),
+            // The keeper looks after them.
+            presences: Vec::new(),
         })
     }
 

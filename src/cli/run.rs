@@ -337,7 +337,7 @@ fn served(args: &RunArgs, attached: Option<&Attached>) -> Served {
 /// Waits until the engine is to end: a signal, the time given, or ports that are gone.
 fn wait(
     signals: &Signals,
-    ports: &Opened,
+    ports: &mut Opened,
     threads: &[JoinHandle<Worker>],
     (writer, control): (Option<&Writer>, &Control),
     mut watch: Watch,
@@ -350,6 +350,7 @@ fn wait(
         if signals.hangup.swap(false, Ordering::Relaxed) {
             hang_up(writer, control);
         }
+        ports.look().for_each(|text| eprintln!("port {text}"));
         watch.look();
         std::thread::sleep(TURN);
     }
@@ -420,7 +421,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     eprintln!("ready: {mode} {}", args.ports().join(" "));
     wait(
         &signals,
-        &ports,
+        &mut ports,
         &threads,
         (writer.as_ref(), &control),
         Watch::new(args, halves),

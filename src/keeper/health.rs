@@ -1,16 +1,23 @@
 //! Whether an engine that has the rings still works. A worker that does not beat is not enough to
 //! fence it: on a busy machine it may only be waiting for a processor. It must have run all that
 //! time by its own CPU clock (an endless loop), or be stopped.
+//!
+//! So that a loop is told in time where others want its processor too, a worker that is suspected
+//! gets it before them: then it either beats soon or has run. Where the system refuses that, a loop
+//! is told as late as it had its share.
 
 use std::time::{Duration, Instant};
 
 use super::board::{Board, Post, state};
+use super::{futex, sched};
 use std::sync::atomic::Ordering::Acquire;
 
 /// How far a thread's CPU clock, read from another process, may lag behind: it moves at the
 /// scheduler's ticks. On a core without ticks (nohz_full) it moves once a second only, and a loop
 /// is told that much later; a stop and a death are not.
 const CLOCK_GRAIN: Duration = Duration::from_millis(4);
+/// A worker is suspected after this part of the limit without a beat.
+const SUSPECT_PART: u32 = 8;
 
 /// Why an engine is given up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +46,8 @@ struct Seen {
     at: Option<Instant>,
     /// What the CPU clock said when it was seen again.
     clock: Option<Duration>,
+    /// It goes before ordinary threads.
+    preferred: bool,
 }
 
 /// Watches the workers of one engine.
@@ -70,10 +79,13 @@ impl Health {
             let runs = post.state.load(Acquire) == state::RUNS;
             let thread = post.thread.load(Acquire);
             let Some(since) = seen.at.filter(|_| beat == seen.beat && runs) else {
+                if seen.preferred {
+                    sched::ordinary_thread(thread);
+                }
                 *seen = Seen {
                     beat,
                     at: Some(now),
-                    clock: None,
+                    ..Seen::default()
                 };
                 continue;
             };
@@ -81,7 +93,11 @@ impl Health {
                 seen.clock = cpu_clock(self.process, thread);
                 continue;
             };
-            if now.duration_since(since) < self.limit {
+            let silent = now.duration_since(since);
+            if silent >= self.limit / SUSPECT_PART && !seen.preferred {
+                seen.preferred = sched::prefer_thread(thread);
+            }
+            if silent < self.limit {
                 continue;
             }
             let ran = cpu_clock(self.process, thread).unwrap_or(clock);
@@ -96,6 +112,29 @@ impl Health {
             }
         }
         found
+    }
+
+    /// Lets all workers that live go before ordinary threads, until this is dropped: what is killed
+    /// must run to die.
+    pub fn hurry(&mut self) {
+        for (post, seen) in self.posts.iter().zip(&mut self.seen) {
+            if !seen.preferred && !futex::is_dead(post) {
+                seen.preferred = sched::prefer_thread(post.thread.load(Acquire));
+            }
+        }
+    }
+}
+
+impl Drop for Health {
+    fn drop(&mut self) {
+        for (post, _) in self
+            .posts
+            .iter()
+            .zip(&self.seen)
+            .filter(|(_, s)| s.preferred)
+        {
+            sched::ordinary_thread(post.thread.load(Acquire));
+        }
     }
 }
 
@@ -133,48 +172,118 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// A worker that does what it is told: 0 beats, 1 sleeps without a beat, 2 loops without one.
-    #[test]
-    fn a_worker_that_waits_is_left_alone_and_one_that_loops_is_not() {
-        let shape = Shape {
-            lanes: 1,
-            ports: 2,
-            workers: 1,
-        };
-        let (board, _fd) = Board::create(shape).unwrap();
-        let what = Arc::new(AtomicU32::new(0));
-        let told = Arc::clone(&what);
-        let worker = std::thread::spawn(move || {
-            let mut pulse = Pulse::new(board, 0, 0);
-            pulse.begin(true);
-            loop {
-                match told.load(Ordering::Acquire) {
-                    0 => pulse.beat(),
-                    1 => std::thread::sleep(Duration::from_millis(1)),
-                    2 => std::hint::spin_loop(),
-                    _ => return pulse.end(),
+    /// A thread that works as it is told: 0 beats, 1 sleeps without a beat, 2 loops without one.
+    struct Told {
+        what: Arc<AtomicU32>,
+        thread: std::thread::JoinHandle<()>,
+        health: Health,
+        post: &'static Post,
+    }
+
+    impl Told {
+        fn new() -> Told {
+            let shape = Shape {
+                lanes: 1,
+                ports: 2,
+                workers: 1,
+            };
+            let (board, _fd) = Board::create(shape).unwrap();
+            let what = Arc::new(AtomicU32::new(0));
+            let told = Arc::clone(&what);
+            let thread = std::thread::spawn(move || {
+                let mut pulse = Pulse::new(board, 0, 0);
+                pulse.begin(true);
+                loop {
+                    match told.load(Ordering::Acquire) {
+                        0 => pulse.beat(),
+                        1 => std::thread::sleep(Duration::from_millis(1)),
+                        2 => std::hint::spin_loop(),
+                        _ => return pulse.end(),
+                    }
                 }
+            });
+            let limit = Duration::from_millis(20);
+            Told {
+                what,
+                thread,
+                health: Health::new(board, 0, std::process::id(), limit),
+                post: board.post(0, 0),
             }
-        });
-        let limit = Duration::from_millis(20);
-        let mut health = Health::new(board, 0, std::process::id(), limit);
-        let mut watch = |time: Duration| {
+        }
+
+        fn tell(&self, what: u32) {
+            self.what.store(what, Ordering::Release);
+        }
+
+        fn watch(&mut self, time: Duration) -> Option<Hang> {
             let start = Instant::now();
             while start.elapsed() < time {
-                if let Some(hang) = health.check() {
+                if let Some(hang) = self.health.check() {
                     return Some(hang);
                 }
                 std::thread::sleep(Duration::from_millis(2));
             }
             None
-        };
-        assert_eq!(watch(Duration::from_millis(100)), None);
-        what.store(1, Ordering::Release);
-        assert_eq!(watch(Duration::from_millis(200)), None, "it only waits");
-        what.store(2, Ordering::Release);
-        assert_eq!(watch(Duration::from_secs(20)), Some(Hang::Loops));
+        }
+
+        fn is_ordinary(&self) -> bool {
+            sched::is_ordinary(self.post.thread.load(Acquire))
+        }
+
+        fn end(self) {
+            self.tell(3);
+            self.thread.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_worker_that_waits_is_left_alone_and_one_that_loops_is_not() {
+        let mut told = Told::new();
+        assert_eq!(told.watch(Duration::from_millis(100)), None);
+        told.tell(1);
+        let waits = told.watch(Duration::from_millis(200));
+        assert_eq!(waits, None, "it only waits");
+        told.tell(2);
+        assert_eq!(told.watch(Duration::from_secs(20)), Some(Hang::Loops));
+        told.tell(3);
+        while told.post.state.load(Acquire) != state::ENDED {
+            std::thread::yield_now();
+        }
+        assert_eq!(told.watch(Duration::from_millis(100)), None);
+        told.end();
+    }
+
+    #[test]
+    fn a_suspected_worker_goes_first_until_it_beats_or_is_watched_no_more() {
+        let mut told = Told::new();
+        told.watch(Duration::from_millis(20));
+        let thread = told.post.thread.load(Acquire);
+        // Without the right to prefer a thread there is nothing to see but that nothing happens.
+        let may = sched::prefer_thread(thread);
+        sched::ordinary_thread(thread);
+        for again in [true, false] {
+            told.tell(1);
+            told.watch(Duration::from_millis(50));
+            assert_eq!(told.is_ordinary(), !may, "suspected");
+            if again {
+                told.tell(0);
+                let start = Instant::now();
+                while !told.is_ordinary() && start.elapsed() < Duration::from_secs(20) {
+                    told.watch(Duration::from_millis(4));
+                }
+                assert!(told.is_ordinary(), "it beats");
+            }
+        }
+        let post = told.post;
+        let Told {
+            what,
+            thread,
+            health,
+            ..
+        } = told;
+        drop(health);
+        assert!(sched::is_ordinary(post.thread.load(Acquire)), "not watched");
         what.store(3, Ordering::Release);
-        worker.join().unwrap();
-        assert_eq!(watch(Duration::from_millis(100)), None);
+        thread.join().unwrap();
     }
 }

@@ -7,12 +7,12 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::board::{Board, Half};
 use super::forward::HELD_MAX;
 use crate::packet::BURST_MAX;
-use crate::port::af_packet::{self, Shared};
+use crate::port::af_packet::{self, Presence, Shared};
 use crate::port::memory::Memory;
 use crate::port::memory::handover::Client;
 use crate::port::netmap::kept::KeptPorts;
@@ -38,6 +38,8 @@ pub struct Ports {
     memories: Vec<Arc<Memory>>,
     clients: Vec<Client>,
     netmap: KeptPorts,
+    /// Interfaces that may be pulled out, with lane and port.
+    presences: Vec<(u32, u32, Presence)>,
     lanes: usize,
     frames: u32,
     /// What the operator should know.
@@ -62,6 +64,7 @@ impl Ports {
             memories: Vec::new(),
             clients: Vec::new(),
             netmap: KeptPorts::default(),
+            presences: Vec::new(),
             lanes: options.lanes,
             frames: options.frames,
             notes: Vec::new(),
@@ -111,8 +114,14 @@ impl Ports {
             port: port as u8,
             ..af_packet::Options::default()
         };
-        let lanes = (0..self.lanes).map(|_| Shared::open(name, &options).map_err(convert));
-        Ok(Kept::Packet(lanes.collect::<Result<_, _>>()?))
+        let mut lanes = Vec::with_capacity(self.lanes);
+        for lane in 0..self.lanes as u32 {
+            let shared = Shared::open(name, &options).map_err(convert)?;
+            let presence = shared.presence(&options).map_err(convert)?;
+            self.presences.push((lane, port as u32, presence));
+            lanes.push(shared);
+        }
+        Ok(Kept::Packet(lanes))
     }
 
     fn open_netmap(
@@ -146,6 +155,24 @@ impl Ports {
             }
         }
         Ok(())
+    }
+
+    /// Counts on a board what becomes of interfaces.
+    pub fn count_on(&mut self, board: Board) {
+        for (lane, port, presence) in &mut self.presences {
+            let halves = [Half::Receive, Half::Transmit];
+            let counters = halves.map(|half| board.tally(*lane, *port, half).counters);
+            presence.count_at(counters.to_vec());
+        }
+    }
+
+    /// Looks whether all interfaces are there, and takes up those that have come back, whoever has
+    /// the rings. Gives what has changed.
+    pub fn look(&mut self, now: Instant) -> Option<String> {
+        let presences = self.presences.iter_mut();
+        presences
+            .filter_map(|(_, _, presence)| presence.look(now))
+            .reduce(|all, text| all + "\nkeeper: " + &text)
     }
 
     /// What an engine must be sent: a text, and the descriptors that it speaks of in order.
@@ -193,6 +220,7 @@ impl Ports {
             memories: Vec::new(),
             clients: Vec::new(),
             netmap: KeptPorts::default(),
+            presences: Vec::new(),
             lanes,
             frames,
             notes: Vec::new(),

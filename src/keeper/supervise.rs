@@ -141,8 +141,9 @@ impl Keeper {
     ///
     /// # Errors
     /// Rings that cannot be mapped.
-    pub fn new(setup: Setup) -> Result<Keeper, PortError> {
+    pub fn new(mut setup: Setup) -> Result<Keeper, PortError> {
         let (board, board_fd) = setup.board;
+        setup.ports.count_on(board);
         let halves = setup.ports.halves(board, true)?;
         let mut forwarder = Forwarder::new(halves, board);
         forwarder.resume();
@@ -238,6 +239,9 @@ impl Keeper {
                 self.flags.stop.store(true, Ordering::Relaxed);
             }
             self.reap();
+            if let Some(change) = self.ports.look(now) {
+                self.say(&change);
+            }
         }
         if self.flags.stop.load(Ordering::Relaxed) && self.stopping.is_none() {
             self.stopping = Some(now);
@@ -582,12 +586,17 @@ impl Keeper {
     fn bury(&mut self, number: u32, what: &str) {
         let begin = Instant::now();
         let board = self.board;
+        if let Some(health) = &mut self.health {
+            health.hurry();
+        }
         let alive = |engine: &Engine| engine.number == number && !engine.is_gone(board);
         while self.engines.iter().any(alive) && begin.elapsed() < END_TIME {
             for post in board.posts(number).filter(|post| !futex::is_dead(post)) {
                 futex::await_owner(post, Duration::from_micros(100));
             }
         }
+        // The rest of its end, which takes long, is nothing that others should wait for.
+        self.health = None;
         board.hand_to(None);
         self.ports.unlock();
         self.forwarder.take_over();

@@ -13,6 +13,7 @@
 
 mod blocks;
 mod halves;
+mod presence;
 mod shared;
 mod whole;
 
@@ -21,6 +22,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 pub use blocks::BlockReceiver;
 pub use halves::{PacketReceiver, PacketTransmitter};
+pub use presence::Presence;
 pub use shared::Shared;
 
 /// Bytes kept free in front of a received frame, where its VLAN tag goes back.
@@ -172,6 +174,49 @@ impl Socket {
 
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+
+    /// The same socket once more.
+    fn copy(&self) -> Result<Socket, OpenError> {
+        let fd = self.fd.try_clone();
+        Ok(Socket {
+            fd: fd.map_err(|error| self.error("no descriptor is left (ulimit -n)", &error))?,
+            name: self.name.clone(),
+            ..*self
+        })
+    }
+
+    /// Whether its interface is there: the kernel takes the number away from a socket when it goes.
+    fn is_bound(&self) -> bool {
+        // SAFETY: all-zero is a valid sockaddr_ll.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        let mut length = size_of_val(&address) as libc::socklen_t;
+        let place = std::ptr::from_mut(&mut address).cast();
+        // SAFETY: `place` points to `length` writable bytes.
+        let done = unsafe { libc::getsockname(self.fd.as_raw_fd(), place, &mut length) };
+        done == 0 && address.sll_ifindex > 0
+    }
+
+    /// Takes the number of the interface that has the socket's name now. False: there is none.
+    fn find(&mut self) -> bool {
+        let mut request = interface_request(&self.name);
+        let fd = self.fd.as_raw_fd();
+        // SAFETY: SIOCGIFINDEX reads the name and writes the number of the ifreq it is given.
+        let done = unsafe { libc::ioctl(fd, libc::SIOCGIFINDEX as _, &mut request) };
+        if done == 0 {
+            // SAFETY: the ioctl above wrote this member.
+            self.index = unsafe { request.ifr_ifru.ifru_ifindex };
+        }
+        done == 0
+    }
+
+    /// Takes note of an error that the kernel has put at the socket.
+    fn clear_error(&self) {
+        let mut error: libc::c_int = 0;
+        let mut length = size_of_val(&error) as libc::socklen_t;
+        let (fd, place) = (self.fd.as_raw_fd(), std::ptr::from_mut(&mut error).cast());
+        // SAFETY: `place` points to `length` writable bytes.
+        unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, place, &mut length) };
     }
 
     fn interface(&self) -> &str {

@@ -350,23 +350,18 @@ impl Receive for CaptureReader {
             if !self.is_ours(&record, order) {
                 continue;
             }
-            let Some(mut handle) = free.pop() else { break };
-            handle.set_length(record.length);
-            handle.set_more(false);
-            let context = contexts.get_mut(&mut handle);
-            context.reset();
-            context.span = Span {
+            let Some(handle) = free.pop() else { break };
+            let span = Span {
                 offset: record.offset,
                 length: record.length,
                 region,
             };
-            context.time_ns = record.time_ns;
-            context.clock_ns = clock_ns;
-            context.order = order;
-            context.link = (self.link_code)(record.link);
-            burst.push(handle);
-            received.count += 1;
-            received.bytes += u64::from(record.length);
+            burst.push(received.frame(contexts, handle, span, |context| {
+                context.time_ns = record.time_ns;
+                context.clock_ns = clock_ns;
+                context.order = order;
+                context.link = (self.link_code)(record.link);
+            }));
         }
         received.watermark = if received.end { u64::MAX } else { self.order };
         self.counters

@@ -43,7 +43,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::counters::{Counter, Counters};
-use crate::memory::{Arena, Handle, Regions};
+use crate::memory::{Arena, Buffer, Handle, Regions, Span};
 use crate::packet::{Burst, Context};
 use crate::reason::Reason;
 use ledger::Ledger;
@@ -68,6 +68,27 @@ pub struct Received {
 }
 
 impl Received {
+    /// Hands a frame on: a free context gets it, with what `tell` says of it besides where it lies.
+    /// Gives the handle for the burst.
+    #[inline]
+    fn frame(
+        &mut self,
+        contexts: &Arena<Context>,
+        mut handle: Handle,
+        span: Span,
+        tell: impl FnOnce(&mut Context),
+    ) -> Handle {
+        handle.set_length(span.length);
+        handle.set_more(false);
+        let context = contexts.get_mut(&mut handle);
+        context.reset();
+        context.span = span;
+        tell(context);
+        self.count += 1;
+        self.bytes += u64::from(span.length);
+        handle
+    }
+
     /// Counts what was received at its half of a port.
     pub fn count_in(&self, counters: &PortCounters) {
         counters.add(PortCounter::Packets, self.count as u64);
@@ -85,6 +106,12 @@ impl Received {
             counters.inc(Counter::PacketsDropped);
         }
     }
+}
+
+/// Puts a buffer into a context that has none: it goes with the frame and comes home with it.
+fn own(context: &mut Context, buffer: Buffer) {
+    let before = context.buffer.put(buffer);
+    debug_assert!(before.is_none(), "a free context owns no buffer");
 }
 
 /// The receiving half of a port, for one lane. Used by one worker at a time.

@@ -3,9 +3,9 @@
 //! Start-up only: what is wrong is told in words, with what to do.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::af_packet;
+use super::af_packet::{self, Presence};
 use super::memory::handover::Client;
 use super::netmap::interface::Promiscuous;
 use super::netmap::spec::NetmapSpec;
@@ -64,6 +64,18 @@ pub struct Opened {
     pub notes: Vec<String>,
     /// Keep the interfaces of netmap ports promiscuous; to be kept.
     pub promiscuous: Vec<Promiscuous>,
+    /// Interfaces that may be pulled out; to be looked at now and then.
+    pub presences: Vec<Presence>,
+}
+
+impl Opened {
+    /// Looks whether all interfaces are there, and takes up those that have come back. Gives what
+    /// has changed.
+    pub fn look(&mut self) -> impl Iterator<Item = String> {
+        let now = Instant::now();
+        let presences = self.presences.iter_mut();
+        presences.filter_map(move |presence| presence.look(now))
+    }
 }
 
 /// Opens ports, the inside one first.
@@ -82,6 +94,7 @@ pub fn open(specs: &[PortSpec], options: &OpenOptions) -> Result<Opened, PortErr
         zero_copy: false,
         notes: Vec::new(),
         promiscuous: Vec::new(),
+        presences: Vec::new(),
     };
     let mut netmap = Opener::default();
     let mut regions: Vec<(String, Option<PathBuf>, u16)> = Vec::new();
@@ -166,12 +179,16 @@ fn open_interface(
         };
         if blocks {
             let receiver = af_packet::BlockReceiver::open(name, &options).map_err(convert)?;
+            let presence = receiver.presence(&options).map_err(convert)?;
+            opened.presences.push(presence);
             lane.receivers.push(Receiver::Blocks(Box::new(receiver)));
             lane.transmitters
                 .push(Transmitter::Discard(Discard::default()));
             continue;
         }
         let (receiver, transmitter) = af_packet::open(name, &options).map_err(convert)?;
+        let presence = receiver.presence(&transmitter, &options).map_err(convert)?;
+        opened.presences.push(presence);
         lane.receivers.push(Receiver::Packet(Box::new(receiver)));
         lane.transmitters
             .push(Transmitter::Packet(Box::new(transmitter)));

@@ -111,6 +111,18 @@ impl Mapping {
         unsafe { AtomicU64::from_ptr(self.base.add(offset).cast()) }
     }
 
+    /// A 64-bit word at an offset that was checked once and for all.
+    ///
+    /// # Safety
+    /// `offset` is a multiple of 8 and `offset + 8` at most the mapping's length.
+    unsafe fn double_at(&self, offset: usize) -> &AtomicU64 {
+        #[cfg(test)]
+        death::point();
+        debug_assert!(offset.is_multiple_of(8) && offset + 8 <= self.length);
+        // SAFETY: in bounds and aligned by the caller's word; others access it atomically too.
+        unsafe { AtomicU64::from_ptr(self.base.add(offset).cast()) }
+    }
+
     /// `count` 64-bit words from `offset` on; none where they are out of bounds or not aligned.
     fn doubles(&self, offset: usize, count: usize) -> &[AtomicU64] {
         let bytes = count.saturating_mul(8);
@@ -193,6 +205,8 @@ pub struct RingError {
     /// What is wrong.
     pub what: &'static str,
 }
+
+const _: () = assert!(SLOTS_AT.is_multiple_of(8) && SLOT_BYTES.is_multiple_of(8));
 
 /// One ring, for its one owner. Not `Clone`: two owners would both move head.
 pub struct Ring {
@@ -390,8 +404,10 @@ impl Ring {
         debug_assert!(slot < self.num_slots, "slot {slot} of {}", self.num_slots);
         // A comparison, not a division: this is done four times for each frame that is forwarded.
         let slot = if slot < self.num_slots { slot } else { 0 };
-        self.mapping
-            .double(self.at + SLOTS_AT + slot as usize * SLOT_BYTES)
+        let offset = self.at + SLOTS_AT + slot as usize * SLOT_BYTES;
+        // SAFETY: `new` checked that `at` is a multiple of 8 and all `num_slots` slots lie in the
+        // mapping; neither changes, and a slot and the slots' place are multiples of 8.
+        unsafe { self.mapping.double_at(offset) }
     }
 
     /// What a slot says.
@@ -484,7 +500,17 @@ impl Ring {
     /// one. `None` (and the slot as it was) if the slot names no buffer of this region, which only
     /// a broken peer can bring about; then `free` comes back.
     pub fn swap_out(&self, slot: u32, free: Buffer, length: u16) -> Result<Buffer, Buffer> {
-        let found = self.slot(slot);
+        self.swap_found(slot, self.slot(slot), free, length)
+    }
+
+    /// [`Ring::swap_out`] for who has looked at the slot already.
+    pub fn swap_found(
+        &self,
+        slot: u32,
+        found: Slot,
+        free: Buffer,
+        length: u16,
+    ) -> Result<Buffer, Buffer> {
         if !self.is_buffer(found.index) {
             return Err(free);
         }

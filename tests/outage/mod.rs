@@ -329,6 +329,11 @@ impl Far {
         }
     }
 
+    /// Frames that came so far, by the port that they were sent to.
+    pub fn seen(&self) -> [u64; 2] {
+        self.seen
+    }
+
     /// What went in and came out so far.
     pub fn totals(&self) -> Sent {
         Sent {

@@ -113,7 +113,8 @@ impl Namespace {
     }
 
     /// How `ip` finds it.
-    fn path(&self) -> String {
+    /// A path by which it can be named.
+    pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
     }
 }

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::whole::{Told, make_whole};
-use super::{BLOCK_BYTES, OpenError, Options, RESERVE, Socket};
+use super::{BLOCK_BYTES, OpenError, Options, Presence, RESERVE, Socket};
 use crate::memory::{Arena, Buffer, Handle, Region, Regions, Span};
 use crate::packet::{Burst, Context};
 use crate::port::ledger::Ledger;
 use crate::port::memory::LINK_ETHERNET;
 use crate::port::ring::Mapping;
-use crate::port::{PortCounter, PortCounters, Receive, Received, Tally};
+use crate::port::{PortCounter, PortCounters, Receive, Received, Tally, own};
 
 /// Longest time that the kernel keeps a block which is not full, milliseconds: the shortest there
 /// is. The kernel rounds it up to its ticks.
@@ -107,6 +107,16 @@ pub struct BlockReceiver {
 }
 
 impl BlockReceiver {
+    /// Watches the interface, which `options` opened.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn presence(&self, options: &Options) -> Result<Presence, OpenError> {
+        let mut presence = Presence::new(self.socket.copy()?, None, options);
+        presence.count_at(vec![Arc::clone(&self.counters)]);
+        Ok(presence)
+    }
+
     /// Opens an interface for one lane of a tap; nothing is sent on it.
     ///
     /// # Errors
@@ -304,27 +314,20 @@ impl Receive for BlockReceiver {
                 self.next();
                 continue;
             };
-            let Some(mut handle) = free.pop() else {
+            let Some(handle) = free.pop() else {
                 break;
             };
-            handle.set_length(span.length);
-            handle.set_more(false);
-            let context = contexts.get_mut(&mut handle);
-            context.reset();
-            context.span = span;
-            context.time_ns = u64::from(self.load(at, field::SECONDS)) * 1_000_000_000
-                + u64::from(self.load(at, field::NANOS));
-            context.link = LINK_ETHERNET;
-            context.port = self.port;
-            let before = context.buffer.put(Buffer::from_index(block));
-            debug_assert!(before.is_none(), "a free context owns no buffer");
+            burst.push(received.frame(contexts, handle, span, |context| {
+                context.time_ns = u64::from(self.load(at, field::SECONDS)) * 1_000_000_000
+                    + u64::from(self.load(at, field::NANOS));
+                context.link = LINK_ETHERNET;
+                context.port = self.port;
+                own(context, Buffer::from_index(block));
+            }));
             if let Some(held) = self.blocks.get_mut(block as usize) {
                 held.out += 1;
             }
             self.next();
-            burst.push(handle);
-            received.count += 1;
-            received.bytes += u64::from(span.length);
         }
         self.until_statistics -= 1;
         if self.until_statistics == 0 {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::whole::{Told, make_whole};
-use super::{OUTGOING, OpenError, Options, Sizes, Socket, ring_bytes};
+use super::{OUTGOING, OpenError, Options, Presence, Sizes, Socket, ring_bytes};
 use crate::memory::{Arena, Buffer, Handle, Region, Regions, Span};
 use crate::packet::{Burst, Context};
 use crate::port::ledger::Ledger;
 use crate::port::memory::LINK_ETHERNET;
 use crate::port::ring::Mapping;
-use crate::port::{PortCounter, PortCounters, Receive, Received, Tally, Transmit};
+use crate::port::{PortCounter, PortCounters, Receive, Received, Tally, Transmit, own};
 use crate::reason::Reason;
 
 /// Status of a frame that we took and that has not come home: not the kernel's, since it is not 0,
@@ -184,6 +184,22 @@ impl PacketReceiver {
         Ok(PacketReceiver::over(ring, port, sizes.brings_outgoing))
     }
 
+    /// Watches the interface of both halves, which `options` opened.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn presence(
+        &self,
+        transmitter: &PacketTransmitter,
+        options: &Options,
+    ) -> Result<Presence, OpenError> {
+        let (receive, transmit) = (self.ring.socket.copy()?, transmitter.ring.socket.copy()?);
+        let mut presence = Presence::new(receive, Some(transmit), options);
+        let counters = [&self.counters, &transmitter.counters];
+        presence.count_at(counters.map(Arc::clone).to_vec());
+        Ok(presence)
+    }
+
     /// Socket and sizes of the ring, to hand over.
     pub(super) fn shared(&self) -> (&Socket, u32, u32, bool) {
         let ring = &self.ring;
@@ -288,7 +304,7 @@ impl Receive for PacketReceiver {
                 self.ring.set_status(frame, libc::TP_STATUS_KERNEL);
                 continue;
             }
-            let Some(mut handle) = free.pop() else {
+            let Some(handle) = free.pop() else {
                 received.starved = true;
                 self.counters.add(PortCounter::Starved, 1);
                 break;
@@ -303,20 +319,13 @@ impl Receive for PacketReceiver {
                 received.too_long += 1;
                 continue;
             };
-            handle.set_length(span.length);
-            handle.set_more(false);
-            let context = contexts.get_mut(&mut handle);
-            context.reset();
-            context.span = span;
-            context.time_ns = u64::from(self.ring.load(frame, field::SECONDS)) * 1_000_000_000
-                + u64::from(self.ring.load(frame, field::NANOS));
-            context.link = LINK_ETHERNET;
-            context.port = self.port;
-            let before = context.buffer.put(Buffer::from_index(frame));
-            debug_assert!(before.is_none(), "a free context owns no buffer");
-            burst.push(handle);
-            received.count += 1;
-            received.bytes += u64::from(span.length);
+            burst.push(received.frame(contexts, handle, span, |context| {
+                context.time_ns = u64::from(self.ring.load(frame, field::SECONDS)) * 1_000_000_000
+                    + u64::from(self.ring.load(frame, field::NANOS));
+                context.link = LINK_ETHERNET;
+                context.port = self.port;
+                own(context, Buffer::from_index(frame));
+            }));
         }
         self.until_statistics -= 1;
         if self.until_statistics == 0 {
@@ -426,6 +435,8 @@ impl PacketTransmitter {
         self.queued = 0;
         self.is_down = self.ring.socket.send();
         self.counters.add(PortCounter::Syncs, 1);
+        self.counters
+            .add(PortCounter::Down, u64::from(self.is_down));
     }
 
     fn queue(&mut self, frame: &[u8], built: bool) -> Result<(), Reason> {

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::{OpenError, Options, PacketReceiver, PacketTransmitter, Sizes, Socket};
+use super::{OpenError, Options, PacketReceiver, PacketTransmitter, Presence, Sizes, Socket};
 
 /// Both sockets of one lane's part of an interface.
 pub struct Shared {
@@ -26,10 +26,7 @@ impl Shared {
         let receiver = PacketReceiver::open(interface, options)?;
         let (socket, frame_size, receive_frames, brings_outgoing) = receiver.shared();
         let (transmit, transmit_frames) = transmitter.shared();
-        let copy = |socket: &Socket| {
-            let fd = socket.as_fd().try_clone_to_owned();
-            fd.map_err(|error| socket.error("no descriptor is left", &error))
-        };
+        let copy = |socket: &Socket| socket.copy().map(|copy| copy.fd);
         Ok(Shared {
             name: interface.to_string(),
             index: socket.index,
@@ -91,6 +88,15 @@ impl Shared {
             receive,
             transmit,
         })
+    }
+
+    /// Watches the interface, which `options` opened.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn presence(&self, options: &Options) -> Result<Presence, OpenError> {
+        let (receive, transmit) = (self.socket(&self.receive)?, self.socket(&self.transmit)?);
+        Ok(Presence::new(receive, Some(transmit), options))
     }
 
     fn socket(&self, fd: &OwnedFd) -> Result<Socket, OpenError> {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -468,4 +469,72 @@ fn host(
         told.recv().unwrap()
     ));
     (thread, begin)
+}
+
+#[test]
+fn an_interface_that_was_pulled_out_is_taken_up_when_it_is_back() {
+    in_namespace(|| {
+        let cable = || {
+            ip("link add a0 type veth peer name a1");
+            ip("link set a0 up");
+            ip("link set a1 up");
+        };
+        cable();
+        let options = Options {
+            frames: 64,
+            ..Options::default()
+        };
+        let (receiver, transmitter) = open("a1", &options).unwrap();
+        let mut presence = receiver.presence(&transmitter, &options).unwrap();
+        let counters = Arc::clone(receiver.counters());
+        let mut lane = Worker::new([(receiver, transmitter)], 64);
+        let mut now = Instant::now();
+        let mut look = |after: Duration| {
+            now += after;
+            presence.look(now)
+        };
+        let hour = Duration::from_secs(3600);
+        assert_eq!(look(hour), None, "it is there");
+        for round in 1..=3u64 {
+            // With the one end the other goes, too, and another number comes back.
+            ip("link delete a0");
+            let gone = look(hour).unwrap();
+            assert!(gone.contains("a1: the interface is gone"), "{gone}");
+            assert_eq!(look(hour), None, "told once");
+            // Whatever is sent meanwhile is refused and does not wait for ever.
+            lane.transmitters[0].send_copy(&[0x55; 60]).unwrap();
+            lane.transmitters[0].sync();
+            assert_eq!(
+                lane.transmitters[0].counters().get(PortCounter::Down),
+                round
+            );
+            cable();
+            assert_eq!(
+                look(Duration::ZERO),
+                None,
+                "it is not looked for all the time"
+            );
+            let back = look(hour).unwrap();
+            assert!(back.contains("a1: the interface is back"), "{back}");
+            assert_eq!(counters.get(PortCounter::Reopened), round);
+            // Both ways, by the same rings as before.
+            let mut far = Worker::new([open("a0", &options).unwrap()], 64);
+            let sent = [0xaa; 60];
+            far.transmitters[0].send_copy(&sent).unwrap();
+            far.transmitters[0].sync();
+            let start = Instant::now();
+            let mut came = 0;
+            while came == 0 && start.elapsed() < Duration::from_secs(10) {
+                came = lane.collect(0, |_, bytes| assert_eq!(bytes, sent));
+            }
+            assert_eq!(came, 1);
+            lane.transmitters[0].send_copy(&sent).unwrap();
+            lane.transmitters[0].sync();
+            let mut seen = Vec::new();
+            while !seen.contains(&0xaa) && start.elapsed() < Duration::from_secs(10) {
+                far.collect(0, |_, bytes| seen.push(bytes[0]));
+            }
+            assert!(seen.ends_with(&[0xaa]), "{seen:?}");
+        }
+    });
 }

@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use chains::{CHAIN_SLOTS_MAX, Chains};
 
-use super::{MORE_FRAGMENTS, Ring};
+use super::{MORE_FRAGMENTS, Ring, Slot};
 use crate::memory::{Arena, Buffer, Handle, Region, Regions};
 use crate::packet::{BURST_MAX, Burst, Context};
 use crate::port::ledger::Ledger;
-use crate::port::{PortCounter, PortCounters, Receive, Received, Tally, Transmit};
+use crate::port::{PortCounter, PortCounters, Receive, Received, Tally, Transmit, own};
 use crate::reason::Reason;
 
 /// Bytes of a frame of several slots (a chain, `NS_MOREFRAG`), at most: the largest frames that
@@ -81,6 +81,15 @@ pub struct Place {
     pub link: u8,
     /// Longest frame that may be sent, bytes, where that is more than a buffer: it goes as a chain.
     pub longest: u32,
+}
+
+impl Place {
+    /// Says in a context where and when its frame came.
+    fn mark(&self, context: &mut Context, now_ns: u64) {
+        context.time_ns = now_ns;
+        context.link = self.link;
+        context.port = self.port;
+    }
 }
 
 /// The receiving half over one RX ring.
@@ -173,13 +182,12 @@ impl<X: Exchange> RingReceiver<X> {
     /// Takes the frame of `slot` into a context; `None` if there is none in it, or no room.
     fn take(
         &mut self,
-        slot: u32,
+        (slot, found): (u32, Slot),
         contexts: &Arena<Context>,
         free: &mut Vec<Handle>,
         received: &mut Received,
         now_ns: u64,
     ) -> Taken {
-        let found = self.ring.slot(slot);
         if found.flags & MORE_FRAGMENTS != 0 || self.in_chain {
             // The chain's slots go back as they are.
             received.too_long += u32::from(!self.in_chain);
@@ -190,10 +198,10 @@ impl<X: Exchange> RingReceiver<X> {
             received.too_long += 1;
             return Taken::Skipped;
         }
-        let (Some(mut handle), Some(buffer)) = (free.pop(), self.free.pop()) else {
+        let (Some(handle), Some(buffer)) = (free.pop(), self.free.pop()) else {
             return Taken::NoRoom;
         };
-        let buffer = match self.ring.swap_out(slot, buffer, 0) {
+        let buffer = match self.ring.swap_found(slot, found, buffer, 0) {
             Ok(buffer) => buffer,
             Err(unused) => {
                 self.free.push(unused);
@@ -202,19 +210,11 @@ impl<X: Exchange> RingReceiver<X> {
                 return Taken::Skipped;
             }
         };
-        handle.set_length(u32::from(found.length));
-        handle.set_more(false);
-        let context = contexts.get_mut(&mut handle);
-        context.reset();
-        context.span = self.ring.span(found.index, found.length, self.region);
-        context.time_ns = now_ns;
-        context.link = self.place.link;
-        context.port = self.place.port;
-        let before = context.buffer.put(buffer);
-        debug_assert!(before.is_none(), "a free context owns no buffer");
-        received.count += 1;
-        received.bytes += u64::from(found.length);
-        Taken::Frame(handle)
+        let span = self.ring.span(found.index, found.length, self.region);
+        Taken::Frame(received.frame(contexts, handle, span, |context| {
+            self.place.mark(context, now_ns);
+            own(context, buffer);
+        }))
     }
 }
 
@@ -363,8 +363,12 @@ pub struct RingTransmitter<X: Exchange> {
     region: u16,
     /// Next slot to fill; everything from the ring's head to here is queued and not published.
     next: u32,
+    /// Tail when it was last looked at: the slots from `next` to here are free, and perhaps more.
+    tail: u32,
     /// The full ring was synced once in this burst already.
     synced_full: bool,
+    /// Frames queued and not published, and their bytes.
+    queued: (u64, u64),
     /// Of the slots queued and not published, those that are no frame of the traffic: built by a
     /// stage, or the further slots of a chain.
     built: u64,
@@ -388,7 +392,9 @@ impl<X: Exchange> RingTransmitter<X> {
             place,
             region: 0,
             next,
+            tail: next,
             synced_full: false,
+            queued: (0, 0),
             built: 0,
             open: true,
             unsent: false,
@@ -417,6 +423,9 @@ impl<X: Exchange> RingTransmitter<X> {
             }
             self.ring.publish(self.next);
         }
+        let (packets, bytes) = std::mem::take(&mut self.queued);
+        self.counters.add(PortCounter::Packets, packets);
+        self.counters.add(PortCounter::Bytes, bytes);
         let synced = self.exchange.sync(&mut self.ring);
         count(&self.counters, synced);
         self.open = synced != Synced::Gone;
@@ -433,18 +442,21 @@ impl<X: Exchange> RingTransmitter<X> {
             self.counters.add(PortCounter::Reinit, 1);
             self.counters.add(PortCounter::ReinitLost, u64::from(lost));
         }
+        self.space();
     }
 
-    fn space(&self) -> u32 {
-        match self.open {
-            true => self.ring.distance(self.next, self.ring.tail()),
-            false => 0,
-        }
+    /// Free slots, by a look at the tail.
+    fn space(&mut self) -> u32 {
+        self.tail = match self.open {
+            true => self.ring.tail(),
+            false => self.next,
+        };
+        self.ring.distance(self.next, self.tail)
     }
 
     /// Whether a slot is free; a full ring is synced once a burst to get finished slots back.
     fn has_slot(&mut self) -> bool {
-        if self.space() > 0 {
+        if self.next != self.tail || self.space() > 0 {
             return true;
         }
         if !self.synced_full {
@@ -466,8 +478,8 @@ impl<X: Exchange> RingTransmitter<X> {
 
     fn queued(&mut self, bytes: usize) -> Result<(), Reason> {
         self.next = self.ring.next(self.next);
-        self.counters.add(PortCounter::Packets, 1);
-        self.counters.add(PortCounter::Bytes, bytes as u64);
+        self.queued.0 += 1;
+        self.queued.1 += bytes as u64;
         Ok(())
     }
 
@@ -591,8 +603,9 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
     fn resume(&mut self) {
         self.ring.resync();
         self.next = self.ring.head();
+        self.space();
         self.synced_full = false;
-        self.built = 0;
+        (self.queued, self.built) = ((0, 0), 0);
     }
 
     fn take_over(&mut self) {

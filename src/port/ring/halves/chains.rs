@@ -74,19 +74,20 @@ impl<X: Exchange> RingReceiver<X> {
         now_ns: u64,
     ) -> (Taken, u32) {
         let next = self.ring.next(slot);
-        if self.in_chain || self.ring.slot(slot).flags & MORE_FRAGMENTS == 0 {
-            return (self.take(slot, contexts, free, received, now_ns), next);
+        let found = self.ring.slot(slot);
+        if self.in_chain || found.flags & MORE_FRAGMENTS == 0 {
+            let taken = self.take((slot, found), contexts, free, received, now_ns);
+            return (taken, next);
         }
         match self.chain_at(slot) {
             Chain::Whole { slots, bytes } => {
-                let taken = self.take_chain(slot, (slots, bytes), contexts, free, now_ns);
+                let taken =
+                    self.take_chain(slot, (slots, bytes), (contexts, free), received, now_ns);
                 let Some((handle, next)) = taken else {
                     received.starved = true;
                     self.counters.add(PortCounter::Starved, 1);
                     return (Taken::NoRoom, slot);
                 };
-                received.count += 1;
-                received.bytes += u64::from(bytes);
                 (Taken::Frame(handle), next)
             }
             Chain::Unfinished => {
@@ -94,7 +95,10 @@ impl<X: Exchange> RingReceiver<X> {
                 self.since_sync = self.ring.num_slots();
                 (Taken::NoRoom, slot)
             }
-            Chain::TooLong => (self.take(slot, contexts, free, received, now_ns), next),
+            Chain::TooLong => {
+                let taken = self.take((slot, found), contexts, free, received, now_ns);
+                (taken, next)
+            }
         }
     }
 
@@ -125,13 +129,13 @@ impl<X: Exchange> RingReceiver<X> {
         &mut self,
         slot: u32,
         (slots, bytes): (u32, u32),
-        contexts: &Arena<Context>,
-        free: &mut Vec<Handle>,
+        (contexts, free): (&Arena<Context>, &mut Vec<Handle>),
+        received: &mut Received,
         now_ns: u64,
     ) -> Option<(Handle, u32)> {
         let chains = self.chains.as_mut()?;
         let mut block = chains.pool.take()?;
-        let Some(mut handle) = free.pop() else {
+        let Some(handle) = free.pop() else {
             chains.pool.give(block);
             return None;
         };
@@ -148,15 +152,11 @@ impl<X: Exchange> RingReceiver<X> {
             at = self.ring.next(at);
         }
         self.ring.note_taken(self.ring.previous(at));
-        handle.set_length(bytes);
-        handle.set_more(false);
-        let context = contexts.get_mut(&mut handle);
-        context.reset();
-        context.span = chains.pool.span(&block, 0, bytes as usize);
-        context.time_ns = now_ns;
-        context.link = self.place.link;
-        context.port = self.place.port;
-        let place = context.span.offset as usize / CHAIN_BYTES_MAX as usize;
+        let span = chains.pool.span(&block, 0, bytes as usize);
+        let handle = received.frame(contexts, handle, span, |context| {
+            self.place.mark(context, now_ns);
+        });
+        let place = span.offset as usize / CHAIN_BYTES_MAX as usize;
         if let Some(out) = chains.out.get_mut(place) {
             *out = Some(block);
         }
