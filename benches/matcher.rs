@@ -150,7 +150,7 @@ fn rig(program: &Arc<Program>, payloads: &[Vec<u8>]) -> Rig {
         counters: Arc::new(Counters::default()),
         lane: 0,
         now_ns: 0,
-        wait_for_writer: false,
+        listener: sluice::event::Listener::Live,
     };
     Rig { stage, burst, emit }
 }

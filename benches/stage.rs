@@ -116,7 +116,7 @@ impl Rig {
         });
         let mut engine = engine.expect("memory for an engine");
         // The writer is this very thread: who waited for it would wait for ever.
-        engine.workers[0].emit.wait_for_writer = false;
+        engine.workers[0].emit.listener = sluice::event::Listener::Live;
         Rig {
             engine,
             burst: Vec::with_capacity(BURST_VIEWS_MAX),

@@ -303,8 +303,19 @@ pub struct Emit {
     /// The moment of this burst, nanoseconds since the epoch: the clock, read once per burst, or
     /// the newest capture time stamp so far.
     pub now_ns: u64,
-    /// Blocked by policy: in replay a full event queue makes the worker wait for the writer.
-    pub wait_for_writer: bool,
+    /// Who takes the events.
+    pub listener: Listener,
+}
+
+/// Who takes a worker's events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listener {
+    /// Nobody: none is made.
+    Nobody,
+    /// A writer that no packet waits for: what finds no room is lost, and counted.
+    Live,
+    /// In a replay, a writer that the worker waits for.
+    Waited,
 }
 
 impl Emit {
@@ -322,8 +333,11 @@ impl Emit {
     /// Emits an event: `fill` writes it. A missing free event is counted as lost, or waited for in
     /// replay, where no wire is kept waiting.
     pub fn event(&mut self, fill: impl FnOnce(&mut Event)) {
+        if self.listener == Listener::Nobody {
+            return;
+        }
         let mut free = self.events.free.pop();
-        while free.is_none() && self.wait_for_writer {
+        while free.is_none() && self.listener == Listener::Waited {
             std::thread::yield_now();
             free = self.events.free.pop();
         }
@@ -343,7 +357,7 @@ impl Emit {
     pub fn file_bytes(&mut self, number: u64, offset: u64, bytes: &[u8]) -> bool {
         let reserve = self.events.free.capacity() / 4;
         for (place, piece) in bytes.chunks(EVENT_PAYLOAD_MAX).enumerate() {
-            while self.events.free.len() <= reserve && self.wait_for_writer {
+            while self.events.free.len() <= reserve && self.listener == Listener::Waited {
                 std::thread::yield_now();
             }
             let room = self.events.free.len() > reserve;
@@ -390,7 +404,7 @@ mod tests {
             counters: Arc::new(Counters::default()),
             lane: 2,
             now_ns: 0,
-            wait_for_writer: false,
+            listener: Listener::Live,
         }
     }
 

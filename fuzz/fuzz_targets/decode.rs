@@ -66,7 +66,7 @@ impl Rig {
                 counters: Arc::new(Counters::default()),
                 lane: 0,
                 now_ns: 0,
-                wait_for_writer: false,
+                listener: sluice::event::Listener::Live,
             },
             contexts,
             regions,

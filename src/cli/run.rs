@@ -370,6 +370,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         return keeper::keep(args);
     }
     let attached = args.keeper.attach(args)?;
+    // What nobody writes down is not looked for.
+    config.app_records &= args.log_dir.is_some();
     let wanted = super::replay::wanted(&args.engine)?.with(&config);
     let loaded = rules::load(&wanted)?;
     loaded.report();
@@ -380,6 +382,9 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     eprintln!("memory: {}", MatchPlan::new(&config));
     let mut engine = build(args, &config, &loaded, lanes)?;
     engine.set_adaptive(args.idle == Idle::Adaptive);
+    if args.log_dir.is_none() {
+        engine.set_unheard();
+    }
     // Before the rights that this takes are given up.
     let huge = onto_huge_pages(Untouched::Now);
     eprintln!("memory: {} MiB of the heap on 2 MiB pages", huge >> 20);

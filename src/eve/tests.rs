@@ -696,7 +696,7 @@ fn emit(events: usize) -> Emit {
         counters: Arc::default(),
         lane: 0,
         now_ns: 0,
-        wait_for_writer: true,
+        listener: crate::event::Listener::Waited,
     }
 }
 

@@ -14,7 +14,7 @@ use super::{FlowPart, Input, State, VerdictPart, Worker};
 use crate::config::{Config, Mode};
 use crate::counters::Counters;
 use crate::decode::DecodeStage;
-use crate::event::{BUILT_COUNT_MAX, BUILT_MAX, Built, Emit, EventQueue};
+use crate::event::{BUILT_COUNT_MAX, BUILT_MAX, Built, Emit, EventQueue, Listener};
 use crate::flow::table::{DetectionSide, FlowHash};
 use crate::flow::{FlowParts, FlowPlan, FlowStage};
 use crate::keeper::board::Board;
@@ -349,6 +349,13 @@ impl Engine {
         }
     }
 
+    /// Nobody takes events: none is made.
+    pub fn set_unheard(&mut self) {
+        for worker in &mut self.workers {
+            worker.emit.listener = Listener::Nobody;
+        }
+    }
+
     /// Starts one thread per worker. Each returns its worker when it has ended.
     pub fn start(&mut self) -> Vec<JoinHandle<Worker>> {
         self.workers
@@ -507,7 +514,11 @@ impl Shared {
             counters: Arc::new(Counters::default()),
             lane: lane as u8,
             now_ns: 0,
-            wait_for_writer: !self.live,
+            listener: if self.live {
+                Listener::Live
+            } else {
+                Listener::Waited
+            },
         }
     }
 

@@ -5,7 +5,7 @@ use super::{DetectionAccess, FlowMark, MatchStage, files, state};
 use crate::app::transaction::NONE;
 use crate::app::{AppProtocol, Field, Heap, Piece, Transaction, Transport, record};
 use crate::counters::Counter;
-use crate::event::{Emit, EventKind};
+use crate::event::{Emit, EventKind, Listener};
 use crate::packet::{Context, Direction, Kind, flag};
 
 /// IP protocol numbers.
@@ -231,7 +231,7 @@ impl Anomalies {
         }
         self.count += 1;
         // In replay nobody is kept waiting by events.
-        if self.count > APP_ANOMALIES_PER_SECOND && !emit.wait_for_writer {
+        if self.count > APP_ANOMALIES_PER_SECOND && emit.listener != Listener::Waited {
             emit.counters.inc(Counter::EventsCappedAnomaly);
             return;
         }

@@ -350,6 +350,6 @@ fn emit() -> Emit {
         counters: Arc::new(Counters::default()),
         lane: 0,
         now_ns: 0,
-        wait_for_writer: false,
+        listener: crate::event::Listener::Live,
     }
 }

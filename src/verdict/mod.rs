@@ -425,7 +425,7 @@ pub(crate) mod tests {
                     counters: Arc::new(Counters::default()),
                     lane: 0,
                     now_ns: 7_000_000_000,
-                    wait_for_writer: false,
+                    listener: crate::event::Listener::Live,
                 },
                 retired: Vec::new(),
                 out: Vec::new(),

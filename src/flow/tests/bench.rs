@@ -256,7 +256,7 @@ impl Bench {
                 counters: Arc::new(Counters::default()),
                 lane: 0,
                 now_ns: 0,
-                wait_for_writer: false,
+                listener: crate::event::Listener::Live,
             },
             contexts,
             regions,
