@@ -10,6 +10,7 @@
 //! A rule hits once in a transaction and direction. What is not there yet may come (a body that
 //! grows); what stage of a transaction says that it won't is `Field::known_at`.
 
+use super::again::Repeat;
 use super::app_program::AppRule;
 use super::check::{Check, apps_of, ask};
 use super::detect::push;
@@ -237,8 +238,10 @@ impl<D: DetectionAccess> MatchStage<D> {
             return;
         };
         let transactional = check.has(ask::TRANSACTIONAL);
+        let hits = seen.hits(number);
+        let again = |(signature, _): (&Signature, &Rule)| signature.per_file;
         if !check.has(ask::RUNS)
-            || seen.has_matched(number)
+            || (hits > 0 && !program.rule(number).is_some_and(again))
             || (transactional && self.has_matched(index, direction, number))
         {
             return;
@@ -267,8 +270,26 @@ impl<D: DetectionAccess> MatchStage<D> {
             Answer::Never => {}
             Answer::Later => self.lost += u64::from(!seen.wait(number)),
             Answer::Holds => {
+                let ends = packet.context.kind == Kind::FlowEnd;
+                let repeat = self.repeat(place, signature, rule);
+                match repeat {
+                    Repeat::Stays if ends && !fresh => return,
+                    Repeat::Files(count) if count <= hits => {
+                        self.lost += u64::from(!seen.wait(number));
+                        return;
+                    }
+                    _ => {}
+                }
                 if self.state_holds(signature, packet.context, mark) {
-                    self.lost += u64::from(!seen.note_match(number));
+                    let kept = match repeat {
+                        Repeat::Never => seen.note_match(number),
+                        Repeat::Stays => seen.wait(number),
+                        Repeat::Files(count) => {
+                            let noted = (hits..count).all(|_| seen.note_match(number));
+                            noted && seen.wait(number)
+                        }
+                    };
+                    self.lost += u64::from(!kept);
                     if !rule.payload.is_empty() && mark.slab != state::NONE && !self.inline {
                         // What stood in the stream counts once a chunk.
                         let window = self.slabs.windows(mark.slab)[direction.index()];
@@ -648,9 +669,9 @@ fn which_hold(
 
 /// A direction of a transaction.
 #[derive(Clone, Copy)]
-struct Place {
-    index: u32,
-    direction: Direction,
+pub(super) struct Place {
+    pub(super) index: u32,
+    pub(super) direction: Direction,
 }
 
 /// Bit of a candidate whose header has not been looked at.

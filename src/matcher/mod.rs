@@ -26,6 +26,7 @@
 use std::sync::Arc;
 
 pub mod address;
+mod again;
 pub mod app;
 pub mod app_program;
 pub mod arbiter;
