@@ -61,28 +61,26 @@ impl<D: DetectionAccess> MatchStage<D> {
             return 1;
         };
         let heap = &apps.shared.heap;
-        let of_way = |i: &Instance| i.direction == place.direction;
         let sizes = signature.app.iter().find(|t| t.field == Field::Filesize);
         if let Some(view) = rule.app.iter().find(|view| is_about_files(view.field)) {
-            let files = transaction
-                .instances(heap)
-                .filter(|i| of_way(i) && i.field == view.field);
+            let way = view.side.unwrap_or(place.direction);
+            let of_view = |i: &Instance| i.direction == way && i.field == view.field;
             let mut count = 0;
-            for file in files {
-                let data = transaction.bytes(heap, &file);
-                let end = file.ended();
-                let outcome = self
-                    .scratch
-                    .verify(&view.steps, &View { data, base: 0, end });
+            for file in transaction.instances(heap).filter(of_view) {
+                let (data, end) = (transaction.bytes(heap, &file), file.ended());
+                let view_of_file = View { data, base: 0, end };
+                let outcome = self.scratch.verify(&view.steps, &view_of_file);
                 count += usize::from(outcome == Outcome::Match);
             }
             count
         } else if let Some(test) = sizes {
-            let files = transaction
-                .instances(heap)
-                .filter(|i| of_way(i) && i.field == Field::Filesize);
-            let fits = |i: &Instance| test.any_of.iter().any(|c| c.test(i.number()));
-            files.filter(fits).count()
+            let way = test.side.unwrap_or(place.direction);
+            let fits = |i: &Instance| {
+                i.direction == way
+                    && i.field == Field::Filesize
+                    && test.any_of.iter().any(|c| c.test(i.number()))
+            };
+            transaction.instances(heap).filter(fits).count()
         } else {
             1
         }
