@@ -6,6 +6,7 @@
 use super::app::Place;
 use super::app_program::state_alone;
 use super::program::Rule;
+use super::seen::Seen;
 use super::verify::{Outcome, View};
 use super::{DetectionAccess, MatchStage};
 use crate::app::{Field, Instance, Progress};
@@ -20,6 +21,20 @@ pub(super) enum Repeat {
     Stays,
     /// So many files match; it is asked again for further ones.
     Files(usize),
+}
+
+impl Repeat {
+    /// Notes a hit, the signature having hit `hits` times before. False: no room.
+    pub(super) fn note(self, seen: &mut Seen, signature: u32, hits: usize) -> bool {
+        match self {
+            Repeat::Never => seen.note_match(signature),
+            Repeat::Stays => seen.wait(signature),
+            Repeat::Files(count) => {
+                let noted = (hits..count).all(|_| seen.note_match(signature));
+                noted && seen.wait(signature)
+            }
+        }
+    }
 }
 
 impl<D: DetectionAccess> MatchStage<D> {

@@ -270,8 +270,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             Answer::Never => {}
             Answer::Later => self.lost += u64::from(!seen.wait(number)),
             Answer::Holds => {
-                let ends = packet.context.kind == Kind::FlowEnd;
                 let repeat = self.repeat(place, signature, rule);
+                let ends = packet.context.kind == Kind::FlowEnd;
                 match repeat {
                     Repeat::Stays if ends && !fresh => return,
                     Repeat::Files(count) if count <= hits => {
@@ -281,26 +281,21 @@ impl<D: DetectionAccess> MatchStage<D> {
                     _ => {}
                 }
                 if self.state_holds(signature, packet.context, mark) {
-                    let kept = match repeat {
-                        Repeat::Never => seen.note_match(number),
-                        Repeat::Stays => seen.wait(number),
-                        Repeat::Files(count) => {
-                            let noted = (hits..count).all(|_| seen.note_match(number));
-                            noted && seen.wait(number)
-                        }
-                    };
-                    self.lost += u64::from(!kept);
-                    if !rule.payload.is_empty() && mark.slab != state::NONE && !self.inline {
-                        // What stood in the stream counts once a chunk.
-                        let window = self.slabs.windows(mark.slab)[direction.index()];
-                        let kept = window == state::NONE
-                            || self.windows.note_match_in_chunk(window, number);
-                        self.lost += u64::from(!kept);
-                    }
+                    self.lost += u64::from(!repeat.note(seen, number, hits));
+                    self.note_in_chunk(rule, number, direction, mark);
                     self.profile.matched();
                     self.app_hit(number, index, signature, direction, packet.context, mark);
                 }
             }
+        }
+    }
+
+    /// What stood in the stream counts once a chunk.
+    fn note_in_chunk(&mut self, rule: &Rule, number: u32, direction: Direction, mark: &FlowMark) {
+        if !rule.payload.is_empty() && mark.slab != state::NONE && !self.inline {
+            let window = self.slabs.windows(mark.slab)[direction.index()];
+            let kept = window == state::NONE || self.windows.note_match_in_chunk(window, number);
+            self.lost += u64::from(!kept);
         }
     }
 

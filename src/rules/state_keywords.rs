@@ -267,13 +267,32 @@ fn xbits(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), P
             .help("add `track ip_src`, `track ip_dst` or `track ip_pair`"));
     };
     let bit = builder.context.names.hostbits.id(name);
-    match (track, command) {
-        // What hangs on the flow hangs on its transaction here.
-        (Track::Flow, BitCommand::Set) => {
+    if track != Track::Flow {
+        builder.signature.state.push(StateTest::HostBit {
+            command,
+            bit,
+            track,
+            expire,
+        });
+        return Ok(());
+    }
+    // What hangs on the flow hangs on its transaction here.
+    transaction_bit(builder, argument, command, bit)
+}
+
+/// `xbits:set,NAME,track tx`, `xbits:isset,NAME,track tx`.
+fn transaction_bit(
+    builder: &mut Builder<'_, '_>,
+    argument: &Argument<'_>,
+    command: BitCommand,
+    bit: u32,
+) -> Result<(), Problem> {
+    match command {
+        BitCommand::Set => {
             let test = StateTest::TransactionBit { bit };
             builder.signature.state.push(test);
         }
-        (Track::Flow, BitCommand::IsSet) => {
+        BitCommand::IsSet => {
             builder.facts.application = true;
             builder.facts.app_buffer = true;
             let any_of = vec![Compare::Equal(u64::from(bit))];
@@ -286,17 +305,11 @@ fn xbits(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), P
                 slice: (0, 0),
             });
         }
-        (Track::Flow, _) => {
+        _ => {
             return Err(argument
                 .bad("bits of a transaction are set and asked for, nothing else")
                 .help("write set or isset, or another `track`"));
         }
-        _ => builder.signature.state.push(StateTest::HostBit {
-            command,
-            bit,
-            track,
-            expire,
-        }),
     }
     Ok(())
 }
