@@ -42,6 +42,8 @@ pub struct Config {
     pub vlan_tracking: bool,
     /// UDP ports decoded as VXLAN (`decoder.vxlan.ports`), if enabled.
     pub vxlan_ports: Vec<u16>,
+    /// VXLAN headers with reserved bits are none (`decoder.vxlan.reserved-bits-check: strict`).
+    pub vxlan_strict: bool,
     /// UDP ports decoded as Geneve (`decoder.geneve.ports`), if enabled.
     pub geneve_ports: Vec<u16>,
     /// UDP ports decoded as Teredo (`decoder.teredo.ports`, `any` for all); 3544 as Suricata ships.
@@ -151,6 +153,7 @@ impl Default for Config {
             checksum_validation: true,
             vlan_tracking: true,
             vxlan_ports: vec![4789],
+            vxlan_strict: true,
             geneve_ports: vec![6081],
             teredo_ports: vec![3544],
             teredo_enabled: true,
@@ -398,6 +401,18 @@ impl Config {
             "vlan.use-for-tracking" => self.vlan_tracking = boolean(key, value)?,
             "decoder.vxlan.enabled" if !boolean(key, value)? => self.vxlan_ports.clear(),
             "decoder.vxlan.enabled" => {}
+            "decoder.vxlan.reserved-bits-check" => {
+                self.vxlan_strict = match value {
+                    "strict" => true,
+                    "permissive" => false,
+                    _ => {
+                        return Err(error(
+                            format!("{key}: `{value}` is no way to check"),
+                            "strict or permissive",
+                        ));
+                    }
+                }
+            }
             "decoder.vxlan.ports" => self.vxlan_ports = ports(key, value)?,
             "decoder.geneve.enabled" if !boolean(key, value)? => self.geneve_ports.clear(),
             "decoder.geneve.enabled" => {}

@@ -26,6 +26,10 @@ const LACKING: &[(&str, &[(&str, &str)])] = &[
         &[("action-order", "alert,pass,drop,reject")],
     ),
     (
+        "util-action-tests/util-action-06",
+        &[("action-order", "drop,pass,reject,alert")],
+    ),
+    (
         "util-action-tests/util-action-11",
         &[("action-order", "drop,pass,alert,reject")],
     ),
@@ -41,15 +45,6 @@ const DROPS_START: (&str, &str) = ("outputs.eve-log.drop.flows", "start");
 /// Cases that no setting helps, and why Sluice gives something else.
 const CAUSES: &[(&str, &str)] = &[
     (
-        "util-action-tests/util-action-04",
-        "bytes on a SYN belong to the stream here: a drop that they match condemns the flow, where \
-         Suricata drops that segment and alerts on the next one again",
-    ),
-    (
-        "util-action-tests/util-action-06",
-        "as util-action-04, and its action order is not in the file",
-    ),
-    (
         "dns/task-7018-dns-ips-stream-rule",
         "inline Suricata looks at a sliding window with each packet and alerts again while it still \
          holds the bytes: three alerts a direction for one match; Sluice tells of it once (and the \
@@ -64,11 +59,6 @@ const CAUSES: &[(&str, &str)] = &[
         "tcp-urgp-02-drop-ips",
         "the urgent byte is ordinary data in a tap; inline (which the file does not say) its segment \
          is dropped, the byte is missing from the stream, and so is the request",
-    ),
-    (
-        "detect-app-layer-state-01",
-        "a hello that is asked for again (HelloRetryRequest) comes to the same state a second time; \
-         here a rule matches once in a transaction",
     ),
     (
         "plain/mqtt-frames-xpdu",

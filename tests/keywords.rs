@@ -108,6 +108,102 @@ fn every_row_fires_in_one_conversation_and_not_in_the_other() {
     assert!(wrong.is_empty(), "{bad} of {all} rows:\n{rest}");
 }
 
+/// A rule on a state alone holds with every piece that finds its side in it, and with the one that
+/// brings it further, as in Suricata; one that asks for more holds once.
+#[test]
+fn a_state_alone_is_told_as_long_as_it_lasts() {
+    let frames = talks::tls("shop.example", "example", "CA", &[1]);
+    count_alerts(
+        "states",
+        &frames,
+        &[
+            // The hello, and the keys behind it.
+            ("alert tls:client_hello_done any any -> any any (sid:1;)", 2),
+            // One piece of the server's brings it to its hello and further.
+            ("alert tls:server_hello any any -> any any (sid:1;)", 1),
+            (
+                "alert tls:client_hello_done any any -> any any (tls.sni; content:\"shop\"; sid:1;)",
+                1,
+            ),
+            (
+                "alert tls any any -> any any (app-layer-state:client_hello_done; sid:1;)",
+                2,
+            ),
+        ],
+    );
+}
+
+/// Counts the alerts of rules in a conversation, inline.
+fn count_alerts(name: &str, frames: &[Vec<u8>], expected: &[(&str, usize)]) {
+    let folder = std::env::temp_dir().join(format!("sluice-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("talk.pcap");
+    std::fs::write(&path, talks::capture(frames)).unwrap();
+    for (rule, expected) in expected {
+        let loaded = rules(rule);
+        let options = Options {
+            config: small(Mode::Inline),
+            key: 3,
+            ..Options::default()
+        };
+        let (facts, _) = facts(&[path.clone()], options, &loaded);
+        let alerts = facts.iter().filter(|f| matches!(f, Fact::Alert(_, 1, _)));
+        assert_eq!(alerts.count(), *expected, "{rule}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Keywords about files are asked for each file of a transaction, as in Suricata; a buffer of files
+/// holds once.
+#[test]
+fn a_keyword_about_files_is_told_for_each_file() {
+    let part = |name: &str, body: &str| {
+        format!(
+            "--xx\r\nContent-Disposition: form-data; name=\"a\"; filename=\"{name}\"\r\n\
+             Content-Type: image/jpeg\r\n\r\n{body}\r\n"
+        )
+    };
+    let parts = [
+        part("picture1.jpg", "one"),
+        part("other.txt", "two"),
+        part("picture2.jpg", "three") + "--xx--\r\n",
+    ];
+    let length: usize = parts.iter().map(String::len).sum();
+    let head = format!(
+        "POST /upload HTTP/1.1\r\nHost: a\r\n\
+         Content-Type: multipart/form-data; boundary=xx\r\nContent-Length: {length}\r\n\r\n"
+    );
+    let turns: Vec<(bool, &[u8])> = [&head]
+        .into_iter()
+        .chain(&parts)
+        .map(|text| (true, text.as_bytes()))
+        .collect();
+    let frames = talks::tcp(80, &turns);
+    count_alerts(
+        "files",
+        &frames,
+        &[
+            (
+                "alert http any any -> any any (filename:\"picture\"; sid:1;)",
+                2,
+            ),
+            ("alert http any any -> any any (fileext:\"txt\"; sid:1;)", 1),
+            (
+                "alert http any any -> any any (http.uri; content:\"upload\"; filename:\"picture\"; filestore; sid:1;)",
+                2,
+            ),
+            (
+                "alert http any any -> any any (file.name; content:\"picture\"; sid:1;)",
+                1,
+            ),
+            (
+                "alert http any any -> any any (filename:\"nothing\"; sid:1;)",
+                0,
+            ),
+        ],
+    );
+}
+
 /// Present names of the keywords of a rule's text, as far as they are keywords.
 fn keywords(text: &str) -> BTreeSet<&'static str> {
     let plain = text.replace("\\;", "").replace("\\\"", "");

@@ -283,6 +283,7 @@ fields! {
     numbers {
     AppLayerEvent = "app-layer-event",
     Hook = "-hook",
+    TxBit = "-tx_bit",
     HttpLength = "-http.length",
     Http2Frametype = "http2.frametype",
     Http2Errorcode = "http2.errorcode",
@@ -344,6 +345,7 @@ fields! {
     MqttProtocolVersion = "mqtt.protocol_version",
     MqttConnectFlags = "mqtt.connect.flags",
     NfsProcedure = "nfs_procedure",
+    NfsCall = "-nfs_call",
     NfsVersion = "nfs.version",
     NtpVersion = "ntp.version",
     NtpMode = "ntp.mode",
@@ -415,6 +417,7 @@ impl Field {
             | Field::Filesha1
             | Field::Filesha256
             | Field::Filesize
+            | Field::TxBit
             | Field::DohMessage => Progress::Complete,
             _ => Progress::Head,
         }

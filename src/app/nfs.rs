@@ -25,6 +25,7 @@ pub const DESCRIPTION: Description = Description {
     over: &[Transport::Tcp, Transport::Udp],
     fields: &[
         Field::NfsProcedure,
+        Field::NfsCall,
         Field::NfsVersion,
         Field::FileName,
         Field::Filesize,
@@ -605,8 +606,17 @@ fn open(out: &mut Output<'_>, version: u32, procedure: u32) -> TxId {
     let tx = out.open();
     let way = Direction::ToServer;
     out.number(tx, Field::NfsVersion, way, u64::from(version));
-    out.number(tx, Field::NfsProcedure, way, u64::from(procedure));
+    tell_procedure(out, tx, version, procedure);
     tx
+}
+
+/// The number of a procedure, and with its version where a rule names it.
+fn tell_procedure(out: &mut Output<'_>, tx: TxId, version: u32, procedure: u32) {
+    let (way, number) = (Direction::ToServer, u64::from(procedure));
+    out.number(tx, Field::NfsProcedure, way, number);
+    if out.wants(Field::NfsCall) {
+        out.number(tx, Field::NfsCall, way, u64::from(version) << 32 | number);
+    }
 }
 
 /// Tells the operations of a compound, up to the first whose arguments are not known here.
@@ -616,8 +626,7 @@ fn compound(out: &mut Output<'_>, tx: TxId, at: &mut Reader<'_>) -> Option<()> {
     let count = (at.u32()? as usize).min(OPERATIONS_MAX);
     for _ in 0..count {
         let operation = at.u32()?;
-        let number = u64::from(operation);
-        out.number(tx, Field::NfsProcedure, Direction::ToServer, number);
+        tell_procedure(out, tx, 4, operation);
         match operation {
             // GETFH, LOOKUPP, PUTPUBFH, PUTROOTFH, READLINK, RESTOREFH, SAVEFH.
             10 | 16 | 23 | 24 | 27 | 31 | 32 => {}
@@ -723,8 +732,10 @@ mod tests {
             [
                 "tx 0 ToServer nfs.version 3",
                 "tx 0 ToServer nfs_procedure 3",
+                "tx 0 ToServer -nfs_call 12884901891",
                 "tx 1 ToServer nfs.version 3",
                 "tx 1 ToServer nfs_procedure 6",
+                "tx 1 ToServer -nfs_call 12884901894",
                 "tx 1 ToClient file.name \"evil.exe\"",
                 "tx 1 ToClient file.data \"MZabc\"",
                 "tx 1 ToClient filesize 5",

@@ -464,6 +464,11 @@ impl Output<'_> {
         self.with(tx, |tx, heap| tx.advance(heap, direction, progress));
     }
 
+    /// Rules ask anew about a direction of the transaction, though nothing in it changed.
+    pub fn touch(&mut self, tx: TxId, direction: Direction) {
+        self.with(tx, |tx, _| tx.touched[direction.index()] = true);
+    }
+
     /// Both directions are complete (a datagram, a notification).
     pub fn complete(&mut self, tx: TxId) {
         for direction in [Direction::ToServer, Direction::ToClient] {

@@ -124,7 +124,6 @@ pub const EVENTS_MISSING: &[&str] = &[
     "pgsql.malformed_request",
     "pgsql.malformed_response",
     "pgsql.too_many_transactions",
-    "smtp.invalid_bdat",
     "smtp.mime_malformed_msg",
     "nfs.too_many_transactions",
     "nfs.empty_message",

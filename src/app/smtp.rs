@@ -66,6 +66,7 @@ pub const DESCRIPTION: Description = Description {
         "duplicate_fields",
         "unparsable_content",
         "truncated_line",
+        "invalid_bdat",
     ],
 };
 
@@ -91,6 +92,7 @@ enum Odd {
     Duplicate = 19,
     Unparsable = 20,
     Truncated = 21,
+    InvalidBdat = 22,
 }
 
 /// Which event a bit of mime.rs means.
@@ -413,14 +415,11 @@ impl Smtp {
 
     /// `BDAT size [LAST]` (RFC 3030 section 2).
     fn begin_chunk(&mut self, line: &[u8], out: &mut Output<'_>) {
-        let words = line.get(4..).unwrap_or(&[]);
-        let mut words = words.split(|b| *b == b' ').filter(|word| !word.is_empty());
-        let Some(rest) = words.next().and_then(decimal) else {
+        let Some((rest, last)) = chunk_size(line.get(4..).unwrap_or(&[])) else {
+            // The server refuses it, and all goes on.
+            self.event(ToServer, Odd::InvalidBdat, out);
             return;
         };
-        let last = words
-            .next()
-            .is_some_and(|word| word.eq_ignore_ascii_case(b"last"));
         self.command = Command::Bdat;
         self.has_data = true;
         self.mime.get_or_insert_with(Mime::new);
@@ -588,6 +587,20 @@ fn argument(line: &[u8], command: usize) -> &[u8] {
     word.get(..end).unwrap_or(&[])
 }
 
+/// Size and `LAST` behind `BDAT`, nothing else.
+fn chunk_size(words: &[u8]) -> Option<(u32, bool)> {
+    let mut words = words
+        .strip_prefix(b" ")?
+        .split(|b| *b == b' ')
+        .filter(|word| !word.is_empty());
+    let size = decimal(words.next()?)?;
+    match (words.next(), words.next()) {
+        (None, _) => Some((size, false)),
+        (Some(word), None) if word.eq_ignore_ascii_case(b"last") => Some((size, true)),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Place, run, same_for_every_cut, survives_damage};
@@ -695,6 +708,24 @@ mod tests {
             "tx 1 ToServer app-layer-event Some((\"smtp\", \"duplicate_fields\"))",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn what_is_no_chunk_is_told_and_the_session_goes_on() {
+        let talk: &[(Direction, &[u8])] = &[
+            (ToClient, b"220 mx ESMTP\r\n"),
+            (ToServer, b"HELO c\r\n"),
+            (ToClient, b"250 mx\r\n"),
+            (ToServer, b"BDAT 1x\r\n"),
+            (ToClient, b"501 what\r\n"),
+            (ToServer, b"BDAT 3 LAST more\r\n"),
+            (ToClient, b"501 what\r\n"),
+            (ToServer, b"MAIL FROM:<x>\r\n"),
+        ];
+        let (_, lines) = same_for_every_cut(PLACE, talk);
+        let told = "tx 0 ToServer app-layer-event Some((\"smtp\", \"invalid_bdat\"))";
+        assert!(lines.iter().any(|line| line == told), "{lines:?}");
+        assert!(lines.iter().any(|line| line.contains("smtp.mail_from")));
     }
 
     #[test]

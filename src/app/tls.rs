@@ -10,6 +10,7 @@ mod frames;
 mod heartbeat;
 pub mod hello;
 mod old;
+mod states;
 pub mod x509;
 
 use super::field::{Field, Progress};
@@ -22,6 +23,8 @@ use super::reader::Reader;
 use crate::packet::Direction;
 use fingerprint::{ja3_hash, ja3_text, ja4};
 use hello::{Hello, Speaker, is_version};
+pub use states::HOOKS;
+use states::hook;
 
 /// See `Description`.
 pub const DESCRIPTION: Description = Description {
@@ -138,25 +141,6 @@ pub mod state {
     pub const UNKNOWN: u64 = 16;
 }
 
-/// What rules can wait for; a number in [`Field::Hook`] is a place here.
-pub const HOOKS: &[&str] = &[
-    "client_hello_done",
-    "client_cert_done",
-    "client_handshake_done",
-    "server_hello",
-    "server_cert_done",
-    "server_hello_done",
-    "server_handshake_done",
-];
-
-/// Places in [`HOOKS`].
-mod hook {
-    pub const HELLO: [u64; 2] = [0, 3];
-    pub const CERTIFICATE: [u64; 2] = [1, 4];
-    pub const SERVER_DONE: u64 = 5;
-    pub const HANDSHAKE: [u64; 2] = [2, 6];
-}
-
 /// Content types of records (RFC 8446 5.1; heartbeat: RFC 6520).
 mod record {
     pub const CHANGE_CIPHER: u8 = 20;
@@ -172,6 +156,7 @@ mod message {
     pub const SERVER_HELLO: u8 = 2;
     pub const CERTIFICATE: u8 = 11;
     pub const SERVER_KEYX: u8 = 12;
+    pub const CERTIFICATE_REQUEST: u8 = 13;
     pub const SERVER_DONE: u8 = 14;
     pub const CLIENT_KEYX: u8 = 16;
 
@@ -215,6 +200,8 @@ struct Side {
     version: u16,
     /// See `seen`.
     seen: u8,
+    /// States of [`HOOKS`] that it has come to.
+    reached: u8,
     /// Bytes of a record that is passed over.
     skip: u32,
     /// Bytes of the record of data that waits for its end because frames are wanted, or 0.
@@ -233,6 +220,8 @@ pub struct Tls {
     sides: [Side; 2],
     /// The client sends data before the server's hello.
     early_data: bool,
+    /// The server asks for the client's certificate.
+    asked: bool,
     /// Who sent a heartbeat that is not answered yet, and its length if it was encrypted.
     heartbeat: Option<Direction>,
     heartbeat_length: u16,
@@ -264,6 +253,7 @@ impl Parse for Tls {
             self.tx = out.open();
         }
         let taken = self.records(input, out);
+        self.settle_states(input.direction, out);
         let encrypted = self.encrypted();
         if taken.is_err() || encrypted {
             out.complete(self.tx);
@@ -425,21 +415,10 @@ impl Tls {
         }
         let side = self.side(direction);
         if side.seen & seen::DATA == 0 {
-            let certificate = side.seen & seen::CERTIFICATE != 0;
             side.seen |= seen::DATA;
             self.tell_version(direction, out);
-            if !certificate {
-                self.reach(hook::CERTIFICATE[direction.index()], direction, out);
-            }
             self.reach(hook::HANDSHAKE[direction.index()], direction, out);
             out.progress(self.tx, direction, Progress::Complete);
-        }
-    }
-
-    /// A state that rules may wait for.
-    fn reach(&self, state: u64, direction: Direction, out: &mut Output<'_>) {
-        if out.wants(Field::Hook) {
-            out.number(self.tx, Field::Hook, direction, state);
         }
     }
 
@@ -465,6 +444,9 @@ impl Tls {
         match kind {
             record::CHANGE_CIPHER => {
                 self.side(direction).seen |= seen::CHANGE_CIPHER;
+                if direction == Direction::ToServer {
+                    self.reach(hook::HANDSHAKE[0], direction, out);
+                }
                 self.tell_version(direction, out);
                 out.progress(self.tx, direction, Progress::Head);
                 Ok(())
@@ -591,6 +573,10 @@ impl Tls {
             (message::SERVER_DONE, Direction::ToClient) => {
                 self.reach(hook::SERVER_DONE, direction, out);
                 out.progress(self.tx, direction, Progress::Head);
+                return;
+            }
+            (message::CERTIFICATE_REQUEST, Direction::ToClient) => {
+                self.asked = true;
                 return;
             }
             (0 | 4 | 13 | 15 | 20..=22, _) => return,

@@ -197,6 +197,7 @@ pub const KEYS: &[Key] = &[
     engine("decoder.max-layers", Number, Is("16"), "Layers of encapsulation that are followed."),
     engine("decoder.vxlan.enabled", Flag, Is("true"), "Look into VXLAN."),
     engine("decoder.vxlan.ports", Ports, Is("[4789]"), "UDP ports of VXLAN."),
+    engine("decoder.vxlan.reserved-bits-check", Word(&["strict", "permissive"]), Is("\"strict\""), "VXLAN headers whose reserved bits are set: strict takes them for none, permissive looks into them."),
     engine("decoder.geneve.enabled", Flag, Is("true"), "Look into Geneve."),
     engine("decoder.geneve.ports", Ports, Is("[6081]"), "UDP ports of Geneve."),
     engine("decoder.teredo.enabled", Flag, Is("true"), "Look into Teredo."),

@@ -180,6 +180,8 @@ pub struct Decoder {
     erspan_third: bool,
     layers_max: u8,
     vxlan_ports: Ports,
+    /// VXLAN headers with reserved bits are none.
+    vxlan_strict: bool,
     geneve_ports: Ports,
     teredo_ports: Ports,
 }
@@ -200,6 +202,7 @@ impl Decoder {
             erspan_third: config.erspan_third,
             layers_max: config.layers_max,
             vxlan_ports: Ports::new(&config.vxlan_ports),
+            vxlan_strict: config.vxlan_strict,
             geneve_ports: Ports::new(&config.geneve_ports),
             teredo_ports: Ports::new(&config.teredo_ports),
         }

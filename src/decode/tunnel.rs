@@ -240,15 +240,19 @@ fn teredo_packet(walk: &mut Walk, at: usize, end: usize) {
 }
 
 /// VXLAN: flags (network id valid, all else reserved and 0), network id, Ethernet. False if it
-/// is none.
+/// is none. Extensions (group policy) use reserved bits: only the first flag is asked for where the
+/// settings say so.
 fn vxlan(walk: &mut Walk, at: usize, end: usize) -> bool {
+    const VALID: u32 = 0x0800_0000;
     let bytes = walk.bytes.get(at..end).unwrap_or(&[]);
     let (Some(flags), Some(network), Some(carried)) =
         (be32(bytes, 0), be32(bytes, 4), be16(bytes, 20))
     else {
         return false;
     };
-    if !walk.enter() || flags != 0x0800_0000 || network & 0xff != 0 {
+    let reserved = flags & !VALID | network & 0xff;
+    let strict = walk.decoder.vxlan_strict;
+    if !walk.enter() || flags & VALID == 0 || strict && reserved != 0 {
         return false;
     }
     match carried {

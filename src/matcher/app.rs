@@ -10,20 +10,21 @@
 //! A rule hits once in a transaction and direction. What is not there yet may come (a body that
 //! grows); what stage of a transaction says that it won't is `Field::known_at`.
 
+use super::again::Repeat;
 use super::answer::Answer;
 use super::check::{Check, apps_of, ask};
 use super::detect::push;
 use super::gate::Facts;
 use super::header::{self, Packet};
 use super::prefilter::{Extent, Scan};
-use super::program::Program;
+use super::program::{Program, Rule};
 use super::seen::{Seen, Wait};
 use super::{DetectionAccess, FlowMark, FlowVerdict, Hit, MatchStage, profile, state};
 use crate::app::transaction::NONE;
 use crate::app::{AppProtocol, Field, Instance};
 use crate::counters::Counter;
 use crate::event::Emit;
-use crate::packet::{Context, Direction};
+use crate::packet::{Context, Direction, Kind};
 use crate::rules::signature::Signature;
 
 /// Transactions of a flow looked at for one packet at most.
@@ -227,8 +228,10 @@ impl<D: DetectionAccess> MatchStage<D> {
             return;
         };
         let transactional = check.has(ask::TRANSACTIONAL);
+        let hits = seen.hits(number);
+        let again = |(signature, _): (&Signature, &Rule)| signature.per_file;
         if !check.has(ask::RUNS)
-            || seen.has_matched(number)
+            || (hits > 0 && !program.rule(number).is_some_and(again))
             || (transactional && self.has_matched(index, direction, number))
         {
             return;
@@ -262,19 +265,32 @@ impl<D: DetectionAccess> MatchStage<D> {
             Answer::Never => {}
             Answer::Later => self.lost += u64::from(!seen.wait(wait)),
             Answer::Holds => {
-                if self.state_holds(signature, packet.context, mark) {
-                    self.lost += u64::from(!seen.note_match(number));
-                    if !rule.payload.is_empty() && mark.slab != state::NONE && !self.inline {
-                        // What stood in the stream counts once a chunk.
-                        let window = self.slabs.windows(mark.slab)[direction.index()];
-                        let kept = window == state::NONE
-                            || self.windows.note_match_in_chunk(window, number);
-                        self.lost += u64::from(!kept);
+                let repeat = self.repeat(place, signature, rule);
+                let ends = packet.context.kind == Kind::FlowEnd;
+                match repeat {
+                    Repeat::Stays if ends && !fresh => return,
+                    Repeat::Files(count) if count <= hits => {
+                        self.lost += u64::from(!seen.wait(wait));
+                        return;
                     }
+                    _ => {}
+                }
+                if self.state_holds(signature, packet.context, mark) {
+                    self.lost += u64::from(!repeat.note(seen, number, hits));
+                    self.note_in_chunk(rule, number, direction, mark);
                     self.profile.matched();
                     self.app_hit(number, index, signature, direction, packet.context, mark);
                 }
             }
+        }
+    }
+
+    /// What stood in the stream counts once a chunk.
+    fn note_in_chunk(&mut self, rule: &Rule, number: u32, direction: Direction, mark: &FlowMark) {
+        if !rule.payload.is_empty() && mark.slab != state::NONE && !self.inline {
+            let window = self.slabs.windows(mark.slab)[direction.index()];
+            let kept = window == state::NONE || self.windows.note_match_in_chunk(window, number);
+            self.lost += u64::from(!kept);
         }
     }
 

@@ -4,6 +4,7 @@
 use super::gate::Gate;
 use super::pcre::Patterns as Regexes;
 use super::prefilter::{Owner, Prefilter};
+use super::program::Rule;
 use super::transform::{self, Compiled};
 use super::verify::Step;
 use crate::app::registry::DESCRIPTIONS;
@@ -11,7 +12,7 @@ use crate::app::{AppProtocol, Field};
 use crate::packet::Direction;
 use crate::rules::fast_pattern::{self, Choice};
 use crate::rules::group::{self, Pattern};
-use crate::rules::signature::{Buffer, Protocol, Signature, Test, Transform};
+use crate::rules::signature::{Buffer, Compare, Protocol, Signature, Test, Transform, Which};
 
 /// A buffer of a rule and the tests on it.
 #[derive(Debug)]
@@ -254,6 +255,21 @@ impl AppProgram {
             .find(|(known, _)| *known == event)
             .map_or(&[], |(_, list)| list.as_slice())
     }
+}
+
+/// The state that a rule asks for, of those that a parser tells of (`tls:NAME`), if it asks for
+/// nothing else. As in Suricata it then holds with every piece while the direction is in that state,
+/// and with the piece that brings it further: the one kind of rule whose hits the cut of the bytes
+/// decides.
+pub fn state_alone(signature: &Signature, rule: &Rule) -> Option<u64> {
+    let [test] = &signature.app[..] else {
+        return None;
+    };
+    let [Compare::Equal(state)] = test.any_of[..] else {
+        return None;
+    };
+    let told = test.field == Field::Hook && matches!(test.which, Which::Any);
+    (told && rule.app.is_empty() && rule.payload.is_empty()).then_some(state)
 }
 
 fn reaches(signature: &Signature, direction: Direction) -> bool {

@@ -5,13 +5,15 @@
 //! flow stays (RULES.md 6.3 "Order"). Thresholds are asked here, after state was set.
 
 use super::detect::turned;
+use super::feed::TCP;
 use super::threshold::Counted;
 use super::{DetectionAccess, FlowMark, FlowVerdict, Hit, MatchStage, host, state};
 use crate::counters::Counter;
 use crate::event::{AlertAction, Emit, Event, EventKind};
+use crate::flow::segment::{SYN, Segment};
 use crate::packet::{Context, Kind, Verdict, flag};
 use crate::reason::Reason;
-use crate::rules::signature::{Action, Class, Signature, TagScope, Threshold, Track};
+use crate::rules::signature::{Action, ActionScope, Class, Signature, TagScope, Threshold, Track};
 
 impl<D: DetectionAccess> MatchStage<D> {
     /// Applies the hits to packet and flow, and emits their alerts.
@@ -31,6 +33,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let program = std::sync::Arc::clone(&self.program);
         // A pass does not undo a drop, whoever dropped.
         let mut dropped = !matches!(context.verdict, Verdict::Forward);
+        let on_syn = is_bare_syn(context, bytes);
         let mut alerts = 0;
         for at in 0..self.hits.len() {
             let Some(hit) = self.hits.get(at).copied() else {
@@ -50,7 +53,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             let action = self.action_of(signature, &hit, counted, context);
             let pass = action == Action::Pass;
             if !(pass && dropped) {
-                dropped |= self.apply(&hit, signature, action, context, mark);
+                dropped |= self.apply(&hit, signature, action, (context, on_syn), mark);
             }
             if counted == Counted::Silent {
                 continue;
@@ -201,16 +204,17 @@ impl<D: DetectionAccess> MatchStage<D> {
         hit: &Hit,
         signature: &Signature,
         action: Action,
-        context: &mut Context,
+        (context, on_syn): (&mut Context, bool),
         mark: &mut FlowMark,
     ) -> bool {
+        let reaches_flow = hits_flow(signature, hit, on_syn);
         if signature.bypass && mark.verdict == FlowVerdict::Inspect {
             mark.verdict = FlowVerdict::Bypass;
         }
         let verdict = match action {
             Action::Alert => return false,
             Action::Pass => {
-                if hits_flow(signature, hit) && mark.verdict != FlowVerdict::Drop {
+                if reaches_flow && mark.verdict != FlowVerdict::Drop {
                     mark.verdict = FlowVerdict::Pass;
                 }
                 return false;
@@ -218,9 +222,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             Action::Drop => Verdict::Drop(Reason::Rule),
             Action::Reject(_) => Verdict::Reject(Reason::RuleReject),
         };
-        let on_flow = hits_flow(signature, hit)
-            && context.flow.is_some()
-            && mark.verdict != FlowVerdict::Pass;
+        let on_flow = reaches_flow && context.flow.is_some() && mark.verdict != FlowVerdict::Pass;
         if on_flow {
             mark.verdict = FlowVerdict::Drop;
         }
@@ -311,12 +313,26 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 }
 
-/// Whether the action of this hit is the flow's (rule-types of the guide).
-fn hits_flow(signature: &Signature, hit: &Hit) -> bool {
+/// Whether the packet opens a connection without Fast Open: its bytes are no stream's until the
+/// other side has taken them, so that what matches in them decides about this packet alone.
+fn is_bare_syn(context: &Context, bytes: &[u8]) -> bool {
+    let may = context.protocol == TCP
+        && context.kind != Kind::Stream
+        && context.payload_length != 0
+        && !context.has(flag::ESTABLISHED);
+    may && Segment::read(context, bytes).is_some_and(|s| s.has(SYN) && !s.has_fast_open)
+}
+
+/// Whether the action of this hit is the flow's: as the rule says, else by its class (rule-types of
+/// the guide).
+fn hits_flow(signature: &Signature, hit: &Hit, on_syn: bool) -> bool {
+    if let Some(scope) = signature.scope {
+        return scope == ActionScope::Flow;
+    }
     match signature.class {
         Class::DecoderEvents | Class::Packet => false,
         Class::IpOnly | Class::LikeIpOnly | Class::ProtocolDetection => true,
         Class::AppLayer | Class::AppTransaction => true,
-        Class::PacketStream | Class::Stream => hit.stream,
+        Class::PacketStream | Class::Stream => hit.stream && !on_syn,
     }
 }

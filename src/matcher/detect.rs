@@ -10,7 +10,7 @@ use super::program::{Group, Program, Rule};
 use super::state::{self, int_holds};
 use super::verify::{Outcome, View};
 use super::{CANDIDATES_MAX, DetectionAccess, FlowMark, HITS_MAX, Hit, MatchStage, profile};
-use crate::app::AppProtocol;
+use crate::app::{AppProtocol, Field};
 use crate::counters::Counter;
 use crate::event::Emit;
 use crate::packet::{Context, Direction, Kind, flag};
@@ -318,7 +318,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                 let set = self.shared.bit(*bit, *track, context);
                 read_holds(*command, set, true)
             }
-            StateTest::HostBit { .. } => true,
+            StateTest::HostBit { .. } | StateTest::TransactionBit { .. } => true,
         })
     }
 
@@ -350,8 +350,30 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
         self.hits.push(hit);
         for test in &signature.state {
-            self.write_state(test, hit.direction, context, mark);
+            match test {
+                StateTest::TransactionBit { bit } => self.set_in_transaction(*bit, hit.transaction),
+                _ => self.write_state(test, hit.direction, context, mark),
+            }
         }
+    }
+
+    /// Notes a bit in a transaction, for the rules about either direction that ask for it.
+    fn set_in_transaction(&mut self, bit: u32, transaction: u32) {
+        let apps = self.apps.as_mut();
+        let Some((transaction, heap)) = apps.and_then(|apps| apps.transaction_mut(transaction))
+        else {
+            return;
+        };
+        let number = u64::from(bit);
+        if transaction
+            .instances(heap)
+            .any(|i| i.field == Field::TxBit && i.number() == number)
+        {
+            return;
+        }
+        let kept = [Direction::ToServer, Direction::ToClient]
+            .map(|way| transaction.add_number(heap, Field::TxBit, way, number));
+        self.lost += kept.iter().filter(|kept| !**kept).count() as u64;
     }
 
     fn write_state(

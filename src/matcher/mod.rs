@@ -26,6 +26,7 @@
 use std::sync::Arc;
 
 pub mod address;
+mod again;
 pub mod always;
 mod answer;
 pub mod app;

@@ -207,6 +207,12 @@ impl Seen {
             .unwrap_or(&[])
     }
 
+    /// How often a signature hit.
+    pub fn hits(&self, signature: u32) -> usize {
+        let matched = self.matched.iter().take(usize::from(self.matched_count));
+        matched.filter(|known| **known == signature).count()
+    }
+
     /// Notes that a signature waits. False: no room.
     pub fn wait(&mut self, wait: Wait) -> bool {
         match self.waiting.get_mut(usize::from(self.waiting_count)) {

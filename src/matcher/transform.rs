@@ -147,17 +147,34 @@ fn one(transform: &Transform, data: &[u8], out: &mut Vec<u8>) -> Option<()> {
             offset,
             bytes,
         } => from_base64(data, *mode, *offset as usize, *bytes as usize, out)?,
-        Transform::Subslice { start, end } => {
-            let place = |at: i32| {
-                let at = i64::from(at);
-                let at = if at < 0 { data.len() as i64 + at } else { at };
-                at.clamp(0, data.len() as i64) as usize
-            };
-            let end = end.map_or(data.len(), place);
-            out.extend_from_slice(data.get(place(*start)..end).unwrap_or(&[]));
-        }
+        Transform::Subslice {
+            offset,
+            count,
+            truncate,
+        } => out.extend_from_slice(subslice(data, *offset, *count, *truncate)),
     }
     Some(())
+}
+
+/// `count` bytes from `offset` on, negative ones counted from the end. What lies outside is left
+/// out if `truncate`, and otherwise nothing is left, not even of what lies inside.
+fn subslice(data: &[u8], offset: i32, count: Option<i32>, truncate: bool) -> &[u8] {
+    let length = data.len() as i64;
+    let inside = |at: i64| (truncate || (0..=length).contains(&at)).then(|| at.clamp(0, length));
+    let from_end = |at: i32| i64::from(at) + if at < 0 { length } else { 0 };
+    let found = inside(from_end(offset)).and_then(|start| {
+        let end = match count {
+            None => length,
+            Some(count @ ..0) => from_end(count),
+            Some(count) => start + i64::from(count),
+        };
+        Some((start, inside(end)?))
+    });
+    let Some((start, end)) = found else {
+        return &[];
+    };
+    data.get(start.min(end) as usize..start.max(end) as usize)
+        .unwrap_or(&[])
 }
 
 /// Decompresses up to `size` bytes; what came out before an error counts.
@@ -355,9 +372,20 @@ mod tests {
         };
         is(inflate(100), gzip, b"abc");
         is(inflate(2), gzip, b"ab");
-        let slice = |start, end| Transform::Subslice { start, end };
-        is(slice(1, Some(3)), b"abcdef", b"bc");
-        is(slice(-2, None), b"abcdef", b"ef");
+        let slice = |offset, count, truncate| Transform::Subslice {
+            offset,
+            count,
+            truncate,
+        };
+        is(slice(1, Some(3), false), b"abcdef", b"bcd");
+        is(slice(-2, None, false), b"abcdef", b"ef");
+        is(slice(1, Some(-2), false), b"abcdef", b"bcd");
+        is(slice(5, Some(-3), false), b"abcdef", b"de");
+        is(slice(4, Some(3), false), b"abcdef", b"");
+        is(slice(4, Some(3), true), b"abcdef", b"ef");
+        is(slice(-9, None, false), b"abcdef", b"");
+        is(slice(-9, Some(2), true), b"abcdef", b"ab");
+        is(slice(9, None, true), b"abcdef", b"");
         assert_eq!(applied(Transform::ToMd5, b"").unwrap().len(), 16);
         assert_eq!(applied(Transform::Domain { tld: true }, b"localhost"), None);
     }

@@ -49,6 +49,7 @@ const ROWS: &[(&str, Reading)] = &[
     (
         "ntp.mode",
         Reading::Words(&[
+            ("reserved", 0),
             ("symmetric_active", 1),
             ("symmetric_passive", 2),
             ("client", 3),
@@ -83,8 +84,7 @@ const ROWS: &[(&str, Reading)] = &[
     ("dnp3_func", Reading::Words(app_readings::DNP3_FUNCTIONS)),
     ("dnp3_ind", Reading::Own(app_readings::dnp3_indications)),
     ("dnp3_obj", Reading::Own(app_readings::dnp3_object)),
-    ("nfs_procedure", Reading::Number(u32::MAX as u64)),
-    ("nfs.version", Reading::Number(u32::MAX as u64)),
+    ("nfs.version", Reading::Own(nfs_version)),
     ("dhcp.leasetime", Reading::Number(u64::MAX)),
     ("dhcp.rebinding_time", Reading::Number(u64::MAX)),
     ("dhcp.renewal_time", Reading::Number(u64::MAX)),
@@ -106,7 +106,7 @@ const ROWS: &[(&str, Reading)] = &[
     ("enip.state", Reading::Number(255)),
     ("enip.vendor_id", Reading::Number(u16::MAX as u64)),
     ("smb.version", Reading::Own(smb_version)),
-    ("ssl_state", Reading::AnyOf(',', SSL_STATES)),
+    ("ssl_state", Reading::Own(ssl_state)),
     ("ssl_version", Reading::Own(ssl_version)),
     ("tls.version", Reading::Own(tls_version)),
     ("tls_cert_notbefore", Reading::Own(app_readings::date)),
@@ -230,23 +230,53 @@ const SSL_STATES: &[(&str, u64)] = &[
     ("unknown", state::UNKNOWN),
 ];
 
+/// `ssl_state:client_hello|!server_hello`.
+fn ssl_state(text: &str) -> Option<Vec<Compare>> {
+    text.split([',', '|'])
+        .map(|part| word(SSL_STATES, u64::MAX, part.trim()))
+        .collect()
+}
+
+/// `nfs.version:3-4`, both counted.
+fn nfs_version(text: &str) -> Option<Vec<Compare>> {
+    Some(vec![number::compare_inclusive(text, u64::from(u32::MAX))?])
+}
+
 /// TLS 1.3 and its drafts.
 const TLS_13: [Compare; 2] = [Compare::Equal(0x0304), Compare::Between(0x7eff, 0x8000)];
 
-/// `ssl_version:tls1.0,tls1.1`.
+/// Versions of TLS by name.
+const SSL_VERSIONS: &[(&str, &[Compare])] = &[
+    ("sslv2", &[Compare::Equal(0x0200)]),
+    ("sslv3", &[Compare::Equal(0x0300)]),
+    ("tls1.0", &[Compare::Equal(0x0301)]),
+    ("tls1.1", &[Compare::Equal(0x0302)]),
+    ("tls1.2", &[Compare::Equal(0x0303)]),
+    ("tls1.3", &TLS_13),
+];
+
+/// `ssl_version:tls1.0,tls1.1`, or with `!` before the list: one of the others.
 fn ssl_version(text: &str) -> Option<Vec<Compare>> {
-    let mut any_of = Vec::new();
-    for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
-        match word.to_ascii_lowercase().as_str() {
-            "sslv2" => any_of.push(Compare::Equal(0x0200)),
-            "sslv3" => any_of.push(Compare::Equal(0x0300)),
-            "tls1.0" => any_of.push(Compare::Equal(0x0301)),
-            "tls1.1" => any_of.push(Compare::Equal(0x0302)),
-            "tls1.2" => any_of.push(Compare::Equal(0x0303)),
-            "tls1.3" => any_of.extend(TLS_13),
-            _ => return None,
+    let text = text.trim_start();
+    let (negated, list) = match text.strip_prefix('!') {
+        Some(list) => (true, list),
+        None => (false, text),
+    };
+    let mut named = [false; SSL_VERSIONS.len()];
+    for word in list.split([',', ' ']).filter(|word| !word.is_empty()) {
+        let place = SSL_VERSIONS
+            .iter()
+            .position(|(known, _)| known.eq_ignore_ascii_case(word))?;
+        if std::mem::replace(named.get_mut(place)?, true) {
+            return None;
         }
     }
+    let wanted = named.iter().map(|named| *named != negated);
+    let versions = SSL_VERSIONS
+        .iter()
+        .zip(wanted)
+        .filter(|(_, wanted)| *wanted);
+    let any_of: Vec<Compare> = versions.flat_map(|((_, c), _)| c.iter().copied()).collect();
     (!any_of.is_empty()).then_some(any_of)
 }
 
@@ -300,15 +330,28 @@ fn smb_version(text: &str) -> Option<Vec<Compare>> {
     }
 }
 
+/// Keywords about each file.
+const PER_FILE: &[&str] = &[
+    "filename",
+    "fileext",
+    "filemagic",
+    "filemd5",
+    "filesha1",
+    "filesha256",
+    "filesize",
+];
+
 /// Reads a test of an application protocol that is no buffer.
 pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result<(), Problem> {
     let name = argument.keyword.name;
+    builder.signature.per_file |= PER_FILE.contains(&name);
     match name {
         "app-layer-event" => return event(builder, argument),
         "app-layer-state" => return state(builder, &argument),
         "urilen" => return urilen(builder, argument),
         "dcerpc.iface" => return rpc_keywords::interface(builder, argument),
         "modbus" => return modbus_keyword::parse(builder, argument),
+        "nfs_procedure" => return rpc_keywords::nfs_procedure(builder, argument),
         "filemd5" | "filesha1" | "filesha256" => {
             return dataset_keywords::hash_list(builder, argument);
         }

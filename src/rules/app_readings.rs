@@ -96,6 +96,7 @@ pub const ENIP_COMMANDS: &[(&str, u64)] = &[
     ("register_session", 0x65),
     ("unregister_session", 0x66),
     ("send_rr_data", 0x6f),
+    ("send_rrdata", 0x6f),
     ("send_unit_data", 0x70),
     ("indicate_status", 0x72),
     ("cancel", 0x73),
@@ -220,6 +221,8 @@ pub const DNP3_FUNCTIONS: &[(&str, u64)] = &[
     ("activate_config", 31),
     ("authenticate_req", 32),
     ("authenticate_err", 33),
+    ("autenthicate_req", 32),
+    ("autenthicate_err", 33),
     ("response", 129),
     ("unsolicited_response", 130),
     ("authenticate_resp", 131),
@@ -304,6 +307,7 @@ pub const HTTP2_ERRORS: &[(&str, u64)] = &[
     ("ENHANCE_YOUR_CALM", 11),
     ("INADEQUATE_SECURITY", 12),
     ("HTTP_1_1_REQUIRED", 13),
+    ("HTTP11_REQUIRED", 13),
 ];
 
 /// RFC 9113 6.5.2, RFC 8441, RFC 9218.

@@ -138,6 +138,13 @@ pub const SNMP_TRAPS: Words = &[
     ("authentication_failure", 4),
     ("egp_neighbor_loss", 5),
     ("enterprise_specific", 6),
+    ("coldstart", 0),
+    ("warmstart", 1),
+    ("linkdown", 2),
+    ("linkup", 3),
+    ("authenticationfailure", 4),
+    ("egpneighborloss", 5),
+    ("enterprisespecific", 6),
 ];
 
 /// MQTT's control packets (MQTT 5 section 2.1.2).
@@ -173,7 +180,13 @@ pub const MQTT_CONNECT_FLAGS: Words = &[
 ];
 
 /// Results of RFB's security handshake (RFC 6143 section 7.1.3).
-pub const RFB_RESULTS: Words = &[("ok", 0), ("fail", 1), ("toomany", 2), ("unknown", 3)];
+pub const RFB_RESULTS: Words = &[
+    ("ok", 0),
+    ("fail", 1),
+    ("toomany", 2),
+    ("too_many", 2),
+    ("unknown", 3),
+];
 
 /// LDAP's operations (RFC 4511 section 4), by their tags.
 pub const LDAP_OPERATIONS: Words = &[
@@ -275,5 +288,6 @@ pub const LDAP_RESULTS: Words = &[
     ("assertion_failed", 122),
     ("authorization_denied", 123),
     ("e_sync_refresh_required", 4096),
+    ("esync_refresh_required", 4096),
     ("no_operation", 16654),
 ];

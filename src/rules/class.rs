@@ -66,6 +66,7 @@ fn looks(test: &StateTest) -> bool {
         StateTest::Flowbit { command, .. } | StateTest::HostBit { command, .. } => {
             matches!(command, BitCommand::IsSet | BitCommand::IsNotSet)
         }
+        StateTest::TransactionBit { .. } => false,
         StateTest::Flowint { operator, .. } => !matches!(
             operator,
             IntOperator::Set | IntOperator::Add | IntOperator::Subtract
@@ -130,7 +131,7 @@ fn without_buffers(signature: &Signature, facts: &Facts) -> Option<Class> {
     let flow_looks = signature.flow.as_ref().is_some_and(flow_looks);
     let only_sets = signature.state.iter().all(|test| match test {
         StateTest::Flowbit { command, .. } => *command == BitCommand::Set,
-        StateTest::HostBit { .. } => true,
+        StateTest::HostBit { .. } | StateTest::TransactionBit { .. } => true,
         StateTest::Flowint { .. } => false,
     });
     // A rule that only writes state may still wait for the detection of a protocol.

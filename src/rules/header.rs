@@ -8,7 +8,7 @@ use crate::rules::diagnostic::{Code, Problem, Span, nearest};
 use crate::rules::lex::{ACTIONS, RawRule};
 use crate::rules::parse::Context;
 use crate::rules::sets;
-use crate::rules::signature::{Action, AddressSet, Header, PortSet, Protocol};
+use crate::rules::signature::{Action, ActionScope, AddressSet, Header, PortSet, Protocol};
 use crate::rules::support;
 
 /// A header that was read.
@@ -16,6 +16,8 @@ use crate::rules::support;
 pub struct Head {
     /// Action.
     pub action: Action,
+    /// What the action is written for.
+    pub scope: Option<ActionScope>,
     /// The rest.
     pub header: Header,
     /// A rule hook (`tcp:flow_start`) was written.
@@ -172,7 +174,8 @@ pub fn ip_protocol(text: &str) -> Option<u8> {
 
 /// Reads the header of a line.
 pub fn parse(text: &str, raw: &RawRule, context: &mut Context<'_>) -> Result<Head, Problem> {
-    let (action, mut unsupported) = action(text, raw.action)?;
+    let (action, scope) = action(text, raw.action)?;
+    let mut unsupported: Option<String> = None;
     let (protocol, hook) = protocol(text, raw.protocol)?;
     if let Protocol::App(name) = &protocol
         && !support::app_protocol(name)
@@ -184,7 +187,8 @@ pub fn parse(text: &str, raw: &RawRule, context: &mut Context<'_>) -> Result<Hea
         _ => None,
     });
     let flow_start = hook == Some("flow_start");
-    let packet = flow_start || hook == Some("all");
+    // All packets come by each of the others, in an order that rules cannot tell.
+    let packet = hook.is_some_and(|hook| PACKET_HOOKS.contains(&hook));
     if hook.is_some() && state.is_none() && !packet {
         unsupported = Some(format!("hook {}", raw.protocol.of(text)));
     }
@@ -207,6 +211,7 @@ pub fn parse(text: &str, raw: &RawRule, context: &mut Context<'_>) -> Result<Hea
     let same = src_addr == dst_addr && src_port == dst_port;
     Ok(Head {
         action,
+        scope,
         header: Header {
             protocol,
             src_addr,
@@ -224,8 +229,8 @@ pub fn parse(text: &str, raw: &RawRule, context: &mut Context<'_>) -> Result<Hea
     })
 }
 
-/// The action, and what of it cannot be run.
-fn action(text: &str, span: Span) -> Result<(Action, Option<String>), Problem> {
+/// The action, and what it is written for.
+fn action(text: &str, span: Span) -> Result<(Action, Option<ActionScope>), Problem> {
     let word = span.of(text);
     let (name, scope) = match word.split_once(':') {
         Some((name, scope)) => (name, Some(scope)),
@@ -258,7 +263,8 @@ fn action(text: &str, span: Span) -> Result<(Action, Option<String>), Problem> {
     let scoped = action != Action::Alert;
     match scope {
         None => Ok((action, None)),
-        Some("packet" | "flow") if scoped => Ok((action, Some(format!("action {word}")))),
+        Some("packet") if scoped => Ok((action, Some(ActionScope::Packet))),
+        Some("flow") if scoped => Ok((action, Some(ActionScope::Flow))),
         Some(scope) => Err(Problem::new(
             Code::BadAction,
             span,

@@ -79,6 +79,21 @@ pub fn compare(text: &str, max: u64) -> Option<Compare> {
     })
 }
 
+/// The same, where both ends of a range count.
+pub fn compare_inclusive(text: &str, max: u64) -> Option<Compare> {
+    let mut reader = Reader(text);
+    reader.blanks();
+    let both_ends = ends(&mut reader, max).filter(|_| reader.done());
+    match both_ends {
+        Some((negated, low @ 1.., high)) if low < high && high < max => Some(match negated {
+            true => Compare::NotBetween(low - 1, high + 1),
+            false => Compare::Between(low - 1, high + 1),
+        }),
+        Some(_) => None,
+        None => compare(text, max),
+    }
+}
+
 /// `&mask=value`, `&mask!=value`.
 fn mask(reader: &mut Reader<'_>, max: u64) -> Option<Compare> {
     if !reader.take("&") {
@@ -102,14 +117,7 @@ fn mask(reader: &mut Reader<'_>, max: u64) -> Option<Compare> {
 
 /// `a-b`, `a<>b`, negated or not; at least one number must lie between.
 fn range(reader: &mut Reader<'_>, max: u64) -> Option<Compare> {
-    let negated = reader.take("!");
-    let low = reader.number(max)?;
-    reader.blanks();
-    if !reader.take("-") && !reader.take("<>") {
-        return None;
-    }
-    reader.blanks();
-    let high = reader.number(max)?;
+    let (negated, low, high) = ends(reader, max)?;
     if high <= low || high - low <= 1 {
         return None;
     }
@@ -118,6 +126,18 @@ fn range(reader: &mut Reader<'_>, max: u64) -> Option<Compare> {
     } else {
         Compare::Between(low, high)
     })
+}
+
+/// `[!]a-b`, `[!]a<>b`.
+fn ends(reader: &mut Reader<'_>, max: u64) -> Option<(bool, u64, u64)> {
+    let negated = reader.take("!");
+    let low = reader.number(max)?;
+    reader.blanks();
+    if !reader.take("-") && !reader.take("<>") {
+        return None;
+    }
+    reader.blanks();
+    Some((negated, low, reader.number(max)?))
 }
 
 /// `n`, `=n`.
@@ -210,6 +230,16 @@ mod tests {
             negated: true,
         };
         assert_eq!(read("&0xf0 != 0x20"), Some(mask));
+    }
+
+    #[test]
+    fn both_ends_count_where_the_keyword_says_so() {
+        let read = |text| compare_inclusive(text, 65_535);
+        assert_eq!(read("5-9"), Some(Compare::Between(4, 10)));
+        assert_eq!(read("3 <> 4"), Some(Compare::Between(2, 5)));
+        assert_eq!(read("!3-4"), Some(Compare::NotBetween(2, 5)));
+        assert_eq!(read(">3"), Some(Compare::Greater(3)));
+        assert_eq!([read("4-4"), read("0-4")], [None, None]);
     }
 
     #[test]

@@ -45,12 +45,12 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         "sctp.vtag" => PacketTest::SctpVtag(compare(&argument, u32::MAX.into())?),
         "flow.age" => PacketTest::FlowAge(compare(&argument, u32::MAX.into())?),
         "vlan.layers" => PacketTest::VlanLayers(compare(&argument, 3)?),
-        "tcp.seq" => PacketTest::TcpSeq(plain(&argument, u32::MAX.into())?),
-        "tcp.ack" => PacketTest::TcpAck(plain(&argument, u32::MAX.into())?),
-        "id" => PacketTest::IpId(plain(&argument, 65_535)?),
-        "icmp_id" => PacketTest::IcmpId(plain(&argument, 65_535)?),
-        "icmp_seq" => PacketTest::IcmpSeq(plain(&argument, 65_535)?),
-        "tcp.window" => PacketTest::TcpWindow(window(&argument)?),
+        "tcp.seq" => PacketTest::TcpSeq(compare(&argument, u32::MAX.into())?),
+        "tcp.ack" => PacketTest::TcpAck(compare(&argument, u32::MAX.into())?),
+        "id" => PacketTest::IpId(compare(&argument, 65_535)?),
+        "icmp_id" => PacketTest::IcmpId(compare(&argument, 65_535)?),
+        "icmp_seq" => PacketTest::IcmpSeq(compare(&argument, 65_535)?),
+        "tcp.window" => PacketTest::TcpWindow(compare(&argument, 65_535)?),
         "tos" => PacketTest::Tos(tos(&argument)?),
         "ip_proto" => ip_proto(builder, &argument)?,
         "ipopts" => ip_option(&argument)?,
@@ -80,29 +80,6 @@ fn compare(argument: &Argument<'_>, max: u64) -> Result<Compare, Problem> {
         argument
             .bad(format!("`{shown}` is not a comparison that can match"))
             .help("forms are 5, !5, <5, <=5, >5, >=5, 5-9 (both ends excluded), &0xf0=0x20")
-    })
-}
-
-/// A number up to `max`, quoted or not.
-fn plain(argument: &Argument<'_>, max: u64) -> Result<Compare, Problem> {
-    let text = argument.text.trim_matches('"').trim();
-    let value: Option<u64> = text.parse().ok().filter(|value| *value <= max);
-    value
-        .map(Compare::Equal)
-        .ok_or_else(|| argument.bad(format!("`{}` is not a number up to {max}", shorten(text))))
-}
-
-/// `window:[!]n`.
-fn window(argument: &Argument<'_>) -> Result<Compare, Problem> {
-    let bare = argument.text.trim_start_matches('!').trim();
-    let value: Option<u16> = bare.parse().ok();
-    let value = value
-        .map(u64::from)
-        .ok_or_else(|| argument.bad(format!("`{}` is not a window", shorten(argument.text))))?;
-    Ok(if argument.text.starts_with('!') {
-        Compare::NotEqual(value)
-    } else {
-        Compare::Equal(value)
     })
 }
 
@@ -360,6 +337,8 @@ const CHUNKS: &[(&str, u64)] = &[
     ("ecne", 12),
     ("cwr", 13),
     ("shutdown_complete", 14),
+    ("hb_ack", 5),
+    ("forward_tsn", 192),
 ];
 
 fn chunk_type(argument: &Argument<'_>) -> Result<Compare, Problem> {

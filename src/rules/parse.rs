@@ -673,6 +673,7 @@ fn blank(head: header::Head, sid: u32, source: Source) -> Signature {
         packet: start.into_iter().collect(),
         app: app.into_iter().collect(),
         action: head.action,
+        scope: head.scope,
         noalert: head.noalert,
         header: head.header,
         rev: 0,

@@ -1,5 +1,6 @@
-//! Keywords of DCERPC that are no buffers: `dcerpc.iface` becomes tests on the instances of the
-//! field of that name (see `app::dcerpc::IFACE_SIZE`), `dcerpc.opnum` comparisons.
+//! Keywords of remote procedure calls that are no buffers: `dcerpc.iface` becomes tests on the
+//! instances of the field of that name (see `app::dcerpc::IFACE_SIZE`), `dcerpc.opnum` and
+//! `nfs_procedure` comparisons.
 
 use super::app_keywords::number_test;
 use super::argument::Argument;
@@ -22,6 +23,106 @@ static INTERFACE: BufferRow = BufferRow {
 /// Places in an instance.
 const VERSION_AT: i64 = 16;
 const FIRST_AT: i64 = 18;
+
+/// Procedures of NFS by name: their numbers in versions 2 (RFC 1094 2.2), 3 (RFC 1813 3.3) and 4
+/// (operations, RFC 8881 16.2).
+const NFS_PROCEDURES: &[(&str, [Option<u64>; 3])] = &[
+    ("null", [Some(0), Some(0), Some(0)]),
+    ("getattr", [Some(1), Some(1), Some(9)]),
+    ("setattr", [Some(2), Some(2), Some(34)]),
+    ("root", [Some(3), None, None]),
+    ("lookup", [Some(4), Some(3), Some(15)]),
+    ("access", [None, Some(4), Some(3)]),
+    ("readlink", [Some(5), Some(5), Some(27)]),
+    ("read", [Some(6), Some(6), Some(25)]),
+    ("writecache", [Some(7), None, None]),
+    ("write", [Some(8), Some(7), Some(38)]),
+    ("create", [Some(9), Some(8), Some(6)]),
+    ("remove", [Some(10), Some(12), Some(28)]),
+    ("rename", [Some(11), Some(14), Some(29)]),
+    ("link", [Some(12), Some(15), Some(11)]),
+    ("symlink", [Some(13), Some(10), None]),
+    ("mkdir", [Some(14), Some(9), None]),
+    ("rmdir", [Some(15), Some(13), None]),
+    ("readdir", [Some(16), Some(16), Some(26)]),
+    ("statfs", [Some(17), None, None]),
+    ("mknod", [None, Some(11), None]),
+    ("readdirplus", [None, Some(17), None]),
+    ("fsstat", [None, Some(18), None]),
+    ("fsinfo", [None, Some(19), None]),
+    ("pathconf", [None, Some(20), None]),
+    ("commit", [None, Some(21), Some(5)]),
+    ("compound", [None, None, Some(1)]),
+    ("close", [None, None, Some(4)]),
+    ("delegpurge", [None, None, Some(7)]),
+    ("delegreturn", [None, None, Some(8)]),
+    ("getfh", [None, None, Some(10)]),
+    ("lock", [None, None, Some(12)]),
+    ("lockt", [None, None, Some(13)]),
+    ("locku", [None, None, Some(14)]),
+    ("lookupp", [None, None, Some(16)]),
+    ("nverify", [None, None, Some(17)]),
+    ("open", [None, None, Some(18)]),
+    ("openattr", [None, None, Some(19)]),
+    ("open_confirm", [None, None, Some(20)]),
+    ("open_downgrade", [None, None, Some(21)]),
+    ("putfh", [None, None, Some(22)]),
+    ("putpubfh", [None, None, Some(23)]),
+    ("putrootfh", [None, None, Some(24)]),
+    ("renew", [None, None, Some(30)]),
+    ("restorefh", [None, None, Some(31)]),
+    ("savefh", [None, None, Some(32)]),
+    ("secinfo", [None, None, Some(33)]),
+    ("setclientid", [None, None, Some(35)]),
+    ("setclientid_confirm", [None, None, Some(36)]),
+    ("verify", [None, None, Some(37)]),
+    ("release_lockowner", [None, None, Some(39)]),
+    ("exchange_id", [None, None, Some(42)]),
+    ("create_session", [None, None, Some(43)]),
+    ("destroy_session", [None, None, Some(44)]),
+    ("getdevinfo", [None, None, Some(47)]),
+    ("layoutget", [None, None, Some(50)]),
+    ("layoutreturn", [None, None, Some(51)]),
+    ("secinfo_no_name", [None, None, Some(52)]),
+    ("sequence", [None, None, Some(53)]),
+    ("destroy_clientid", [None, None, Some(57)]),
+    ("reclaim_complete", [None, None, Some(58)]),
+    ("illegal", [None, None, Some(10_044)]),
+];
+
+/// `nfs_procedure:17`, `:1-5` (both counted), `:readdirplus` or `:!read`.
+pub fn nfs_procedure(builder: &mut Builder<'_, '_>, argument: Argument<'_>) -> Result<(), Problem> {
+    let max = u64::from(u32::MAX);
+    if let Some(compare) = number::compare_inclusive(argument.text, max) {
+        number_test(builder, &argument, Field::NfsProcedure, vec![compare]);
+        return Ok(());
+    }
+    let text = argument.text.trim();
+    let (negated, name) = match text.strip_prefix('!') {
+        Some(name) => (true, name.trim_start()),
+        None => (false, text),
+    };
+    let known = NFS_PROCEDURES
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
+    let Some((_, numbers)) = known else {
+        return Err(argument.bad(format!("`{name}` is no procedure of NFS")));
+    };
+    let mut any_of = Vec::new();
+    for (version, number) in (2u64..).zip(numbers) {
+        let Some(number) = number else { continue };
+        let call = version << 32 | number;
+        if negated {
+            // All others of the version.
+            any_of.push(Compare::Between((version << 32) - 1, call));
+            any_of.push(Compare::Between(call, (version + 1) << 32));
+        } else {
+            any_of.push(Compare::Equal(call));
+        }
+    }
+    number_test(builder, &argument, Field::NfsCall, any_of);
+    Ok(())
+}
 
 /// `dcerpc.iface:UUID[,VERSION][,any_frag]`.
 pub fn interface<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result<(), Problem> {

@@ -162,6 +162,7 @@ pub fn blank(sid: u32) -> Signature {
     };
     Signature {
         action: Action::Alert,
+        scope: None,
         header: Header {
             protocol: Protocol::Ip,
             src_addr: addresses.clone(),
@@ -194,6 +195,7 @@ pub fn blank(sid: u32) -> Signature {
         bypass: false,
         filestore: None,
         quiet: false,
+        per_file: false,
         prefilter: false,
         class: Class::Packet,
         variables: 0,

@@ -25,6 +25,15 @@ pub enum Action {
     Alert,
 }
 
+/// What an action is written for (`drop:packet`); where nothing is written the class says it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum ActionScope {
+    /// The packet alone.
+    Packet,
+    /// The flow, from the packet on.
+    Flow,
+}
+
 /// Protocol word of the header.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Protocol {
@@ -367,6 +376,11 @@ pub enum StateTest {
         /// Seconds until it expires (default 300 for hostbits, as given or 0 = guide default).
         expire: u32,
     },
+    /// `xbits:set,NAME,track tx`: the bit is set in the transaction that the rule hit.
+    TransactionBit {
+        /// Id.
+        bit: u32,
+    },
 }
 
 /// Command of a bit keyword.
@@ -549,6 +563,8 @@ pub enum Class {
 pub struct Signature {
     /// What it asks for.
     pub action: Action,
+    /// What the action is written for.
+    pub scope: Option<ActionScope>,
     /// Header.
     pub header: Header,
     /// `sid`.
@@ -597,6 +613,8 @@ pub struct Signature {
     pub filestore: Option<FileStore>,
     /// `config`: the transaction that it matches in is not told of.
     pub quiet: bool,
+    /// A keyword asks about each file (`filename`, `filesize`, ...), not about a buffer of them.
+    pub per_file: bool,
     /// `prefilter` keyword.
     pub prefilter: bool,
     /// Class.

@@ -3,6 +3,7 @@
 //!
 //! Names become numbers of the rule set's tables (names.rs).
 
+use crate::app::Field;
 use crate::rules::argument::Argument;
 use crate::rules::diagnostic::{Code, Problem, nearest};
 use crate::rules::lex::shorten;
@@ -246,10 +247,7 @@ fn xbits(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), P
             ("track", "ip_src") => track = Some(Track::Source),
             ("track", "ip_dst") => track = Some(Track::Destination),
             ("track", "ip_pair") => track = Some(Track::Both),
-            ("track", "tx") => {
-                builder.executable("xbits track tx", false);
-                track = Some(Track::Flow);
-            }
+            ("track", "tx") => track = Some(Track::Flow),
             ("expire", number) => {
                 let number: Option<u32> = number.parse().ok().filter(|n| *n > 0);
                 expire = number.ok_or_else(|| {
@@ -269,12 +267,50 @@ fn xbits(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), P
             .help("add `track ip_src`, `track ip_dst` or `track ip_pair`"));
     };
     let bit = builder.context.names.hostbits.id(name);
-    builder.signature.state.push(StateTest::HostBit {
-        command,
-        bit,
-        track,
-        expire,
-    });
+    if track != Track::Flow {
+        builder.signature.state.push(StateTest::HostBit {
+            command,
+            bit,
+            track,
+            expire,
+        });
+        return Ok(());
+    }
+    // What hangs on the flow hangs on its transaction here.
+    transaction_bit(builder, argument, command, bit)
+}
+
+/// `xbits:set,NAME,track tx`, `xbits:isset,NAME,track tx`.
+fn transaction_bit(
+    builder: &mut Builder<'_, '_>,
+    argument: &Argument<'_>,
+    command: BitCommand,
+    bit: u32,
+) -> Result<(), Problem> {
+    match command {
+        BitCommand::Set => {
+            let test = StateTest::TransactionBit { bit };
+            builder.signature.state.push(test);
+        }
+        BitCommand::IsSet => {
+            builder.facts.application = true;
+            builder.facts.app_buffer = true;
+            let any_of = vec![Compare::Equal(u64::from(bit))];
+            builder.signature.app.push(AppTest {
+                side: None,
+                field: Field::TxBit,
+                any_of,
+                negated: false,
+                which: Which::Any,
+                slice: (0, 0),
+            });
+        }
+        _ => {
+            return Err(argument
+                .bad("bits of a transaction are set and asked for, nothing else")
+                .help("write set or isset, or another `track`"));
+        }
+    }
     Ok(())
 }
 

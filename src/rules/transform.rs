@@ -166,17 +166,32 @@ fn inflate(argument: &Argument<'_>, gzip: bool) -> Result<Transform, Problem> {
     Ok(Transform::Inflate { gzip, max_size })
 }
 
-/// `subslice:start[,end]`.
+/// `subslice:offset[,count][,truncate]`.
 fn subslice(argument: &Argument<'_>) -> Result<Transform, Problem> {
-    let mut parts = argument.text.split(',').map(str::trim);
+    let mut parts: Vec<&str> = argument.text.split(',').map(str::trim).collect();
+    let truncate = parts.len() > 1
+        && parts
+            .pop_if(|word| word.eq_ignore_ascii_case("truncate"))
+            .is_some();
     let number = |text: &str| {
         let number: Option<i32> = text.parse().ok();
         number.ok_or_else(|| argument.bad(format!("`{}` is not a number", shorten(text))))
     };
-    let start = number(parts.next().unwrap_or(""))?;
-    let end = parts.next().map(number).transpose()?;
-    match parts.next() {
-        Some(_) => Err(argument.bad("`subslice` takes a start and an end")),
-        None => Ok(Transform::Subslice { start, end }),
+    let (offset, count) = match parts[..] {
+        [offset] => (number(offset)?, None),
+        [offset, count] => (number(offset)?, Some(number(count)?)),
+        _ => {
+            return Err(argument
+                .bad("`subslice` takes an offset and a number of bytes")
+                .help("write subslice:2,10 or subslice:2,10,truncate"));
+        }
+    };
+    if count == Some(0) {
+        return Err(argument.bad("no bytes are left"));
     }
+    Ok(Transform::Subslice {
+        offset,
+        count,
+        truncate,
+    })
 }

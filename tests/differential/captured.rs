@@ -160,8 +160,21 @@ impl Stream {
     }
 }
 
-/// Shows every datagram from or to a server's port.
-pub fn each_datagram(root: &Path, port: u16, mut show: impl FnMut(&Conversation)) {
+/// Shows every datagram of DNS from or to a server's port.
+pub fn each_datagram(root: &Path, port: u16, show: impl FnMut(&Conversation)) {
+    // Both ports may be the server's: the message says whose it is.
+    let answers = |message: &[u8]| Some(message.get(2).is_some_and(|flags| flags & 0x80 != 0));
+    each_datagram_by(root, port, answers, show);
+}
+
+/// Shows every datagram from or to a server's port; `answers` says whether a message is an answer, if
+/// that can be seen in it.
+pub fn each_datagram_by(
+    root: &Path,
+    port: u16,
+    answers: fn(&[u8]) -> Option<bool>,
+    mut show: impl FnMut(&Conversation),
+) {
     for file in files(root) {
         let bytes = std::fs::read(&file).expect("the capture can be read");
         let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -176,11 +189,10 @@ pub fn each_datagram(root: &Path, port: u16, mut show: impl FnMut(&Conversation)
             if ends(&packet, src, dst).is_none() || (src != port && dst != port) {
                 continue;
             }
-            // Both ports may be the server's: the message says whose it is.
-            let answers = udp.payload().get(2).is_some_and(|flags| flags & 0x80 != 0);
+            let answers = answers(udp.payload());
             let (way, client) = match (dst == port && src == port, dst == port) {
-                (true, _) if answers => (ToClient, 40_000),
-                (_, true) if !answers => (ToServer, src),
+                (true, _) if answers == Some(true) => (ToClient, 40_000),
+                (_, true) if answers != Some(true) => (ToServer, src),
                 (_, true) => continue,
                 _ => (ToClient, dst),
             };

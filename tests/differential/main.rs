@@ -1,5 +1,6 @@
 //! Parsers against others of the same protocols: HTTP/1 against suricata-htp (the parser that
-//! Suricata's rules were written for), DNS against simple-dns, TLS against tls-parser. Messages are
+//! Suricata's rules were written for), DNS against simple-dns, TLS against tls-parser, and others on
+//! captures alone (`others.rs`). Messages are
 //! made here from a seed, with the oddities that real ones have, and taken from the shared captures;
 //! both parsers must find the same, but for the differences that `EXPLAINED` lists.
 //!
@@ -13,6 +14,7 @@ mod common;
 mod captured;
 mod htp;
 mod made;
+mod others;
 mod told;
 
 use std::collections::BTreeMap;
@@ -70,7 +72,10 @@ fn ours(apps: &mut Apps, talk: &Conversation, fields: &[Field]) -> (AppProtocol,
     while let Some(tx) = apps.transaction(next) {
         for instance in tx.instances(&apps.shared.heap) {
             if fields.contains(&instance.field) {
-                let bytes = tx.bytes(&apps.shared.heap, &instance).to_vec();
+                let bytes = match instance.is_number() {
+                    true => instance.number().to_string().into_bytes(),
+                    false => tx.bytes(&apps.shared.heap, &instance).to_vec(),
+                };
                 found.push((tx.number, instance.direction, instance.field, bytes));
             }
         }

@@ -28,6 +28,18 @@ pub const DNS: [Explained; 0] = [];
 /// TLS against tls-parser.
 pub const TLS: [Explained; 0] = [];
 
+/// X.509 against x509-parser.
+pub const X509: [Explained; 0] = [];
+
+/// SSH against ssh-parser.
+pub const SSH: [Explained; 0] = [];
+
+/// SNMP against snmp-parser.
+pub const SNMP: [Explained; 0] = [];
+
+/// NTP against ntp-parser.
+pub const NTP: [Explained; 0] = [];
+
 /// Why a conversation may differ.
 pub fn why(list: &[Explained], name: &str) -> Option<&'static str> {
     let mut fitting = list.iter().filter(|(start, _)| name.starts_with(start));

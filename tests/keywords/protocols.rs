@@ -115,6 +115,10 @@ pub const ROWS: &[Row] = &[
     ),
     (Nfs, "nfs_procedure:@;", "1", "2"),
     (Nfs, "nfs.version:@;", "3", "4"),
+    (Nfs, "nfs.version:@;", "2-3", "4-5"),
+    (Nfs, "nfs_procedure:@;", "getattr", "setattr"),
+    (Nfs, "nfs_procedure:@;", "!setattr", "!getattr"),
+    (Nfs, "nfs_procedure:@;", "1-2", "2-3"),
     (
         Nfs,
         "frame:nfs.rpc.pdu; content:\"@\"; startswith;",

@@ -288,6 +288,11 @@ pub const ROWS: &[Row] = &[
     row("icmp | icode:3;", "ping", "other_ping"),
     row("icmp | icmp_id:77;", "ping", "other_ping"),
     row("icmp | icmp_seq:5;", "ping", "other_ping"),
+    row(
+        "icmp | icmp_id:70-80; icmp_seq:\"5\";",
+        "ping",
+        "other_ping",
+    ),
     row("icmpv6 | icmpv6.mtu:<1280;", "six", "six_small"),
     row(
         "icmpv6 | icmpv6.hdr; content:\"|02 00|\"; startswith; content:\"|04 b0|\"; endswith;",
@@ -321,6 +326,7 @@ pub const ROWS: &[Row] = &[
     row("tcp.wscale:9;", "syn", "other_syn"),
     row("flags:FA;", "plain", "syn"),
     row("seq:1001; ack:9001; window:8192;", "plain", "syn"),
+    row("seq:1000-1002; ack:>9000; window:!1;", "plain", "syn"),
     row("ip | vlan.id:100;", "vlan", "vlan2"),
     row("ip | vlan.layers:2;", "vlan2", "vlan"),
     row("udp | rpc:100000,2,3;", "rpc", "udp"),
@@ -409,7 +415,27 @@ pub const ROWS: &[Row] = &[
     ),
     row("content:\"alpha\"; noalert;", NOWHERE, "plain"),
     row("app-layer-protocol:http;", "http", "plain"),
+    row(
+        "http | http.method; content:\"POST\"; xbits:set,x,track tx; noalert; && http | xbits:isset,x,track tx; http.stat_code; content:\"404\";",
+        "http",
+        "other_http",
+    ),
     // HTTP.
+    row(
+        "http | http.method; subslice:1,2; content:\"OS\"; bsize:2;",
+        "http",
+        "other_http",
+    ),
+    row(
+        "http | http.method; subslice:1,9,truncate; bsize:3;",
+        "http",
+        "other_http",
+    ),
+    row(
+        "http | http.method; subslice:-4,2; content:\"PO\";",
+        "http",
+        "other_http",
+    ),
     row(
         "http | http.uri; content:\"/Upload/Index.php?id=7&x=A\";",
         "http",
@@ -755,6 +781,9 @@ pub const ROWS: &[Row] = &[
     row("tls | tls.version:1.2;", "tls", "http"),
     row("tls | ssl_state:client_hello;", "tls", "http"),
     row("tls | ssl_version:tls1.2;", "tls", "http"),
+    row("tls | ssl_version:!tls1.0,tls1.1;", "tls", "http"),
+    row("tls | ssl_version:!tls1.2;", NOWHERE, "tls"),
+    row("tls | ssl_state:server_keyx|client_hello;", "tls", "http"),
     row(
         "tls | ja3.string; content:\"771,49199-156\"; startswith;",
         "tls",

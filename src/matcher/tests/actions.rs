@@ -2,7 +2,7 @@
 
 use super::{Rig, Shot, piece, udp};
 use crate::counters::Counter;
-use crate::packet::{RejectTo, Verdict, flag};
+use crate::packet::{Context, RejectTo, Verdict, flag};
 use crate::reason::Reason;
 
 fn rule(action: &str, sid: u32, options: &str) -> String {
@@ -141,6 +141,67 @@ fn a_pass_in_the_stream_lets_the_rest_of_the_flow_go() {
     let mut rig = Rig::inline(&rules.replace("tcp", "udp"));
     assert_eq!(rig.send(udp(b"good bad")).context.verdict, Verdict::Forward);
     assert_eq!(rig.send(udp(b"bad")).sids, [2]);
+}
+
+#[test]
+fn a_rule_may_say_whether_its_action_is_the_packets_or_the_flows() {
+    // On a packet, for the flow.
+    let mut rig = Rig::inline(&rule("drop:flow", 1, r#"content:"abc";"#));
+    assert!(rig.send(udp(b"abc")).context.has(flag::DROP_FLOW));
+    let next = rig.send(udp(b"xyz")).context;
+    assert_eq!(next.verdict, Verdict::Drop(Reason::RuleFlow));
+    // In the stream, for the packet.
+    let mut rig = Rig::inline(r#"drop:packet tcp any any -> any any (content:"abc"; sid:1;)"#);
+    let hit = rig.send(piece(b"abc", 0)).context;
+    assert_eq!(hit.verdict, Verdict::Drop(Reason::Rule));
+    assert!(!hit.has(flag::DROP_FLOW));
+    assert_eq!(rig.send(piece(b"xyz", 3)).context.verdict, Verdict::Forward);
+    // A pass for the whole flow, on its first packet.
+    let rules = [
+        rule("pass:flow", 1, r#"content:"good";"#),
+        rule("drop", 2, r#"content:"bad";"#),
+    ];
+    let mut rig = Rig::inline(&rules.concat());
+    rig.send(udp(b"good"));
+    assert_eq!(rig.send(udp(b"bad")).context.verdict, Verdict::Forward);
+}
+
+#[test]
+fn bytes_on_a_syn_decide_about_that_packet_alone() {
+    let syn = |fast_open: bool| Shot {
+        flags: 0,
+        frame: match fast_open {
+            false => |frame: &mut Vec<u8>| frame[47] = 2,
+            true => |frame: &mut Vec<u8>| {
+                // Fast Open's request (RFC 7413 section 2) and padding.
+                (frame[46], frame[47]) = (0x60, 2);
+                frame.splice(54..54, [34, 2, 1, 1]);
+            },
+        },
+        context: match fast_open {
+            false => |_| (),
+            true => |context: &mut Context| context.payload = 58,
+        },
+        ..piece(b"good bad", 0)
+    };
+    let drop = r#"drop tcp any any -> any any (msg:"d"; content:"bad"; sid:2;)"#;
+    let mut rig = Rig::inline(drop);
+    let first = rig.send(syn(false)).context;
+    assert_eq!(first.verdict, Verdict::Drop(Reason::Rule));
+    assert!(!first.has(flag::DROP_FLOW));
+    assert_eq!(rig.send(piece(b"xyz", 8)).context.verdict, Verdict::Forward);
+    // Fast Open: they are the stream's.
+    let mut rig = Rig::inline(drop);
+    assert!(rig.send(syn(true)).context.has(flag::DROP_FLOW));
+    // A pass is as far-reaching as a drop.
+    let rules = format!("pass tcp any any -> any any (content:\"good\"; sid:1;)\n{drop}");
+    let mut rig = Rig::inline(&rules);
+    let passed = Shot {
+        payload: b"good".to_vec(),
+        ..syn(false)
+    };
+    assert!(rig.sids(passed).is_empty());
+    assert_eq!(rig.sids(piece(b"bad", 4)), [2]);
 }
 
 #[test]

@@ -384,12 +384,14 @@ pub enum Transform {
         /// Bytes that come out at most.
         max_size: u32,
     },
-    /// `subslice:start,end`.
+    /// `subslice:offset,count,truncate`.
     Subslice {
         /// Start; negative counts from the end.
-        start: i32,
-        /// End; `None`: to the end of the buffer.
-        end: Option<i32>,
+        offset: i32,
+        /// Bytes; negative: up to so many before the end; `None`: to the end of the buffer.
+        count: Option<i32>,
+        /// What lies outside of the buffer is left out; else nothing is left.
+        truncate: bool,
     },
 }
 
