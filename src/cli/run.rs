@@ -363,15 +363,11 @@ fn wait(
 pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let args = &args.with_file()?;
     let inline = args.is_inline();
-    let mut config = args.engine.config_over(defaults(inline), inline)?;
-    config.reloads = true;
-    config.mode = if inline { Mode::Inline } else { Mode::Tap };
+    let config = settings(args, inline)?;
     if args.keeper.keeps() {
         return keeper::keep(args);
     }
     let attached = args.keeper.attach(args)?;
-    // What nobody writes down is not looked for.
-    config.app_records &= args.log_dir.is_some();
     let wanted = super::replay::wanted(&args.engine)?.with(&config);
     let loaded = rules::load(&wanted)?;
     loaded.report();
@@ -381,10 +377,6 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     eprintln!("memory: {plan} ({} MiB available)", available_bytes() >> 20);
     eprintln!("memory: {}", MatchPlan::new(&config));
     let mut engine = build(args, &config, &loaded, lanes)?;
-    engine.set_adaptive(args.idle == Idle::Adaptive);
-    if args.log_dir.is_none() {
-        engine.set_unheard();
-    }
     // Before the rights that this takes are given up.
     let huge = onto_huge_pages(Untouched::Now);
     eprintln!("memory: {} MiB of the heap on 2 MiB pages", huge >> 20);
@@ -506,7 +498,7 @@ fn build(
         .into_iter()
         .map(|lane| (lane.receivers, lane.transmitters))
         .unzip();
-    Engine::build(Plan {
+    let engine = Engine::build(Plan {
         config: Arc::new(config),
         layout: args.engine.layout()?,
         burst_max: args.engine.burst(),
@@ -518,6 +510,21 @@ fn build(
         events_per_worker: EVENTS_PER_WORKER,
         cores: if args.pin { cores() } else { Vec::new() },
         key: random_key(),
-    })
-    .map_err(|error| Failure::new(exit::CONFIG, error))
+    });
+    let mut engine = engine.map_err(|error| Failure::new(exit::CONFIG, error))?;
+    engine.set_adaptive(args.idle == Idle::Adaptive);
+    if args.log_dir.is_none() {
+        engine.set_unheard();
+    }
+    Ok(engine)
+}
+
+/// The configuration of an engine on ports.
+fn settings(args: &RunArgs, inline: bool) -> Result<Config, Failure> {
+    let mut config = args.engine.config_over(defaults(inline), inline)?;
+    config.reloads = true;
+    config.mode = if inline { Mode::Inline } else { Mode::Tap };
+    // What nobody writes down is not looked for.
+    config.app_records &= args.log_dir.is_some();
+    Ok(config)
 }

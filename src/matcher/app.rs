@@ -266,9 +266,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             Answer::Later => self.lost += u64::from(!seen.wait(wait)),
             Answer::Holds => {
                 let repeat = self.repeat(place, signature, rule);
-                let ends = packet.context.kind == Kind::FlowEnd;
                 match repeat {
-                    Repeat::Stays if ends && !fresh => return,
+                    Repeat::Stays if !fresh && packet.context.kind == Kind::FlowEnd => return,
                     Repeat::Files(count) if count <= hits => {
                         self.lost += u64::from(!seen.wait(wait));
                         return;

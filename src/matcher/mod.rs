@@ -5,7 +5,7 @@
 //! compile:  RuleSet ─► Program (program.rs: steps, automata of groups, address index)
 //!
 //! run:      context ─► propose ─► sort by order of evaluation ─► check ─► verify ─► hits
-//!         prefilter.rs, gate.rs, address.rs  header.rs, state.rs, host.rs   verify.rs
+//!    prefilter.rs, gate.rs, always.rs, address.rs  header.rs, state.rs, host.rs  verify.rs
 //!           stream bytes ─► window.rs (streams.rs): the same, on the stream so far
 //!           (in a tap counted by chunks: chunk.rs)
 //!           hits ─► arbiter.rs: thresholds, pass/drop/reject, flow or packet, events

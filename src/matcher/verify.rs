@@ -425,9 +425,10 @@ impl Scratch {
         }
         let distance = self.optional(content.distance).unwrap_or(0);
         let mut low = frame.saturating_add(distance).max(0);
-        let mut high = self.optional(content.within).map_or(i64::MAX, |within| {
-            frame.saturating_add(distance).saturating_add(within)
-        });
+        // An end before the buffer bounds nothing, as in Suricata.
+        let end = |within| frame.saturating_add(distance).saturating_add(within);
+        let end = self.optional(content.within).map(end);
+        let mut high = end.filter(|end| *end >= 0).unwrap_or(i64::MAX);
         if let Some(depth) = depth {
             let reach = if variable { 0 } else { at.unwrap_or(0) };
             high = high.min(frame.saturating_add(depth).saturating_add(reach));

@@ -184,7 +184,11 @@ pub const VALUES: &[Case] = &[
     ("flags:«Z»;", Code::BadValue, "`Z` are not TCP flags"),
     ("fragbits:«X»;", Code::BadValue, "`X` is not a fragment bit"),
     ("ipopts:«foo»;", Code::BadValue, "`foo` is not an IP option"),
-    ("window:«70000»;", Code::BadValue, "`70000` is not a window"),
+    (
+        "window:«70000»;",
+        Code::BadValue,
+        "`70000` is not a comparison that can match",
+    ),
     ("vlan.id:«5,7»;", Code::BadValue, "`7` is not a VLAN layer"),
     (
         "stream_size:«middle,>,5»;",

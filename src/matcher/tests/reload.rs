@@ -90,6 +90,18 @@ fn half_a_word_before_and_half_after_is_found() {
 }
 
 #[test]
+fn rules_that_come_where_there_were_none_look_at_flows_of_before() {
+    let (mut rig, mailbox) = rig("");
+    assert!(rig.sids(piece(b"alpha ", 0)).is_empty());
+    assert_eq!(rig.stage.available().0, 8, "nothing is kept of a flow");
+    reload(&mut rig, &mailbox, NEW);
+    assert_eq!(rig.sids(piece(b"beta alpha ", 6)), [20, 5]);
+    assert_eq!(rig.stage.available().0, 7);
+    rig.end(1);
+    assert_eq!(rig.stage.available().0, 8);
+}
+
+#[test]
 fn thresholds_count_on() {
     let (mut rig, mailbox) = rig(OLD);
     let shot = || Shot {

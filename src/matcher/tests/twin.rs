@@ -97,7 +97,8 @@ fn places(content: &Content, frame: i64, data: &[u8]) -> Vec<i64> {
                 let distance = number(content.distance).unwrap_or(0);
                 fits &= *at >= frame + distance;
                 if let Some(within) = number(content.within) {
-                    fits &= end <= frame + distance + within;
+                    let last = frame + distance + within;
+                    fits &= last < 0 || end <= last;
                 }
             } else {
                 let offset = number(content.offset).unwrap_or(0);
