@@ -146,7 +146,7 @@ fn count_alerts(name: &str, frames: &[Vec<u8>], expected: &[(&str, usize)]) {
             key: 3,
             ..Options::default()
         };
-        let (facts, _) = facts(&[path.clone()], options, &loaded);
+        let (facts, _) = facts(std::slice::from_ref(&path), options, &loaded);
         let alerts = facts.iter().filter(|f| matches!(f, Fact::Alert(_, 1, _)));
         assert_eq!(alerts.count(), *expected, "{rule}");
     }

@@ -281,6 +281,8 @@ fn payload_outcome(
     let payload = usize::from(PAYLOAD);
     if let Some((step, sought)) = wait.lacks(payload).filter(|_| in_stream) {
         let sought = (sought.wrapping_sub(view.base as u32) as i32).max(0) as usize;
+        // Low bits that no longer mean a place in these bytes mean nothing.
+        let sought = if sought > view.data.len() { 0 } else { sought };
         let new = new_for(&rule.payload, step, view.data, sought);
         if scratch.still_lacks(&rule.payload, step, new) {
             wait.note(payload, Lack::Content(step), end_of(view));

@@ -324,8 +324,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             }
         }
         let mut ahead = [None; AHEAD_MAX];
-        for at in 1..AHEAD_MAX {
-            ahead[at] = self.ask_first(&contexts, burst, at);
+        for (at, place) in ahead.iter_mut().enumerate().skip(1) {
+            *place = self.ask_first(&contexts, burst, at);
         }
         for at in 0..burst.len() {
             // The nearest packet's place is free: it is the one at hand now.
