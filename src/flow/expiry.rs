@@ -28,7 +28,7 @@ pub const ENDS_MAX: usize = 4 * EVICTED_MAX;
 const ENDS_PER_CHAIN_MAX: usize = EVICTED_MAX;
 /// Groups that one call at the end looks at: a worker whose turn took as long as a look at a table
 /// of many millions would be taken for one that hangs (keeper/health.rs).
-const GROUPS_PER_FINISH: u32 = 512;
+const GROUPS_PER_FINISH: u32 = 64;
 /// Seconds in which the sweep goes round the whole table.
 const ROUND_SECONDS: u32 = 10;
 /// Groups of thirty flows that one burst looks at, at most.

@@ -135,8 +135,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             let order = transaction.number_of(heap, Field::DcerpcLittleEndian, direction);
             self.scratch.set_dce_little(order == Some(1));
         }
-        // What is written over keeps nothing that was known of it.
-        let keeps = view.field != Field::FileInfo;
+        // Nothing is kept of what is written over, or read in a byte order that may come later.
+        let keeps = !matches!(view.field, Field::FileInfo | Field::DcerpcStubData);
         let mut best = Answer::Never;
         let mut count = 0;
         for instance in transaction.instances_of(heap, view.field, direction) {
