@@ -141,7 +141,8 @@ impl<D: DetectionAccess> MatchStage<D> {
         let (transaction, _) = self.apps.as_mut()?.transaction_mut(index)?;
         let place = &mut transaction.detection[direction.index()];
         if *place == NONE {
-            match self.seen.take(Seen::of(self.renewal.to)) {
+            let generation = self.renewal.to;
+            match self.seen.take_with(|seen| seen.restart(generation)) {
                 Some(record) => *place = record,
                 None => {
                     self.lost += 1;

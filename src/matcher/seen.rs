@@ -157,12 +157,11 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// Nothing yet, under rules of this generation.
-    pub fn of(generation: u32) -> Seen {
-        Seen {
-            generation,
-            ..Seen::default()
-        }
+    /// Begins anew, under rules of this generation: one line is written, the lists count from 0.
+    pub fn restart(&mut self, generation: u32) {
+        (self.waiting_count, self.matched_count) = (0, 0);
+        (self.overflowed, self.started, self.passed) = (false, false, 0);
+        self.generation = generation;
     }
 
     /// Brings the numbers over to the rules in force; those of rules that are gone are let go.

@@ -55,6 +55,12 @@ impl<T> Slabs<T> {
 impl<T> Slabs<T> {
     /// Takes a record and writes `value` into it; None when all are in use, which is counted.
     pub fn take(&mut self, value: T) -> Option<u32> {
+        self.take_with(|record| *record = value)
+    }
+
+    /// As [`Slabs::take`], the record being made ready where it lies: what is left of its last use
+    /// need not be written over.
+    pub fn take_with(&mut self, make: impl FnOnce(&mut T)) -> Option<u32> {
         let index = self.first_free;
         let (Some(record), Some(link)) = (
             self.records.get_mut(index as usize),
@@ -64,7 +70,7 @@ impl<T> Slabs<T> {
             return None;
         };
         self.first_free = *link;
-        *record = value;
+        make(record);
         if let Some(word) = self.in_use.get_mut(index as usize / 64) {
             *word |= 1 << (index % 64);
         }
