@@ -310,7 +310,7 @@ pub struct Emit {
 /// Who takes a worker's events.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Listener {
-    /// Nobody: none is made.
+    /// Nobody: none is made (bytes of files to be stored find no room, and are counted).
     Nobody,
     /// A writer that no packet waits for: what finds no room is lost, and counted.
     Live,

@@ -392,7 +392,7 @@ impl Shared {
             Arc::clone(&self.hosts),
         );
         matcher.set_mailbox(Arc::clone(&self.mailboxes[lane]));
-        if !(0..self.layout.workers()).any(|w| self.layout.runs(w, 1) && self.layout.runs(w, 2)) {
+        if self.layout.worker_of(1) != self.layout.worker_of(2) {
             matcher.set_apart();
         }
         matcher.set_turn(Box::new(LaneTurn::new(Arc::clone(&self.progress), lane)));

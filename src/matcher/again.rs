@@ -61,10 +61,9 @@ impl<D: DetectionAccess> MatchStage<D> {
             return false;
         };
         let side = place.direction;
-        let mut told = transaction.instances(&apps.shared.heap);
-        let further =
-            |i: Instance| i.field == Field::Hook && i.direction == side && i.number() > state;
-        transaction.progress[side.index()] != Progress::Complete && !told.any(further)
+        let mut told = transaction.instances_of(&apps.shared.heap, Field::Hook, side);
+        transaction.progress[side.index()] != Progress::Complete
+            && !told.any(|i| i.number() > state)
     }
 
     /// How many of a direction's files the rule's first test about files holds for.
@@ -79,9 +78,8 @@ impl<D: DetectionAccess> MatchStage<D> {
         let sizes = signature.app.iter().find(|t| t.field == Field::Filesize);
         if let Some(view) = rule.app.iter().find(|view| is_about_files(view.field)) {
             let way = view.side.unwrap_or(place.direction);
-            let of_view = |i: &Instance| i.direction == way && i.field == view.field;
             let mut count = 0;
-            for file in transaction.instances(heap).filter(of_view) {
+            for file in transaction.instances_of(heap, view.field, way) {
                 let (data, end) = (transaction.bytes(heap, &file), file.ended());
                 let view_of_file = View { data, base: 0, end };
                 let outcome = self.scratch.verify(&view.steps, &view_of_file);
@@ -90,12 +88,9 @@ impl<D: DetectionAccess> MatchStage<D> {
             count
         } else if let Some(test) = sizes {
             let way = test.side.unwrap_or(place.direction);
-            let fits = |i: &Instance| {
-                i.direction == way
-                    && i.field == Field::Filesize
-                    && test.any_of.iter().any(|c| c.test(i.number()))
-            };
-            transaction.instances(heap).filter(fits).count()
+            let sizes = transaction.instances_of(heap, Field::Filesize, way);
+            let fits = |i: &Instance| test.any_of.iter().any(|c| c.test(i.number()));
+            sizes.filter(fits).count()
         } else {
             1
         }

@@ -1,7 +1,7 @@
 //! Signatures without a fast pattern: nothing in the bytes names them, so a packet asks all of its
 //! group's. Eight are asked at once, lane by lane, and eight eights by what each has in common: most
-//! packets are ruled out for 64 signatures by a few vector instructions. Nothing is ruled out that
-//! [`Always::lets`], the twin for one, lets through.
+//! packets are ruled out for 64 signatures by a few vector instructions. [`Always::lets`] is the twin
+//! for one; beside what it rules out, only spans that nothing can hold are.
 
 use super::check::apps_of;
 use super::gate::{Facts, Gate, LENGTH, PORTS};
@@ -75,7 +75,7 @@ impl Always {
 const LANES: usize = 8;
 
 /// Eight entries, or summaries of eight blocks, each value in an array of its own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[repr(C, align(64))]
 struct Eight {
     /// The least port, and how many more there are up to the largest.
@@ -97,18 +97,7 @@ struct Eight {
 impl Eight {
     /// A block of these, eight at most.
     fn of(entries: &[Always]) -> Eight {
-        let mut block = Eight {
-            low: [0; LANES],
-            ports: [0; LANES],
-            shortest: [0; LANES],
-            lengths: [0; LANES],
-            needs: [0; LANES],
-            protocol: [0; LANES],
-            named: [0; LANES],
-            lanes: 0,
-            apps: [0; LANES],
-            signatures: [0; LANES],
-        };
+        let mut block = Eight::default();
         for (i, always) in entries.iter().take(LANES).enumerate() {
             let Gate {
                 low,
@@ -258,7 +247,6 @@ mod tests {
             let numbered = entries.into_iter().zip(0..);
             let entries: Vec<Always> = numbered
                 .map(|(always, signature)| Always { signature, ..always })
-                // A summary widens: of an empty span it makes a whole one, which may let more through.
                 .collect();
             let mut named = Vec::new();
             AlwaysList::new(entries.clone()).each(&facts, |signature| named.push(signature));

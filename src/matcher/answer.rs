@@ -10,7 +10,7 @@ use super::header::Packet;
 use super::program::Rule;
 use super::seen::{PAYLOAD, Wait};
 use super::transform::Room;
-use super::verify::{Lack, Outcome, Scratch, Step, View};
+use super::verify::{Lack, Outcome, Scratch, View};
 use super::{DetectionAccess, FlowMark, MatchStage, state};
 use crate::app::{Field, Progress};
 use crate::packet::{Direction, Kind};
@@ -211,21 +211,22 @@ impl<D: DetectionAccess> MatchStage<D> {
             true => 0,
             false => self.windows.floor(window, number, false),
         };
-        let view = if window != state::NONE {
-            View {
+        let in_stream = window != state::NONE;
+        let start = in_stream.then(|| self.windows.base(window) + floor as u64);
+        let view = match start {
+            Some(start) => View {
                 data: self.windows.data(window).get(floor..).unwrap_or(&[]),
                 base: match floor > 0 && rule.is_placed {
                     true => 0,
-                    false => self.windows.base(window) + floor as u64,
+                    false => start,
                 },
                 end: complete || packet.context.kind == Kind::FlowEnd,
-            }
-        } else {
-            View::whole(packet.payload())
+            },
+            None => View::whole(packet.payload()),
         };
         let outcome = match floor > 0 && view.data.is_empty() {
             true => Outcome::No,
-            false => payload_outcome(rule, &view, window, wait, &mut self.scratch),
+            false => payload_outcome(rule, &view, start, wait, &mut self.scratch),
         };
         match outcome {
             Outcome::Match => Answer::Holds,
@@ -256,56 +257,44 @@ fn outcome_of(
         };
         return (outcome, Lack::Hope);
     }
-    if let Some((step, sought)) = known {
-        let new = new_for(&view.steps, step, data, sought as usize);
-        if scratch.still_lacks(&view.steps, step, new) {
-            return (
-                Outcome::No,
-                if end { Lack::Hope } else { Lack::Content(step) },
-            );
-        }
+    if let Some((step, sought)) = known
+        && scratch.still_lacks(&view.steps, step, data, sought as usize)
+    {
+        let lack = if end { Lack::Hope } else { Lack::Content(step) };
+        return (Outcome::No, lack);
     }
     let outcome = scratch.verify(&view.steps, &View { data, base: 0, end });
     (outcome, if end { Lack::Hope } else { scratch.lack() })
 }
 
-/// What the contents outside of application buffers say of a stream, or of a datagram (no window).
+/// What the contents outside of application buffers say of a datagram, or of stream bytes of which
+/// the first is the stream's byte `start`, whatever position the view counts from.
 fn payload_outcome(
     rule: &Rule,
     view: &View,
-    window: u32,
+    start: Option<u64>,
     wait: &mut Wait,
     scratch: &mut Scratch,
 ) -> Outcome {
-    let in_stream = window != state::NONE;
+    let Some(start) = start else {
+        return scratch.verify(&rule.payload, view);
+    };
     let payload = usize::from(PAYLOAD);
-    if let Some((step, sought)) = wait.lacks(payload).filter(|_| in_stream) {
-        let sought = (sought.wrapping_sub(view.base as u32) as i32).max(0) as usize;
+    let end = start.wrapping_add(view.data.len() as u64) as u32;
+    if let Some((step, sought)) = wait.lacks(payload) {
+        let sought = (sought.wrapping_sub(start as u32) as i32).max(0) as usize;
         // Low bits that no longer mean a place in these bytes mean nothing.
         let sought = if sought > view.data.len() { 0 } else { sought };
-        let new = new_for(&rule.payload, step, view.data, sought);
-        if scratch.still_lacks(&rule.payload, step, new) {
-            wait.note(payload, Lack::Content(step), end_of(view));
+        if scratch.still_lacks(&rule.payload, step, view.data, sought) {
+            wait.note(payload, Lack::Content(step), end);
             return Outcome::No;
         }
     }
     let outcome = scratch.verify(&rule.payload, view);
-    if let (Outcome::No, lack @ Lack::Content(_), true) = (outcome, scratch.lack(), in_stream) {
-        wait.note(payload, lack, end_of(view));
+    if let (Outcome::No, lack @ Lack::Content(_)) = (outcome, scratch.lack()) {
+        wait.note(payload, lack, end);
     }
     outcome
-}
-
-/// Low bits of the stream position behind a view.
-fn end_of(view: &View) -> u32 {
-    view.base.wrapping_add(view.data.len() as u64) as u32
-}
-
-/// The part of `data` in which the content of a step may stand that was not there in the first
-/// `sought` bytes.
-fn new_for<'a>(steps: &[Step], step: u8, data: &'a [u8], sought: usize) -> &'a [u8] {
-    let carry = Scratch::length_of(steps, step).saturating_sub(1);
-    data.get(sought.saturating_sub(carry)..).unwrap_or(&[])
 }
 
 /// Whether those of the instances that a rule means hold, `found` being what each says and the part

@@ -29,6 +29,7 @@ use crate::rules::signature::Signature;
 
 /// Transactions of a flow looked at for one packet at most.
 const TRANSACTIONS_MAX: usize = 4096;
+
 impl<D: DetectionAccess> MatchStage<D> {
     /// Evaluates rules on the transactions of the flow that changed.
     pub(super) fn inspect_transactions(

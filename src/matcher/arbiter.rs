@@ -10,7 +10,7 @@ use super::threshold::Counted;
 use super::{DetectionAccess, FlowMark, FlowVerdict, Hit, MatchStage, host, state};
 use crate::counters::Counter;
 use crate::event::{AlertAction, Emit, Event, EventKind};
-use crate::flow::segment::{SYN, Segment};
+use crate::flow::segment::{Segment, has_syn};
 use crate::packet::{Context, Kind, Verdict, flag};
 use crate::reason::Reason;
 use crate::rules::signature::{Action, ActionScope, Class, Signature, TagScope, Threshold, Track};
@@ -33,7 +33,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let program = std::sync::Arc::clone(&self.program);
         // A pass does not undo a drop, whoever dropped.
         let mut dropped = !matches!(context.verdict, Verdict::Forward);
-        let on_syn = is_bare_syn(context, bytes);
+        let on_syn = !self.hits.is_empty() && is_bare_syn(context, bytes);
         let mut alerts = 0;
         for at in 0..self.hits.len() {
             let Some(hit) = self.hits.get(at).copied() else {
@@ -320,7 +320,8 @@ fn is_bare_syn(context: &Context, bytes: &[u8]) -> bool {
         && context.kind != Kind::Stream
         && context.payload_length != 0
         && !context.has(flag::ESTABLISHED);
-    may && Segment::read(context, bytes).is_some_and(|s| s.has(SYN) && !s.has_fast_open)
+    may && has_syn(context, bytes)
+        && Segment::read(context, bytes).is_some_and(|segment| !segment.has_fast_open)
 }
 
 /// Whether the action of this hit is the flow's: as the rule says, else by its class (rule-types of

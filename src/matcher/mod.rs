@@ -166,8 +166,10 @@ pub struct MatchStage<D> {
     inline: bool,
     /// The flow stage runs on another core.
     is_apart: bool,
-    /// Nobody asks for anything, until rules come.
-    may_idle: bool,
+    /// There is nothing to look for and nobody to tell what flows speak: no signature yet, no record,
+    /// no file. Flows that began by then are known by their packets and streams alone when rules
+    /// come; their application layer is not followed from its middle.
+    is_idle: bool,
     app_records: bool,
     /// Each file is an event.
     file_events: bool,
@@ -243,7 +245,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             turn: Box::new(NoTurn),
             inline: config.mode == Mode::Inline,
             is_apart: false,
-            may_idle: is_idle(config, &program),
+            is_idle: asks_nothing(config, &program),
             app_records: config.app_records,
             file_events: config.app_records && config.files.events,
             anomalies: feed::Anomalies::default(),
@@ -311,7 +313,7 @@ impl<D: DetectionAccess> MatchStage<D> {
 
     /// Inspects a burst.
     pub fn run(&mut self, burst: &mut Burst, emit: &mut Emit) {
-        if self.is_idle() {
+        if self.is_idle {
             return self.pass(burst);
         }
         self.profile.begin_burst();
@@ -348,13 +350,6 @@ impl<D: DetectionAccess> MatchStage<D> {
                 });
             }
         }
-    }
-
-    /// Whether there is nothing to look for and nobody to tell what flows speak: no signature yet,
-    /// no record, no file. Flows that began by then are known by their packets and streams alone
-    /// when rules come; their application layer is not followed from its middle.
-    fn is_idle(&self) -> bool {
-        self.may_idle && !self.renewed
     }
 
     /// Takes a burst past a stage that has nothing to do.
@@ -614,7 +609,7 @@ fn names_of(config: &Config, program: &Program) -> (usize, usize) {
 }
 
 /// Whether neither a rule nor an event asks for anything.
-fn is_idle(config: &Config, program: &Program) -> bool {
+fn asks_nothing(config: &Config, program: &Program) -> bool {
     program.ruleset().signatures().is_empty()
         && !(config.app_records || config.files.store || config.drop_events_start)
 }

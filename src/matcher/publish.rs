@@ -165,7 +165,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             std::mem::swap(&mut apps.shared.wanted, &mut published.wanted);
         }
         self.windows.set_generation(self.renewal.to);
-        self.renewed = true;
+        (self.renewed, self.is_idle) = (true, false);
         *outgoing = Some(published);
     }
 

@@ -193,10 +193,7 @@ impl Seen {
 
     /// Whether a signature hit already.
     pub fn has_matched(&self, signature: u32) -> bool {
-        self.matched
-            .iter()
-            .take(usize::from(self.matched_count))
-            .any(|known| *known == signature)
+        self.hits(signature) > 0
     }
 
     /// Those that wait.

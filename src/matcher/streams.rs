@@ -14,7 +14,7 @@ use super::gate::Facts;
 use super::prefilter::{Extent, Prefilter, Scan};
 use super::program::{Group, Program, Rule};
 use super::recent::CARRY;
-use super::verify::{Lack, Outcome, Scratch, View};
+use super::verify::{Lack, Outcome, View};
 use super::window::{CHUNK, ENTRIES_MAX, Entry};
 use super::{DetectionAccess, FlowMark, Hit, MatchStage, profile, state};
 use crate::counters::Counter;
@@ -276,10 +276,9 @@ impl<D: DetectionAccess> MatchStage<D> {
         let Some((step, sought)) = self.windows.lacks(window, index) else {
             return false;
         };
-        let carry = Scratch::length_of(&rule.payload, step).saturating_sub(1);
-        let from = sought.saturating_sub(carry).max(first);
-        let new = self.windows.data(window).get(from..end).unwrap_or(&[]);
-        let lacks = self.scratch.still_lacks(&rule.payload, step, new);
+        let data = self.windows.data(window).get(first..end).unwrap_or(&[]);
+        let known = sought.saturating_sub(first);
+        let lacks = self.scratch.still_lacks(&rule.payload, step, data, known);
         if lacks && end > sought {
             self.windows.note_lack(window, index, Some(step), end);
         }

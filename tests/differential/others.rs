@@ -3,7 +3,7 @@
 //!
 //! What differs and why is told.rs's.
 
-use sluice::app::{AppProtocol, Apps, Field};
+use sluice::app::{AppProtocol, Field};
 use sluice::packet::Direction::{self, ToClient, ToServer};
 
 use super::captured::{self, Conversation};
@@ -149,21 +149,13 @@ fn snmp_of_theirs(message: &[u8]) -> Option<[String; 3]> {
 #[test]
 fn snmp_of_captures_is_that_of_snmp_parser() {
     let fields = [Field::SnmpVersion, Field::SnmpCommunity, Field::SnmpPduType];
-    let compare = |apps: &mut Apps, talk: &Conversation, tally: &mut Tally| {
-        let (way, message) = &talk.pieces[0];
-        let (protocol, found) = ours(apps, talk, &fields);
-        let Some(theirs) = snmp_of_theirs(message).filter(|_| protocol == AppProtocol::Snmp) else {
-            return;
-        };
-        let mine = fields.map(|field| first(&found, *way, field).unwrap_or_default());
-        tally.note(&told::SNMP, &talk.name, &mine, &theirs);
-    };
+    let peer = (AppProtocol::Snmp, fields, snmp_of_theirs as Theirs);
     over_datagrams(
         "snmp_of_captures",
         "messages",
         &[161, 162],
         &told::SNMP,
-        compare,
+        peer,
     );
 }
 
@@ -180,39 +172,36 @@ fn ntp_of_theirs(message: &[u8]) -> Option<[String; 3]> {
 #[test]
 fn ntp_of_captures_is_that_of_ntp_parser() {
     let fields = [Field::NtpVersion, Field::NtpMode, Field::NtpStratum];
-    let compare = |apps: &mut Apps, talk: &Conversation, tally: &mut Tally| {
-        let (way, message) = &talk.pieces[0];
-        let (protocol, found) = ours(apps, talk, &fields);
-        let Some(theirs) = ntp_of_theirs(message).filter(|_| protocol == AppProtocol::Ntp) else {
-            return;
-        };
-        let mine = fields.map(|field| first(&found, *way, field).unwrap_or_default());
-        tally.note(&told::NTP, &talk.name, &mine, &theirs);
-    };
-    over_datagrams("ntp_of_captures", "packets", &[123], &told::NTP, compare);
+    let peer = (AppProtocol::Ntp, fields, ntp_of_theirs as Theirs);
+    over_datagrams("ntp_of_captures", "packets", &[123], &told::NTP, peer);
 }
 
-/// Compares every datagram of these ports, whoever sent it.
+/// What another parser finds in a message.
+type Theirs = fn(&[u8]) -> Option<[String; 3]>;
+
+/// Compares fields of every datagram of these ports, whoever sent it, with what another parser finds.
 fn over_datagrams(
     test: &str,
     what: &str,
     ports: &[u16],
     list: &[Explained],
-    mut compare: impl FnMut(&mut Apps, &Conversation, &mut Tally),
+    (protocol, fields, theirs): (AppProtocol, [Field; 3], Theirs),
 ) {
     let Some(root) = common::shared(test) else {
         return;
     };
     let (mut apps, mut tally) = (apps(), Tally::default());
+    let mut compare = |talk: &Conversation| {
+        let (way, message) = &talk.pieces[0];
+        let (spoken, found) = ours(&mut apps, talk, &fields);
+        let Some(theirs) = theirs(message).filter(|_| spoken == protocol) else {
+            return;
+        };
+        let mine = fields.map(|field| first(&found, *way, field).unwrap_or_default());
+        tally.note(list, &talk.name, &mine, &theirs);
+    };
     for port in ports {
-        captured::each_datagram_by(
-            &root,
-            *port,
-            |_| None,
-            |conversation| {
-                compare(&mut apps, conversation, &mut tally);
-            },
-        );
+        captured::each_datagram_by(&root, *port, |_| None, &mut compare);
     }
     tally.settle(what, list);
 }
