@@ -168,6 +168,13 @@ impl Parse for Http {
         Ok(Taken::all(count))
     }
 
+    fn bridges(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::ToServer => self.request.bridges(),
+            Direction::ToClient => self.response.bridges(),
+        }
+    }
+
     fn free(&mut self, heap: &mut Heap) {
         self.exchange.free(heap);
     }
