@@ -375,7 +375,7 @@ impl Config {
             "packet-alert-max" => self.alerts_max = number(key, value)?,
             _ if key.starts_with("app-layer.protocols.") || key.contains("libhtp.") => {
                 let known = APP_KEYS.iter().any(|known| key.ends_with(known));
-                if !known || key.ends_with("decompression.enabled") {
+                if !known {
                     self.ignored.push(format!("{key}={value}"));
                 }
                 self.app_settings.push((key.to_string(), value.to_string()));
@@ -544,6 +544,11 @@ const APP_KEYS: &[&str] = &[
     ".response-body-limit",
     ".response-body-decompress-layer-limit",
     ".meta-field-limit",
+    ".lzma-enabled",
+    ".swf-decompression.enabled",
+    ".swf-decompression.type",
+    ".swf-decompression.compress-depth",
+    ".swf-decompression.decompress-depth",
 ];
 
 /// Suricata's keys that mean nothing here (how it stores, logs, searches or is started; what is

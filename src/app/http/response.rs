@@ -440,7 +440,9 @@ impl Response {
         if !body {
             return;
         }
-        if let Some(value) = tools.head.get(raw, b"content-encoding") {
+        let coding = tools.head.get(raw, b"content-encoding");
+        if coding.is_some() || tools.settings.swf.is_on() {
+            let value = coding.unwrap_or(b"");
             let mut kept = std::mem::take(&mut out.shared.scratch2);
             kept.clear();
             kept.extend_from_slice(value);
