@@ -122,6 +122,9 @@ pub struct Config {
     pub files: Files,
     /// Settings of parsers (`app-layer.protocols.*`, `libhtp.*`), as given.
     pub app_settings: Vec<(String, String)>,
+    /// Sets that rules may name without a type (`datasets.NAME.type`, `.load`, `.state`, `.save`,
+    /// `.hashsize`), as given, without `datasets.`.
+    pub datasets: Vec<(String, String)>,
     /// Lanes.
     pub lanes: u8,
     /// Contexts per lane.
@@ -199,6 +202,7 @@ impl Default for Config {
             app_memory: 128 << 20,
             app_records: true,
             app_settings: Vec::new(),
+            datasets: Vec::new(),
             files: Files::default(),
             policies: Policies::default(),
             action_order: [0, 1, 2, 3],
@@ -324,6 +328,20 @@ fn is_output(key: &str, tail: &str) -> bool {
     key.starts_with("outputs.") && key.ends_with(tail)
 }
 
+/// Whether a key says something of one dataset (`datasets.NAME.type`).
+fn is_dataset(key: &str) -> bool {
+    let set = key
+        .strip_prefix("datasets.")
+        .and_then(|rest| rest.rsplit_once('.'));
+    set.is_some_and(|(name, what)| {
+        !matches!(name, "defaults" | "limits" | "rules")
+            && matches!(
+                what,
+                "type" | "load" | "state" | "save" | "hashsize" | "memcap"
+            )
+    })
+}
+
 impl Config {
     /// Sets one value by Suricata's key name (or ours).
     ///
@@ -357,7 +375,7 @@ impl Config {
             "packet-alert-max" => self.alerts_max = number(key, value)?,
             _ if key.starts_with("app-layer.protocols.") || key.contains("libhtp.") => {
                 let known = APP_KEYS.iter().any(|known| key.ends_with(known));
-                if !known || key.ends_with("decompression.enabled") {
+                if !known {
                     self.ignored.push(format!("{key}={value}"));
                 }
                 self.app_settings.push((key.to_string(), value.to_string()));
@@ -369,6 +387,9 @@ impl Config {
                     .map(|file| file.trim_matches('"').to_string())
                     .collect();
             }
+            _ if is_dataset(key) => self
+                .datasets
+                .push((key[9..].to_string(), value.to_string())),
             "threshold-file" => self.threshold_file = Some(value.to_string()),
             _ if is_output(key, "drop.flows") => {
                 self.drop_events_start = match value {
@@ -523,6 +544,11 @@ const APP_KEYS: &[&str] = &[
     ".response-body-limit",
     ".response-body-decompress-layer-limit",
     ".meta-field-limit",
+    ".lzma-enabled",
+    ".swf-decompression.enabled",
+    ".swf-decompression.type",
+    ".swf-decompression.compress-depth",
+    ".swf-decompression.decompress-depth",
 ];
 
 /// Suricata's keys that mean nothing here (how it stores, logs, searches or is started; what is

@@ -147,7 +147,7 @@ counters! {
     VerifyBudget = "sluice_verify_budget_exhausted_total";
     /// Regex searches cut short by their step limit.
     PcreSteps = "sluice_pcre_steps_exhausted_total";
-    /// Bodies in a coding that is not decoded (LZMA), looked at as they are.
+    /// Bodies in a coding that is not decoded (LZMA, unless settings ask for it), looked at as they are.
     BodiesUndecoded = "sluice_bodies_undecoded_total";
     /// Detection state (flowbit slabs, thresholds) that did not fit its pool.
     DetectionStateLost = "sluice_detection_state_lost_total";

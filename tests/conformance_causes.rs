@@ -50,11 +50,6 @@ const CAUSES: &[(&str, &str)] = &[
          a frame and drops it",
     ),
     (
-        "tcp-urgp-02-drop-ips",
-        "the segment with the urgent byte is dropped, the byte is missing from the stream, and so is \
-         the request, which Suricata reads as if the byte had never been",
-    ),
-    (
         "plain/mqtt-frames-xpdu",
         "of two messages in one segment Suricata takes header and data frame of the second from the \
          first one's bytes; here each has its own, however TCP cut them",

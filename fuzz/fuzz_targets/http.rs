@@ -26,9 +26,16 @@ fn piece(direction: Direction, bytes: &[u8], gap: u32, end: bool) -> Piece<'_> {
     }
 }
 
+/// Everything that settings switch on.
+fn limits() -> Limits {
+    let key = |name: &str| format!("app-layer.protocols.http.libhtp.default-config.{name}");
+    let on = |name| (key(name), "yes".to_string());
+    Limits::of(&[on("swf-decompression.enabled"), on("lzma-enabled")])
+}
+
 fuzz_target!(|data: &[u8]| {
     let wanted = vec![true; Field::ALL.len()].into();
-    let mut apps = Apps::new(2, 4 << 20, wanted, Limits::default());
+    let mut apps = Apps::new(2, 4 << 20, wanted, limits());
     let first = piece(Direction::ToServer, &[], 0, false);
     let flow = apps.open(&first).expect("there is room");
     // The protocol is told, so that every input is about it.

@@ -200,9 +200,12 @@ impl Apps {
         }
         flow.ended[way] = piece.end;
         if piece.gap > 0 {
-            let lost = piece.gap.saturating_add(flow.held[way].len() as u32);
+            let mut lost = piece.gap;
+            if !flow.parser.bridges(piece.direction) {
+                lost = lost.saturating_add(flow.held[way].len() as u32);
+                holds.clear(&mut flow.held[way]);
+            }
             flow.gap[way] = flow.gap[way].saturating_add(lost);
-            holds.clear(&mut flow.held[way]);
             flow.need[way] = 0;
         }
         if flow.state.protocol == AppProtocol::Unknown && flow.other_waits(piece.direction) {

@@ -13,11 +13,13 @@ mod body;
 mod brotli;
 mod canonical;
 mod coding;
+mod decoder;
 mod event;
 mod exchange;
 mod fields;
 mod head;
 mod line;
+mod lzma;
 mod multipart;
 mod request;
 mod response;
@@ -166,6 +168,13 @@ impl Parse for Http {
         };
         out.shared.http = Some(tools);
         Ok(Taken::all(count))
+    }
+
+    fn bridges(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::ToServer => self.request.bridges(),
+            Direction::ToClient => self.response.bridges(),
+        }
     }
 
     fn free(&mut self, heap: &mut Heap) {

@@ -139,7 +139,7 @@ impl Limits {
 }
 
 /// A number of bytes with its unit (`100kb`, `1 MiB`).
-fn size(text: &str) -> Option<usize> {
+pub(super) fn size(text: &str) -> Option<usize> {
     let text = text.trim().to_ascii_lowercase();
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = match text.get(digits.len()..)?.trim() {

@@ -193,7 +193,7 @@ pub struct Input<'a> {
     /// Bytes from the first one that was not taken yet.
     pub bytes: &'a [u8],
     /// Bytes that are missing right before `bytes` (a gap that was given up); what had not been
-    /// taken before the gap is gone.
+    /// taken before the gap is gone, unless the parser bridges it: then they are missing within.
     pub gap: u32,
     /// No more bytes will come in this direction.
     pub end: bool,
@@ -242,6 +242,13 @@ pub trait Parse {
     /// # Errors
     /// [`Broken`] when the parser gives up on the flow.
     fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken>;
+
+    /// Whether bytes of a side that were not taken before a gap are shown again, with those behind
+    /// it right after them.
+    fn bridges(&self, direction: Direction) -> bool {
+        let _ = direction;
+        false
+    }
 
     /// Gives back what it holds in the heap.
     fn free(&mut self, heap: &mut Heap) {

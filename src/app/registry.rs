@@ -46,6 +46,14 @@ macro_rules! parsers {
                 }
             }
 
+            /// Whether a side's bytes before a gap are read with those behind it.
+            pub fn bridges(&self, direction: Direction) -> bool {
+                match self {
+                    Parser::None => false,
+                    $(Parser::$variant(parser) => parser.bridges(direction),)*
+                }
+            }
+
             /// Lets go of what it holds.
             pub fn free(&mut self, shared: &mut Shared) {
                 match self {

@@ -22,11 +22,11 @@ pub struct Place {
 
 /// A lane's parsers with every field wanted but frames, which are transactions of their own.
 pub fn apps() -> Apps {
-    apps_with(false)
+    apps_with(false, Limits::default())
 }
 
 /// The same, with or without frames.
-fn apps_with(frames: bool) -> Apps {
+fn apps_with(frames: bool, limits: Limits) -> Apps {
     let hashes = [Field::Filemd5, Field::Filesha1, Field::Filesha256];
     // What is there for events alone, and what has tests of its own.
     let told = [
@@ -45,7 +45,7 @@ fn apps_with(frames: bool) -> Apps {
         (frames || !aside(field)) && !hashes.contains(field) && !told.contains(field)
     };
     let wanted = Field::ALL.iter().map(wanted).collect();
-    Apps::new(128, 8 << 20, wanted, Limits::default())
+    Apps::new(128, 8 << 20, wanted, limits)
 }
 
 /// What a conversation gives: the protocol, then a line for each instance, as
@@ -72,12 +72,37 @@ pub fn run_cut(place: Place, talk: Talk<'_>, cut: usize) -> (AppProtocol, Vec<St
 
 /// The same, with or without frames.
 fn run_with(place: Place, talk: Talk<'_>, cut: usize, frames: bool) -> (AppProtocol, Vec<String>) {
-    let mut apps = apps_with(frames);
-    let piece = |direction, bytes, end| Piece {
+    let mut pieces = Vec::new();
+    for (direction, bytes) in talk {
+        let parts = bytes.chunks(cut.max(1));
+        pieces.extend(parts.map(|bytes| (*direction, 0, bytes)));
+    }
+    run_pieces(place, &pieces, apps_with(frames, Limits::default()))
+}
+
+/// The lines of a conversation with these settings of parsers, and with bytes missing before its
+/// pieces.
+pub fn run_missing(
+    place: Place,
+    settings: &[(&str, &str)],
+    pieces: &[(Direction, u32, &[u8])],
+) -> Vec<String> {
+    let own = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
+    let settings: Vec<(String, String)> = settings.iter().map(own).collect();
+    let apps = apps_with(true, Limits::of(&settings));
+    run_pieces(place, pieces, apps).1
+}
+
+fn run_pieces(
+    place: Place,
+    pieces: &[(Direction, u32, &[u8])],
+    mut apps: Apps,
+) -> (AppProtocol, Vec<String>) {
+    let piece = |direction, gap, bytes, end| Piece {
         transport: place.transport,
         direction,
         bytes,
-        gap: 0,
+        gap,
         end,
         client_port: 40_000,
         server_port: place.server_port,
@@ -86,14 +111,12 @@ fn run_with(place: Place, talk: Talk<'_>, cut: usize, frames: bool) -> (AppProto
         time_ns: 1,
     };
     let flow = apps
-        .open(&piece(Direction::ToServer, &[], false))
+        .open(&piece(Direction::ToServer, 0, &[], false))
         .expect("there is room");
     let mut lines = Vec::new();
-    for (direction, bytes) in talk {
-        for bytes in bytes.chunks(cut.max(1)) {
-            apps.feed(flow, &piece(*direction, bytes, false));
-            note_events(&apps, flow, &mut lines);
-        }
+    for (direction, gap, bytes) in pieces {
+        apps.feed(flow, &piece(*direction, *gap, bytes, false));
+        note_events(&apps, flow, &mut lines);
     }
     apps.finish(flow);
     note_events(&apps, flow, &mut lines);

@@ -277,6 +277,7 @@ impl Reloader {
             classification: self.wanted.classification.clone(),
             references: self.wanted.references.clone(),
             names: Some(old.ruleset().names().clone()),
+            datasets: self.wanted.datasets.clone(),
             missing: self.wanted.missing.clone(),
             reputation: self.wanted.reputation.clone(),
             generation: old.ruleset().generation() + 1,

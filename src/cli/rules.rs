@@ -38,6 +38,8 @@ pub struct Wanted {
     pub references: Option<PathBuf>,
     /// Names of bits and counters that have numbers already.
     pub names: Option<Names>,
+    /// What settings say of datasets.
+    pub datasets: Vec<(String, String)>,
     /// Generation of the set.
     pub generation: u32,
     /// Features that settings switch off.
@@ -58,6 +60,7 @@ impl Default for Wanted {
             classification: None,
             references: None,
             names: None,
+            datasets: Vec::new(),
             generation: 1,
             missing: Vec::new(),
             cache: None,
@@ -79,6 +82,7 @@ impl Wanted {
         let (categories, files) = &config.reputation;
         let paths = files.iter().map(PathBuf::from).collect();
         self.reputation = (categories.as_ref().map(PathBuf::from), paths);
+        self.datasets.clone_from(&config.datasets);
         self.thresholds = config.threshold_file.as_ref().map(PathBuf::from);
         self
     }
@@ -285,9 +289,15 @@ fn compile(
         .map(|(path, text)| File { path, text })
         .collect();
     let progress = Progress::of(texts);
+    let mut names = wanted.names.clone();
+    if !wanted.datasets.is_empty() {
+        let sets = &mut names.get_or_insert_default().datasets;
+        let declared = sets.declare(&wanted.datasets);
+        declared.map_err(|what| Failure::new(exit::CONFIG, what))?;
+    }
     let options = Options {
         anomaly: &anomaly,
-        names: wanted.names.as_ref(),
+        names: names.as_ref(),
         missing: &wanted.missing,
         reputations: reputations(wanted)?,
         progress: &|count| progress.read(count),

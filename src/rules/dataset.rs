@@ -161,6 +161,21 @@ pub struct Plan {
     pub ranked: bool,
 }
 
+impl Plan {
+    /// A set of strings without files.
+    fn string(name: &str) -> Plan {
+        Plan {
+            name: name.into(),
+            kind: Kind::Text,
+            load: None,
+            save: None,
+            format: Format::Lines,
+            room: ROOM,
+            ranked: false,
+        }
+    }
+}
+
 /// Values, and those that have a reputation with it.
 type Read = (Vec<Vec<u8>>, Vec<(Vec<u8>, u16)>);
 
@@ -428,11 +443,81 @@ impl Datasets {
     pub fn add(&mut self, set: Arc<Dataset>) {
         self.sets.push(set);
     }
+
+    /// Adds the sets that settings tell of, each by `NAME.type` and what else there is of it; those
+    /// that are there already stay.
+    ///
+    /// # Errors
+    /// A set without a type, or of one that nobody knows.
+    pub fn declare(&mut self, settings: &[(String, String)]) -> Result<(), String> {
+        let mut plans: Vec<(&str, Option<Kind>, Plan)> = Vec::new();
+        for (key, value) in settings {
+            let (name, what) = key.rsplit_once('.').unwrap_or((key, ""));
+            let known = plans.iter().position(|(of, ..)| *of == name);
+            let place = known.unwrap_or_else(|| {
+                plans.push((name, None, Plan::string(name)));
+                plans.len() - 1
+            });
+            let (_, kind, plan) = &mut plans[place];
+            let path = || Some(value.as_str().into());
+            match what {
+                "type" => {
+                    let known = Kind::by_name(value);
+                    let wrong = || format!("datasets.{name}: `{value}` is no type of a dataset");
+                    *kind = Some(known.ok_or_else(wrong)?);
+                }
+                "load" => plan.load = path(),
+                "save" => plan.save = path(),
+                "state" => (plan.load, plan.save) = (path(), path()),
+                "hashsize" => plan.room = value.parse().unwrap_or(ROOM).clamp(1, VALUES_MAX),
+                _ => {}
+            }
+        }
+        for (name, kind, plan) in plans {
+            let kind = kind.ok_or_else(|| format!("datasets.{name} has no type"))?;
+            if self.get(name).is_none() {
+                self.add(Arc::new(Dataset::new(Plan { kind, ..plan })));
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_tell_of_sets() {
+        let given = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            let own = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
+            pairs.iter().map(own).collect()
+        };
+        let mut sets = Datasets::default();
+        let settings = [
+            ("ua-seen.type", "string"),
+            ("ua-seen.state", "seen.lst"),
+            ("dns.sha.type", "sha256"),
+            ("dns.sha.load", "dns.lst"),
+            ("dns.sha.memcap", "10mb"),
+        ];
+        sets.declare(&given(&settings)).unwrap();
+        let seen = sets.get("ua-seen").unwrap();
+        assert_eq!(
+            (seen.load(), seen.save()),
+            (Some("seen.lst"), Some("seen.lst"))
+        );
+        let hashes = sets.get("dns.sha").unwrap();
+        assert_eq!(
+            (hashes.kind(), hashes.load(), hashes.save()),
+            (Kind::Sha256, Some("dns.lst"), None)
+        );
+        sets.declare(&given(&settings)).unwrap();
+        assert_eq!(sets.iter().count(), 2, "once");
+        for wrong in [("a.type", "number"), ("a.load", "b")] {
+            assert!(sets.declare(&given(&[wrong])).is_err(), "{wrong:?}");
+        }
+    }
 
     fn set(kind: Kind, room: usize) -> Dataset {
         Dataset::new(Plan {

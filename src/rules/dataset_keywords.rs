@@ -249,9 +249,10 @@ fn declared(
         return Ok(Arc::clone(set));
     }
     let Some(kind) = words.kind else {
-        return Err(argument
-            .bad(format!("the set `{name}` has no type"))
-            .help("write `type string` (or md5, sha256, ipv4, ip) where it is first used"));
+        return Err(argument.bad(format!("the set `{name}` has no type")).help(
+            "write `type string` (or md5, sha256, ipv4, ip) where it is first used, or set \
+                 datasets.NAME.type",
+        ));
     };
     let set = Arc::new(Dataset::new(Plan {
         name: name.into(),

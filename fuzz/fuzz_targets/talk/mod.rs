@@ -19,8 +19,15 @@ thread_local! {
         // The frame of a whole stream begins once the protocol is known: only its number, which is
         // compared here, is the cut's.
         Field::ALL.iter().map(|field| *field != Field::FrameStream).collect(),
-        Limits::default(),
+        limits(),
     ));
+}
+
+/// Everything that settings switch on.
+fn limits() -> Limits {
+    let key = |name: &str| format!("app-layer.protocols.http.libhtp.default-config.{name}");
+    let on = |name| (key(name), "yes".to_string());
+    Limits::of(&[on("swf-decompression.enabled"), on("lzma-enabled")])
 }
 
 /// Runs a conversation on this port.

@@ -10,7 +10,7 @@ use super::coding::{Chain, Coding, Codings, LAYERS_MAX};
 use super::event::Event;
 use super::line::{contains, same};
 use super::multipart::Parts;
-use super::settings::Tools;
+use super::settings::{Settings, Tools};
 use crate::packet::Direction;
 
 /// What a body is taken for.
@@ -93,7 +93,7 @@ impl Body {
         form
     }
 
-    /// Prepares decoding for a Content-Encoding value.
+    /// Prepares decoding for a Content-Encoding value, and opening of packed Flash files.
     pub(super) fn decode_as(
         &mut self,
         tools: &mut Tools,
@@ -101,14 +101,29 @@ impl Body {
         whose: Whose,
         value: &[u8],
     ) {
+        let settings = &tools.settings;
         let mut codings = [Coding::Gzip; LAYERS_MAX];
-        let count = codings_of(value, tools.settings.layers, &mut codings, &mut |event| {
+        let mut count = codings_of(value, settings, &mut codings, &mut |event| {
+            let event = match (event, whose.direction) {
+                (Event::ResponseTooManyLzmaLayers, Direction::ToServer) => {
+                    Event::RequestTooManyLzmaLayers
+                }
+                _ => event,
+            };
             out.event(whose.tx, whose.direction, event.app());
         });
+        let said_none = count == 0;
+        if whose.direction == Direction::ToClient && settings.swf.is_on() && count < LAYERS_MAX {
+            // The file is what all codings were applied to.
+            codings.rotate_right(1);
+            codings[0] = Coding::Swf;
+            count += 1;
+        }
         let found = codings.get(..count).unwrap_or(&[]);
         let plain = [&b""[..], b"inflate", b"none", b"identity"];
         let said = !plain.iter().any(|name| same(value, name));
-        out.shared.undecoded += u64::from(found.is_empty() && said);
+        out.shared.undecoded += u64::from(said_none && said);
+        tools.codings.close(&mut self.chain);
         match tools.codings.open(found) {
             Some(chain) => self.chain = chain,
             None => out.shared.lost += 1,
@@ -288,35 +303,43 @@ impl Body {
     }
 }
 
+/// Values that name one coding.
+const ALONE: &[(&[u8], Coding)] = &[
+    (b"gzip", Coding::Gzip),
+    (b"x-gzip", Coding::Gzip),
+    (b"deflate", Coding::Deflate),
+    (b"x-deflate", Coding::Deflate),
+    (b"br", Coding::Brotli),
+];
+
 /// The codings that a Content-Encoding value names, in its order; how many.
 fn codings_of(
     value: &[u8],
-    layers: usize,
+    settings: &Settings,
     out: &mut [Coding; LAYERS_MAX],
     note: &mut dyn FnMut(Event),
 ) -> usize {
     let is = |name: &[u8]| same(value, name);
-    if is(b"gzip") || is(b"x-gzip") {
-        out[0] = Coding::Gzip;
+    if let Some((_, coding)) = ALONE.iter().find(|(name, _)| is(name)) {
+        out[0] = *coding;
         return 1;
     }
-    if is(b"deflate") || is(b"x-deflate") {
-        out[0] = Coding::Deflate;
-        return 1;
-    }
-    if is(b"br") {
-        out[0] = Coding::Brotli;
-        return 1;
+    if is(b"lzma") {
+        out[0] = Coding::Lzma;
+        if !settings.lzma {
+            note(Event::LzmaDecompressionDisabled);
+        }
+        return usize::from(settings.lzma);
     }
     if is(b"inflate") || is(b"none") {
         return 0;
     }
-    let mut count = 0;
+    let (mut count, mut lzmas) = (0, 0);
     let words = value
         .split(|b| matches!(b, b',' | b' '))
         .filter(|word| !word.is_empty());
     for (place, word) in words.enumerate() {
-        if place >= layers {
+        if place >= settings.layers {
             note(Event::TooManyEncodingLayers);
             break;
         }
@@ -332,8 +355,16 @@ fn codings_of(
             Coding::Deflate
         } else if same(word, b"br") {
             Coding::Brotli
+        } else if same(word, b"lzma") {
+            // One at most, and none where it is off.
+            if lzmas >= usize::from(settings.lzma) {
+                note(Event::ResponseTooManyLzmaLayers);
+                break;
+            }
+            lzmas += 1;
+            Coding::Lzma
         } else {
-            if !matches!(word, b"inflate" | b"none" | b"identity" | b"lzma") {
+            if !matches!(word, b"inflate" | b"none" | b"identity") {
                 note(Event::AbnormalCeHeader);
             }
             continue;
@@ -352,11 +383,24 @@ mod tests {
 
     #[test]
     fn names_of_codings() {
-        let of = |value: &[u8]| {
+        let with = |value: &[u8], lzma: bool| {
             let mut out = [Coding::Zlib; LAYERS_MAX];
-            let count = codings_of(value, 3, &mut out, &mut |_| {});
-            out[..count].to_vec()
+            let settings = Settings {
+                layers: 3,
+                lzma,
+                ..Settings::default()
+            };
+            let mut events = Vec::new();
+            let count = codings_of(value, &settings, &mut out, &mut |event| events.push(event));
+            (out[..count].to_vec(), events)
         };
+        let of = |value: &[u8]| with(value, false).0;
+        assert_eq!(with(b"lzma", true).0, [Coding::Lzma]);
+        let off = with(b"LZMA", false);
+        assert_eq!(off, (vec![], vec![Event::LzmaDecompressionDisabled]));
+        let twice = with(b"gzip, lzma, lzma", true);
+        let events = vec![Event::ResponseTooManyLzmaLayers];
+        assert_eq!(twice, (vec![Coding::Gzip, Coding::Lzma], events));
         assert_eq!(of(b"GZip"), [Coding::Gzip]);
         assert_eq!(of(b"x-deflate"), [Coding::Deflate]);
         assert_eq!(of(b"deflate,gzip"), [Coding::Deflate, Coding::Gzip]);

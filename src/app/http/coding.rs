@@ -1,16 +1,16 @@
 //! Content codings of bodies (RFC 9110 section 8.4.1): gzip (RFC 1952), deflate with and without
-//! the zlib frame (RFC 1950, 1951), brotli (RFC 7932, in brotli.rs), several of them one in the other. As browsers do it: checksums
-//! are not looked at, what is named gzip may be deflate and the other way round, and what cannot be
-//! decoded at all is taken as it is.
+//! the zlib frame (RFC 1950, 1951), brotli (RFC 7932, in brotli.rs), LZMA (lzma.rs), several of them
+//! one in the other; and, where settings ask for it, what is packed in a Flash file (SWF). As browsers
+//! do it: checksums are not looked at, what is named gzip may be deflate and the other way round, and
+//! what cannot be decoded at all is taken as it is.
 //!
 //! All decoders of a lane are made at start and used again; none grows. A flow has a [`Chain`] of
 //! their numbers. Bounded: layers by [`LAYERS_MAX`], decoders by the pool (a body that finds none is
 //! taken as it is), bytes that one call may make by [`WORK_MAX`].
 
-use miniz_oxide::inflate::stream::{InflateState, inflate};
-use miniz_oxide::{DataFormat, MZFlush, MZStatus};
-
-use super::brotli::{Brotli, Outcome};
+use super::brotli::Brotli;
+use super::decoder::{Decoder, Mode, SWF_HEAD, SWF_HEAD_LZMA, SWF_HEAD_WHOLE, Step, as_step};
+use super::lzma::Lzma;
 
 /// Codings of one body at most.
 pub(super) const LAYERS_MAX: usize = 4;
@@ -19,10 +19,6 @@ const PIECE: usize = 8 << 10;
 /// Bytes that a layer may make of one piece of a body; a body that makes more is given up (a
 /// decompression bomb).
 const WORK_MAX: usize = 4 << 20;
-/// First bytes of a body that are kept until something came out, to try another decoder on them. What
-/// does not begin like its coding waits until so many are there or the body ends: which decoder is
-/// the right one must not depend on how the bytes were cut.
-const PREFIX: usize = 512;
 /// Other decoders that are tried after the first.
 const RESTARTS_MAX: u8 = 3;
 
@@ -37,6 +33,28 @@ pub(in crate::app) enum Coding {
     Zlib,
     /// Brotli.
     Brotli,
+    /// LZMA with its head.
+    Lzma,
+    /// A Flash file, if the content is one: its head says how the rest is packed.
+    Swf,
+}
+
+/// How packed Flash files are opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Swf {
+    /// Those packed with zlib (`CWS`), with LZMA (`ZWS`).
+    pub zlib: bool,
+    pub lzma: bool,
+    /// Packed bytes that are looked at, and bytes that they may make; 0: all.
+    pub packed: u64,
+    pub made: u64,
+}
+
+impl Swf {
+    /// Whether any is opened.
+    pub(super) fn is_on(&self) -> bool {
+        self.zlib || self.lzma
+    }
 }
 
 /// The decoders of one body: numbers in the pool, outermost coding first.
@@ -75,234 +93,6 @@ impl Chain {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Mode {
-    Decode,
-    /// Bytes go through.
-    Pass,
-    /// Bytes are dropped: the stream has ended, or broke after something came out.
-    Ended,
-}
-
-/// Where the reading of a gzip header is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Gzip {
-    Fixed,
-    ExtraLength,
-    Extra,
-    Name,
-    Comment,
-    Checksum,
-    Done,
-}
-
-const HEADER_CHECKSUM: u8 = 2;
-const EXTRA: u8 = 4;
-const NAME: u8 = 8;
-const COMMENT: u8 = 16;
-
-#[derive(Clone)]
-struct Decoder {
-    state: Box<InflateState>,
-    coding: Coding,
-    /// Number of the decoder of brotli that this one has.
-    brotli: Option<u16>,
-    mode: Mode,
-    restarts: u8,
-    gzip: Gzip,
-    flags: u8,
-    /// Bytes of the field at hand that were seen, and those that are left to skip.
-    have: u8,
-    left: u16,
-    made: u64,
-    prefix: [u8; PREFIX],
-    prefix_length: u16,
-    /// It is known with which decoder to begin.
-    settled: bool,
-    /// More came in than `prefix` holds.
-    past_prefix: bool,
-}
-
-/// What a step came to.
-enum Step {
-    /// All bytes are used.
-    More,
-    /// The room is full.
-    Full,
-    Ended,
-    Failed,
-}
-
-impl Decoder {
-    fn new() -> Decoder {
-        Decoder {
-            state: InflateState::new_boxed(DataFormat::Raw),
-            coding: Coding::Deflate,
-            brotli: None,
-            mode: Mode::Decode,
-            restarts: 0,
-            gzip: Gzip::Fixed,
-            flags: 0,
-            have: 0,
-            left: 0,
-            made: 0,
-            prefix: [0; PREFIX],
-            prefix_length: 0,
-            settled: false,
-            past_prefix: false,
-        }
-    }
-
-    /// Holds the first bytes back until it is known what they are: `None`, or the bytes behind those
-    /// that are held.
-    fn hold<'a>(&mut self, data: &'a [u8]) -> Option<&'a [u8]> {
-        let taken = self.keep(data);
-        let held = self.prefix.get(..usize::from(self.prefix_length));
-        let held = held.unwrap_or(&[]);
-        self.settled = held.len() == PREFIX || begins_like(self.coding, held);
-        self.settled.then(|| data.get(taken..).unwrap_or(&[]))
-    }
-
-    /// Keeps first bytes; how many.
-    fn keep(&mut self, data: &[u8]) -> usize {
-        let have = usize::from(self.prefix_length);
-        let more = data.len().min(PREFIX - have.min(PREFIX));
-        let room = self.prefix.get_mut(have..have + more);
-        if let (Some(room), Some(data)) = (room, data.get(..more)) {
-            room.copy_from_slice(data);
-            self.prefix_length += more as u16;
-        }
-        more
-    }
-
-    /// The bytes that are held, for good.
-    fn take_held(&mut self) -> ([u8; PREFIX], usize) {
-        let length = std::mem::take(&mut self.prefix_length);
-        (self.prefix, usize::from(length))
-    }
-
-    fn begin(&mut self, coding: Coding) {
-        self.state.reset(match coding {
-            Coding::Zlib => DataFormat::ZLibIgnoreChecksum,
-            Coding::Gzip | Coding::Deflate | Coding::Brotli => DataFormat::Raw,
-        });
-        self.coding = coding;
-        self.mode = Mode::Decode;
-        self.gzip = Gzip::Fixed;
-        (self.flags, self.have, self.left) = (0, 0, 0);
-    }
-
-    /// Decodes into `room`: bytes used, bytes made, what came of it.
-    fn step(&mut self, input: &[u8], room: &mut [u8]) -> (usize, usize, Step) {
-        let mut used = 0;
-        if self.coding == Coding::Gzip && self.gzip != Gzip::Done {
-            let Some(header) = self.gzip_header(input) else {
-                return (0, 0, Step::Failed);
-            };
-            used = header;
-            if self.gzip != Gzip::Done {
-                return (used, 0, Step::More);
-            }
-        }
-        let rest = input.get(used..).unwrap_or(&[]);
-        let result = inflate(&mut self.state, rest, room, MZFlush::None);
-        let mut used = used + result.bytes_consumed;
-        let (mut made, mut status) = (result.bytes_written, result.status);
-        // Where its window wraps, the decoder stops though more can come out of what went in. Each
-        // turn makes a byte.
-        while status == Ok(MZStatus::Ok) && made > 0 && made < room.len() {
-            let rest = input.get(used..).unwrap_or(&[]);
-            let left = room.get_mut(made..).unwrap_or(&mut []);
-            let more = inflate(&mut self.state, rest, left, MZFlush::None);
-            used += more.bytes_consumed;
-            if more.bytes_written == 0 && more.status != Ok(MZStatus::StreamEnd) {
-                if more.status != Ok(MZStatus::Ok) && more.bytes_consumed > 0 {
-                    status = more.status;
-                }
-                break;
-            }
-            made += more.bytes_written;
-            status = more.status;
-        }
-        let step = match status {
-            Ok(MZStatus::StreamEnd) => Step::Ended,
-            _ if made == room.len() => Step::Full,
-            Ok(_) | Err(miniz_oxide::MZError::Buf) => Step::More,
-            Err(_) => Step::Failed,
-        };
-        (used, made, step)
-    }
-
-    /// Reads on in the header; bytes used. None: it is none.
-    fn gzip_header(&mut self, input: &[u8]) -> Option<usize> {
-        let mut at = 0;
-        while self.gzip != Gzip::Done {
-            let wanted = match self.gzip {
-                Gzip::ExtraLength => self.flags & EXTRA != 0,
-                Gzip::Extra => self.left > 0,
-                Gzip::Name => self.flags & NAME != 0,
-                Gzip::Comment => self.flags & COMMENT != 0,
-                Gzip::Checksum => self.flags & HEADER_CHECKSUM != 0,
-                Gzip::Fixed | Gzip::Done => true,
-            };
-            if !wanted {
-                self.next_field();
-                continue;
-            }
-            let Some(byte) = input.get(at).copied() else {
-                break;
-            };
-            at += 1;
-            self.gzip_byte(byte)?;
-        }
-        Some(at)
-    }
-
-    fn next_field(&mut self) {
-        self.have = 0;
-        self.gzip = match self.gzip {
-            Gzip::Fixed => Gzip::ExtraLength,
-            Gzip::ExtraLength => Gzip::Extra,
-            Gzip::Extra => Gzip::Name,
-            Gzip::Name => Gzip::Comment,
-            Gzip::Comment => Gzip::Checksum,
-            Gzip::Checksum | Gzip::Done => Gzip::Done,
-        };
-    }
-
-    fn gzip_byte(&mut self, byte: u8) -> Option<()> {
-        let have = self.have;
-        self.have = have.saturating_add(1);
-        let done = match self.gzip {
-            Gzip::Fixed => {
-                let magic = [0x1f, 0x8b, 8];
-                if magic.get(usize::from(have)).is_some_and(|m| *m != byte) {
-                    return None;
-                }
-                if have == 3 {
-                    self.flags = byte;
-                }
-                have == 9
-            }
-            Gzip::ExtraLength => {
-                self.left |= u16::from(byte) << (8 * (have & 1));
-                have == 1
-            }
-            Gzip::Extra => {
-                self.left -= 1;
-                self.left == 0
-            }
-            Gzip::Name | Gzip::Comment => byte == 0,
-            Gzip::Checksum => have == 1,
-            Gzip::Done => false,
-        };
-        if done {
-            self.next_field();
-        }
-        Some(())
-    }
-}
-
 /// What takes decoded bytes; false: it wants no more.
 pub(in crate::app) type Sink<'a> = dyn FnMut(&[u8]) -> bool + 'a;
 
@@ -312,6 +102,9 @@ pub(in crate::app) struct Codings {
     free: Vec<u16>,
     brotlis: Vec<Brotli>,
     free_brotlis: Vec<u16>,
+    lzmas: Vec<Lzma>,
+    free_lzmas: Vec<u16>,
+    swf: Swf,
     rooms: [Box<[u8]>; LAYERS_MAX],
     /// Bytes that the call at hand has made in all layers.
     work: usize,
@@ -329,19 +122,32 @@ impl Codings {
             free: (0..count as u16).rev().collect(),
             brotlis: (0..brotlis).map(|_| Brotli::new(window)).collect(),
             free_brotlis: (0..brotlis as u16).rev().collect(),
+            lzmas: Vec::new(),
+            free_lzmas: Vec::new(),
+            swf: Swf::default(),
             rooms: std::array::from_fn(|_| vec![0; PIECE].into()),
             work: 0,
             bomb: false,
         }
     }
 
+    /// The same with so many decoders of LZMA with windows of so many bytes, and Flash files opened.
+    pub(super) fn with_lzma(mut self, count: usize, window: usize, swf: Swf) -> Codings {
+        let count = count.min(self.decoders.len());
+        self.lzmas = (0..count).map(|_| Lzma::new(window)).collect();
+        self.free_lzmas = (0..count as u16).rev().collect();
+        self.swf = swf;
+        self
+    }
+
     /// A chain for codings in the order in which they were applied. None: too many, or no decoder
     /// is free.
     pub(in crate::app) fn open(&mut self, codings: &[Coding]) -> Option<Chain> {
-        let brotlis = codings.iter().filter(|c| **c == Coding::Brotli).count();
+        let of = |wanted: Coding| codings.iter().filter(|c| **c == wanted).count();
         if codings.len() > LAYERS_MAX
             || codings.len() > self.free.len()
-            || brotlis > self.free_brotlis.len()
+            || of(Coding::Brotli) > self.free_brotlis.len()
+            || of(Coding::Lzma) > self.free_lzmas.len()
         {
             return None;
         }
@@ -358,8 +164,16 @@ impl Codings {
                     .and_then(|n| self.brotlis.get_mut(usize::from(n)));
                 brotli?.reset();
             }
+            if *coding == Coding::Lzma {
+                decoder.lzma = self.free_lzmas.pop();
+                let lzma = decoder
+                    .lzma
+                    .and_then(|n| self.lzmas.get_mut(usize::from(n)));
+                lzma?.reset(false);
+            }
             (decoder.restarts, decoder.made, decoder.prefix_length) = (0, 0, 0);
             (decoder.settled, decoder.past_prefix) = (false, false);
+            (decoder.takes, decoder.makes, decoder.head_length) = (u64::MAX, u64::MAX, 0);
         }
         Some(chain)
     }
@@ -377,8 +191,10 @@ impl Codings {
     pub(in crate::app) fn close(&mut self, chain: &mut Chain) {
         for number in chain.decoders.iter().take(usize::from(chain.count)) {
             let decoder = self.decoders.get_mut(usize::from(*number));
-            self.free_brotlis
-                .extend(decoder.and_then(|d| d.brotli.take()));
+            if let Some(decoder) = decoder {
+                self.free_brotlis.extend(decoder.brotli.take());
+                self.free_lzmas.extend(decoder.lzma.take());
+            }
             // There is always room: it was taken from here.
             if self.free.len() < self.decoders.len() {
                 self.free.push(*number);
@@ -437,6 +253,11 @@ impl Codings {
             if waits && !self.run_held(chain, layer, number, sink) {
                 break;
             }
+            // What a file packs was right so far, and too short for anything to come out.
+            let head = self.decoders.get_mut(number).and_then(Decoder::open_head);
+            if head.is_some_and(|head| !self.deliver(chain, layer, &head, sink)) {
+                break;
+            }
         }
         self.bomb
     }
@@ -452,13 +273,51 @@ impl Codings {
             return false;
         };
         let (held, length) = decoder.take_held();
-        self.run_in_room(
-            chain,
-            layer,
-            number,
-            held.get(..length).unwrap_or(&[]),
-            sink,
-        )
+        let mut held = held.get(..length).unwrap_or(&[]);
+        if decoder.coding == Coding::Swf {
+            let head = self.begin_swf(number, held);
+            held = held.get(head..).unwrap_or(&[]);
+        }
+        self.run_in_room(chain, layer, number, held, sink)
+    }
+
+    /// Reads the head of a Flash file and begins with what it packs: bytes of the head. What is none,
+    /// or is packed as settings do not ask for, goes through.
+    fn begin_swf(&mut self, number: usize, bytes: &[u8]) -> usize {
+        let Some(decoder) = self.decoders.get_mut(number) else {
+            return 0;
+        };
+        decoder.mode = Mode::Pass;
+        let zlib = bytes.starts_with(b"CWS") && bytes.len() >= SWF_HEAD && self.swf.zlib;
+        let lzma = bytes.starts_with(b"ZWS") && bytes.len() >= SWF_HEAD_WHOLE && self.swf.lzma;
+        let size = bytes.get(4..8).and_then(|size| size.try_into().ok());
+        let size = u32::from_le_bytes(size.unwrap_or([0; 4]));
+        // The versions that came with each (SWF file format specification, chapter 2).
+        let least = if zlib { 6 } else { 13 };
+        let known = bytes.get(3).is_some_and(|version| *version >= least);
+        if !(zlib || lzma) || !known || size <= SWF_HEAD as u32 {
+            return 0;
+        }
+        if lzma {
+            decoder.lzma = decoder.lzma.or_else(|| self.free_lzmas.pop());
+            let lzma = decoder.lzma.map(usize::from);
+            let Some(lzma) = lzma.and_then(|n| self.lzmas.get_mut(n)) else {
+                return 0;
+            };
+            lzma.reset(true);
+        }
+        decoder.begin(if zlib { Coding::Zlib } else { Coding::Lzma });
+        // What fails before something came out goes through as it is.
+        decoder.restarts = RESTARTS_MAX;
+        let length = if zlib { SWF_HEAD } else { SWF_HEAD_LZMA };
+        let whole = |limit: u64| if limit == 0 { u64::MAX } else { limit };
+        decoder.takes = whole(self.swf.packed);
+        decoder.makes = whole(self.swf.made).min(u64::from(size));
+        if let (Some(place), Some(head)) = (decoder.head.get_mut(..length), bytes.get(..length)) {
+            place.copy_from_slice(head);
+            decoder.head_length = length as u8;
+        }
+        length
     }
 
     fn run_in_room(
@@ -473,7 +332,14 @@ impl Codings {
             return false;
         };
         let mut room = std::mem::take(room);
+        let (data, last) = match self.decoders.get_mut(number) {
+            Some(decoder) => decoder.cut(data),
+            None => (data, false),
+        };
         let go_on = self.run(chain, layer, number, data, &mut room, sink);
+        if let Some(decoder) = self.decoders.get_mut(number).filter(|_| last) {
+            decoder.mode = Mode::Ended;
+        }
         if let Some(place) = self.rooms.get_mut(layer) {
             *place = room;
         }
@@ -504,9 +370,12 @@ impl Codings {
             let left = room.get_mut(filled..).unwrap_or(&mut []);
             let brotli = decoder.brotli.filter(|_| decoder.coding == Coding::Brotli);
             let brotli = brotli.and_then(|n| self.brotlis.get_mut(usize::from(n)));
-            let (used, made, step) = match brotli {
-                Some(brotli) => of_brotli(brotli.step(rest, left)),
-                None => decoder.step(rest, left),
+            let lzma = decoder.lzma.filter(|_| decoder.coding == Coding::Lzma);
+            let lzma = lzma.and_then(|n| self.lzmas.get_mut(usize::from(n)));
+            let (used, made, step) = match (brotli, lzma) {
+                (Some(brotli), _) => as_step(brotli.step(rest, left)),
+                (_, Some(lzma)) => as_step(lzma.step(rest, left)),
+                _ => decoder.step(rest, left),
             };
             rest = rest.get(used..).unwrap_or(&[]);
             filled += made;
@@ -514,7 +383,7 @@ impl Codings {
             match step {
                 Step::Full => {
                     decoder.made += filled as u64;
-                    if !self.deliver(chain, layer, output, sink) {
+                    if !self.emit((chain, layer, number), output, sink) {
                         return false;
                     }
                     (filled, start) = (0, rest);
@@ -526,16 +395,16 @@ impl Codings {
                     } else if decoder.made == 0 {
                         decoder.past_prefix |= decoder.keep(data) < data.len();
                     }
-                    return self.deliver(chain, layer, output, sink);
+                    return self.emit((chain, layer, number), output, sink);
                 }
                 // Something came out, or it is too late for another decoder.
                 Step::Failed
                     if decoder.made > 0
                         || decoder.past_prefix
-                        || (decoder.restarts == 0 && filled > 0) =>
+                        || (filled > 0 && (decoder.restarts == 0 || decoder.head_length > 0)) =>
                 {
                     decoder.mode = Mode::Ended;
-                    return self.deliver(chain, layer, output, sink);
+                    return self.emit((chain, layer, number), output, sink);
                 }
                 Step::Failed => {
                     (rest, filled) = (start, 0);
@@ -545,6 +414,29 @@ impl Codings {
                 }
             }
         }
+    }
+
+    /// Hands on what a decoder made: before the first of it the head of a file, no more than it may.
+    fn emit(
+        &mut self,
+        (chain, layer, number): (&Chain, usize, usize),
+        output: &[u8],
+        sink: &mut Sink<'_>,
+    ) -> bool {
+        let Some(decoder) = self.decoders.get_mut(number).filter(|_| !output.is_empty()) else {
+            return true;
+        };
+        let most = usize::try_from(decoder.makes).unwrap_or(usize::MAX);
+        let output = output.get(..most).unwrap_or(output);
+        decoder.makes = decoder.makes.saturating_sub(output.len() as u64);
+        if decoder.makes == 0 {
+            decoder.mode = Mode::Ended;
+        }
+        let head = decoder.open_head();
+        if head.is_some_and(|head| !self.deliver(chain, layer, &head, sink)) {
+            return false;
+        }
+        self.deliver(chain, layer, output, sink)
     }
 
     fn deliver(&mut self, chain: &Chain, layer: usize, output: &[u8], sink: &mut Sink<'_>) -> bool {
@@ -571,11 +463,12 @@ impl Codings {
         };
         let (prefix, length) = (decoder.prefix, usize::from(decoder.prefix_length));
         decoder.prefix_length = 0;
+        let (head, head_length) = (decoder.head, usize::from(decoder.head_length));
         if decoder.restarts < RESTARTS_MAX {
             decoder.restarts += 1;
             decoder.begin(match decoder.coding {
                 Coding::Gzip => Coding::Deflate,
-                Coding::Brotli => Coding::Deflate,
+                Coding::Brotli | Coding::Lzma | Coding::Swf => Coding::Deflate,
                 Coding::Deflate => Coding::Zlib,
                 Coding::Zlib => Coding::Gzip,
             });
@@ -584,34 +477,16 @@ impl Codings {
                 let decoder = chain.get(inner).and_then(|n| self.decoders.get_mut(n));
                 if let Some(decoder) = decoder {
                     decoder.mode = Mode::Pass;
+                    decoder.head_length = 0;
                 }
+            }
+            let head = head.get(..head_length).unwrap_or(&[]);
+            if !head.is_empty() && !self.write(chain, layer + 1, head, sink) {
+                return false;
             }
         }
         let kept = prefix.get(..length).unwrap_or(&[]);
         kept.is_empty() || self.run(chain, layer, number, kept, room, sink)
-    }
-}
-
-fn of_brotli((used, made, outcome): (usize, usize, Outcome)) -> (usize, usize, Step) {
-    let step = match outcome {
-        Outcome::More => Step::More,
-        Outcome::Full => Step::Full,
-        Outcome::Ended => Step::Ended,
-        Outcome::Failed => Step::Failed,
-    };
-    (used, made, step)
-}
-
-/// Whether these bytes begin like the coding that they are said to have: gzip's magic number, or the
-/// header of a zlib frame (which is what servers send as `deflate`).
-fn begins_like(coding: Coding, bytes: &[u8]) -> bool {
-    match (coding, bytes) {
-        (Coding::Gzip, bytes) => bytes.starts_with(&[0x1f, 0x8b, 8]),
-        (Coding::Deflate | Coding::Zlib, [first, second, ..]) => {
-            first & 15 == 8 && (u16::from(*first) << 8 | u16::from(*second)) % 31 == 0
-        }
-        // Brotli has no mark of its own.
-        (Coding::Deflate | Coding::Zlib | Coding::Brotli, _) => false,
     }
 }
 
@@ -730,6 +605,106 @@ mod tests {
         );
         pool.close(&mut chain);
         assert!(pool.open(&[Coding::Brotli]).is_some());
+    }
+
+    fn opened(body: &[u8], cut: usize, swf: Swf) -> Vec<u8> {
+        let mut pool = Codings::new(4, 1, 1 << 17).with_lzma(1, 1 << 17, swf);
+        let codings = [Coding::Swf, Coding::Gzip];
+        let mut chain = pool.open(&codings).expect("there are enough");
+        let mut out = Vec::new();
+        let mut sink = |bytes: &[u8]| {
+            out.extend_from_slice(bytes);
+            true
+        };
+        for piece in gzip(body).chunks(cut) {
+            assert!(!pool.decode(&chain, piece, &mut sink));
+        }
+        pool.finish(&chain, &mut sink);
+        pool.close(&mut chain);
+        assert_eq!((pool.used(), pool.free_lzmas.len()), (0, 1));
+        out
+    }
+
+    #[test]
+    fn flash_files_are_opened() {
+        let both = Swf {
+            zlib: true,
+            lzma: true,
+            ..Swf::default()
+        };
+        let data = super::super::lzma::tests::plain();
+        let whole = |kind: u8| {
+            let mut file = vec![kind, b'W', b'S', 13];
+            file.extend((data.len() as u32 + 8).to_le_bytes());
+            file
+        };
+        let open = [whole(b'F'), data.clone()].concat();
+        let zlib = [whole(b'C'), compress_to_vec_zlib(&data, 6)].concat();
+        let packed = super::super::lzma::tests::packed();
+        let mut lzma = whole(b'Z');
+        lzma.extend((packed.len() as u32 - 13).to_le_bytes());
+        lzma.extend(&packed[..5]);
+        lzma.extend(&packed[13..]);
+        for cut in [1, 9, 1000, usize::MAX] {
+            assert!(opened(&zlib, cut, both) == open, "zlib {cut}");
+            assert!(opened(&lzma, cut, both) == open, "lzma {cut}");
+            assert!(opened(&open, cut, both) == open, "open {cut}");
+        }
+        // What settings do not ask for, what is cut short or wrong, and other files stay as they are.
+        let only_zlib = Swf {
+            lzma: false,
+            ..both
+        };
+        let only_lzma = Swf {
+            zlib: false,
+            ..both
+        };
+        assert!(opened(&lzma, 100, only_zlib) == lzma);
+        assert!(opened(&zlib, 100, only_lzma) == zlib);
+        let wrong = b"CWS\x0d\0\x01\0\0 not packed at all";
+        for other in [&b"ZWS short"[..], b"C", wrong, b"plain"] {
+            assert_eq!(opened(other, 1, both), other);
+            assert_eq!(opened(other, 1000, both), other);
+        }
+        let limited = Swf { made: 100, ..both };
+        assert!(opened(&zlib, 100, limited) == open[..108]);
+        assert!(opened(&lzma, 100, limited) == open[..108]);
+        // So little that nothing came out, but nothing wrong either.
+        assert_eq!(opened(&zlib[..10], 3, both), &open[..8]);
+        let mut early = zlib.clone();
+        early[3] = 5;
+        assert!(
+            opened(&early, 100, both) == early,
+            "no such version is packed"
+        );
+        let short = Swf {
+            packed: 150,
+            ..both
+        };
+        let taken = opened(&lzma, 100, short);
+        assert!(taken.len() > 8 && taken.len() < open.len() && open.starts_with(&taken));
+    }
+
+    #[test]
+    fn lzma_by_its_name() {
+        let data = super::super::lzma::tests::plain();
+        let packed = super::super::lzma::tests::packed();
+        let mut pool = Codings::new(4, 1, 1 << 17).with_lzma(1, 1 << 17, Swf::default());
+        for cut in [1, 100, usize::MAX] {
+            let mut chain = pool.open(&[Coding::Lzma]).expect("there is one");
+            assert!(pool.open(&[Coding::Lzma]).is_none(), "the pool is bounded");
+            let mut out = Vec::new();
+            let mut sink = |bytes: &[u8]| {
+                out.extend_from_slice(bytes);
+                true
+            };
+            for piece in packed.chunks(cut) {
+                pool.decode(&chain, piece, &mut sink);
+            }
+            pool.finish(&chain, &mut sink);
+            pool.close(&mut chain);
+            assert!(out == data, "{cut}");
+        }
     }
 
     #[test]

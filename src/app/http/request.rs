@@ -502,6 +502,12 @@ impl Request {
         Next::Go(0)
     }
 
+    /// Whether what comes behind a gap goes on where the head stopped, as Suricata reads it: a line
+    /// has less of its bytes then.
+    pub(super) fn bridges(&self) -> bool {
+        matches!(self.state, State::Line | State::Head | State::Trailer)
+    }
+
     fn gap(&mut self, tools: &mut Tools, out: &mut Output<'_>, gap: u64) {
         let whose = self.whose();
         match self.state {
@@ -523,9 +529,6 @@ impl Request {
             State::Line | State::Head | State::Trailer => {
                 self.event(out, Event::InvalidGap);
                 self.frame.complete(out);
-                self.body.end(tools, out, whose);
-                out.progress(self.tx, ToServer, Progress::Complete);
-                (self.state, self.lost) = (State::Start, true);
             }
             State::ChunkLength | State::ChunkEnd | State::ConnectWait | State::Ignore => {}
         }

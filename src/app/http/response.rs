@@ -440,7 +440,9 @@ impl Response {
         if !body {
             return;
         }
-        if let Some(value) = tools.head.get(raw, b"content-encoding") {
+        let coding = tools.head.get(raw, b"content-encoding");
+        if coding.is_some() || tools.settings.swf.is_on() {
+            let value = coding.unwrap_or(b"");
             let mut kept = std::mem::take(&mut out.shared.scratch2);
             kept.clear();
             kept.extend_from_slice(value);
@@ -616,6 +618,12 @@ impl Response {
         Next::Go(0)
     }
 
+    /// Whether what comes behind a gap goes on where the head stopped, as Suricata reads it: a line
+    /// has less of its bytes then.
+    pub(super) fn bridges(&self) -> bool {
+        matches!(self.state, State::Line | State::Head | State::Trailer)
+    }
+
     fn gap(&mut self, tools: &mut Tools, out: &mut Output<'_>, gap: u64) {
         let whose = self.whose();
         match self.state {
@@ -638,9 +646,6 @@ impl Response {
             State::Line | State::Head | State::Trailer => {
                 self.event(out, Event::InvalidGap);
                 self.frame.complete(out);
-                self.body.end(tools, out, whose);
-                out.progress(whose.tx, ToClient, Progress::Complete);
-                (self.state, self.lost) = (State::Start, true);
             }
             State::ChunkLength | State::ChunkEnd | State::Ignore => {}
         }

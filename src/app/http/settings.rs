@@ -1,10 +1,11 @@
 //! What the HTTP parsers of a lane share: the settings (Suricata's keys under
 //! `app-layer.protocols.http.libhtp.default-config`), and memory that each of them uses in turn.
 
-use super::super::output::Limits;
+use super::super::output::{Limits, size};
 use super::brotli::Brotli;
-use super::coding::{Codings, LAYERS_MAX};
+use super::coding::{Codings, LAYERS_MAX, Swf};
 use super::head::Head;
+use super::lzma::Lzma;
 use super::multipart;
 use super::uri::Rules;
 
@@ -14,7 +15,9 @@ const DECODER_BYTES: usize = 44 << 10;
 const DECODERS: (usize, usize) = (8, 1024);
 /// Decoders of brotli (which are large) of a lane: at least, at most.
 const BROTLIS: (usize, usize) = (2, 64);
-/// Window of brotli where bodies are limited: at least, at most.
+/// Decoders of LZMA of a lane, where settings ask for them: at least, at most.
+const LZMAS: (usize, usize) = (2, 64);
+/// Window of brotli and LZMA where bodies are limited: at least, at most.
 const WINDOW: (usize, usize) = (128 << 10, 1 << 20);
 
 /// Settings.
@@ -26,20 +29,34 @@ pub(super) struct Settings {
     pub layers: usize,
     /// Bytes of a line of the framing at most (`meta-field-limit`).
     pub line: usize,
+    /// Bodies in LZMA are decoded (`lzma-enabled`).
+    pub lzma: bool,
+    /// Packed Flash files are opened (`swf-decompression`).
+    pub swf: Swf,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            uri: Rules::default(),
+            layers: 2,
+            line: 18_000,
+            lzma: false,
+            swf: Swf::default(),
+        }
+    }
 }
 
 impl Settings {
     fn new(limits: &Limits) -> Settings {
-        let mut settings = Settings {
-            uri: Rules::default(),
-            layers: 2,
-            line: 18_000,
-        };
+        let mut settings = Settings::default();
+        let (mut swf, mut kinds) = (false, (true, true));
         for (key, value) in &limits.settings {
             let Some((_, key)) = key.split_once("libhtp.default-config.") else {
                 continue;
             };
             let on = matches!(value.as_str(), "yes" | "true" | "1" | "on");
+            let bytes = size(value).unwrap_or(0) as u64;
             match key {
                 "double-decode-path" => settings.uri.double_path = on,
                 "double-decode-query" => settings.uri.double_query = on,
@@ -52,10 +69,16 @@ impl Settings {
                 "response-body-decompress-layer-limit" => {
                     settings.layers = value.parse().unwrap_or(2).min(LAYERS_MAX);
                 }
+                "lzma-enabled" => settings.lzma = on,
+                "swf-decompression.enabled" => swf = on,
+                "swf-decompression.type" => kinds = (value != "lzma", value != "deflate"),
+                "swf-decompression.compress-depth" => settings.swf.packed = bytes,
+                "swf-decompression.decompress-depth" => settings.swf.made = bytes,
                 "meta-field-limit" => settings.line = value.parse().unwrap_or(18_000),
                 _ => {}
             }
         }
+        (settings.swf.zlib, settings.swf.lzma) = (swf && kinds.0, swf && kinds.1);
         settings
     }
 }
@@ -81,13 +104,21 @@ impl Tools {
             limits.request_body.max(limits.response_body)
         };
         let window = window.next_power_of_two().clamp(WINDOW.0, WINDOW.1);
-        // Each kind may take half.
-        let count = (memory / 2 / DECODER_BYTES).clamp(DECODERS.0, DECODERS.1);
-        let brotlis = (memory / 2 / Brotli::size(window)).clamp(BROTLIS.0, BROTLIS.1);
+        let settings = Settings::new(limits);
+        // Each kind may take its share.
+        let wants_lzma = settings.lzma || settings.swf.lzma;
+        let share = memory / if wants_lzma { 3 } else { 2 };
+        let count = (share / DECODER_BYTES).clamp(DECODERS.0, DECODERS.1);
+        let brotlis = (share / Brotli::size(window)).clamp(BROTLIS.0, BROTLIS.1);
+        let lzmas = match wants_lzma {
+            true => (share / Lzma::size(window)).clamp(LZMAS.0, LZMAS.1),
+            false => 0,
+        };
+        let codings = Codings::new(count, brotlis, window);
         Tools {
-            settings: Settings::new(limits),
+            settings,
             head: Head::new(),
-            codings: Codings::new(count, brotlis, window),
+            codings: codings.with_lzma(lzmas, window, settings.swf),
             room: Vec::with_capacity(multipart::ROOM),
         }
     }

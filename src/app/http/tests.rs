@@ -1,7 +1,7 @@
 //! Conversations of HTTP/1, and what rules see of them.
 
 use super::super::protocol::Transport;
-use super::super::testing::{Place, same_for_every_cut};
+use super::super::testing::{Place, run_missing, same_for_every_cut};
 use crate::packet::Direction::{self, ToClient, ToServer};
 use miniz_oxide::deflate::compress_to_vec_zlib;
 
@@ -335,4 +335,71 @@ fn bodies_in_brotli_are_decoded() {
         body.is_some_and(|body| body.contains(&expected)),
         "{lines:?}"
     );
+}
+
+#[test]
+fn a_head_is_read_on_behind_a_gap() {
+    let pieces: [(Direction, u32, &[u8]); 5] = [
+        (ToServer, 0, b"GET /malic"),
+        (ToServer, 1, b"ious HTTP/1.1\r\nHost: a"),
+        (ToServer, 3, b".example\r\n\r\n"),
+        (ToClient, 0, b"HTTP/1.1 200 O"),
+        (ToClient, 7, b"K\r\nContent-Length: 0\r\n\r\n"),
+    ];
+    let lines = run_missing(PLACE, &[], &pieces);
+    for line in [
+        "tx 0 ToServer http.uri \"/malicious\"",
+        "tx 0 ToServer http.host \"a.example\"",
+        "tx 0 ToServer app-layer-event Some((\"http\", \"invalid_gap\"))",
+        "tx 0 ToClient http.stat_msg \"OK\"",
+    ] {
+        assert!(lines.iter().any(|l| l == line), "{line}: {lines:#?}");
+    }
+    let frames = |line: &&String| line.contains("frame") && line.contains("ious");
+    assert_eq!(lines.iter().filter(frames).count(), 0, "{lines:#?}");
+}
+
+#[test]
+fn flash_files_and_lzma_are_opened_where_settings_say_so() {
+    let data = b"what the file holds, what the file holds";
+    let mut file = b"WS\x09".to_vec();
+    file.extend((data.len() as u32 + 8).to_le_bytes());
+    let packed = [&b"C"[..], &file, &compress_to_vec_zlib(data, 6)].concat();
+    let open = [&b"F"[..], &file, data].concat();
+    let response = |coding: &str, body: &[u8]| {
+        let length = body.len();
+        let head = format!("HTTP/1.1 200 OK\r\n{coding}Content-Length: {length}\r\n\r\n");
+        [head.as_bytes(), body].concat()
+    };
+    let data_of = |settings: &[(&str, &str)], response: &[u8]| {
+        let pieces = [(ToServer, 0, GET), (ToClient, 0, response)];
+        let lines = run_missing(PLACE, settings, &pieces);
+        let data = lines.into_iter().find(|line| line.contains(" file.data "));
+        data.unwrap_or_default()
+    };
+    let says = |line: &str, body: &[u8]| {
+        let expected = format!("file.data \"{}\"", body.escape_ascii());
+        assert!(line.ends_with(&expected), "{line}, not {expected}");
+    };
+    const HTP: &str = "app-layer.protocols.http.libhtp.default-config";
+    let key = |name: &str| format!("{HTP}.{name}");
+    let (enabled, kind) = (
+        key("swf-decompression.enabled"),
+        key("swf-decompression.type"),
+    );
+    let swf = [(enabled.as_str(), "yes")];
+    says(&data_of(&[], &response("", &packed)), &packed);
+    says(&data_of(&swf, &response("", &packed)), &open);
+    says(&data_of(&swf, &response("", b"CWS")), b"CWS");
+    let zlib = compress_to_vec_zlib(&packed, 6);
+    let deflated = response("Content-Encoding: deflate\r\n", &zlib);
+    says(&data_of(&swf, &deflated), &open);
+    let other = [swf[0], (kind.as_str(), "lzma")];
+    says(&data_of(&other, &response("", &packed)), &packed);
+    let lzma = super::lzma::tests::packed();
+    let coded = response("Content-Encoding: lzma\r\n", &lzma);
+    let lzma_on = key("lzma-enabled");
+    says(&data_of(&[], &coded), &lzma);
+    let on = [(lzma_on.as_str(), "true")];
+    says(&data_of(&on, &coded), &super::lzma::tests::plain());
 }
