@@ -169,6 +169,33 @@ fn an_interface_that_is_pulled_out_comes_back_to_keeper_and_engine() {
     assert_eq!(tally.counters.get(PortCounter::Reopened), 2);
 }
 
+#[test]
+fn an_upgrade_whose_engine_fails_leaves_the_old_one_and_the_next_upgrade_succeeds() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-upgrades");
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let socket = scratch.0.join("control");
+    let words = ["--keeper", "open", "--socket", socket.to_str().unwrap()];
+    let kept = Kept::start(&scratch, &far.ports(), &words);
+    kept.wait_ready(&mut far);
+    let first = kept.await_engine(&mut far);
+    let rules = scratch.0.join("r.rules");
+    let text = std::fs::read(&rules).unwrap();
+    std::fs::remove_file(&rules).unwrap();
+    outage::operator(&socket, &["upgrade"], &mut far);
+    kept.until(&mut far, "it fails", || {
+        kept.says("the engine ended with code").then_some(())
+    });
+    assert_eq!(kept.engine_with_ports(), Some(first));
+    std::fs::write(&rules, text).unwrap();
+    outage::operator(&socket, &["upgrade"], &mut far);
+    kept.until(&mut far, "another engine has the ports", || {
+        kept.engine_with_ports().filter(|pid| *pid != first)
+    });
+    far.run(Duration::from_millis(20));
+    assert_accounted(kept, &mut far, 0);
+}
+
 /// As on a memory, with the keeper's netmap descriptors in two processes. It is netmap's memory
 /// layout and calls by emulation; its kernel code is not asked.
 #[test]

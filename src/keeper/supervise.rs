@@ -351,7 +351,15 @@ impl Keeper {
     // --- engines ------------------------------------------------------------------------------
 
     fn start(&mut self) {
+        // The other place than the last one's, unless an engine lives there: one that was to be
+        // replaced stays where its successor failed.
+        let taken = |number: &u32| self.engines.iter().any(|e| e.number == *number);
         let number = 1 - self.last_number;
+        let number = if taken(&number) {
+            self.last_number
+        } else {
+            number
+        };
         if let Err(error) = self.start_as(number) {
             self.failed(&format!("no engine can be started: {error}"), None);
         }
