@@ -196,6 +196,25 @@ fn an_upgrade_whose_engine_fails_leaves_the_old_one_and_the_next_upgrade_succeed
     assert_accounted(kept, &mut far, 0);
 }
 
+#[test]
+fn logs_may_be_rotated_while_an_engine_starts() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-rotated");
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let kept = Kept::start(&scratch, &far.ports(), &["--keeper", "open"]);
+    kept.wait_open();
+    kept.until(&mut far, "an engine starts", || kept.engine());
+    for _ in 0..20 {
+        kept.kill(kept.pid(), libc::SIGHUP);
+        far.run(Duration::from_millis(5));
+    }
+    kept.wait_ready(&mut far);
+    kept.await_engine(&mut far);
+    assert!(!kept.says("ended by signal"), "{}", kept.errors());
+    far.run(Duration::from_millis(20));
+    assert_accounted(kept, &mut far, 0);
+}
+
 /// As on a memory, with the keeper's netmap descriptors in two processes. It is netmap's memory
 /// layout and calls by emulation; its kernel code is not asked.
 #[test]
