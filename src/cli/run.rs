@@ -523,6 +523,7 @@ fn build(
 
 /// The configuration of an engine on ports.
 fn settings(args: &RunArgs, inline: bool) -> Result<Config, Failure> {
+    args.engine.layout()?;
     let mut config = args.engine.config_over(defaults(inline), inline)?;
     config.reloads = true;
     config.mode = if inline { Mode::Inline } else { Mode::Tap };
