@@ -37,7 +37,7 @@ use crate::keeper::pulse::{Order, Pulse};
 use crate::matcher::MatchStage;
 use crate::memory::{Arena, Handle, Regions};
 use crate::packet::{BURST_MAX, BURST_VIEWS_MAX, Burst, Context, Kind, Verdict};
-use crate::port::{Receive, Receiver, Transmit, Transmitter};
+use crate::port::{Receive, Receiver, Transmit, Transmitter, port_of};
 use crate::queue::{Consumer, Producer};
 use crate::verdict::VerdictStage;
 use mesh::{MeshIn, MeshOut};
@@ -476,7 +476,7 @@ impl Worker {
         for handle in burst.iter_mut() {
             let context = self.contexts.get_mut(handle);
             if context.verdict == Verdict::Forward {
-                let port = usize::from(context.port ^ 1) % part.transmitters.len().max(1);
+                let port = port_of(context.port ^ 1, part.transmitters.len());
                 let sent = match part.transmitters.get_mut(port) {
                     Some(transmitter) => transmitter.transmit(context, &self.regions),
                     None => Ok(()),
@@ -487,7 +487,7 @@ impl Worker {
             }
         }
         for built in self.emit.built.iter().take(self.emit.built_count) {
-            let port = usize::from(built.port) % part.transmitters.len().max(1);
+            let port = port_of(built.port, part.transmitters.len());
             let frame = built.bytes.get(..usize::from(built.length)).unwrap_or(&[]);
             if let Some(transmitter) = part.transmitters.get_mut(port)
                 && transmitter.send_copy(frame).is_err()
@@ -498,10 +498,7 @@ impl Worker {
         self.emit.built_count = 0;
         part.transmitters.iter_mut().for_each(Transmit::sync);
         // Counted when they are out: what dies before is found missing and counted as lost.
-        for handle in burst.iter() {
-            let context = self.contexts.get(handle);
-            part.stage.account(context, &self.emit.counters);
-        }
+        part.stage.account_all(burst, &self.emit.counters);
         self.lap(Timed::Verdict, count);
         self.go_home(burst);
     }
@@ -553,12 +550,13 @@ impl Worker {
     }
 
     /// One context is home: its buffer or block is freed, its flow released.
+    #[inline]
     fn welcome(&mut self, mut handle: Handle) {
         if self.contexts.get(&handle).kind == Kind::Frame {
             if let Input::Ports { receivers, .. } = &mut self.input {
                 let context = self.contexts.get_mut(&mut handle);
-                let count = receivers.len().max(1);
-                if let Some(receiver) = receivers.get_mut(usize::from(context.port) % count) {
+                let port = port_of(context.port, receivers.len());
+                if let Some(receiver) = receivers.get_mut(port) {
                     receiver.reclaim(context);
                 }
             }

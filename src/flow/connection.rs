@@ -33,13 +33,7 @@ impl FlowStage {
         let Some(record) = self.records.get(flow.slot) else {
             return false;
         };
-        let src_is_b = context.has(flag::REVERSED);
-        let client_is_b = record.flags & FLOW_CLIENT_IS_B != 0;
-        let direction = if src_is_b == client_is_b {
-            Direction::ToServer
-        } else {
-            Direction::ToClient
-        };
+        let direction = record.direction_of(context);
         if record.packets == [0; 2] {
             return false;
         }

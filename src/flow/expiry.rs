@@ -258,11 +258,13 @@ impl FlowStage {
             self.ends.swept = now;
         }
         while left != 0 && self.has_room_for_group() {
+            let room = (ENDS_MAX - self.ends.len()) as u32 / GROUP_SLOTS;
+            let groups = left.min(room);
             let waiting = &mut self.ends.waiting;
-            self.flows.sweep(1, now, &self.timeouts, |flow| {
+            self.flows.sweep(groups, now, &self.timeouts, |flow| {
                 waiting.push_back((flow, EndReason::Timeout));
             });
-            left -= 1;
+            left -= groups;
         }
         self.give_ends(burst, emit);
     }

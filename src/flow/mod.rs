@@ -37,6 +37,7 @@ pub mod policy;
 pub mod record;
 pub mod segment;
 pub mod stage;
+pub mod straight;
 pub mod stream;
 pub mod table;
 pub mod tcp;

@@ -210,6 +210,30 @@ impl PagePool {
         }
     }
 
+    /// Writes bytes into a page behind all that it has, if they lie there. Most do.
+    #[inline]
+    fn append(&mut self, index: u32, offset: u32, bytes: &[u8]) -> bool {
+        let from = offset % PAGE_BYTES;
+        let to = from as usize + bytes.len();
+        let Some(page) = self.pages.get_mut(index as usize) else {
+            return false;
+        };
+        if page.start != offset - from
+            || from < page.end
+            || to > PAGE_BYTES as usize
+            || bytes.is_empty()
+        {
+            return false;
+        }
+        let base = index as usize * PAGE_BYTES as usize;
+        let Some(target) = self.bytes.get_mut(base + from as usize..base + to) else {
+            return false;
+        };
+        target.copy_from_slice(bytes);
+        page.set(from, to as u32);
+        true
+    }
+
     /// Writes bytes that are not there yet, and gives how many those were.
     fn write(&mut self, index: u32, from: u32, bytes: &[u8]) -> u32 {
         if bytes.is_empty() {
@@ -344,7 +368,15 @@ impl Pages {
 
     /// Writes the bytes of a range that are not there yet; `None` when the pool ran out (what
     /// fitted stays).
+    #[inline]
     pub fn insert(&mut self, pool: &mut PagePool, offset: u32, bytes: &[u8]) -> Option<u32> {
+        match pool.append(self.last, offset, bytes) {
+            true => Some(bytes.len() as u32),
+            false => self.insert_pieces(pool, offset, bytes),
+        }
+    }
+
+    fn insert_pieces(&mut self, pool: &mut PagePool, offset: u32, bytes: &[u8]) -> Option<u32> {
         let mut new = 0;
         for piece in pieces(offset, bytes.len() as u32) {
             let index = self.open(pool, piece.start)?;

@@ -4,6 +4,7 @@
 //! numbers) first.
 
 use super::stream::Stream;
+use crate::packet::{Context, Direction, flag};
 
 /// No slab, no page, no slot.
 pub const NONE: u32 = u32::MAX;
@@ -194,6 +195,34 @@ impl Default for Record {
             flags: 0,
             phase: 0,
         }
+    }
+}
+
+impl Record {
+    /// The way of a packet of this flow.
+    #[inline]
+    pub fn direction_of(&self, context: &Context) -> Direction {
+        let src_is_b = context.has(flag::REVERSED);
+        let client_is_b = self.flags & FLOW_CLIENT_IS_B != 0;
+        if src_is_b == client_is_b {
+            Direction::ToServer
+        } else {
+            Direction::ToClient
+        }
+    }
+
+    /// Counts a packet whose direction is known.
+    #[inline]
+    pub fn count(&mut self, context: &Context, length: u32) {
+        let length = if length == 0 {
+            context.span.length
+        } else {
+            length
+        };
+        let way = context.direction.index();
+        self.packets[way] = self.packets[way].saturating_add(1);
+        self.bytes[way] = self.bytes[way].saturating_add(u64::from(length));
+        self.last_ns = self.last_ns.max(context.time_ns);
     }
 }
 

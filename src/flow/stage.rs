@@ -27,13 +27,13 @@ use super::table::{
 };
 use super::tcp::Rules;
 use super::views::STREAM_VIEW_MAX;
-use super::{FlowParts, limits, table};
+use super::{FlowParts, limits};
 use crate::config::{Area, Config, Mode};
 use crate::counters::{Counter, Counters};
 use crate::decode::{Anomaly, Decoder};
 use crate::event::Emit;
 use crate::memory::slab::Slabs;
-use crate::memory::{Arena, BlockPool, Handle, Regions};
+use crate::memory::{Arena, BlockPool, Regions};
 use crate::packet::{
     BURST_VIEWS_MAX, Burst, Context, Direction, FlowHandle, FlowValues, Tuple, Verdict, flag,
 };
@@ -47,6 +47,8 @@ const ASK_MAX: usize = 64;
 /// So many packets before its turn a packet's TCP state is asked for: four lines each, and a core
 /// has about twenty under way.
 const AHEAD: usize = 5;
+/// Lines of it; more would push out what was asked for before.
+const AHEAD_LINES: usize = 4;
 
 /// Writes the table's answers down and asks for each flow's record.
 struct Asked<'a> {
@@ -117,7 +119,10 @@ pub struct FlowStage {
     /// Answers used up.
     answered: usize,
     /// Flows that the table had closed before it answered.
-    closed_before: u64,
+    pub(super) closed_before: u64,
+    /// Tests: no packet goes straight; how many did.
+    #[cfg(any(test, fuzzing))]
+    pub(super) straight_probe: (bool, u64),
     /// What a chain waits for.
     least: Least,
     /// Time of the feed, nanoseconds: it never goes back.
@@ -160,6 +165,8 @@ impl FlowStage {
             answers: Vec::with_capacity(BURST_VIEWS_MAX),
             answered: 0,
             closed_before: 0,
+            #[cfg(any(test, fuzzing))]
+            straight_probe: (false, 0),
             least: Least::default(),
             clock: 0,
             stamp: 0,
@@ -189,16 +196,17 @@ impl FlowStage {
             let room = self.room_behind(burst);
             let more = handle.more();
             chained = more;
-            self.turn_clock(&handle);
             let at = burst.len();
             let length = handle.length();
             let context = contexts.get_mut(&mut handle);
+            self.turn_clock(context);
             if context.has(flag::FRAGMENT) && !context.has(flag::DECIDED) {
                 self.fragment(handle, burst, emit, room);
             } else {
                 let bytes = regions.bytes(context.span);
                 let work = self.packet(context, bytes, length, answer, emit, room);
                 burst.push(handle);
+                let Some(work) = work else { continue };
                 self.show(work, at, burst, emit, room);
             }
             link(burst, at, more);
@@ -242,7 +250,7 @@ impl FlowStage {
         if !self.least.waits {
             return true;
         }
-        let length = 1 + self.taken.iter().rev().take_while(|h| h.more()).count();
+        let length = 1 + self.chained();
         let behind = self.least.views.min(BURST_VIEWS_MAX.saturating_sub(length));
         if burst.len() + length + behind > BURST_VIEWS_MAX || !self.has_room_for_ends() {
             return false;
@@ -250,6 +258,15 @@ impl FlowStage {
         let plenty =
             emit.views.len() >= self.least.views && self.views.available() >= self.least.blocks;
         plenty || !self.may_set_free(length)
+    }
+
+    /// Handles that follow the next one in its chain; most are chains by themselves.
+    #[inline]
+    fn chained(&self) -> usize {
+        match self.taken.last() {
+            Some(next) if next.more() => self.taken.iter().rev().take_while(|h| h.more()).count(),
+            _ => 0,
+        }
     }
 
     /// Whether one of the next `length` handles may have bytes to show behind it: a fragment, or a
@@ -280,8 +297,7 @@ impl FlowStage {
     fn room_behind(&self, burst: &Burst) -> usize {
         let all = BURST_VIEWS_MAX.saturating_sub(burst.len() + 1);
         if self.least.waits {
-            let chain = self.taken.iter().rev().take_while(|h| h.more()).count();
-            self.least.views.min(all.saturating_sub(chain))
+            self.least.views.min(all.saturating_sub(self.chained()))
         } else {
             all.saturating_sub(self.taken.len())
         }
@@ -293,8 +309,8 @@ impl FlowStage {
         answer.unwrap_or(Answer::Missing)
     }
 
-    fn turn_clock(&mut self, handle: &Handle) {
-        let context = self.contexts.get(handle);
+    #[inline]
+    fn turn_clock(&mut self, context: &Context) {
         self.clock = self.clock.max(context.clock());
         self.stamp = context.time_ns;
         self.order = self.order.max(context.order);
@@ -344,9 +360,8 @@ impl FlowStage {
     fn ask_ahead(&self) {
         if let Some(Answer::Found(flow)) = self.answers.get(self.answered + AHEAD)
             && let Some(record) = self.records.get(flow.slot)
-            && let Some(tcp) = self.connections.get(record.tcp)
         {
-            table::prefetch(tcp);
+            self.connections.prefetch(record.tcp, AHEAD_LINES);
         }
     }
 
@@ -375,7 +390,7 @@ impl FlowStage {
         emit: &mut Emit,
         room: usize,
     ) -> Option<Work> {
-        if !has_flow(context) {
+        if !has_flow(context) || self.straight(context, bytes, answer, length, &emit.counters) {
             return None;
         }
         let (flow, created) = self.admit(context, bytes, answer, emit)?;
@@ -507,37 +522,16 @@ impl FlowStage {
         let Some(record) = self.records.get_mut(flow.slot) else {
             return;
         };
-        let src_is_b = context.has(flag::REVERSED);
-        let client_is_b = record.flags & FLOW_CLIENT_IS_B != 0;
-        let mut direction = if src_is_b == client_is_b {
-            Direction::ToServer
-        } else {
-            Direction::ToClient
-        };
+        let mut direction = record.direction_of(context);
         if context.has(flag::ICMP_ERROR) {
             // The error answers the packet that it quotes.
             direction = direction.opposite();
         }
         context.direction = direction;
-        let length = if length == 0 {
-            context.span.length
-        } else {
-            length
-        };
-        let [to_server, to_client] = &mut record.packets;
-        let packets = if direction == Direction::ToServer {
-            to_server
-        } else {
-            to_client
-        };
-        if *packets == 0 {
+        if record.packets[direction.index()] == 0 {
             context.set(flag::FIRST_OF_DIRECTION);
         }
-        *packets = packets.saturating_add(1);
-        if let Some(bytes) = record.bytes.get_mut(direction.index()) {
-            *bytes = bytes.saturating_add(u64::from(length));
-        }
-        record.last_ns = record.last_ns.max(context.time_ns);
+        record.count(context, length);
         if created {
             context.set(flag::FLOW_NEW);
         }
@@ -640,6 +634,7 @@ pub struct Work {
 }
 
 /// What match and the events are told about a flow, whose TCP state is `connection`.
+#[inline]
 pub(super) fn values_of(record: &Record, connection: Option<&Tcp>) -> FlowValues {
     let sent = |side: &Side| side.next.since(side.isn) as u32;
     FlowValues {

@@ -243,6 +243,35 @@ impl Stream {
         }
     }
 
+    /// Whether `length` bytes at `seq` are the next in order while nothing waits and nothing is to be
+    /// looked after, within the depth, and there are pages for them whatever is kept.
+    #[inline]
+    pub fn is_smooth(&self, seq: SeqNum, length: u32, pool: &PagePool, limits: &Limits) -> bool {
+        let pages = length / PAGE_BYTES + 2;
+        self.flags == STARTED
+            && self.ahead == 0
+            && self.urgent_count == 0
+            && self.offset_of(seq) == self.delivered
+            && (limits.depth == 0 || length <= limits.depth.saturating_sub(self.delivered))
+            && pages <= pool.available()
+            && pages + self.pages.count() <= limits.kept_pages_max
+    }
+
+    /// As [`Stream::offer`], for bytes that [`Stream::is_smooth`] speaks of. Gives the offset of the
+    /// first.
+    #[inline]
+    pub fn append(&mut self, pool: &mut PagePool, bytes: &[u8]) -> u32 {
+        let offset = self.position();
+        let kept = self.pages.insert(pool, self.delivered, bytes);
+        debug_assert_eq!(
+            kept,
+            Some(bytes.len() as u32),
+            "nothing waits, and pages are free"
+        );
+        self.delivered = self.delivered.wrapping_add(bytes.len() as u32);
+        offset
+    }
+
     /// Takes a segment's bytes: compares them with what is kept, keeps what is new, and says which
     /// are next in order.
     pub fn offer(

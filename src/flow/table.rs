@@ -47,8 +47,6 @@ pub const EVICTED_MAX: usize = 256;
 const LOAD_PERCENT: usize = 75;
 /// Fewest groups of a table: a path must not meet itself.
 const GROUPS_MIN: usize = 11;
-/// Lines of one thing that are asked for ahead; more would push out what was asked for before.
-const AHEAD_LINES_MAX: usize = 4;
 /// Number of expiry classes.
 pub const EXPIRY_CLASSES: usize = 16;
 
@@ -638,16 +636,6 @@ impl RecordSide {
             ..FlowHandle::NONE
         });
         known.then(|| self.core.entry(slot).record.get())
-    }
-}
-
-/// Asks for something that will be read and written soon: its first lines, [`AHEAD_LINES_MAX`] of
-/// them at most.
-#[inline(always)]
-pub(super) fn prefetch<T>(target: &T) {
-    let start = std::ptr::from_ref(target).cast::<u8>();
-    for offset in (0..size_of::<T>()).step_by(64).take(AHEAD_LINES_MAX) {
-        probe::prefetch_write(start.wrapping_add(offset));
     }
 }
 

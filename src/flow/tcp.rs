@@ -148,6 +148,31 @@ fn names(phase: TcpPhase) -> Names {
     }
 }
 
+impl Side {
+    /// Whether a segment's timestamp is at least that of the one before.
+    #[inline]
+    pub fn is_in_time(&self, segment: &Segment) -> bool {
+        let is_old = |value: u32| (value.wrapping_sub(self.ts_recent) as i32) < 0;
+        let value = segment.timestamp.map(|(value, _)| value);
+        self.ts_recent == 0 || !value.is_some_and(is_old)
+    }
+
+    /// See [`Track::take_timestamp`].
+    #[inline]
+    pub fn take_timestamp(&mut self, segment: &Segment, seconds: u32) {
+        let Some((value, _)) = segment.timestamp else {
+            return;
+        };
+        let at_ack = !segment.seq.after(self.acked) && segment.end().since(self.acked) >= 0;
+        let is_newer = (value.wrapping_sub(self.ts_recent) as i32) >= 0;
+        let is_stale = seconds.wrapping_sub(self.ts_seconds) as i32 > PAWS_SECONDS_MAX as i32;
+        if at_ack && (is_newer || is_stale || self.ts_recent == 0) {
+            self.ts_recent = value;
+            self.ts_seconds = seconds;
+        }
+    }
+}
+
 impl Track<'_> {
     /// Tracks a segment of a connection that is known, and gives its fate.
     pub fn run(&mut self) -> Fate {
@@ -372,16 +397,9 @@ impl Track<'_> {
         if !self.tcp.has(TCP_TIMESTAMPS) {
             return true;
         }
-        let Some((value, _)) = segment.timestamp else {
-            return true;
-        };
         let (sender, _) = self.sides();
-        if sender.ts_recent == 0 {
-            return true;
-        }
-        let is_old = (value.wrapping_sub(sender.ts_recent) as i32) < 0;
         let is_stale = seconds.wrapping_sub(sender.ts_seconds) as i32 > PAWS_SECONDS_MAX as i32;
-        !is_old || (is_stale && segment.seq == sender.next)
+        sender.is_in_time(&segment) || (is_stale && segment.seq == sender.next)
     }
 
     /// Remembers the timestamp of a segment that lies where the receiver's last acknowledgement
@@ -389,17 +407,7 @@ impl Track<'_> {
     /// it, which may have been sent before and is honest.
     pub fn take_timestamp(&mut self) {
         let (segment, seconds) = (*self.segment, self.seconds);
-        let Some((value, _)) = segment.timestamp else {
-            return;
-        };
-        let (sender, _) = self.sides();
-        let at_ack = !segment.seq.after(sender.acked) && segment.end().since(sender.acked) >= 0;
-        let is_newer = (value.wrapping_sub(sender.ts_recent) as i32) >= 0;
-        let is_stale = seconds.wrapping_sub(sender.ts_seconds) as i32 > PAWS_SECONDS_MAX as i32;
-        if at_ack && (is_newer || is_stale || sender.ts_recent == 0) {
-            sender.ts_recent = value;
-            sender.ts_seconds = seconds;
-        }
+        self.sides().0.take_timestamp(&segment, seconds);
     }
 
     /// Acknowledgement, window, FIN: checks them, and moves both sides on.

@@ -7,3 +7,4 @@ mod connections;
 mod fragments;
 mod model;
 mod overlaps;
+mod straight;

@@ -39,13 +39,12 @@ impl FlowStage {
     /// Shows the bytes that the packet at `at` of the burst set free, right behind it.
     pub(super) fn show(
         &mut self,
-        work: Option<Work>,
+        work: Work,
         at: usize,
         burst: &mut Burst,
         emit: &mut Emit,
         room: usize,
     ) {
-        let Some(work) = work else { return };
         let carrier = {
             let Some(handle) = burst.get(at) else { return };
             let context = self.contexts.get(handle);
@@ -322,7 +321,9 @@ impl FlowStage {
             let length = handle.length();
             let bytes = regions.bytes(context.span);
             let work = self.packet(context, bytes, length, answer, emit, left);
-            self.show(work, place, burst, emit, left);
+            if let Some(work) = work {
+                self.show(work, place, burst, emit, left);
+            }
         }
     }
 }

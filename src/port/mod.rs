@@ -428,6 +428,17 @@ macro_rules! each {
     };
 }
 
+/// The port with this number, of so many. (A division would be the dearest step of all.)
+#[inline]
+pub fn port_of(number: u8, ports: usize) -> usize {
+    let port = usize::from(number);
+    if port < ports {
+        port
+    } else {
+        port % ports.max(1)
+    }
+}
+
 impl Receive for Receiver {
     fn register(&mut self, regions: &mut Regions) {
         each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap, Made], half => half.register(regions));
@@ -445,6 +456,7 @@ impl Receive for Receiver {
             half => half.receive(contexts, free, burst, limit, now_ns))
     }
 
+    #[inline]
     fn reclaim(&mut self, context: &mut Context) {
         each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap, Made], half => half.reclaim(context));
     }
@@ -479,6 +491,7 @@ impl Transmit for Transmitter {
         each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap, Made], half => half.register(regions));
     }
 
+    #[inline]
     fn transmit(&mut self, context: &mut Context, regions: &Regions) -> Result<(), Reason> {
         each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap, Made], half => half.transmit(context, regions))
     }
@@ -532,6 +545,7 @@ impl Discard {
 impl Transmit for Discard {
     fn register(&mut self, _regions: &mut Regions) {}
 
+    #[inline]
     fn transmit(&mut self, context: &mut Context, _regions: &Regions) -> Result<(), Reason> {
         self.count(context.span.length as usize);
         Ok(())

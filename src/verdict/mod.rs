@@ -155,6 +155,10 @@ impl VerdictStage {
         work.append(burst);
         for handle in work.drain(..) {
             let more = handle.more();
+            if !more && self.pending.is_none() && is_plain(self.contexts.get(&handle)) {
+                burst.push(handle);
+                continue;
+            }
             if self.contexts.get(&handle).kind == Kind::Frame {
                 // A frame always begins a chain. If the one before lost its end, it is decided by
                 // what was known of it, rather than kept.
@@ -265,9 +269,29 @@ impl VerdictStage {
         burst.push(carrier);
     }
 
-    /// Counts a frame, once, when it has been transmitted or given up: transmit may still have
-    /// turned its verdict into a drop.
-    pub fn account(&self, context: &Context, counters: &Counters) {
+    /// Counts the frames of a burst, once, when they have been transmitted or given up: transmit may
+    /// still have turned a verdict into a drop.
+    pub fn account_all(&self, burst: &Burst, counters: &Counters) {
+        let (mut forwarded, mut bytes) = (0, 0);
+        for handle in burst {
+            let context = self.contexts.get(handle);
+            if context.verdict == Verdict::Forward && notional(context).is_none() {
+                if !context.has(flag::BYPASS) {
+                    forwarded += 1;
+                } else {
+                    counters.inc(Counter::PacketsBypassed);
+                }
+                bytes += u64::from(context.span.length);
+            } else {
+                self.account(context, counters);
+            }
+        }
+        counters.add(Counter::PacketsForwarded, forwarded);
+        counters.add(Counter::BytesForwarded, bytes);
+    }
+
+    /// Counts one frame.
+    fn account(&self, context: &Context, counters: &Counters) {
         let bytes = u64::from(context.span.length);
         match context.verdict {
             Verdict::Forward => {
@@ -373,6 +397,15 @@ impl VerdictStage {
     }
 }
 
+/// A frame that goes on, of which there is nothing to tell: most are such, and chains by themselves.
+#[inline]
+fn is_plain(context: &Context) -> bool {
+    context.kind == Kind::Frame
+        && context.verdict == Verdict::Forward
+        && context.anomaly_count == 0
+        && context.flags & (flag::TAGGED | flag::WOULD_DROP) == 0
+}
+
 /// Why a frame would have been dropped, if it would.
 fn notional(context: &Context) -> Option<Reason> {
     context.would.filter(|_| context.has(flag::WOULD_DROP))
@@ -474,11 +507,8 @@ pub(crate) mod tests {
         }
 
         fn account(&mut self, burst: Burst) {
-            for handle in burst {
-                let context = self.contexts.get(&handle);
-                self.stage.account(context, &self.emit.counters);
-                self.out.push(handle);
-            }
+            self.stage.account_all(&burst, &self.emit.counters);
+            self.out.extend(burst);
         }
 
         /// Gives everything back, as a lane does after transmit.

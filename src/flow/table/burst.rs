@@ -33,12 +33,12 @@ struct Pending {
     hash: u64,
     home: u32,
     hits: u32,
-    /// Slot whose entry was asked for; [`NO_SLOT`]: none.
-    slot: u32,
+    /// Place in the home group whose entry was asked for; [`NO_PLACE`]: none.
+    place: u32,
 }
 
-/// No slot.
-const NO_SLOT: u32 = u32::MAX;
+/// No place in a group.
+const NO_PLACE: u32 = u32::MAX;
 
 /// Runs a burst with the best instructions: 1. AVX-512BW, 2. AVX2, 3. scalar.
 #[inline(always)]
@@ -155,9 +155,10 @@ unsafe fn burst<P: Late, const SHARED: bool>(
             for (index, (request, pending)) in requests.iter().zip(pendings).enumerate() {
                 if let Some(near) = pendings
                     .get(index + NEAR)
-                    .filter(|near| index + NEAR < requests.len() && near.slot != NO_SLOT)
+                    .filter(|near| index + NEAR < requests.len() && near.place != NO_PLACE)
                 {
-                    probe::prefetch_write(&raw const side.core.entry(near.slot).flow);
+                    let home = u64::from(near.home);
+                    probe::prefetch_write(&raw const side.core.entry_at(home, near.place).flow);
                 }
                 let fresh = SHARED || side.counters.closed == closed_before;
                 let hits = if fresh { pending.hits } else { 0 };
@@ -198,7 +199,7 @@ fn hash_chunk(core: &Core, requests: &[Request<'_>], pendings: &mut [Pending; CH
             hash,
             home: home as u32,
             hits: 0,
-            slot: NO_SLOT,
+            place: NO_PLACE,
         };
     }
 }
@@ -225,9 +226,9 @@ unsafe fn probe_one<P: Probe>(core: &Core, request: &Request<'_>, pending: &mut 
             }
         }
         if wanted != 0 {
-            let slot = pending.home * GROUP_SLOTS + wanted.trailing_zeros();
-            probe::prefetch_second(&raw const core.entry(slot).flow);
-            pending.slot = slot;
+            let (home, place) = (u64::from(pending.home), wanted.trailing_zeros());
+            probe::prefetch_second(&raw const core.entry_at(home, place).flow);
+            pending.place = place;
         }
     }
 }
@@ -245,11 +246,15 @@ unsafe fn answer_one<P: Late, const SHARED: bool>(
     now: Tick,
 ) -> Answer {
     while hits != 0 {
-        let slot = pending.home * GROUP_SLOTS + hits.trailing_zeros();
+        let (home, place) = (u64::from(pending.home), hits.trailing_zeros());
         hits &= hits - 1;
         // SAFETY: passed on to the caller.
-        let found = unsafe { side.core.matching_tuple::<P, SHARED>(slot, request.tuple) };
+        let found = unsafe {
+            side.core
+                .matching_tuple::<P, SHARED>(home, place, request.tuple)
+        };
         if let Some(generation) = found {
+            let slot = pending.home * GROUP_SLOTS + place;
             return Answer::Found(FlowHandle { slot, generation });
         }
     }

@@ -109,15 +109,20 @@ impl Core {
     /// The entry of a slot that this table made.
     #[inline(always)]
     pub fn entry(&self, slot: u32) -> &Entry {
-        debug_assert!(slot < self.slot_count);
-        let (block, position) = (slot / GROUP_SLOTS, (slot % GROUP_SLOTS) as usize);
+        self.entry_at(u64::from(slot / GROUP_SLOTS), slot % GROUP_SLOTS)
+    }
+
+    /// As [`Core::entry`], the slot being known as a place in its group.
+    #[inline(always)]
+    pub fn entry_at(&self, group: u64, position: u32) -> &Entry {
+        debug_assert!(group < self.group_count && position < GROUP_SLOTS);
         // The tags' line lies between the halves.
-        let line = 2 * position + usize::from(position >= HALF);
-        // SAFETY: callers pass slots of a group (index < group_count, position < 30) or handles
-        // that `holds` has checked; the mapping holds group_count blocks for as long as self lives,
-        // and an entry of a block begins at that line of it (asserted in line.rs).
+        let line = 2 * position as usize + usize::from(position as usize >= HALF);
+        // SAFETY: callers pass places in a group (index < group_count, position < 30) or slots of
+        // handles that `holds` has checked; the mapping holds group_count blocks for as long as self
+        // lives, and an entry of a block begins at that line of it (asserted in line.rs).
         unsafe {
-            let lines = self.blocks.as_ptr().add(block as usize).cast::<[u8; 64]>();
+            let lines = self.blocks.as_ptr().add(group as usize).cast::<[u8; 64]>();
             &*lines.add(line).cast::<Entry>()
         }
     }
@@ -203,10 +208,11 @@ impl Core {
     #[inline(always)]
     pub unsafe fn matching_tuple<P: Probe, const SHARED: bool>(
         &self,
-        slot: u32,
+        group: u64,
+        position: u32,
         tuple: &Tuple,
     ) -> Option<u32> {
-        let line = &self.entry(slot).flow;
+        let line = &self.entry_at(group, position).flow;
         let before = line.generation();
         // SAFETY: passed on to the caller.
         if unsafe { P::key_differs(line, tuple) } {

@@ -258,27 +258,27 @@ unsafe fn sweep_groups<P: Probe, const SHARED: bool>(
 ) {
     let (first, end, mut next) = side.sweep;
     let after = |group: u64| if group + 1 >= end { first } else { group + 1 };
+    // SAFETY: passed on to the caller.
+    let mut ahead = unsafe { occupied::<P>(&side.core, next) };
     for _ in 0..u64::from(groups_max).min(end - first) {
         let group = next;
         next = after(group);
         // Two ahead, the tag line; one ahead, what the tags say.
         probe::prefetch_read(side.core.group(after(next)));
+        let mut mask = ahead;
         // SAFETY: passed on to the caller.
-        let (mut mask, mut ahead) = unsafe {
-            (
-                occupied::<P>(&side.core, group),
-                occupied::<P>(&side.core, next),
-            )
-        };
-        while ahead != 0 {
-            let slot = next as u32 * GROUP_SLOTS + ahead.trailing_zeros();
-            ahead &= ahead - 1;
-            probe::prefetch_second(&raw const side.core.entry(slot).flow);
+        ahead = unsafe { occupied::<P>(&side.core, next) };
+        let mut asked = ahead;
+        while asked != 0 {
+            let position = asked.trailing_zeros();
+            asked &= asked - 1;
+            probe::prefetch_second(&raw const side.core.entry_at(next, position).flow);
         }
         while mask != 0 {
-            let slot = group as u32 * GROUP_SLOTS + mask.trailing_zeros();
+            let position = mask.trailing_zeros();
+            let slot = group as u32 * GROUP_SLOTS + position;
             mask &= mask - 1;
-            let line = &side.core.entry(slot).flow;
+            let line = &side.core.entry_at(group, position).flow;
             let generation = line.generation();
             let age = now.since(line.last_seen());
             let limit = *timeouts

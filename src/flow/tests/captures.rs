@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const PACKETS_MAX: usize = 300;
 
 /// The folder of shared captures, or a loud word that it is not there.
-fn shared() -> Option<PathBuf> {
+pub(super) fn shared() -> Option<PathBuf> {
     let home = std::env::var("SLUICE_SHARED").map_or_else(
         |_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
         PathBuf::from,
@@ -31,7 +31,7 @@ fn shared() -> Option<PathBuf> {
 }
 
 /// Packets of a little- or big-endian pcap file with its link type; none of other files.
-fn read(path: &Path) -> Option<(u32, Vec<Vec<u8>>)> {
+pub(super) fn read(path: &Path) -> Option<(u32, Vec<Vec<u8>>)> {
     let file = std::fs::read(path).ok()?;
     let swapped = match file.get(..4)? {
         [0xd4, 0xc3, 0xb2, 0xa1] | [0x4d, 0x3c, 0xb2, 0xa1] => false,
@@ -61,7 +61,7 @@ fn read(path: &Path) -> Option<(u32, Vec<Vec<u8>>)> {
     Some((link, packets))
 }
 
-fn settings(mode: Mode) -> Config {
+pub(super) fn settings(mode: Mode) -> Config {
     Config {
         checksum_validation: false,
         flows_max: 2000,

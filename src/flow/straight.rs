@@ -1,0 +1,195 @@
+//! The straight path: nearly every packet of an established flow is what was expected next, and
+//! takes one short walk from its record to its values (header prediction: V. Jacobson, "4BSD Header
+//! Prediction", 1990; RFC 1122 section 4.2.3.3 speaks of it).
+//!
+//! When it is taken: the flow has an entry of the class and state that its record has, it has not
+//! timed out, no policy marks it, and its packets have been seen in this direction. A segment must
+//! also be plain (ACK and perhaps PSH, no option but timestamps), begin where its sender's last one
+//! ended, acknowledge nothing old and nothing unsent, end within the window and be no older than the
+//! one before; neither side has a flag to look after, nothing waits in either direction, and there
+//! are pages for its bytes.
+//!
+//! Why it is equal: under these conditions no check of tcp.rs and connection.rs can say anything, and
+//! what is left of them are the assignments below. All other packets go the general way, which does
+//! the same for these; tests/straight.rs runs both over all captures and random segments.
+
+use super::expiry::{Stage, class_of};
+use super::pages::PagePool;
+use super::record::*;
+use super::segment::Segment;
+use super::stage::{FlowStage, TCP, values_of};
+use super::stream::Limits;
+use super::table::Answer;
+use crate::counters::{Counter, Counters};
+use crate::packet::{Context, Direction, flag};
+use crate::time::Tick;
+
+/// Flags of a flow that decide: it must be established and promoted, and unmarked by a policy.
+const DECISIVE: u8 = FLOW_ESTABLISHED | FLOW_PROMOTED | FLOW_BYPASS | FLOW_DROP;
+/// The only flags of a connection with which its checks are those that are left out here.
+const HARMLESS: u16 = TCP_TIMESTAMPS | TCP_MIDSTREAM | TCP_SCALED | TCP_CONFIRMED | TCP_REUSE;
+
+impl FlowStage {
+    /// Takes a packet in, if it may go straight. False: nothing was changed.
+    #[inline]
+    pub(super) fn straight(
+        &mut self,
+        context: &mut Context,
+        bytes: &[u8],
+        answer: Answer,
+        length: u32,
+        counters: &Counters,
+    ) -> bool {
+        #[cfg(any(test, fuzzing))]
+        if self.straight_probe.0 {
+            return false;
+        }
+        let Answer::Found(flow) = answer else {
+            return false;
+        };
+        if self.closed_before != self.flows.counters().closed {
+            return false;
+        }
+        let (Some(record), Some(line)) = (self.records.get_mut(flow.slot), self.flows.line(flow))
+        else {
+            return false;
+        };
+        let now = Tick::from_nanos(self.clock);
+        let state = line.state();
+        let class = class_of(context.tuple.protocol, Stage::Established);
+        let limit = self.timeouts.ticks.get(usize::from(class));
+        let direction = record.direction_of(context);
+        let is_settled = record.flags & DECISIVE == FLOW_ESTABLISHED | FLOW_PROMOTED
+            && (state.expiry, state.phase) == (class, record.phase)
+            && record.packets[direction.index()] != 0
+            && context.flags & (flag::ICMP_ERROR | flag::CHECKSUM_BAD) == 0
+            && limit.is_some_and(|limit| now.since(line.last_seen()) <= *limit);
+        if !is_settled {
+            return false;
+        }
+        let mut connection = None;
+        if context.protocol == TCP {
+            if !context.has(flag::TRANSPORT) {
+                return false;
+            }
+            let payload = context.payload_of(bytes);
+            let (Some(segment), Some(tcp)) = (
+                Segment::read_plain(context, bytes),
+                self.connections.get_mut(record.tcp),
+            ) else {
+                return false;
+            };
+            if record.phase != tcp.phase as u8
+                || !is_next(tcp, &segment, direction)
+                || payload.len() != segment.length as usize
+                || !has_room(tcp, direction, segment.length, &self.pages, &self.limits)
+            {
+                return false;
+            }
+            advance(tcp, &segment, direction, context.time_ns, &mut self.pages);
+            if !payload.is_empty() {
+                let stream = &mut tcp.sides[direction.index()].stream;
+                context.stream_offset = stream.append(&mut self.pages, payload);
+                context.stream_skip = 0;
+                context.stream_length = context.payload_length;
+                context.set(flag::STREAM);
+                counters.inc(Counter::SegmentsInOrder);
+            }
+            tcp.last_order = context.order;
+            tcp.last_clock_ns = self.clock;
+            record.tcp_flags[direction.index()] |= segment.flags;
+            connection = Some(&*tcp);
+        }
+        context.flow = flow;
+        context.direction = direction;
+        record.count(context, length);
+        line.touch(now);
+        context.set(if record.flags & FLOW_MIDSTREAM == 0 {
+            flag::ESTABLISHED
+        } else {
+            flag::ESTABLISHED | flag::MIDSTREAM
+        });
+        context.values = values_of(record, connection);
+        #[cfg(any(test, fuzzing))]
+        (self.straight_probe.1 += 1);
+        true
+    }
+}
+
+/// The sending and the receiving side.
+#[inline]
+fn sides(tcp: &Tcp, direction: Direction) -> (&Side, &Side) {
+    let [client, server] = &tcp.sides;
+    match direction {
+        Direction::ToServer => (client, server),
+        Direction::ToClient => (server, client),
+    }
+}
+
+/// Whether a plain segment is what the connection expects next, so that no check can object.
+#[inline]
+fn is_next(tcp: &Tcp, segment: &Segment, direction: Direction) -> bool {
+    let (sender, receiver) = sides(tcp, direction);
+    let is_quiet = tcp.phase == TcpPhase::Established
+        && tcp.flags & !HARMLESS == 0
+        && (sender.flags | receiver.flags) & !SIDE_TIMESTAMPS == 0;
+    // A byte sent into a closed window is a probe.
+    let is_probe = segment.length == 1 && sender.window == 0;
+    is_quiet
+        && segment.seq == sender.next
+        && !sender.acked.after(segment.seq)
+        && (segment.length == 0 || segment.end().after(sender.acked))
+        && !segment.end().after(sender.edge)
+        && !segment.ack.before(receiver.acked)
+        && !segment.ack.after(receiver.edge)
+        && !is_probe
+        && (!tcp.has(TCP_TIMESTAMPS) || sender.is_in_time(segment))
+}
+
+/// Whether the bytes of such a segment are the next of a stream without anything to look after.
+#[inline]
+fn has_room(
+    tcp: &Tcp,
+    direction: Direction,
+    length: u32,
+    pages: &PagePool,
+    limits: &Limits,
+) -> bool {
+    let (sender, receiver) = sides(tcp, direction);
+    receiver.stream.ahead() == 0
+        && sender.stream.ahead() == 0
+        && (length == 0 || sender.stream.is_smooth(sender.next, length, pages, limits))
+}
+
+/// What tcp.rs does with a segment that no check objects to.
+#[inline]
+fn advance(
+    tcp: &mut Tcp,
+    segment: &Segment,
+    direction: Direction,
+    time_ns: u64,
+    pool: &mut PagePool,
+) {
+    let scaled = tcp.flags & (TCP_SCALED | TCP_MIDSTREAM) != 0;
+    let [client, server] = &mut tcp.sides;
+    let (sender, receiver) = match direction {
+        Direction::ToServer => (client, server),
+        Direction::ToClient => (server, client),
+    };
+    sender.take_timestamp(segment, (time_ns / 1_000_000_000) as u32);
+    sender.next = segment.end();
+    let scale = if scaled && sender.scale != SCALE_NONE {
+        sender.scale
+    } else {
+        0
+    };
+    receiver.window = u32::from(segment.window) << scale;
+    if segment.ack.after(receiver.acked) {
+        receiver.acked = segment.ack;
+        receiver.stream.acknowledge(pool, segment.ack);
+    }
+    receiver.edge = receiver.edge.latest(receiver.acked.plus(receiver.window));
+    if direction == Direction::ToClient {
+        tcp.flags |= TCP_CONFIRMED;
+    }
+}
