@@ -269,7 +269,7 @@ fn outcome_of(
 
 /// What the contents outside of application buffers say of a datagram, or of stream bytes of which
 /// the first is the stream's byte `start`, whatever position the view counts from.
-fn payload_outcome(
+pub(super) fn payload_outcome(
     rule: &Rule,
     view: &View,
     start: Option<u64>,

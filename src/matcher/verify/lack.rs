@@ -99,7 +99,10 @@ impl Scratch {
 mod tests {
     use super::super::{Outcome, View, compile};
     use super::*;
+    use crate::matcher::answer::payload_outcome;
     use crate::matcher::pcre::Patterns;
+    use crate::matcher::program::Rule;
+    use crate::matcher::seen::Wait;
     use crate::rules::signature::Test;
     use crate::rules::{Classification, File, Options, Variables, load};
     use proptest::prelude::*;
@@ -142,18 +145,57 @@ mod tests {
         ]
     }
 
+    /// A rule with these options, and what verifies it.
+    fn rule(options: &str) -> Option<(Rule, Scratch)> {
+        let tests = tests(options)?;
+        let mut patterns = Patterns::default();
+        let payload = compile(&tests, &mut patterns).ok()?;
+        let rule = Rule {
+            payload,
+            is_placed: options.contains("offset") || options.contains("depth"),
+            ..Rule::default()
+        };
+        Some((rule, Scratch::new(3000, u32::MAX, &patterns.into_all())))
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4096))]
+        /// A stream grows, and the bytes that count begin further on with each match: what is
+        /// remembered of a rule that waits changes no answer.
+        #[test]
+        fn what_is_remembered_of_a_stream_changes_no_answer(
+            options in proptest::collection::vec(option(), 1..4),
+            bytes in "[abAB]{0,40}",
+            moves in proptest::collection::vec((0..9usize, prop_oneof![3 => Just(0usize), 1 => 1..9usize]), 1..8),
+            base in prop_oneof![Just(0u64), Just(u64::from(u32::MAX) - 11), Just(1 << 33)],
+        ) {
+            let Some((rule, mut scratch)) = rule(&options.concat()) else { return Ok(()) };
+            let (bytes, mut wait) = (bytes.as_bytes(), Wait::of(1));
+            let (mut floor, mut end) = (0, 0);
+            for (grow, step) in moves {
+                end = (end + grow).min(bytes.len());
+                floor = (floor + step).min(end);
+                let start = base + floor as u64;
+                let placed = floor > 0 && rule.is_placed;
+                let view = View {
+                    data: &bytes[floor..end],
+                    base: if placed { 0 } else { start },
+                    end: false,
+                };
+                let plain = scratch.verify(&rule.payload, &view);
+                let said = payload_outcome(&rule, &view, Some(start), &mut wait, &mut scratch);
+                prop_assert_eq!(said, plain, "{} in {:?}", options.concat(), view);
+            }
+        }
+
         #[test]
         fn what_lacks_nothing_never_holds_and_what_lacks_a_content_not_without_it(
             options in proptest::collection::vec(option(), 1..5),
             bytes in "[abAB]{0,24}",
             cut in 0..24usize,
         ) {
-            let Some(tests) = tests(&options.concat()) else { return Ok(()) };
-            let mut patterns = Patterns::default();
-            let steps = compile(&tests, &mut patterns).unwrap();
-            let mut scratch = Scratch::new(3000, u32::MAX, &patterns.into_all());
+            let Some((rule, mut scratch)) = rule(&options.concat()) else { return Ok(()) };
+            let steps = rule.payload;
             let bytes = bytes.as_bytes();
             let first = &bytes[..cut.min(bytes.len())];
             let before = scratch.verify(&steps, &View { data: first, base: 0, end: false });
