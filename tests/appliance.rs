@@ -179,6 +179,15 @@ fn ports_that_must_not_be_inline_ports_are_refused_with_the_line_that_mends_it()
         "b1 carries the default route",
         "ip route del default dev b1",
     );
+    // To prove a wire takes its ports as well.
+    let words = ["passthrough", "a1", "b1", "--seconds", "1"];
+    let (code, _, errors) = sluice(&wire.appliance, &words);
+    assert_eq!(code, Some(5), "{errors}");
+    assert!(errors.contains("b1 carries the default route"), "{errors}");
+    let (code, _, errors) = sluice(&wire.appliance, &[&words[..], &["--force"]].concat());
+    assert_eq!(code, Some(0), "{errors}");
+    let (code, _, errors) = sluice(&wire.appliance, &["passthrough", "a1", "a1"]);
+    assert_eq!(code, Some(2), "{errors}");
     // A tap may watch the management port.
     let (code, _, errors) = sluice(&wire.appliance, &["run", "--tap", "b1", "--seconds", "1"]);
     assert_eq!(code, Some(0), "{errors}");

@@ -169,6 +169,143 @@ fn an_interface_that_is_pulled_out_comes_back_to_keeper_and_engine() {
     assert_eq!(tally.counters.get(PortCounter::Reopened), 2);
 }
 
+/// A port that only new descriptors can serve: the engine after it has come back is another one,
+/// and frames go through it both ways.
+fn goes_on_by_another_engine(kept: &Kept, far: &mut Far, before: u32) -> u32 {
+    let engine = kept.until(far, "another engine has the ports", || {
+        kept.engine_with_ports().filter(|pid| *pid != before)
+    });
+    far.forgive();
+    let seen = far.seen();
+    let start = Instant::now();
+    while far
+        .seen()
+        .iter()
+        .zip(seen)
+        .any(|(now, then)| *now < then + 1000)
+    {
+        far.run(Duration::from_millis(10));
+        assert!(start.elapsed() < PATIENCE, "{seen:?} {:?}", far.seen());
+    }
+    assert_eq!(kept.engine_with_ports(), Some(engine), "{}", kept.errors());
+    engine
+}
+
+#[test]
+fn an_interface_of_several_lanes_comes_back_to_keeper_and_a_new_engine() {
+    let _alone = alone();
+    if !wire::possible("an_interface_of_several_lanes_comes_back_to_keeper_and_a_new_engine") {
+        return;
+    }
+    let scratch = Scratch::new("keeper-lanes");
+    let (wire, elsewhere) = (Wire::bare(), wire::Namespace::new());
+    for namespace in [&wire.appliance, &elsewhere] {
+        namespace.inside(|| wire::sysctl("net/ipv6/conf/default/disable_ipv6", "1"));
+    }
+    wire::pin(0);
+    let mut far = Far::wire(&wire);
+    let ports = far.ports();
+    let words = ["--keeper", "open", "--lanes", "2"];
+    let kept = wire
+        .appliance
+        .inside(|| Kept::start(&scratch, &ports, &words));
+    kept.wait_ready(&mut far);
+    let mut engine = kept.await_engine(&mut far);
+    let (out, home) = (elsewhere.path(), wire.appliance.path());
+    for round in 1..=2 {
+        let said = |what: &str| (kept.errors().matches(what).count() == round).then_some(());
+        let inside = &wire.appliance;
+        inside.inside(|| wire::ip(&format!("link set a1 netns {out}")));
+        kept.until(&mut far, "it is gone", || said("a1: the interface is gone"));
+        elsewhere.inside(|| wire::ip(&format!("link set a1 netns {home}")));
+        inside.inside(|| wire::ip("link set a1 up"));
+        kept.until(&mut far, "it is back", || said("a1: the interface is back"));
+        engine = goes_on_by_another_engine(&kept, &mut far, engine);
+    }
+    let board = kept.board().unwrap();
+    let reopened = [0, 1].map(|lane| {
+        let tally = board.tally(lane, 0, Half::Receive);
+        tally.counters.get(PortCounter::Reopened)
+    });
+    assert_eq!(reopened, [2; 2]);
+    far.settle();
+    let summary = kept.stop();
+    assert_eq!(summary["unaccounted"], 0, "I1: {summary}");
+    assert!(summary["lost"].as_u64().unwrap_or(0) == 0, "{summary}");
+}
+
+#[test]
+fn a_netmap_port_that_is_pulled_out_comes_back_to_keeper_and_a_new_engine() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-unplugged");
+    let mut far = Far::netmap_nics(&scratch.0.join("machine"));
+    let words = ["--keeper", "open", "--restart-pause", "50"];
+    let kept = Kept::start(&scratch, &far.ports(), &words);
+    kept.wait_ready(&mut far);
+    let mut engine = kept.await_engine(&mut far);
+    for round in 1..=2 {
+        let said = |what: &str| (kept.errors().matches(what).count() == round).then_some(());
+        far.run(Duration::from_millis(20));
+        far.emulated().unplug("a1");
+        kept.until(&mut far, "it is gone", || said(":a1: the port is gone"));
+        far.emulated().plug("a1");
+        kept.until(&mut far, "it is back", || said(":a1: the port is back"));
+        engine = goes_on_by_another_engine(&kept, &mut far, engine);
+    }
+    let counters = kept.board().unwrap().tally(0, 0, Half::Receive).counters;
+    assert_eq!(counters.get(PortCounter::Reopened), 2);
+    far.settle();
+    let summary = kept.stop();
+    assert_eq!(summary["unaccounted"], 0, "I1: {summary}");
+    far.assert_conserved();
+}
+
+#[test]
+fn logs_may_be_rotated_while_an_engine_starts() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-rotated");
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let kept = Kept::start(&scratch, &far.ports(), &["--keeper", "open"]);
+    kept.wait_open();
+    kept.until(&mut far, "an engine starts", || kept.engine());
+    for _ in 0..20 {
+        kept.kill(kept.pid(), libc::SIGHUP);
+        far.run(Duration::from_millis(5));
+    }
+    kept.wait_ready(&mut far);
+    kept.await_engine(&mut far);
+    assert!(!kept.says("ended by signal"), "{}", kept.errors());
+    far.run(Duration::from_millis(20));
+    assert_accounted(kept, &mut far, 0);
+}
+
+#[test]
+fn an_upgrade_whose_engine_fails_leaves_the_old_one_and_the_next_upgrade_succeeds() {
+    let _alone = alone();
+    let scratch = Scratch::new("keeper-upgrades");
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let socket = scratch.0.join("control");
+    let words = ["--keeper", "open", "--socket", socket.to_str().unwrap()];
+    let kept = Kept::start(&scratch, &far.ports(), &words);
+    kept.wait_ready(&mut far);
+    let first = kept.await_engine(&mut far);
+    let rules = scratch.0.join("r.rules");
+    let text = std::fs::read(&rules).unwrap();
+    std::fs::remove_file(&rules).unwrap();
+    outage::operator(&socket, &["upgrade"], &mut far);
+    kept.until(&mut far, "it fails", || {
+        kept.says("the engine ended with code").then_some(())
+    });
+    assert_eq!(kept.engine_with_ports(), Some(first));
+    std::fs::write(&rules, text).unwrap();
+    outage::operator(&socket, &["upgrade"], &mut far);
+    kept.until(&mut far, "another engine has the ports", || {
+        kept.engine_with_ports().filter(|pid| *pid != first)
+    });
+    far.run(Duration::from_millis(20));
+    assert_accounted(kept, &mut far, 0);
+}
+
 /// As on a memory, with the keeper's netmap descriptors in two processes. It is netmap's memory
 /// layout and calls by emulation; its kernel code is not asked.
 #[test]

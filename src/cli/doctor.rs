@@ -278,6 +278,7 @@ fn mode(port: &Port<'_>) -> Finding {
     let called = match (driver.name.is_empty(), port.link.kind.is_empty()) {
         (true, true) => "an unknown driver".to_string(),
         (true, false) => port.link.kind.clone(),
+        (false, _) if driver.bus.is_empty() => format!("driver {}", driver.name),
         (false, _) => format!("driver {} ({})", driver.name, driver.bus),
     };
     let has_netmap = Path::new("/dev/netmap").exists();
@@ -393,7 +394,10 @@ fn queues(port: &Port<'_>) -> Option<Finding> {
     } else {
         of(
             Grade::Ok,
-            format!("{count} queues: sluice run --lanes {count} serves each"),
+            match count {
+                1 => "1 queue: one lane serves it".to_string(),
+                _ => format!("{count} queues: sluice run --lanes {count} serves each"),
+            },
         )
     })
 }

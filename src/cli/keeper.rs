@@ -425,6 +425,9 @@ pub struct PassthroughArgs {
     /// Rings of each port.
     #[arg(long, default_value_t = 1)]
     pub lanes: usize,
+    /// Start although a port looks like the management port, or the kernel forwards between ports.
+    #[arg(long)]
+    pub force: bool,
     /// End after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     pub seconds: Option<u64>,
@@ -441,6 +444,10 @@ pub fn passthrough(args: &PassthroughArgs) -> Result<u8, Failure> {
             let socket = socket.clone();
             command(&SocketArgs { socket }, &format!("passthrough {word}"))
         }
+        ([inside, outside], None) if inside == outside => Err(Failure::new(
+            exit::USAGE,
+            format!("{inside} is named twice\n [hint] {usage}"),
+        )),
         ([inside, outside], None) => prove(args, [inside, outside]),
         _ => Err(Failure::new(
             exit::USAGE,
@@ -457,6 +464,7 @@ fn prove(args: &PassthroughArgs, names: [&String; 2]) -> Result<u8, Failure> {
         .map(|name| name.parse())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Failure::new(exit::USAGE, error))?;
+    super::guard::check(&args.what, args.force)?;
     let options = super::run::open_options(args.lanes.max(1));
     let ports = Ports::open(&specs, &options).map_err(|error| device(error.to_string()))?;
     super::start::tell(&args.what, &specs, &options);
@@ -506,8 +514,17 @@ fn prove(args: &PassthroughArgs, names: [&String; 2]) -> Result<u8, Failure> {
 pub fn command(args: &SocketArgs, line: &str) -> Result<u8, Failure> {
     let path = args.socket.display();
     let fail = |error: std::io::Error| {
-        let hint = "the path is that of `sluice run --socket PATH`";
-        Failure::new(exit::DEVICE, format!("{path}: {error}\n [hint] {hint}"))
+        use std::io::ErrorKind::{TimedOut, WouldBlock};
+        let text = match error.kind() {
+            TimedOut | WouldBlock => {
+                let time = COMMAND_TIME.as_secs();
+                format!(
+                    "{path}: no answer in {time} s\n [hint] an engine that starts answers later"
+                )
+            }
+            _ => format!("{path}: {error}\n [hint] the path is that of `sluice run --socket PATH`"),
+        };
+        Failure::new(exit::DEVICE, text)
     };
     let mut stream = UnixStream::connect(&args.socket).map_err(fail)?;
     stream.set_read_timeout(Some(COMMAND_TIME)).map_err(fail)?;

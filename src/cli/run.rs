@@ -299,17 +299,17 @@ struct Signals {
     hangup: Arc<AtomicBool>,
 }
 
-fn signals(stop: &Arc<AtomicBool>) -> Result<Signals, Failure> {
-    let hangup = Arc::new(AtomicBool::new(false));
-    let wanted = [(SIGTERM, stop), (SIGINT, stop), (SIGHUP, &hangup)];
-    for (signal, flag) in wanted {
-        signal_hook::flag::register(signal, Arc::clone(flag))
-            .map_err(|error| Failure::new(exit::DEVICE, format!("signal {signal}: {error}")))?;
-    }
-    Ok(Signals {
-        stop: Arc::clone(stop),
-        hangup,
-    })
+/// A flag that a signal sets.
+fn noted(signal: i32, flag: Arc<AtomicBool>) -> Result<Arc<AtomicBool>, Failure> {
+    signal_hook::flag::register(signal, Arc::clone(&flag))
+        .map_err(|error| Failure::new(exit::DEVICE, format!("signal {signal}: {error}")))?;
+    Ok(flag)
+}
+
+fn signals(stop: &Arc<AtomicBool>, hangup: Arc<AtomicBool>) -> Result<Signals, Failure> {
+    let stop = noted(SIGTERM, Arc::clone(stop))?;
+    let stop = noted(SIGINT, stop)?;
+    Ok(Signals { stop, hangup })
 }
 
 /// What the wire is guarded with unless --set says otherwise: in the path nothing passes that was
@@ -367,6 +367,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     if args.keeper.keeps() {
         return keeper::keep(args);
     }
+    // Logs may be rotated while rules are loaded, which takes seconds.
+    let hangup = noted(SIGHUP, Arc::default())?;
     let attached = args.keeper.attach(args)?;
     let wanted = super::replay::wanted(&args.engine)?.with(&config);
     let loaded = rules::load(&wanted)?;
@@ -385,7 +387,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     if let Some(attached) = &attached {
         named = attached.join(&mut engine);
     }
-    let signals = signals(&engine.stop)?;
+    let signals = signals(&engine.stop, hangup)?;
     args.keeper.drop_rights(args.log_dir.as_deref())?;
     let mailboxes = engine.mailboxes.clone();
     let reloader = Arc::new(Reloader::new(wanted, &config, &loaded, mailboxes));
@@ -521,6 +523,7 @@ fn build(
 
 /// The configuration of an engine on ports.
 fn settings(args: &RunArgs, inline: bool) -> Result<Config, Failure> {
+    args.engine.layout()?;
     let mut config = args.engine.config_over(defaults(inline), inline)?;
     config.reloads = true;
     config.mode = if inline { Mode::Inline } else { Mode::Tap };

@@ -67,10 +67,12 @@ impl Engine {
             .stdin(std::process::Stdio::null())
             // Signals of a terminal are the keeper's to hand on.
             .process_group(0);
-        // SAFETY: both calls may be made between fork and exec; they touch no memory.
+        // SAFETY: these calls may be made between fork and exec; they touch no memory.
         unsafe {
             command.pre_exec(move || {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                // Until it takes note of it: logs may be rotated at any time.
+                libc::signal(libc::SIGHUP, libc::SIG_IGN);
                 match libc::fcntl(fd, libc::F_SETFD, 0) {
                     -1 => Err(io::Error::last_os_error()),
                     _ => Ok(()),

@@ -15,12 +15,15 @@ use crate::packet::BURST_MAX;
 use crate::port::af_packet::{self, Presence, Shared};
 use crate::port::memory::Memory;
 use crate::port::memory::handover::Client;
-use crate::port::netmap::kept::KeptPorts;
+use crate::port::netmap::kept::{KeptPorts, Reopened};
 use crate::port::netmap::spec::NetmapSpec;
 use crate::port::netmap::{self, Wanted};
 use crate::port::open::{LanePorts, OpenOptions, PortError};
 use crate::port::spec::PortSpec;
-use crate::port::{Receive, Receiver, Transmit, Transmitter};
+use crate::port::{PortCounter, Receive, Receiver, Transmit, Transmitter};
+
+/// Pause between two attempts to open a netmap port that is gone.
+const REOPEN_EVERY: Duration = Duration::from_secs(1);
 
 /// One port, for all lanes.
 enum Kept {
@@ -40,10 +43,69 @@ pub struct Ports {
     netmap: KeptPorts,
     /// Interfaces that may be pulled out, with lane and port.
     presences: Vec<(u32, u32, Presence)>,
+    /// Netmap ports that may be pulled out, with their number and port.
+    absences: Vec<(usize, u32, Absence)>,
     lanes: usize,
     frames: u32,
     /// What the operator should know.
     pub notes: Vec<String>,
+}
+
+/// A netmap port that may be pulled out: whoever has its rings finds it gone and counts that.
+struct Absence {
+    name: String,
+    /// How often it was found gone, by all lanes and halves, when it was last looked for.
+    vanished: u64,
+    gone: Option<Instant>,
+    next: Instant,
+    /// It is back: what it was opened by.
+    fresh: Option<Reopened>,
+}
+
+impl Absence {
+    fn new(name: String) -> Absence {
+        Absence {
+            name,
+            vanished: 0,
+            gone: None,
+            next: Instant::now(),
+            fresh: None,
+        }
+    }
+
+    /// Looks, if it is time to, whether the port is gone or back; `vanished`: how often it was
+    /// found gone by now.
+    fn look(
+        &mut self,
+        now: Instant,
+        vanished: u64,
+        open: impl FnOnce() -> Result<Reopened, PortError>,
+    ) -> Option<String> {
+        let name = &self.name;
+        let news = std::mem::replace(&mut self.vanished, vanished) != vanished;
+        // Halves that have not asked since may find it gone when it is back already.
+        if news && self.gone.is_none() && self.fresh.is_none() {
+            (self.gone, self.next) = (Some(now), now + REOPEN_EVERY);
+            return Some(format!(
+                "{name}: the port is gone; frames for it are dropped until it is back"
+            ));
+        }
+        let since = self
+            .gone
+            .filter(|_| now >= self.next && self.fresh.is_none())?;
+        self.next = now + REOPEN_EVERY;
+        self.fresh = Some(open().ok()?);
+        self.gone = None;
+        let millis = now.duration_since(since).as_millis();
+        Some(format!("{name}: the port is back after {millis} ms"))
+    }
+}
+
+/// How often halves of a port have found it gone.
+fn vanished(board: Board, lanes: u32, port: u32) -> u64 {
+    let halves = (0..lanes).flat_map(|lane| [(lane, Half::Receive), (lane, Half::Transmit)]);
+    let counters = halves.map(|(lane, half)| board.tally(lane, port, half).counters);
+    counters.map(|own| own.get(PortCounter::Vanished)).sum()
 }
 
 fn port_error(what: impl std::fmt::Display, hint: &str) -> PortError {
@@ -65,6 +127,7 @@ impl Ports {
             clients: Vec::new(),
             netmap: KeptPorts::default(),
             presences: Vec::new(),
+            absences: Vec::new(),
             lanes: options.lanes,
             frames: options.frames,
             notes: Vec::new(),
@@ -118,7 +181,8 @@ impl Ports {
         for lane in 0..self.lanes as u32 {
             let shared = Shared::open(name, &options).map_err(convert)?;
             let presence = shared.presence(&options).map_err(convert)?;
-            self.presences.push((lane, port as u32, presence));
+            self.presences
+                .push((lane, port as u32, presence.spoken_for(lane > 0)));
             lanes.push(shared);
         }
         Ok(Kept::Packet(lanes))
@@ -139,6 +203,8 @@ impl Ports {
         };
         let (number, notes) = self.netmap.open(spec, &wanted)?;
         self.notes.extend(notes);
+        let absence = Absence::new(spec.to_string());
+        self.absences.push((number, port as u32, absence));
         Ok(Kept::Netmap(number))
     }
 
@@ -166,13 +232,78 @@ impl Ports {
         }
     }
 
-    /// Looks whether all interfaces are there, and takes up those that have come back, whoever has
-    /// the rings. Gives what has changed.
-    pub fn look(&mut self, now: Instant) -> Option<String> {
+    /// Looks whether all ports are there, and takes up those that have come back, whoever has the
+    /// rings. Gives what has changed.
+    pub fn look(&mut self, now: Instant, board: Board) -> Option<String> {
         let presences = self.presences.iter_mut();
-        presences
+        let mut texts: Vec<String> = presences
             .filter_map(|(_, _, presence)| presence.look(now))
+            .collect();
+        let (netmap, lanes) = (&mut self.netmap, self.lanes as u32);
+        for (number, port, absence) in &mut self.absences {
+            let vanished = vanished(board, lanes, *port);
+            texts.extend(absence.look(now, vanished, || netmap.open_again(*number)));
+        }
+        texts
+            .into_iter()
             .reduce(|all, text| all + "\nkeeper: " + &text)
+    }
+
+    /// Whether a port has come back that only new descriptors can serve.
+    pub fn is_stale(&self) -> bool {
+        self.presences.iter().any(|(_, _, own)| own.is_stale())
+            || self.absences.iter().any(|(_, _, own)| own.fresh.is_some())
+    }
+
+    /// Puts new descriptors in the place of stale ones. While nobody has the rings; halves that
+    /// were made before are no use any more.
+    ///
+    /// # Errors
+    /// An interface that has gone again, or cannot be opened.
+    pub fn renew(&mut self, board: Board) -> Result<(), PortError> {
+        let skip = |lane: usize, port: u32, slots: [u32; 2]| {
+            for (half, slots) in [Half::Receive, Half::Transmit].into_iter().zip(slots) {
+                let tally = board.tally(lane as u32, port, half);
+                tally.ledger.skip_to_start(u64::from(slots));
+            }
+        };
+        let stale = self.presences.iter().find(|(_, _, own)| own.is_stale());
+        if let Some((_, port, presence)) = stale {
+            let (port, name) = (*port, presence.interface().to_string());
+            let known = self.presences.len();
+            let opened = self.open_interface(&name, port as usize);
+            let (old, fresh) = match &opened {
+                Ok(_) => (0..known, known..self.presences.len()),
+                Err(_) => (known..self.presences.len(), 0..0),
+            };
+            let mut place = 0..;
+            self.presences.retain(|(_, of, _)| {
+                let place = place.next().unwrap_or(0);
+                fresh.contains(&place) || !(old.contains(&place) && *of == port)
+            });
+            let kept = opened?;
+            if let Kept::Packet(lanes) = &kept {
+                for (lane, shared) in lanes.iter().enumerate() {
+                    skip(lane, port, shared.frames());
+                }
+            }
+            if let Some(place) = self.ports.get_mut(port as usize) {
+                *place = kept;
+            }
+            self.count_on(board);
+        }
+        for (number, port, absence) in &mut self.absences {
+            if let Some(fresh) = absence.fresh.take() {
+                absence.vanished = vanished(board, self.lanes as u32, *port);
+                let slots = self.netmap.put(*number, fresh);
+                for (lane, slots) in slots.into_iter().enumerate() {
+                    skip(lane, *port, slots);
+                    let tally = board.tally(lane as u32, *port, Half::Receive);
+                    tally.counters.add(PortCounter::Reopened, 1);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What an engine must be sent: a text, and the descriptors that it speaks of in order.
@@ -221,6 +352,7 @@ impl Ports {
             clients: Vec::new(),
             netmap: KeptPorts::default(),
             presences: Vec::new(),
+            absences: Vec::new(),
             lanes,
             frames,
             notes: Vec::new(),

@@ -53,6 +53,8 @@ const SERVICE_TURNS: u32 = 64;
 const IDLE_SLEEP: Duration = Duration::from_millis(1);
 /// Time between two looks whether the far ends of memories are there.
 const FAR_LOOK: Duration = Duration::from_millis(50);
+/// Pause after an attempt to open ports anew.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// States for metrics, numbered as `control::State`.
 mod shown {
@@ -126,6 +128,7 @@ pub struct Keeper {
     failures: u32,
     next_start: Instant,
     next_look: Instant,
+    next_renewal: Instant,
     /// An engine has been ready once.
     proven: bool,
     /// Exit code, once it is known.
@@ -173,6 +176,7 @@ impl Keeper {
             failures: 0,
             next_start: now,
             next_look: now,
+            next_renewal: now,
             proven: false,
             code: None,
             idle: 0,
@@ -239,7 +243,7 @@ impl Keeper {
                 self.flags.stop.store(true, Ordering::Relaxed);
             }
             self.reap();
-            if let Some(change) = self.ports.look(now) {
+            if let Some(change) = self.ports.look(now, self.board) {
                 self.say(&change);
             }
         }
@@ -323,8 +327,8 @@ impl Keeper {
             Some(code) if self.stopping.is_some() => {
                 self.code = Some(self.code.unwrap_or(0).max(code as u8));
             }
-            Some(code) if !self.proven && last => self.code = Some(code as u8),
             _ if stage == Stage::Ending => {}
+            Some(code) if !self.proven && last => self.code = Some(code as u8),
             Some(code) => self.failed(&format!("the engine ended with code {code}"), served),
             None => {
                 let signal = status.signal().unwrap_or(0);
@@ -351,7 +355,15 @@ impl Keeper {
     // --- engines ------------------------------------------------------------------------------
 
     fn start(&mut self) {
+        // The other place than the last one's, unless an engine lives there: one that was to be
+        // replaced stays where its successor failed.
+        let taken = |number: &u32| self.engines.iter().any(|e| e.number == *number);
         let number = 1 - self.last_number;
+        let number = if taken(&number) {
+            self.last_number
+        } else {
+            number
+        };
         if let Err(error) = self.start_as(number) {
             self.failed(&format!("no engine can be started: {error}"), None);
         }
@@ -430,6 +442,9 @@ impl Keeper {
             self.idle = 1;
             return;
         }
+        if self.is_renewal_due() {
+            self.renew();
+        }
         if !self.passthrough
             && let Some(engine) = self.engines.iter().rev().find(|e| e.stage == Stage::Ready)
         {
@@ -456,6 +471,30 @@ impl Keeper {
         if self.idle > spins {
             self.sleep();
         }
+    }
+
+    fn is_renewal_due(&self) -> bool {
+        self.ports.is_stale() && Instant::now() >= self.next_renewal
+    }
+
+    /// Ports that are back and that only new descriptors can serve are opened anew, for the keeper
+    /// and for a new engine: an engine keeps the ports that it began with.
+    fn renew(&mut self) {
+        self.next_renewal = Instant::now() + RENEWAL_PAUSE;
+        self.forwarder.park();
+        let renewed = self.ports.renew(self.board);
+        match renewed.and_then(|()| self.ports.halves(self.board, true)) {
+            Ok(halves) => {
+                self.forwarder = Forwarder::new(halves, self.board);
+                super::sched::stay_in_memory();
+                self.end_engines();
+                if self.program.is_some() && self.engines.len() < 2 {
+                    self.start();
+                }
+            }
+            Err(error) => self.say(&error.to_string()),
+        }
+        self.forwarder.resume();
     }
 
     fn prefer(&mut self, wanted: bool) {
@@ -545,7 +584,8 @@ impl Keeper {
             .engines
             .iter()
             .any(|engine| engine.number != number && engine.stage == Stage::Ready);
-        if (self.passthrough || successor) && self.asked.is_none() && self.stopping.is_none() {
+        let wanted = self.passthrough || successor || self.is_renewal_due();
+        if wanted && self.asked.is_none() && self.stopping.is_none() {
             self.asked = Some(Instant::now());
             self.board.hand_to(None);
         }

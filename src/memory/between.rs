@@ -55,6 +55,28 @@ pub fn map(fd: BorrowedFd<'_>, length: usize) -> io::Result<*mut u8> {
     }
 }
 
+/// Maps `length` bytes of a descriptor as [`map`] does, in the place of what is mapped at `base`.
+///
+/// # Errors
+/// What the kernel says; what was mapped before is still there then.
+///
+/// # Safety
+/// `base` is a mapping of `length` bytes that [`map`] gave, and nobody uses what it held: no
+/// reference into it lives on.
+pub unsafe fn map_over(fd: BorrowedFd<'_>, base: *mut u8, length: usize) -> io::Result<()> {
+    let fresh = map(fd, length)?;
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    // SAFETY: moves the mapping made above onto one that the caller gives up, of the same length.
+    let moved = unsafe { libc::mremap(fresh.cast(), length, length, flags, base) };
+    if moved == libc::MAP_FAILED {
+        let error = io::Error::last_os_error();
+        // SAFETY: the mapping made above, which nobody has seen.
+        unsafe { libc::munmap(fresh.cast(), length) };
+        return Err(error);
+    }
+    Ok(())
+}
+
 /// Sends bytes (one at least) and descriptors in one message.
 ///
 /// # Errors

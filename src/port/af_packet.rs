@@ -37,6 +37,9 @@ const ETHERNET_BYTES: u32 = 18;
 const OUTGOING: u8 = 4;
 /// Socket option of Linux 4.20, which libc lacks.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+/// Distance between the numbers of a port's fan-out groups on two interfaces; odd, and far from the
+/// distances between processes and ports.
+const GROUP_STEP: u16 = 0x9e35;
 /// Flag of a fan-out group, Linux 5.18 (linux/if_packet.h).
 const FANOUT_IGNORE_OUTGOING: i32 = 0x4000;
 
@@ -233,6 +236,14 @@ impl Socket {
         (self.frame_length_max() + RESERVE + HEADERS_MAX).next_power_of_two()
     }
 
+    /// An interface that has come back for rings that were made for shorter frames.
+    fn too_large(&self) -> OpenError {
+        OpenError {
+            what: format!("{}: it is back with a larger MTU", self.name),
+            hint: "give it the MTU that it had, or restart sluice",
+        }
+    }
+
     fn error(&self, what: &str, cause: &std::io::Error) -> OpenError {
         OpenError {
             what: format!("{}: {what}: {cause}", self.name),
@@ -324,6 +335,9 @@ impl Socket {
     /// leave outgoing frames out means nothing: without its own flag a lane would receive what it
     /// sends. Returns whether the kernel knows no such flag.
     fn join(&self, group: u16) -> Result<bool, OpenError> {
+        // A group knows the interface that it was made for. All lanes of a port meet in another one
+        // when another interface of its name has come.
+        let group = group.wrapping_add((self.index as u16).wrapping_mul(GROUP_STEP));
         // Mode 0: the kernel's flow hash, which is the same for both directions.
         let value = i32::from(group);
         let flagged = value | FANOUT_IGNORE_OUTGOING << 16;

@@ -115,6 +115,14 @@ impl Ledger {
         slots.wrapping_sub(self.load(holds + 1))
     }
 
+    /// Goes on at the first slot of a ring that has taken the place of another: what lies between
+    /// were no frames.
+    pub fn skip_to_start(&self, slots: u64) {
+        let slots = slots.max(1);
+        let missing = self.position().next_multiple_of(slots) - self.position();
+        self.advance(missing, missing);
+    }
+
     /// Takes the last step back: the ring never learned of it.
     pub fn roll_back(&self) {
         let (_, before) = self.places();

@@ -280,6 +280,8 @@ port_counters! {
     ReinitLost = "sluice_port_ring_reinit_lost_total";
     /// Syncs that failed because the port was down or gone.
     Down = "sluice_port_down_syncs_total";
+    /// Times that a sync found a port gone that had been there.
+    Vanished = "sluice_port_vanished_total";
     /// Times that a port was gone and was opened again.
     Reopened = "sluice_port_reopened_total";
 }

@@ -170,7 +170,7 @@ fn open_interface(
     }
     // Groups are numbered per network namespace, so two processes must not meet.
     let group = (std::process::id() as u16).wrapping_mul(4);
-    for lane in &mut opened.lanes {
+    for (number, lane) in opened.lanes.iter_mut().enumerate() {
         let options = af_packet::Options {
             frames: options.frames,
             fanout: (options.lanes > 1).then(|| group.wrapping_add(port as u16)),
@@ -180,7 +180,7 @@ fn open_interface(
         if blocks {
             let receiver = af_packet::BlockReceiver::open(name, &options).map_err(convert)?;
             let presence = receiver.presence(&options).map_err(convert)?;
-            opened.presences.push(presence);
+            opened.presences.push(presence.spoken_for(number > 0));
             lane.receivers.push(Receiver::Blocks(Box::new(receiver)));
             lane.transmitters
                 .push(Transmitter::Discard(Discard::default()));
@@ -188,7 +188,7 @@ fn open_interface(
         }
         let (receiver, transmitter) = af_packet::open(name, &options).map_err(convert)?;
         let presence = receiver.presence(&transmitter, &options).map_err(convert)?;
-        opened.presences.push(presence);
+        opened.presences.push(presence.spoken_for(number > 0));
         lane.receivers.push(Receiver::Packet(Box::new(receiver)));
         lane.transmitters
             .push(Transmitter::Packet(Box::new(transmitter)));

@@ -68,6 +68,18 @@ impl Mapping {
         Ok(Arc::new(Mapping { base, length }))
     }
 
+    /// Puts a mapping of another descriptor in this one's place.
+    ///
+    /// # Errors
+    /// What `mmap` says; all is as it was then.
+    ///
+    /// # Safety
+    /// No reference into the mapping lives on: none of its frames is in flight.
+    pub unsafe fn replace(&self, fd: BorrowedFd<'_>) -> std::io::Result<()> {
+        // SAFETY: the mapping is ours until drop; nobody looks into it, as the caller says.
+        unsafe { between::map_over(fd, self.base, self.length) }
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> usize {
         self.length

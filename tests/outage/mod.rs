@@ -144,13 +144,31 @@ impl Far {
             buffers: 32_768,
             ..Default::default()
         });
+        Far::machine(machine, path, ["x}1", "y}1"], ["x{1", "y{1"])
+    }
+
+    /// The same with NICs and cables between them; the appliance's are `a1` and `b1`.
+    pub fn netmap_nics(path: &Path) -> Far {
+        let machine = Machine::new(netmap::emulation::Shape {
+            buffers: 32_768,
+            ..Default::default()
+        });
+        for (far, near) in [("a0", "a1"), ("b0", "b1")] {
+            machine.add_nic(far, 1);
+            machine.add_nic(near, 1);
+            machine.cable(far, near);
+        }
+        Far::machine(machine, path, ["a0", "b0"], ["a1", "b1"])
+    }
+
+    fn machine(machine: Machine, path: &Path, far: [&str; 2], near: [&str; 2]) -> Far {
         let server = wire::Server::start(&machine, path).unwrap();
         let mut opener = Opener::with_machine("here", Arc::new(machine.clone()));
         let mut lane = LanePorts {
             receivers: Vec::new(),
             transmitters: Vec::new(),
         };
-        for (port, name) in ["x}1", "y}1"].into_iter().enumerate() {
+        for (port, name) in far.into_iter().enumerate() {
             let wanted = Wanted {
                 lanes: 1,
                 extra: 1024,
@@ -164,10 +182,16 @@ impl Far {
             lane.transmitters
                 .push(Transmitter::Netmap(Box::new(transmitter.unwrap())));
         }
-        let names = ["x", "y"].map(|pipe| format!("netmap-emu:{}:{pipe}{{1", path.display()));
+        let names = near.map(|port| format!("netmap-emu:{}:{port}", path.display()));
         let mut far = Far::over(lane, names);
         far.machine = Some((machine, server));
         far
+    }
+
+    /// The emulated machine that the ports are of.
+    pub fn emulated(&self) -> &Machine {
+        let machine = self.machine.as_ref();
+        &machine.expect("the ports are of an emulated machine").0
     }
 
     /// Ends at both far ends of a wire of veth cables.
@@ -370,6 +394,7 @@ pub struct Kept {
     child: Child,
     errors: Arc<Mutex<String>>,
     output: Option<std::thread::JoinHandle<String>>,
+    lanes: u32,
     board: OnceLock<Board>,
 }
 
@@ -383,7 +408,12 @@ impl Kept {
             .args(["--seconds", "2400", "-S"])
             .arg(rules)
             .args(more);
-        Kept::spawn(&mut command)
+        let mut kept = Kept::spawn(&mut command);
+        let mut words = more.iter().skip_while(|word| **word != "--lanes");
+        if let Some(lanes) = words.nth(1) {
+            kept.lanes = lanes.parse().unwrap();
+        }
+        kept
     }
 
     /// Starts a command that keeps.
@@ -413,6 +443,7 @@ impl Kept {
             child,
             errors,
             output: Some(output),
+            lanes: 1,
             board: OnceLock::new(),
         }
     }
@@ -478,9 +509,9 @@ impl Kept {
         let mut options = std::fs::File::options();
         let file = options.read(true).write(true).open(found.path()).ok()?;
         let shape = BoardShape {
-            lanes: 1,
+            lanes: self.lanes,
             ports: 2,
-            workers: 1,
+            workers: self.lanes,
         };
         let board = Board::adopt(file.as_fd(), shape).ok()?;
         Some(*self.board.get_or_init(|| board))

@@ -80,10 +80,17 @@ fn isolated(ports: usize) -> Finding {
     let what = format!("none of {count} for {ports} ports");
     match last {
         0 => of(Grade::Slow, what).mend("a machine with more cores"),
-        _ => of(Grade::Slow, what).mend(format!(
-            "kernel parameters isolcpus=1-{last} nohz_full=1-{last} rcu_nocbs=1-{last}, then \
-             sluice run --pin"
-        )),
+        _ => {
+            let cores = if last == 1 {
+                "1".to_string()
+            } else {
+                format!("1-{last}")
+            };
+            of(Grade::Slow, what).mend(format!(
+                "kernel parameters isolcpus={cores} nohz_full={cores} rcu_nocbs={cores}, then \
+                 sluice run --pin"
+            ))
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::presence::Successor;
 use super::whole::{Told, make_whole};
 use super::{BLOCK_BYTES, OpenError, Options, Presence, RESERVE, Socket};
 use crate::memory::{Arena, Buffer, Handle, Region, Regions, Span};
@@ -102,6 +103,8 @@ pub struct BlockReceiver {
     /// The kernel delivers what is sent on the interface, too: it is passed over here.
     brings_outgoing: bool,
     until_statistics: u32,
+    /// What takes the socket's place when its interface has been away.
+    successor: Arc<Successor>,
     counters: Arc<PortCounters>,
     ledger: Ledger,
 }
@@ -113,6 +116,9 @@ impl BlockReceiver {
     /// No descriptor is left.
     pub fn presence(&self, options: &Options) -> Result<Presence, OpenError> {
         let mut presence = Presence::new(self.socket.copy()?, None, options);
+        let count = self.blocks.len() as u32;
+        let opens = move |name: &str| BlockReceiver::socket(name, count);
+        presence.replaces(&self.successor, Box::new(opens));
         presence.count_at(vec![Arc::clone(&self.counters)]);
         Ok(presence)
     }
@@ -122,20 +128,8 @@ impl BlockReceiver {
     /// # Errors
     /// As [`super::open`].
     pub fn open(interface: &str, options: &Options) -> Result<BlockReceiver, OpenError> {
-        let version = libc::tpacket_versions::TPACKET_V3 as libc::c_int;
-        let socket = Socket::with_version(interface, version)?;
-        socket.option(libc::PACKET_RESERVE, &RESERVE, "no room before frames")?;
         let count = (options.frames / (BLOCK_BYTES / FRAME_BYTES)).max(4);
-        let request = libc::tpacket_req3 {
-            tp_block_size: BLOCK_BYTES,
-            tp_block_nr: count,
-            tp_frame_size: FRAME_BYTES,
-            tp_frame_nr: count * (BLOCK_BYTES / FRAME_BYTES),
-            tp_retire_blk_tov: RETIRE_MS,
-            tp_sizeof_priv: 0,
-            tp_feature_req_word: 0,
-        };
-        socket.option(libc::PACKET_RX_RING, &request, "its ring cannot be made")?;
+        let socket = BlockReceiver::socket(interface, count)?;
         let mapping = Mapping::new(socket.as_fd(), (count * BLOCK_BYTES) as usize)
             .map_err(|error| socket.error("its ring cannot be mapped", &error))?;
         let brings_outgoing = socket.start(options)?;
@@ -148,10 +142,50 @@ impl BlockReceiver {
             cursor: Cursor::default(),
             brings_outgoing,
             until_statistics: STATISTICS_INTERVAL,
+            successor: Arc::default(),
             counters: Arc::default(),
             ledger: Ledger::default(),
             socket,
         })
+    }
+
+    /// An unbound socket with a ring of so many blocks.
+    fn socket(interface: &str, count: u32) -> Result<Socket, OpenError> {
+        let version = libc::tpacket_versions::TPACKET_V3 as libc::c_int;
+        let socket = Socket::with_version(interface, version)?;
+        socket.option(libc::PACKET_RESERVE, &RESERVE, "no room before frames")?;
+        let request = libc::tpacket_req3 {
+            tp_block_size: BLOCK_BYTES,
+            tp_block_nr: count,
+            tp_frame_size: FRAME_BYTES,
+            tp_frame_nr: count * (BLOCK_BYTES / FRAME_BYTES),
+            tp_retire_blk_tov: RETIRE_MS,
+            tp_sizeof_priv: 0,
+            tp_feature_req_word: 0,
+        };
+        socket.option(libc::PACKET_RX_RING, &request, "its ring cannot be made")?;
+        Ok(socket)
+    }
+
+    /// Goes on with the socket that takes this one's place, once none of the old ring's frames is
+    /// out: the new ring comes to lie where the old one did.
+    #[cold]
+    fn succeed(&mut self) {
+        if self.blocks.iter().any(|held| held.out > 0) {
+            return;
+        }
+        let Some(socket) = self.successor.take() else {
+            return;
+        };
+        // SAFETY: no frame of the ring is out, so nobody has a reference into it, and this half,
+        // which alone looks at its status words, does not do so meanwhile.
+        if unsafe { self.mapping.replace(socket.as_fd()) }.is_ok() {
+            self.socket = socket;
+            self.cursor = Cursor::default();
+            self.blocks.fill(Held::default());
+        } else {
+            self.successor.put(socket);
+        }
     }
 
     /// Name of the interface.
@@ -295,6 +329,9 @@ impl Receive for BlockReceiver {
         let mut received = Received::default();
         for _ in 0..limit {
             if !self.is_waiting() {
+                if self.successor.is_there() {
+                    self.succeed();
+                }
                 break;
             }
             if free.is_empty() {

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::presence::Successor;
 use super::whole::{Told, make_whole};
 use super::{OUTGOING, OpenError, Options, Presence, Sizes, Socket, ring_bytes};
 use crate::memory::{Arena, Buffer, Handle, Region, Regions, Span};
@@ -144,6 +145,8 @@ pub struct PacketReceiver {
     unseen: u32,
     /// The ring's next frame when that began.
     from: u32,
+    /// What takes the socket's place when its interface has been away.
+    successor: Arc<Successor>,
     counters: Arc<PortCounters>,
     ledger: Ledger,
 }
@@ -169,6 +172,7 @@ impl PacketReceiver {
             held: 0,
             unseen: 0,
             from: 0,
+            successor: Arc::default(),
             counters: Arc::default(),
             ledger: Ledger::default(),
         }
@@ -195,6 +199,16 @@ impl PacketReceiver {
     ) -> Result<Presence, OpenError> {
         let (receive, transmit) = (self.ring.socket.copy()?, transmitter.ring.socket.copy()?);
         let mut presence = Presence::new(receive, Some(transmit), options);
+        let (frame_size, frames) = (self.ring.frame_size, self.ring.frames);
+        let opens = move |name: &str| {
+            let fresh = Socket::open(name)?;
+            if fresh.frame_size() > frame_size {
+                return Err(fresh.too_large());
+            }
+            fresh.receive_ring(frame_size, frames)?;
+            Ok(fresh)
+        };
+        presence.replaces(&self.successor, Box::new(opens));
         let counters = [&self.counters, &transmitter.counters];
         presence.count_at(counters.map(Arc::clone).to_vec());
         Ok(presence)
@@ -215,6 +229,29 @@ impl PacketReceiver {
     fn note(&mut self, other: u64) {
         self.ring.advance();
         self.ledger.advance(1, other);
+    }
+
+    /// Goes on with the socket that takes this one's place, once none of the old ring's frames is
+    /// out: the new ring comes to lie where the old one did.
+    #[cold]
+    fn succeed(&mut self) {
+        if self.held > 0 {
+            return;
+        }
+        let Some(socket) = self.successor.take() else {
+            return;
+        };
+        // SAFETY: no frame of the ring is held, so nobody has a reference into it, and this half,
+        // which alone looks at its status words, does not do so meanwhile.
+        let replaced = unsafe { self.ring.mapping.replace(socket.as_fd()) };
+        if replaced.is_ok() {
+            self.ring.socket = socket;
+            self.unseen = 0;
+            self.ledger.skip_to_start(u64::from(self.ring.frames));
+            self.ring.go_to(self.ledger.position());
+        } else {
+            self.successor.put(socket);
+        }
     }
 
     /// Name of the interface.
@@ -295,6 +332,9 @@ impl Receive for PacketReceiver {
             let frame = self.ring.next;
             let status = self.ring.status(frame);
             if status & libc::TP_STATUS_USER == 0 {
+                if self.successor.is_there() {
+                    self.succeed();
+                }
                 break;
             }
             let taken = self.ring.taken(self.ledger.position());

@@ -42,6 +42,11 @@ impl Shared {
         })
     }
 
+    /// Frames of the receiving and of the transmitting ring.
+    pub fn frames(&self) -> [u32; 2] {
+        [self.sizes.receive_frames, self.sizes.transmit_frames]
+    }
+
     /// All that another process must know besides the descriptors.
     pub fn describe(&self) -> String {
         let Shared {

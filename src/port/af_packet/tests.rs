@@ -538,3 +538,118 @@ fn an_interface_that_was_pulled_out_is_taken_up_when_it_is_back() {
         }
     });
 }
+
+/// A UDP datagram that the kernel's flow hash tells from others by its port.
+fn datagram(port: u16) -> [u8; 60] {
+    let mut frame = [0x5a; 60];
+    frame[12..16].copy_from_slice(&[8, 0, 0x45, 0]);
+    frame[16..24].copy_from_slice(&[0, 46, 0, 0, 0, 0, 64, 17]);
+    frame[26..34].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+    frame[34..36].copy_from_slice(&port.to_be_bytes());
+    frame
+}
+
+/// Pulls the interface of two lanes out three times, while one of its frames is held.
+fn comes_back_to_two_lanes<R: Receive, T: Transmit>(
+    open_lane: impl Fn(&Options) -> ((R, T), Presence),
+) {
+    const FLOWS: u16 = 100;
+    let cable = || {
+        ip("link add a0 type veth peer name a1");
+        ip("link set a0 up");
+        ip("link set a1 up");
+    };
+    cable();
+    let lane = |port| {
+        let options = Options {
+            frames: 256,
+            fanout: Some(4711),
+            port,
+            ..Options::default()
+        };
+        open_lane(&options)
+    };
+    let ((first, mut presence), (second, other)) = (lane(0), lane(1));
+    let mut other = other.spoken_for(true);
+    let counters = [&first, &second].map(|(receiver, _)| Arc::clone(receiver.counters()));
+    let mut lanes = Worker::new([first, second], 512);
+    let options = Options::default();
+    let mut now = Instant::now();
+    for round in 0..=3u64 {
+        if round > 0 {
+            ip("link delete a0");
+            now += Duration::from_secs(3600);
+            let gone = presence.look(now).unwrap();
+            assert!(gone.contains("a1: the interface is gone"), "{gone}");
+            assert_eq!(other.look(now), None, "told once");
+            cable();
+            now += Duration::from_secs(3600);
+            let back = presence.look(now).unwrap();
+            assert!(back.contains("a1: the interface is back"), "{back}");
+            assert_eq!(other.look(now), None, "told once");
+        }
+        let mut far = Worker::new([open("a0", &options).unwrap()], 64);
+        for flow in 0..FLOWS {
+            far.transmitters[0].send_copy(&datagram(flow)).unwrap();
+        }
+        far.transmitters[0].sync();
+        // What is held stays as it is, and its lane's new ring waits for it to come home.
+        for mut handle in std::mem::take(&mut lanes.burst) {
+            let lane = usize::from(lanes.contexts.get(&handle).port);
+            assert_eq!(
+                lanes.receivers[lane]
+                    .receive(&lanes.contexts, &mut lanes.free, &mut lanes.burst, 64, 0)
+                    .count,
+                0
+            );
+            let context = lanes.contexts.get_mut(&mut handle);
+            assert_eq!(lanes.regions.bytes(context.span), datagram(7777));
+            lanes.receivers[lane].reclaim(context);
+            lanes.free.push(handle);
+        }
+        let (mut seen, mut of_lane) = (vec![0; usize::from(FLOWS)], [0; 2]);
+        let start = Instant::now();
+        while of_lane.iter().sum::<usize>() < usize::from(FLOWS) {
+            for (lane, count) in of_lane.iter_mut().enumerate() {
+                *count += lanes.collect(lane, |_, bytes| {
+                    seen[usize::from(u16::from_be_bytes([bytes[34], bytes[35]]))] += 1;
+                });
+            }
+            assert!(
+                start.elapsed() < Duration::from_secs(10),
+                "{round}: {of_lane:?}"
+            );
+        }
+        assert!(seen.iter().all(|count| *count == 1), "{round}: {seen:?}");
+        assert!(
+            of_lane.iter().all(|count| *count > 10),
+            "{round}: {of_lane:?}"
+        );
+        far.transmitters[0].send_copy(&datagram(7777)).unwrap();
+        far.transmitters[0].sync();
+        while lanes.burst.is_empty() && start.elapsed() < Duration::from_secs(10) {
+            lanes.receive(0, 1);
+            lanes.receive(1, 1);
+        }
+        assert_eq!(lanes.burst.len(), 1, "held");
+    }
+    assert_eq!(counters.map(|own| own.get(PortCounter::Reopened)), [3; 2]);
+}
+
+#[test]
+fn an_interface_of_several_lanes_is_taken_up_by_other_sockets_once_all_frames_are_home() {
+    in_namespace(|| {
+        comes_back_to_two_lanes(|options| {
+            let (receiver, transmitter) = open("a1", options).unwrap();
+            let presence = receiver.presence(&transmitter, options).unwrap();
+            ((receiver, transmitter), presence)
+        });
+    });
+    in_namespace(|| {
+        comes_back_to_two_lanes(|options| {
+            let receiver = BlockReceiver::open("a1", options).unwrap();
+            let presence = receiver.presence(options).unwrap();
+            ((receiver, Discard::default()), presence)
+        });
+    });
+}

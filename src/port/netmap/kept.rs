@@ -7,14 +7,16 @@
 //! that after a death all buffers are found again, also where a peer puts its own into a pipe and
 //! takes ours: nothing is told by comparing with what there was at the start.
 //!
-//! Deliberately absent: opening a port again that was pulled out; its lane rests until the keeper
-//! is restarted.
+//! A port that was pulled out is opened anew by the keeper alone (`open_again`), and the next engine
+//! gets the new descriptors. Buffers that are held meanwhile stay those of their receiver; with the
+//! old descriptors the kernel frees those that stand in the old rings.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use netmap_sys::Register;
 
@@ -51,6 +53,9 @@ struct Lane {
     transmit: Box<dyn Descriptor>,
 }
 
+/// Descriptors of a port that was gone, receiving and transmitting, by lane.
+pub struct Reopened(Vec<(Box<dyn Descriptor>, Box<dyn Descriptor>)>);
+
 /// Both halves of one ring.
 pub type KeptHalves = (RingReceiver<Binding>, RingTransmitter<Binding>);
 
@@ -60,6 +65,8 @@ pub struct KeptPorts {
     opener: Opener,
     memories: Vec<Memory>,
     ports: Vec<Vec<Lane>>,
+    /// What was opened; only who did it knows.
+    specs: Vec<NetmapSpec>,
     promiscuous: Vec<super::interface::Promiscuous>,
     holders: usize,
     /// This process opened them, and gives the buffers back at the end.
@@ -149,7 +156,61 @@ impl KeptPorts {
         notes.extend(more);
         self.promiscuous.extend(promiscuous);
         self.ports.push(lanes);
+        self.specs.push(spec.clone());
         Ok((self.ports.len() - 1, notes))
+    }
+
+    /// Opens a port anew that was gone, with the rings and the region that it had.
+    ///
+    /// # Errors
+    /// It is not there, or not as it was.
+    pub fn open_again(&mut self, port: usize) -> Result<Reopened, PortError> {
+        let gone = || port_error("a port is gone", "restart sluice");
+        let spec = self.specs.get(port).ok_or_else(gone)?;
+        let provider = self.opener.provider(spec, Duration::ZERO)?;
+        let open = |was: &dyn Descriptor| {
+            let asked = Register {
+                extra_bufs: 0,
+                offset: 0,
+                memsize: 0,
+                ..*was.granted()
+            };
+            let refused = |error: io::Error| port_error(format!("{spec}: {error}"), "see dmesg");
+            let fresh = provider.open(&spec.name, &asked).map_err(refused)?;
+            let rings =
+                |register: &Register| (register.mem_id, register.rx_rings, register.tx_rings);
+            match rings(fresh.granted()) == rings(was.granted()) {
+                true => Ok(fresh),
+                false => Err(port_error(
+                    format!("{spec}: it is back with other rings or memory"),
+                    "give it the rings that it had (ethtool -L), or restart sluice",
+                )),
+            }
+        };
+        let lanes = self.ports.get(port).ok_or_else(gone)?.iter();
+        let lanes =
+            lanes.map(|lane| Ok((open(lane.receive.as_ref())?, open(lane.transmit.as_ref())?)));
+        Ok(Reopened(lanes.collect::<Result<_, PortError>>()?))
+    }
+
+    /// Puts what was opened anew in the place of what a port was opened by. While nobody has its
+    /// rings; halves that were made before are no use any more. Gives slots of the rings, receiving
+    /// and transmitting, by lane.
+    pub fn put(&mut self, port: usize, fresh: Reopened) -> Vec<[u32; 2]> {
+        let lanes = self.ports.get_mut(port).map(Vec::as_mut_slice);
+        let lanes = lanes.unwrap_or_default().iter_mut().zip(fresh.0);
+        let slots = lanes.map(|(lane, (receive, transmit))| {
+            (lane.receive, lane.transmit) = (receive, transmit);
+            let granted = [lane.receive.granted(), lane.transmit.granted()];
+            [granted[0].rx_slots, granted[1].tx_slots]
+        });
+        let slots = slots.collect();
+        if let Some(name) = self.specs.get(port).and_then(NetmapSpec::interface) {
+            // The mode went with the interface.
+            self.promiscuous
+                .extend(super::interface::Promiscuous::new(name).ok());
+        }
+        slots
     }
 
     /// Number of the memory that a descriptor's rings lie in; mapped now if it is a new one.

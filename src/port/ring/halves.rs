@@ -61,12 +61,16 @@ pub trait Exchange {
     fn leave(&mut self, _ring: &Ring, _free: &mut Vec<Buffer>) {}
 }
 
-/// Counts a sync, and what it met.
-fn count(counters: &PortCounters, synced: Synced) {
+/// Counts a sync of a port that was open or not before, and what it met.
+fn count(counters: &PortCounters, synced: Synced, was_open: bool) {
     counters.add(PortCounter::Syncs, 1);
     match synced {
         Synced::Up => {}
-        Synced::Down | Synced::Gone => counters.add(PortCounter::Down, 1),
+        Synced::Down => counters.add(PortCounter::Down, 1),
+        Synced::Gone => {
+            counters.add(PortCounter::Vanished, u64::from(was_open));
+            counters.add(PortCounter::Down, 1);
+        }
         Synced::Reopened => counters.add(PortCounter::Reopened, 1),
     }
 }
@@ -155,7 +159,7 @@ impl<X: Exchange> RingReceiver<X> {
     fn sync(&mut self) {
         let synced = self.exchange.sync(&mut self.ring);
         self.since_sync = 0;
-        count(&self.counters, synced);
+        count(&self.counters, synced, self.open);
         self.open = synced != Synced::Gone;
         if synced == Synced::Reopened {
             self.in_chain = false;
@@ -427,7 +431,7 @@ impl<X: Exchange> RingTransmitter<X> {
         self.counters.add(PortCounter::Packets, packets);
         self.counters.add(PortCounter::Bytes, bytes);
         let synced = self.exchange.sync(&mut self.ring);
-        count(&self.counters, synced);
+        count(&self.counters, synced, self.open);
         self.open = synced != Synced::Gone;
         self.unsent = synced == Synced::Down;
         if synced == Synced::Reopened {
