@@ -158,9 +158,13 @@ impl FeedClock {
     /// The next record was stamped `time_ns`; gives the time of the feed.
     #[inline]
     fn tick(&mut self, time_ns: u64) -> u64 {
-        let step_ns = time_ns.wrapping_sub(self.newest_ns);
         // Time goes on as it should: the rule for all, of which this is left then.
-        if step_ns <= CLOCK_STEP_MAX_NS && self.began && self.before_ns == 0 && self.now_ns != 0 {
+        if let Some(step_ns) = time_ns.checked_sub(self.newest_ns)
+            && step_ns <= CLOCK_STEP_MAX_NS
+            && self.began
+            && self.before_ns == 0
+            && self.now_ns != 0
+        {
             self.newest_ns = time_ns;
             self.now_ns = self.now_ns.saturating_add(step_ns);
             return self.now_ns;
