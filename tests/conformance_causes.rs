@@ -45,20 +45,14 @@ const DROPS_START: (&str, &str) = ("outputs.eve-log.drop.flows", "start");
 /// Cases that no setting helps, and why Sluice gives something else.
 const CAUSES: &[(&str, &str)] = &[
     (
-        "dns/task-7018-dns-ips-stream-rule",
-        "inline Suricata looks at a sliding window with each packet and alerts again while it still \
-         holds the bytes: three alerts a direction for one match; Sluice tells of it once (and the \
-         file does not say that the run was inline)",
-    ),
-    (
         "eve-payload-03-tcp-exact-overlap-ips",
         "inline Suricata writes the first bytes over an overlap that differs; Sluice never changes \
-         a frame and drops it (and the file does not say that the run was inline)",
+         a frame and drops it",
     ),
     (
         "tcp-urgp-02-drop-ips",
-        "the urgent byte is ordinary data in a tap; inline (which the file does not say) its segment \
-         is dropped, the byte is missing from the stream, and so is the request",
+        "the segment with the urgent byte is dropped, the byte is missing from the stream, and so is \
+         the request, which Suricata reads as if the byte had never been",
     ),
     (
         "plain/mqtt-frames-xpdu",

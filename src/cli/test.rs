@@ -8,6 +8,9 @@
 //! settings = { inline = true, "stream.midstream" = true }
 //! variables = { HOME_NET = "10.0.0.0/8" }
 //! ```
+//!
+//! A recorded case (`case.json`) below a folder `ips` was run inline, whether its settings say so
+//! or not.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -151,10 +154,16 @@ fn read_case(path: &Path) -> Result<CaseFile, String> {
         toml::from_str(&text).map_err(|error| error.to_string())
     } else {
         let case: CaseFile = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-        Ok(CaseFile {
+        let mut case = CaseFile {
             is_recorded: true,
             ..case
-        })
+        };
+        if path.components().any(|part| part.as_os_str() == "ips") {
+            let settings = case.settings.get_or_insert_default();
+            let inline = || serde_json::Value::Bool(true);
+            settings.entry("inline".into()).or_insert_with(inline);
+        }
+        Ok(case)
     }
 }
 

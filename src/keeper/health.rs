@@ -5,6 +5,10 @@
 //! So that a loop is told in time where others want its processor too, a worker that is suspected
 //! gets it before them: then it either beats soon or has run. Where the system refuses that, a loop
 //! is told as late as it had its share.
+//!
+//! In a virtual machine the clock of a thread is no proof by itself: its host may have stopped the
+//! processor, for tens of milliseconds, and what it does not own up to as stolen counts as run. So
+//! where a clock moved far between two looks, the worker gets a little more time to beat.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +22,11 @@ use std::sync::atomic::Ordering::Acquire;
 const CLOCK_GRAIN: Duration = Duration::from_millis(4);
 /// A worker is suspected after this part of the limit without a beat.
 const SUSPECT_PART: u32 = 8;
+/// This part of the limit is what a clock may move between two looks and be believed, and what a
+/// worker has to beat in otherwise.
+const LEAP_PART: u32 = 4;
+/// The least that is a leap: a tick, and what the keeper may be late.
+const LEAP_MIN: Duration = Duration::from_millis(5);
 
 /// Why an engine is given up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +55,10 @@ struct Seen {
     at: Option<Instant>,
     /// What the CPU clock said when it was seen again.
     clock: Option<Duration>,
+    /// What it said at the last look.
+    last: Duration,
+    /// When it last leapt.
+    leapt: Option<Instant>,
     /// It goes before ordinary threads.
     preferred: bool,
 }
@@ -56,7 +69,11 @@ pub struct Health {
     seen: Vec<Seen>,
     process: u32,
     limit: Duration,
+    clock: Clock,
 }
+
+/// CPU time of a thread of a process so far.
+type Clock = fn(u32, u32) -> Option<Duration>;
 
 impl Health {
     /// Watches an engine in a process from now on.
@@ -67,12 +84,17 @@ impl Health {
             posts,
             process,
             limit,
+            clock: cpu_clock,
         }
     }
 
     /// Looks at all workers; to be called several times within the limit.
     pub fn check(&mut self) -> Option<Hang> {
-        let now = Instant::now();
+        self.check_at(Instant::now())
+    }
+
+    fn check_at(&mut self, now: Instant) -> Option<Hang> {
+        let leap = (self.limit / LEAP_PART).max(LEAP_MIN);
         let mut found = None;
         for (post, seen) in self.posts.iter().zip(&mut self.seen) {
             let beat = post.beat.load(Acquire);
@@ -89,10 +111,17 @@ impl Health {
                 };
                 continue;
             };
-            let Some(clock) = seen.clock else {
-                seen.clock = cpu_clock(self.process, thread);
+            let Some(says) = (self.clock)(self.process, thread) else {
                 continue;
             };
+            let moved = says.saturating_sub(std::mem::replace(&mut seen.last, says));
+            let Some(clock) = seen.clock else {
+                seen.clock = Some(says);
+                continue;
+            };
+            if moved >= leap {
+                seen.leapt = Some(now);
+            }
             let silent = now.duration_since(since);
             if silent >= self.limit / SUSPECT_PART && !seen.preferred {
                 seen.preferred = sched::prefer_thread(thread);
@@ -100,9 +129,10 @@ impl Health {
             if silent < self.limit {
                 continue;
             }
-            let ran = cpu_clock(self.process, thread).unwrap_or(clock);
-            let ran = ran.saturating_sub(clock) + CLOCK_GRAIN.min(self.limit / 4);
+            let ran = says.saturating_sub(clock) + CLOCK_GRAIN.min(self.limit / 4);
+            let soon = |leapt| now.duration_since(leapt) < self.limit / LEAP_PART;
             let hang = match ran >= self.limit {
+                true if seen.leapt.is_some_and(soon) => None,
                 true => Some(Hang::Loops),
                 false => is_stopped(self.process, thread).then_some(Hang::Stopped),
             };
@@ -251,6 +281,80 @@ mod tests {
         }
         assert_eq!(told.watch(Duration::from_millis(100)), None);
         told.end();
+    }
+
+    /// A worker that does not beat, seen by a clock that the test sets; looks every 1.25 ms.
+    struct Silent {
+        health: Health,
+        post: &'static Post,
+        now: Instant,
+    }
+
+    thread_local! {
+        static SAYS: std::cell::Cell<Duration> = const { std::cell::Cell::new(Duration::ZERO) };
+    }
+
+    impl Silent {
+        fn new() -> Silent {
+            let shape = Shape {
+                lanes: 1,
+                ports: 2,
+                workers: 1,
+            };
+            let (board, _fd) = Board::create(shape).unwrap();
+            let post = board.post(0, 0);
+            post.state.store(state::RUNS, Ordering::Release);
+            let mut health = Health::new(board, 0, std::process::id(), Duration::from_millis(20));
+            health.clock = |_, _| Some(SAYS.get());
+            let now = Instant::now();
+            Silent { health, post, now }
+        }
+
+        /// Looks after a time in which the worker's clock moved.
+        fn look(&mut self, passed: Duration, moved: Duration) -> Option<Hang> {
+            self.now += passed;
+            SAYS.set(SAYS.get() + moved);
+            self.health.check_at(self.now)
+        }
+
+        /// Looks on while it runs without a beat; says how long it took until it was given up.
+        fn runs(&mut self, time: Duration) -> Option<Duration> {
+            const LOOK: Duration = Duration::from_micros(1250);
+            let start = self.now;
+            while self.now - start < time {
+                if self.look(LOOK, LOOK).is_some() {
+                    return Some(self.now - start);
+                }
+            }
+            None
+        }
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_is_no_loop() {
+        let milli = Duration::from_millis;
+        for comes_back in [true, false] {
+            let mut silent = Silent::new();
+            assert_eq!(silent.runs(milli(3)), None);
+            // The host stopped the processor of both, and the guest counts it as run.
+            assert_eq!(silent.look(milli(31), milli(31)), None);
+            if comes_back {
+                silent.post.beat.store(1, Ordering::Release);
+                assert_eq!(silent.runs(milli(15)), None);
+                continue;
+            }
+            let given_up = silent.runs(milli(15));
+            assert!(
+                given_up.is_some_and(|time| time <= milli(7)),
+                "{given_up:?}"
+            );
+        }
+        // A loop without such a leap is told as before.
+        let given_up = Silent::new().runs(milli(40));
+        assert!(
+            given_up.is_some_and(|time| time <= milli(23)),
+            "{given_up:?}"
+        );
     }
 
     #[test]

@@ -203,6 +203,9 @@ pub struct MatchStage<D> {
     told: Vec<u32>,
     /// Stream position up to which a chunk that is being closed reaches.
     upto: u64,
+    /// Stream position back to which the packet at hand looks inline for what matched already, or
+    /// `u64::MAX`.
+    again_from: u64,
     /// Bytes of a chunk, by direction.
     chunks: [u64; 2],
     /// What the flow was known to speak before the packet.
@@ -274,6 +277,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             found: Vec::with_capacity(CANDIDATES_MAX),
             told: Vec::with_capacity(window::ENTRIES_MAX),
             upto: u64::MAX,
+            again_from: u64::MAX,
             chunks: config.stream_chunks.map(u64::from),
             app_before: AppProtocol::Unknown,
             outer: None,
@@ -396,6 +400,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         self.candidates.clear();
         self.hits.clear();
         self.told.clear();
+        self.again_from = u64::MAX;
         self.waited = false;
         self.looks = prefilter::LOOKS_MAX;
         let known = context.flow.is_some();

@@ -8,6 +8,9 @@
 //! signature acts on the packet that ends the turn and not on the one that held the bytes. It looks
 //! at one turn at a time: a header that was missing in one request is not found in the next.
 //! A tap has chunks in place of turns (chunk.rs), where there are acknowledgments to go by.
+//! Inline a signature that matched is told again with each packet that still finds it within the
+//! last chunk of bytes, as by Suricata's sliding window: how often depends on the cut, whether does
+//! not.
 
 use super::detect::{IN_PACKET, push};
 use super::gate::Facts;
@@ -19,7 +22,8 @@ use super::window::{CHUNK, ENTRIES_MAX, Entry};
 use super::{DetectionAccess, FlowMark, Hit, MatchStage, profile, state};
 use crate::counters::Counter;
 use crate::event::Emit;
-use crate::packet::{Context, Direction, flag};
+use crate::packet::{Context, Direction, Kind, flag};
+use crate::rules::signature::Action;
 
 impl<D: DetectionAccess> MatchStage<D> {
     /// Takes the new stream bytes of a packet in, and evaluates what is proposed already with them.
@@ -47,6 +51,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         };
         let at = self.place(window, context);
         rest = self.within_depth(rest, at);
+        self.again_from = self.looks_back_to(at, rest.len(), context);
         loop {
             if self.windows.is_full(window) {
                 self.settle(window, context.direction, context, mark);
@@ -183,6 +188,60 @@ impl<D: DetectionAccess> MatchStage<D> {
             .stream_always
             .each(facts, |signature| self.propose(signature, 0));
         self.propose_live(window);
+        if self.again_from != u64::MAX {
+            self.propose_again(window);
+        }
+    }
+
+    /// Stream position back to which a packet looks for what matched already: Suricata's sliding
+    /// window, which alerts with each packet while it holds the match. Views of bytes that waited
+    /// are no packets, and a tap goes by chunks: `u64::MAX`.
+    fn looks_back_to(&self, at: u64, new: usize, context: &Context) -> u64 {
+        if !self.inline || new == 0 || context.kind == Kind::Stream {
+            return u64::MAX;
+        }
+        let chunk = self.chunks[context.direction.index()];
+        let chunk = usize::try_from(chunk).unwrap_or(usize::MAX);
+        let length = if chunk <= new {
+            new + new / 3
+        } else if chunk / 3 * 2 < new {
+            new + chunk / 3
+        } else {
+            chunk
+        };
+        at.saturating_add(new as u64).saturating_sub(length as u64)
+    }
+
+    /// Proposes the signatures that matched and may stand in the packet's window still.
+    fn propose_again(&mut self, window: u32) {
+        for entry in self.windows.entries(window).iter().filter(|e| e.again) {
+            let candidate = u64::from(entry.signature) << 1;
+            self.over += u64::from(!push(&mut self.candidates, candidate));
+        }
+    }
+
+    /// Whether a signature that matched is told with later packets too: an alert is; what a packet
+    /// was dropped or passed for is no reason to drop or pass the next.
+    fn tells_again(&self, index: u32) -> bool {
+        let known = self.program.rule(index);
+        known.is_some_and(|(signature, _)| signature.action == Action::Alert)
+    }
+
+    /// Whether a signature that matched still stands in the last bytes.
+    fn holds_again(&mut self, window: u32, index: u32, rule: &Rule) -> bool {
+        if self.again_from == u64::MAX || !self.windows.take_again(window, index) {
+            return false;
+        }
+        let base = self.windows.base(window);
+        let skip = self.again_from.saturating_sub(base);
+        let data = self.windows.data(window).get(skip as usize..);
+        let view = View {
+            data: data.unwrap_or(&[]),
+            base: base + skip,
+            end: false,
+        };
+        self.scratch.verify(&rule.payload, &view) == Outcome::Match
+            && self.windows.note_match(window, index, (false, true))
     }
 
     /// Notes where the fast patterns of a prefilter end in the `new` last bytes of the window.
@@ -240,6 +299,9 @@ impl<D: DetectionAccess> MatchStage<D> {
         if !self.inline {
             return self.holds_in_chunk(window, index, rule, end);
         }
+        if self.holds_again(window, index, rule) {
+            return true;
+        }
         let skip = self.windows.floor(window, index, rule.of_turn);
         let base = self.windows.base(window) + skip as u64;
         let data = self.windows.data(window).get(skip..).unwrap_or(&[]);
@@ -256,7 +318,11 @@ impl<D: DetectionAccess> MatchStage<D> {
         let lack = self.scratch.lack();
         self.note_lack(window, index, (outcome, lack), end);
         let kept = match outcome {
-            Outcome::Match => self.windows.note_match(window, index, rule.of_turn),
+            Outcome::Match => {
+                let again = !rule.of_turn && self.tells_again(index);
+                let kinds = (rule.of_turn, again);
+                self.windows.note_match(window, index, kinds)
+            }
             Outcome::Unsettled => self.windows.set_deferred(window, index, true),
             Outcome::No => true,
         };

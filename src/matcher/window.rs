@@ -53,6 +53,8 @@ pub struct Entry {
     pub live: bool,
     /// It matched, unless what follows contradicts it; asked again when the turn ends.
     pub deferred: bool,
+    /// It matched, and inline its bytes may still be among the last ones: asked with each packet.
+    pub again: bool,
 }
 
 impl Entry {
@@ -66,6 +68,7 @@ impl Entry {
             step: NO_STEP,
             live: false,
             deferred: false,
+            again: false,
         }
     }
 }
@@ -267,7 +270,7 @@ impl Windows {
             if entry.floor != UNTIL_CLOSED {
                 entry.floor = entry.floor.saturating_sub(gone);
             }
-            if entry.live || entry.deferred || entry.floor > 0 {
+            if entry.live || entry.deferred || entry.again || entry.floor > 0 {
                 head.entries[kept] = entry;
                 kept += 1;
             }
@@ -336,18 +339,35 @@ impl Windows {
     }
 
     /// Notes that a signature matched. Bytes count for it again after this chunk of the stream, or
-    /// after those at hand where it looks at turns. False: no room.
-    pub fn note_match(&mut self, window: u32, signature: u32, of_turn: bool) -> bool {
+    /// after those at hand where it looks at turns or is asked about them with each packet (`again`).
+    /// False: no room.
+    pub fn note_match(
+        &mut self,
+        window: u32,
+        signature: u32,
+        (of_turn, again): (bool, bool),
+    ) -> bool {
         let mut end = self.data(window).len() as u16;
-        if !of_turn {
+        if !(of_turn || again) {
             let position = self.end(window);
             end += (position.next_multiple_of(CHUNK) - position) as u16;
         }
         self.set_deferred(window, signature, false)
             && self.with_entry(window, signature, |entry| {
                 entry.live = false;
+                entry.again = again;
                 entry.floor = end;
             })
+    }
+
+    /// Whether a signature is asked again about bytes that it matched in; it no longer is.
+    pub fn take_again(&mut self, window: u32, signature: u32) -> bool {
+        let Some(head) = self.heads.get_mut(window as usize) else {
+            return false;
+        };
+        let used = head.entries.get_mut(..head.count).unwrap_or_default();
+        let entry = used.iter_mut().find(|e| e.signature == signature);
+        entry.is_some_and(|entry| std::mem::take(&mut entry.again))
     }
 
     /// The test of a signature whose content was looked for in vain, and up to where: nowhere from
@@ -504,7 +524,7 @@ mod tests {
         assert!(windows.note_seen(window, 1, 10));
         assert!(windows.note_seen(window, 2, BLOCK + 1));
         assert!(windows.note_seen(window, 3, 20));
-        assert!(windows.note_match(window, 3, true));
+        assert!(windows.note_match(window, 3, (true, false)));
         windows.slide(window);
         let left: Vec<u32> = windows
             .entries(window)

@@ -129,6 +129,43 @@ fn a_match_across_windows_is_found_and_old_bytes_do_not_match_again() {
 }
 
 #[test]
+fn inline_each_packet_alerts_that_finds_the_match_within_the_last_chunk() {
+    let rules = concat!(
+        r#"alert tcp any any -> any any (msg:"s"; content:"alpha"; content:"omega"; distance:0; sid:1;)"#,
+        "\n",
+        r#"alert tcp any any -> any any (msg:"other side"; flow:to_client; content:"alpha"; sid:2;)"#,
+    );
+    let mut rig = Rig::inline(rules);
+    assert!(rig.sids(piece(b"alpha ", 0)).is_empty());
+    assert_eq!(rig.sids(piece(b"omega", 6)), [1]);
+    assert_eq!(rig.sids(piece(b".", 11)), [1], "with the next packet");
+    let mut reply = piece(b"alpha", 0).reply();
+    assert_eq!(rig.sids(reply.clone()), [2], "its own window");
+    // Bytes that waited behind a hole are no packet of their own.
+    let waited = Shot {
+        kind: Kind::Stream,
+        ..piece(b"..", 12)
+    };
+    assert!(rig.sids(waited).is_empty());
+    let fill = CHUNK as usize - 14;
+    assert_eq!(rig.sids(piece(&vec![b'.'; fill], 14)), [1], "just within");
+    assert!(rig.sids(piece(b".", CHUNK as u32)).is_empty(), "and out");
+    assert!(rig.sids(piece(b"omega", CHUNK as u32 + 1)).is_empty());
+    reply = piece(b"alpha", 5).reply();
+    assert_eq!(rig.sids(reply), [2]);
+    // A packet longer than the window sees itself and a third more.
+    let mut rig = Rig::inline(rules);
+    assert_eq!(rig.sids(piece(b"alpha omega", 0)), [1]);
+    let long = vec![b'.'; 2 * CHUNK as usize];
+    assert_eq!(rig.sids(piece(&long, 11)), [1]);
+    assert!(rig.sids(piece(&long, 11 + 2 * CHUNK as u32)).is_empty());
+    // A tap does not slide.
+    let mut rig = Rig::new(rules);
+    assert_eq!(rig.sids(piece(b"alpha omega", 0)), [1]);
+    assert!(rig.sids(piece(b".", 11)).is_empty());
+}
+
+#[test]
 fn what_may_be_contradicted_waits_for_the_end_of_the_turn() {
     let rule =
         r#"alert tcp any any -> any any (msg:"s"; content:"GET"; content:!"Referer"; sid:1;)"#;
