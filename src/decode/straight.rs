@@ -113,7 +113,7 @@ fn write(context: &mut Context, protocol: u8, addresses: V4, ports: [[u8; 2]; 2]
     let swap = (src ^ dst) & u16::from(reversed).wrapping_neg();
     tuple.a_port = src ^ swap;
     tuple.b_port = dst ^ swap;
-    context.flags = flag::IPV4 | flag::TRANSPORT | u32::from(reversed) * flag::REVERSED;
+    context.flags = flag::IPV4 | flag::TRANSPORT | (u32::from(reversed) * flag::REVERSED);
     context.l3 = ETHERNET as u16;
     context.l4 = (ETHERNET + IPV4) as u16;
     context.protocol = protocol;
