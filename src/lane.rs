@@ -552,9 +552,9 @@ impl Worker {
     /// One context is home: its buffer or block is freed, its flow released.
     #[inline]
     fn welcome(&mut self, mut handle: Handle) {
-        if self.contexts.get(&handle).kind == Kind::Frame {
+        let context = self.contexts.get_mut(&mut handle);
+        if context.kind == Kind::Frame {
             if let Input::Ports { receivers, .. } = &mut self.input {
-                let context = self.contexts.get_mut(&mut handle);
                 let port = port_of(context.port, receivers.len());
                 if let Some(receiver) = receivers.get_mut(port) {
                     receiver.reclaim(context);

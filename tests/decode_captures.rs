@@ -381,3 +381,71 @@ fn event_rules_of_conformance_cases_count_as_suricata_does() {
     println!("{checked} event rules agree");
     assert!(checked >= 20, "cases with events are there");
 }
+
+/// The straight path and the walk layer by layer: the same context, inner packet and counts.
+fn both_paths_agree(decoder: &Decoder, link: u32, bytes: &[u8], counters: &[Counters; 2]) -> bool {
+    let blank = Context {
+        link: LinkType::from_pcap(link) as u8,
+        // What stood in the context before must not shine through.
+        anomaly_count: 3,
+        vlan_count: 2,
+        vlans: [7; 3],
+        flags: flag::FRAGMENT | flag::REVERSED,
+        payload: 9,
+        ..Context::default()
+    };
+    let (mut one, mut other) = (blank.clone(), blank);
+    let inner = decoder.frame(bytes, &mut one, &counters[0]);
+    let by_layers = decoder.frame_by_layers(bytes, &mut other, &counters[1]);
+    // A tuple is valid, and compared, where there is an address.
+    if other.flags & (flag::IPV4 | flag::IPV6) == 0 {
+        (one.tuple, other.tuple) = Default::default();
+    }
+    assert_eq!(format!("{one:?}"), format!("{other:?}"), "{bytes:02x?}");
+    assert_eq!(inner, by_layers, "{bytes:02x?}");
+    one.has(flag::IPV4 | flag::TRANSPORT) && one.noted().is_empty()
+}
+
+#[test]
+fn the_straight_path_says_what_the_walk_by_layers_says() {
+    let Some(shared) = shared() else { return };
+    let settings = [
+        Config::default(),
+        Config {
+            mode: Mode::Inline,
+            checksum_validation: false,
+            ..Config::default()
+        },
+    ];
+    let decoders = settings.each_ref().map(Decoder::new);
+    let counters = [Counters::default(), Counters::default()];
+    let (mut all, mut plain) = (0u64, 0u64);
+    for path in all_captures(&shared) {
+        for frame in read_capture(&path)
+            .iter()
+            .filter(|f| f.bytes.len() < 1 << 17)
+        {
+            let mut bytes = frame.bytes.clone();
+            for decoder in &decoders {
+                all += 1;
+                plain += u64::from(both_paths_agree(decoder, frame.link, &bytes, &counters));
+            }
+            // A bit of the headers turned, a byte more, the end cut off: each by its own way.
+            let at = all as usize * 7 % bytes.len().clamp(1, 70);
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 1 << (all % 8);
+            }
+            both_paths_agree(&decoders[1], frame.link, &bytes, &counters);
+            bytes.push(0);
+            both_paths_agree(&decoders[0], frame.link, &bytes, &counters);
+            bytes.truncate(bytes.len() - bytes.len() * (all as usize % 5) / 9);
+            both_paths_agree(&decoders[1], frame.link, &bytes, &counters);
+        }
+    }
+    for anomaly in Anomaly::ALL {
+        let [one, other] = counters.each_ref().map(|c| c.anomalies(anomaly.code()));
+        assert_eq!(one, other, "{}", anomaly.name());
+    }
+    println!("{plain} of {all} frames were plain");
+    assert!(all > 50_000 && plain > all / 4, "{plain} of {all}");
+}

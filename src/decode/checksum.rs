@@ -129,9 +129,9 @@ fn sum_vector(bytes: &[u8]) -> u64 {
     bytes.chunks(PIECE_BYTES).map(sum_piece).sum()
 }
 
-/// 1. AVX-512 with VNNI, 64 bytes a step and no scalar rest. 2. AVX2, 32 bytes a step. 3. SSE2,
-/// which every x86-64 has. Chosen once per process: the detection is a load and a test after the
-/// first time.
+/// Sum of a piece, in three tiers: first AVX-512 with VNNI, 64 bytes a step and no scalar rest, then
+/// AVX2, 32 bytes a step, then SSE2, which every x86-64 has. Chosen once per process: the detection
+/// is a load and a test after the first time.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn sum_piece(piece: &[u8]) -> u64 {

@@ -22,6 +22,7 @@ mod mpls;
 mod ppp;
 pub mod sctp;
 mod stage;
+mod straight;
 pub mod tcp;
 mod tunnel;
 mod tuple;
@@ -218,6 +219,20 @@ impl Decoder {
     /// VLANs and anomalies are written from scratch.
     #[inline]
     pub fn frame(&self, bytes: &[u8], context: &mut Context, counters: &Counters) -> Option<Inner> {
+        if context.link == LinkType::Ethernet as u8 && straight::frame(self, bytes, context) {
+            return None;
+        }
+        self.frame_by_layers(bytes, context, counters)
+    }
+
+    /// As [`Decoder::frame`], without its straight path.
+    #[inline(never)]
+    pub fn frame_by_layers(
+        &self,
+        bytes: &[u8],
+        context: &mut Context,
+        counters: &Counters,
+    ) -> Option<Inner> {
         context.vlan_count = 0;
         context.vlans = [0; VLANS_MAX];
         let link = LinkType::from_u8(context.link);

@@ -370,10 +370,25 @@ impl Pages {
     /// fitted stays).
     #[inline]
     pub fn insert(&mut self, pool: &mut PagePool, offset: u32, bytes: &[u8]) -> Option<u32> {
-        match pool.append(self.last, offset, bytes) {
-            true => Some(bytes.len() as u32),
-            false => self.insert_pieces(pool, offset, bytes),
+        if !pool.append(self.last, offset, bytes) && !self.begin(pool, offset, bytes) {
+            return self.insert_pieces(pool, offset, bytes);
         }
+        Some(bytes.len() as u32)
+    }
+
+    /// Writes bytes of one page where none is kept.
+    #[inline]
+    fn begin(&mut self, pool: &mut PagePool, offset: u32, bytes: &[u8]) -> bool {
+        let from = offset % PAGE_BYTES;
+        if self.count != 0 || bytes.is_empty() || from as usize + bytes.len() > PAGE_BYTES as usize
+        {
+            return false;
+        }
+        let Some(index) = pool.take(offset - from) else {
+            return false;
+        };
+        (self.first, self.last, self.count) = (index, index, 1);
+        pool.append(index, offset, bytes)
     }
 
     fn insert_pieces(&mut self, pool: &mut PagePool, offset: u32, bytes: &[u8]) -> Option<u32> {

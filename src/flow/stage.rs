@@ -193,17 +193,22 @@ impl FlowStage {
             };
             self.ask_ahead();
             let answer = self.next_answer();
-            let room = self.room_behind(burst);
             let more = handle.more();
             chained = more;
             let at = burst.len();
             let length = handle.length();
             let context = contexts.get_mut(&mut handle);
             self.turn_clock(context);
+            let bytes = regions.bytes(context.span);
+            // 1. Straight. 2. A fragment, which may complete a datagram. 3. Whatever else there is.
+            if has_flow(context) && self.straight(context, bytes, answer, length, &emit.counters) {
+                burst.push(handle);
+                continue;
+            }
+            let room = self.room_behind(burst);
             if context.has(flag::FRAGMENT) && !context.has(flag::DECIDED) {
                 self.fragment(handle, burst, emit, room);
             } else {
-                let bytes = regions.bytes(context.span);
                 let work = self.packet(context, bytes, length, answer, emit, room);
                 burst.push(handle);
                 let Some(work) = work else { continue };
@@ -390,7 +395,7 @@ impl FlowStage {
         emit: &mut Emit,
         room: usize,
     ) -> Option<Work> {
-        if !has_flow(context) || self.straight(context, bytes, answer, length, &emit.counters) {
+        if !has_flow(context) {
             return None;
         }
         let (flow, created) = self.admit(context, bytes, answer, emit)?;

@@ -3,8 +3,9 @@
 //! Prediction", 1990; RFC 1122 section 4.2.3.3 speaks of it).
 //!
 //! When it is taken: the flow has an entry of the class and state that its record has, it has not
-//! timed out, no policy marks it, and its packets have been seen in this direction. A segment must
-//! also be plain (ACK and perhaps PSH, no option but timestamps), begin where its sender's last one
+//! timed out, no policy marks it, and its packets have been seen in this direction. (A flow without
+//! connections, of which one direction alone has been seen, is such too: nothing changes with one
+//! more of these.) A segment must also be plain (ACK and perhaps PSH, no option but timestamps), begin where its sender's last one
 //! ended, acknowledge nothing old and nothing unsent, end within the window and be no older than the
 //! one before; neither side has a flag to look after, nothing waits in either direction, and there
 //! are pages for its bytes.
@@ -19,12 +20,13 @@ use super::record::*;
 use super::segment::Segment;
 use super::stage::{FlowStage, TCP, values_of};
 use super::stream::Limits;
-use super::table::Answer;
+use super::table::{Answer, FlowLine, Timeouts};
 use crate::counters::{Counter, Counters};
+use crate::memory::slab::Slabs;
 use crate::packet::{Context, Direction, flag};
 use crate::time::Tick;
 
-/// Flags of a flow that decide: it must be established and promoted, and unmarked by a policy.
+/// Flags of a flow that decide: established and promoted, or neither, and unmarked by a policy.
 const DECISIVE: u8 = FLOW_ESTABLISHED | FLOW_PROMOTED | FLOW_BYPASS | FLOW_DROP;
 /// The only flags of a connection with which its checks are those that are left out here.
 const HARMLESS: u16 = TCP_TIMESTAMPS | TCP_MIDSTREAM | TCP_SCALED | TCP_CONFIRMED | TCP_REUSE;
@@ -55,64 +57,116 @@ impl FlowStage {
             return false;
         };
         let now = Tick::from_nanos(self.clock);
-        let state = line.state();
-        let class = class_of(context.tuple.protocol, Stage::Established);
-        let limit = self.timeouts.ticks.get(usize::from(class));
         let direction = record.direction_of(context);
-        let is_settled = record.flags & DECISIVE == FLOW_ESTABLISHED | FLOW_PROMOTED
-            && (state.expiry, state.phase) == (class, record.phase)
-            && record.packets[direction.index()] != 0
-            && context.flags & (flag::ICMP_ERROR | flag::CHECKSUM_BAD) == 0
-            && limit.is_some_and(|limit| now.since(line.last_seen()) <= *limit);
-        if !is_settled {
+        let Some(marks) = settled(record, line, context, direction, now, &self.timeouts) else {
             return false;
-        }
+        };
         let mut connection = None;
         if context.protocol == TCP {
-            if !context.has(flag::TRANSPORT) {
-                return false;
-            }
-            let payload = context.payload_of(bytes);
-            let (Some(segment), Some(tcp)) = (
-                Segment::read_plain(context, bytes),
-                self.connections.get_mut(record.tcp),
-            ) else {
-                return false;
+            let parts = Parts {
+                connections: &mut self.connections,
+                pages: &mut self.pages,
+                limits: &self.limits,
+                clock: self.clock,
             };
-            if record.phase != tcp.phase as u8
-                || !is_next(tcp, &segment, direction)
-                || payload.len() != segment.length as usize
-                || !has_room(tcp, direction, segment.length, &self.pages, &self.limits)
-            {
+            connection = parts.take(context, bytes, record, direction, counters);
+            if connection.is_none() {
                 return false;
             }
-            advance(tcp, &segment, direction, context.time_ns, &mut self.pages);
-            if !payload.is_empty() {
-                let stream = &mut tcp.sides[direction.index()].stream;
-                context.stream_offset = stream.append(&mut self.pages, payload);
-                context.stream_skip = 0;
-                context.stream_length = context.payload_length;
-                context.set(flag::STREAM);
-                counters.inc(Counter::SegmentsInOrder);
-            }
-            tcp.last_order = context.order;
-            tcp.last_clock_ns = self.clock;
-            record.tcp_flags[direction.index()] |= segment.flags;
-            connection = Some(&*tcp);
         }
         context.flow = flow;
         context.direction = direction;
         record.count(context, length);
         line.touch(now);
-        context.set(if record.flags & FLOW_MIDSTREAM == 0 {
-            flag::ESTABLISHED
-        } else {
-            flag::ESTABLISHED | flag::MIDSTREAM
+        context.set(match record.flags & FLOW_MIDSTREAM {
+            0 => marks,
+            _ => marks | flag::MIDSTREAM,
         });
         context.values = values_of(record, connection);
         #[cfg(any(test, fuzzing))]
         (self.straight_probe.1 += 1);
         true
+    }
+}
+
+/// The flags that a packet of a flow gets which stays as it is with this packet; `None` if it might
+/// not, or has ended, or if the packet is none to count on.
+#[inline]
+fn settled(
+    record: &Record,
+    line: &FlowLine,
+    context: &Context,
+    direction: Direction,
+    now: Tick,
+    timeouts: &Timeouts,
+) -> Option<u32> {
+    let (stage, marks, is_steady) = match record.flags & DECISIVE {
+        0 => {
+            let is_one_way = record.packets[direction.opposite().index()] == 0;
+            (Stage::New, 0, is_one_way && context.protocol != TCP)
+        }
+        decisive => {
+            let is_unmarked = decisive == FLOW_ESTABLISHED | FLOW_PROMOTED;
+            (Stage::Established, flag::ESTABLISHED, is_unmarked)
+        }
+    };
+    let state = line.state();
+    let class = class_of(context.tuple.protocol, stage);
+    let limit = timeouts.ticks.get(usize::from(class))?;
+    let is_settled = is_steady
+        && (state.expiry, state.phase) == (class, record.phase)
+        && record.packets[direction.index()] != 0
+        && context.flags & (flag::ICMP_ERROR | flag::CHECKSUM_BAD) == 0
+        && now.since(line.last_seen()) <= *limit;
+    is_settled.then_some(marks)
+}
+
+/// What of the stage a segment needs.
+struct Parts<'a> {
+    connections: &'a mut Slabs<Tcp>,
+    pages: &'a mut PagePool,
+    limits: &'a Limits,
+    clock: u64,
+}
+
+impl<'a> Parts<'a> {
+    /// Takes a segment in, if it is what its connection expects, and gives the connection. `None`:
+    /// nothing was changed.
+    #[inline]
+    fn take(
+        self,
+        context: &mut Context,
+        bytes: &[u8],
+        record: &mut Record,
+        direction: Direction,
+        counters: &Counters,
+    ) -> Option<&'a Tcp> {
+        if !context.has(flag::TRANSPORT) {
+            return None;
+        }
+        let payload = context.payload_of(bytes);
+        let segment = Segment::read_plain(context, bytes)?;
+        let tcp = self.connections.get_mut(record.tcp)?;
+        if record.phase != tcp.phase as u8
+            || !is_next(tcp, &segment, direction)
+            || payload.len() != segment.length as usize
+            || !has_room(tcp, direction, segment.length, self.pages, self.limits)
+        {
+            return None;
+        }
+        advance(tcp, &segment, direction, context.time_ns, self.pages);
+        if !payload.is_empty() {
+            let stream = &mut tcp.sides[direction.index()].stream;
+            context.stream_offset = stream.append(self.pages, payload);
+            context.stream_skip = 0;
+            context.stream_length = context.payload_length;
+            context.set(flag::STREAM);
+            counters.inc(Counter::SegmentsInOrder);
+        }
+        tcp.last_order = context.order;
+        tcp.last_clock_ns = self.clock;
+        record.tcp_flags[direction.index()] |= segment.flags;
+        Some(tcp)
     }
 }
 

@@ -807,6 +807,18 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_lies_where_its_place_in_its_group_says() {
+        let rig = rig(2000, TableMode::Owner);
+        let core = &rig.flow.core;
+        for group in 0..core.group_count() {
+            for place in 0..GROUP_SLOTS {
+                let slot = group as u32 * GROUP_SLOTS + place;
+                assert!(std::ptr::eq(core.entry(slot), core.entry_at(group, place)));
+            }
+        }
+    }
+
+    #[test]
     fn a_flow_is_found_until_it_is_closed_and_its_slot_waits_for_the_release() {
         for mode in BOTH {
             let mut rig = rig(100, mode);

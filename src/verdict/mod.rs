@@ -291,7 +291,7 @@ impl VerdictStage {
     }
 
     /// Counts one frame.
-    fn account(&self, context: &Context, counters: &Counters) {
+    pub fn account(&self, context: &Context, counters: &Counters) {
         let bytes = u64::from(context.span.length);
         match context.verdict {
             Verdict::Forward => {

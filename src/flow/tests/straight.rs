@@ -69,16 +69,14 @@ fn captures_give_the_same_on_both_paths() {
         };
         packets.retain(|packet| packet.len() <= FRAME_BYTES);
         let link = LinkType::from_pcap(link) as u8;
-        for mode in [Mode::Tap, Mode::Inline] {
-            for depth in [0, 3000] {
-                let config = Config {
-                    stream_depth: depth,
-                    ..captures::settings(mode)
-                };
-                let name = path.display().to_string();
-                count += agree(&config, link, &packets, &[], 23, &name);
-                all += packets.len() as u64;
-            }
+        for (mode, depth) in [(Mode::Tap, 3000), (Mode::Inline, 0)] {
+            let config = Config {
+                stream_depth: depth,
+                ..captures::settings(mode)
+            };
+            let name = path.display().to_string();
+            count += agree(&config, link, &packets, &[], 23, &name);
+            all += packets.len() as u64;
         }
     }
     println!("{count} of {all} packets went straight");
