@@ -134,3 +134,66 @@ fn json_says_the_same() {
             .any(|m| m["what"] == "geoip" && m["rules"] == 1)
     );
 }
+
+/// A file of values that is not there, or holds what is none, is the fault of the rules that name
+/// it, and of no other.
+#[test]
+fn a_file_of_values_that_is_wanting_fails_the_rules_that_name_it() {
+    let folder = Folder::new("values");
+    folder.file("good.lst", "YWxwaGE=\n");
+    folder.file("bad.lst", "d41d8cd98f00b204e9800998ecf8427e\nno hash\n");
+    let rule = |sid: u32, buffer: &str, option: &str| {
+        format!("alert http any any -> any any (msg:\"m\"; {buffer}{option}; sid:{sid};)\n")
+    };
+    let rules = folder.file(
+        "values.rules",
+        &[
+            rule(
+                1,
+                "http.host; ",
+                "dataset:isset,good,type string,load good.lst",
+            ),
+            rule(
+                2,
+                "http.host; ",
+                "dataset:isset,gone,type string,load gone.lst",
+            ),
+            rule(3, "", "filemd5:bad.lst"),
+            rule(4, "http.host; ", "dataset:isset,good"),
+        ]
+        .concat(),
+    );
+    let (report, code) = run(&arguments(&[&rules]), &anomaly);
+    let text = report.text(false);
+    assert_eq!(code, EXIT_RULES, "{text}");
+    assert!(
+        text.contains("values.rules:2:") && text.contains("gone.lst: No such file"),
+        "{text}"
+    );
+    assert!(
+        text.contains("values.rules:3:") && text.contains("bad.lst:2: no value"),
+        "{text}"
+    );
+    assert!(text.contains("4 rules: 2 loaded, 2 failed"), "{text}");
+
+    let replay = |more: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .args(["replay", "--cache", "none", "-S"])
+            .arg(&rules)
+            .args(more)
+            .arg("tests/data/demo.pcap")
+            .output()
+            .unwrap()
+    };
+    let refused = replay(&[]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(4), "{said}");
+    assert!(
+        said.contains("values.rules:3:") && said.contains("bad.lst:2"),
+        "{said}"
+    );
+    let skipped = replay(&["--skip-bad-rules"]);
+    let said = String::from_utf8_lossy(&skipped.stderr);
+    assert!(skipped.status.success(), "{said}");
+    assert!(said.contains("2 loaded, 2 failed"), "{said}");
+}

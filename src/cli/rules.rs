@@ -12,7 +12,7 @@ use crate::matcher::Program;
 use crate::matcher::regex::{Tables, TablesReport};
 use crate::rules::dataset::Datasets;
 use crate::rules::diagnostic::{Diagnostic, Severity};
-use crate::rules::load::Counts;
+use crate::rules::load::{Counts, folder_of};
 use crate::rules::names::Names;
 use crate::rules::reputation::Reputations;
 use crate::rules::ruleset::RuleSet;
@@ -300,12 +300,16 @@ fn compile(
         names: names.as_ref(),
         missing: &wanted.missing,
         reputations: reputations(wanted)?,
+        reads_files: true,
         progress: &|count| progress.read(count),
         ..Options::default()
     };
     let variables = variables(&wanted.variables);
     let mut loaded = rules::load(&files, &variables, &classification, &options);
-    fill_datasets(texts, &loaded.names.datasets)?;
+    fill_datasets(
+        folder_of(texts.first().map(|(path, _)| Path::new(path))),
+        &loaded.names.datasets,
+    )?;
     let remarks = apply_thresholds(thresholds, &variables, &mut loaded.signatures);
     if !wanted.skip_bad {
         refuse_errors(&loaded.diagnostics)?;
@@ -363,43 +367,12 @@ fn refuse_errors(found: &[Diagnostic]) -> Result<(), Failure> {
     ))
 }
 
-/// The file of a set: below the folder of the first rule file, unless the path is a whole one.
-fn dataset_path(texts: &[(String, Vec<u8>)], file: &str) -> PathBuf {
-    let folder = texts.first().and_then(|(path, _)| Path::new(path).parent());
-    folder.unwrap_or(Path::new(".")).join(file)
-}
-
-/// Reads the files of sets that are new.
-fn fill_datasets(texts: &[(String, Vec<u8>)], sets: &Datasets) -> Result<(), Failure> {
-    for set in sets.iter().filter(|set| !set.is_filled()) {
-        let path = set.load().map(|file| dataset_path(texts, file));
-        let text = match &path {
-            None => String::new(),
-            Some(path) => match std::fs::read_to_string(path) {
-                Ok(text) => text,
-                // A set that is written at the end begins empty the first time.
-                Err(error)
-                    if error.kind() == std::io::ErrorKind::NotFound && set.save().is_some() =>
-                {
-                    String::new()
-                }
-                Err(error) => {
-                    let hint = "`load`, `filemd5` and their kin name a file beside the rules, a value a \
-                                line";
-                    let text = format!("{}: {error}\n [hint] {hint}", path.display());
-                    return Err(Failure::new(exit::INPUT, text));
-                }
-            },
-        };
-        set.fill(&text).map_err(|line| {
-            let path = path.unwrap_or_default();
-            let hint = "string: base64; md5, sha1, sha256: hexadecimal; ipv4, ip: an address; behind a \
-                        comma the number that datarep asks";
-            let what = format!("no value of the type of set `{}`", set.name());
-            Failure::new(
-                exit::INPUT,
-                format!("{}:{line}: {what}\n [hint] {hint}", path.display()),
-            )
+/// Fills the sets that settings tell of and no rule names.
+fn fill_datasets(folder: &Path, sets: &Datasets) -> Result<(), Failure> {
+    for set in sets.iter() {
+        set.read(folder).map_err(|unread| {
+            let text = format!("set `{}`: {unread}\n [hint] {}", set.name(), unread.hint());
+            Failure::new(exit::INPUT, text)
         })?;
     }
     Ok(())
@@ -407,11 +380,7 @@ fn fill_datasets(texts: &[(String, Vec<u8>)], sets: &Datasets) -> Result<(), Fai
 
 /// Writes the sets that are to outlive the engine. What cannot be written is said.
 pub fn save_datasets(files: &[PathBuf], sets: &Datasets) {
-    let first: Vec<(String, Vec<u8>)> = files
-        .iter()
-        .take(1)
-        .map(|path| (path.display().to_string(), Vec::new()))
-        .collect();
+    let folder = folder_of(files.first().map(PathBuf::as_path));
     for set in sets.iter() {
         if set.lost() > 0 {
             let (name, lost) = (set.name(), set.lost());
@@ -420,7 +389,7 @@ pub fn save_datasets(files: &[PathBuf], sets: &Datasets) {
         let Some(file) = set.save() else {
             continue;
         };
-        let path = dataset_path(&first, file);
+        let path = folder.join(file);
         if let Err(error) = std::fs::write(&path, set.lines()) {
             eprintln!("note: {}: {error}", path.display());
         }

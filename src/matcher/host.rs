@@ -307,7 +307,8 @@ mod tests {
 
     #[test]
     fn a_bit_set_on_a_request_is_read_on_the_reply() {
-        let state = HostState::new(64);
+        // Room for both bits in whatever part their hashes say.
+        let state = HostState::new(2 * SHARDS);
         state
             .set_bit(3, Track::Destination, &at(100, 1, 2), 10, true)
             .unwrap();

@@ -206,6 +206,7 @@ fn read(
         names: None,
         missing: &[],
         reputations: None,
+        reads_files: true,
         progress: &|_| {},
     };
     load(&files, variables, classification, &options)

@@ -1,7 +1,7 @@
 //! `dataset`: sets of values that rules ask, fill and empty, with files behind them.
 //!
-//! A set is told of by the rules and made here; its file is read by whoever loads the rules, before
-//! the lanes start ([`Dataset::fill`]). From then on it is one table of a fixed size, shared by all
+//! A set is told of by the rules and made here; its file is read with the first rule that names it,
+//! before the lanes start ([`Dataset::read`]). From then on it is one table of a fixed size, shared by all
 //! lanes: a place is a 64-bit keyed hash of a value (the key is new each start), taken and given up
 //! by compare-and-swap, so a lane neither waits nor allocates. A table that is full keeps what it
 //! has and counts what it could not take. A set outlives a reload of the rules by its name.
@@ -11,8 +11,11 @@
 //! values (enrichment) does not reach events.
 
 use std::collections::hash_map::RandomState;
+use std::fmt::{Display, Formatter};
 use std::hash::BuildHasher;
+use std::io::ErrorKind;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -192,6 +195,41 @@ pub struct Dataset {
     full: AtomicU64,
 }
 
+/// Why the file of a set gives no values.
+#[derive(Debug)]
+pub enum Unread {
+    /// It cannot be read.
+    File(PathBuf, std::io::Error),
+    /// A line is no value of the set's type.
+    Line(PathBuf, usize),
+}
+
+impl Display for Unread {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Unread::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Unread::Line(path, line) => {
+                write!(f, "{}:{line}: no value of the set's type", path.display())
+            }
+        }
+    }
+}
+
+impl Unread {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Unread::File(..) => {
+                "`load`, `filemd5` and their kin name a file beside the rules, a value a line"
+            }
+            Unread::Line(..) => {
+                "string: base64; md5, sha1, sha256: hexadecimal; ipv4, ip: an address; behind a \
+                 comma the number that datarep asks"
+            }
+        }
+    }
+}
+
 impl Dataset {
     /// A set without values.
     pub fn new(plan: Plan) -> Dataset {
@@ -240,7 +278,28 @@ impl Dataset {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// Makes the table, with the values of its file. Once; what comes after is ignored.
+    /// Makes the table, with the values of its file below `folder`, unless it is filled already.
+    ///
+    /// # Errors
+    /// Why the file gives no values.
+    pub fn read(&self, folder: &Path) -> Result<(), Unread> {
+        if self.is_filled() {
+            return Ok(());
+        }
+        let Some(path) = self.load().map(|file| folder.join(file)) else {
+            return self.fill("").map_err(|_| Unread::Line(PathBuf::new(), 0));
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => self.fill(&text).map_err(|line| Unread::Line(path, line)),
+            // A set that is written at the end begins empty the first time.
+            Err(error) if error.kind() == ErrorKind::NotFound && self.save().is_some() => {
+                self.fill("").map_err(|line| Unread::Line(path, line))
+            }
+            Err(error) => Err(Unread::File(path, error)),
+        }
+    }
+
+    /// Makes the table, with the values of a text. Once; what comes after is ignored.
     ///
     /// # Errors
     /// Number of the first line that is no value of the set's type.

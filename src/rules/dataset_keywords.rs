@@ -236,8 +236,7 @@ fn declared(
     words: &Words<'_>,
 ) -> Result<Arc<Dataset>, Problem> {
     let format = format(argument, words)?;
-    let sets = &mut builder.context.names.datasets;
-    if let Some(set) = sets.get(name) {
+    if let Some(set) = builder.context.names.datasets.get(name) {
         if words.kind.is_some_and(|kind| kind != set.kind()) {
             let message = format!("the set `{name}` has another type in a rule before");
             return Err(argument.bad(message));
@@ -246,7 +245,9 @@ fn declared(
             let message = format!("the set `{name}` has no reputations in a rule before");
             return Err(argument.bad(message));
         }
-        return Ok(Arc::clone(set));
+        let set = Arc::clone(set);
+        fill(builder, argument, &set)?;
+        return Ok(set);
     }
     let Some(kind) = words.kind else {
         return Err(argument.bad(format!("the set `{name}` has no type")).help(
@@ -263,6 +264,16 @@ fn declared(
         room: words.room.unwrap_or(ROOM).clamp(1, VALUES_MAX),
         ranked: words.ranked,
     }));
-    sets.add(Arc::clone(&set));
+    fill(builder, argument, &set)?;
+    builder.context.names.datasets.add(Arc::clone(&set));
     Ok(set)
+}
+
+/// Fills a set from its file, where files are read.
+fn fill(builder: &Builder<'_, '_>, argument: &Argument<'_>, set: &Dataset) -> Result<(), Problem> {
+    let Some(folder) = &builder.context.folder else {
+        return Ok(());
+    };
+    set.read(folder)
+        .map_err(|unread| argument.bad(unread.to_string()).help(unread.hint()))
 }

@@ -1,7 +1,9 @@
 //! Loading of rule files: every line read, duplicates settled, signatures put in their order.
 //!
-//! Nothing is read from disk here and nothing stops at a bad rule: each becomes a diagnostic.
+//! Of the disk only files of values that rules name are read here, and nothing stops at a bad rule:
+//! each becomes a diagnostic.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -40,6 +42,9 @@ pub struct Options<'a> {
     pub missing: &'a [&'a str],
     /// Reputations of addresses, if there are files of them.
     pub reputations: Option<Arc<Reputations>>,
+    /// Read the files of values that rules name, below the folder of the first rule file; without,
+    /// the sets wait to be filled.
+    pub reads_files: bool,
     /// Told now and then how many rules have been read.
     pub progress: &'a dyn Fn(u32),
 }
@@ -53,6 +58,7 @@ impl Default for Options<'_> {
             names: None,
             missing: &[],
             reputations: None,
+            reads_files: false,
             progress: &|_| {},
         }
     }
@@ -113,10 +119,19 @@ pub fn load(
     loader.context.missing = options.missing;
     loader.context.reputations = options.reputations.clone();
     loader.context.names = options.names.cloned().unwrap_or_default();
+    loader.context.folder = options.reads_files.then(|| {
+        let first = files.first().map(|file| Path::new(file.path));
+        folder_of(first).to_path_buf()
+    });
     for file in files {
         loader.file(file, options.disabled);
     }
     loader.finish()
+}
+
+/// The folder that files which rules name lie below: that of the first rule file.
+pub fn folder_of(first: Option<&Path>) -> &Path {
+    first.and_then(Path::parent).unwrap_or(Path::new("."))
 }
 
 /// Name of a rule: gid and sid.

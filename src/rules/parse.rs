@@ -37,6 +37,8 @@ pub struct Context<'a> {
     pub missing: &'a [&'a str],
     /// Reputations of addresses, if there are files of them.
     pub reputations: Option<std::sync::Arc<Reputations>>,
+    /// Folder of the files of values that rules name, if these are read here.
+    pub folder: Option<std::path::PathBuf>,
     /// Names of bits and counters.
     pub names: Names,
     /// Address fields read before.
@@ -59,6 +61,7 @@ impl<'a> Context<'a> {
             lint: false,
             missing: &[],
             reputations: None,
+            folder: None,
             names: Names::default(),
             addresses: HashMap::new(),
             ports: HashMap::new(),
