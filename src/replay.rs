@@ -323,7 +323,7 @@ impl Session {
                 break;
             }
             if done == 0 {
-                std::thread::sleep(Duration::from_micros(50));
+                std::thread::sleep(rest(started.elapsed()));
             }
         }
         let elapsed = started.elapsed();
@@ -387,4 +387,13 @@ fn faults(workers: &mut [Worker]) -> (Vec<CaptureError>, Option<CaptureError>) {
         }
     }
     (read, written)
+}
+
+/// Rest of the thread that takes events when there are none, this long after the start: short at
+/// first, so that a small capture ends at once; then long enough to leave its core to a worker.
+fn rest(since: Duration) -> Duration {
+    match since < Duration::from_millis(5) {
+        true => Duration::from_micros(50),
+        false => Duration::from_micros(500),
+    }
 }
