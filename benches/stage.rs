@@ -188,10 +188,10 @@ impl Rig {
             {
                 context.verdict = Verdict::Drop(reason);
             }
-            last.stage.account(context, &emit.counters);
         }
         emit.built_count = 0;
         last.transmitters[0].sync();
+        last.stage.account(burst, &emit.counters);
         at[5] = tsc();
         for mut handle in burst.drain(..).chain(retired.drain(..)) {
             handle.set_more(false);

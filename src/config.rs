@@ -328,18 +328,15 @@ fn is_output(key: &str, tail: &str) -> bool {
     key.starts_with("outputs.") && key.ends_with(tail)
 }
 
-/// Whether a key says something of one dataset (`datasets.NAME.type`).
-fn is_dataset(key: &str) -> bool {
-    let set = key
-        .strip_prefix("datasets.")
-        .and_then(|rest| rest.rsplit_once('.'));
-    set.is_some_and(|(name, what)| {
-        !matches!(name, "defaults" | "limits" | "rules")
-            && matches!(
-                what,
-                "type" | "load" | "state" | "save" | "hashsize" | "memcap"
-            )
-    })
+/// What a key says of one dataset (`NAME.type` of `datasets.NAME.type`), if it does.
+fn of_dataset(key: &str) -> Option<&str> {
+    let own = key.strip_prefix("datasets.")?;
+    let (name, what) = own.rsplit_once('.')?;
+    let known = matches!(
+        what,
+        "type" | "load" | "state" | "save" | "hashsize" | "memcap"
+    );
+    (known && !matches!(name, "defaults" | "limits" | "rules")).then_some(own)
 }
 
 impl Config {
@@ -387,9 +384,11 @@ impl Config {
                     .map(|file| file.trim_matches('"').to_string())
                     .collect();
             }
-            _ if is_dataset(key) => self
-                .datasets
-                .push((key[9..].to_string(), value.to_string())),
+            _ if of_dataset(key).is_some() => {
+                let own = of_dataset(key).map(str::to_string);
+                self.datasets
+                    .extend(own.map(|key| (key, value.to_string())));
+            }
             "threshold-file" => self.threshold_file = Some(value.to_string()),
             _ if is_output(key, "drop.flows") => {
                 self.drop_events_start = match value {

@@ -498,7 +498,7 @@ impl Worker {
         self.emit.built_count = 0;
         part.transmitters.iter_mut().for_each(Transmit::sync);
         // Counted when they are out: what dies before is found missing and counted as lost.
-        part.stage.account_all(burst, &self.emit.counters);
+        part.stage.account(burst, &self.emit.counters);
         self.lap(Timed::Verdict, count);
         self.go_home(burst);
     }

@@ -3,7 +3,7 @@
 //! A frame is walked layer by layer (ethernet.rs, ppp.rs, mpls.rs), then its network header
 //! (ipv4.rs, ipv6.rs, arp.rs) and transport (tcp.rs, udp.rs, icmp.rs, sctp.rs, igmp.rs). A tunnel
 //! (tunnel.rs) ends the walk with an [`Inner`] packet, which becomes a view of its own
-//! (stage.rs). The same files have the accessors that flow and match read headers with.
+//! (stage.rs). Plain frames take one short walk (straight.rs). The same files have the accessors that flow and match read headers with.
 //!
 //! Semantics of anomalies follow Suricata's decoders, so that its event rules mean the same here.
 //! Invariant: decode never allocates, never panics on any bytes and never writes to them; every

@@ -5,6 +5,7 @@
 //!  burst ─► fragments ─► table ─► TCP tracker ─► stream ─► burst with views
 //!           defrag.rs    table.rs  handshake.rs   stream.rs   stage.rs
 //!                                  tcp.rs         pages.rs
+//!           straight.rs: what was expected next takes one short walk past all of it
 //!  time ──► expiry.rs ─► FlowEnd views, alone in the burst, after all others
 //! ```
 //!

@@ -349,6 +349,36 @@ pub struct Tcp {
 }
 
 impl Tcp {
+    /// The sending and the receiving side of a segment's direction.
+    #[inline]
+    pub fn sides(&self, direction: Direction) -> (&Side, &Side) {
+        let [client, server] = &self.sides;
+        match direction {
+            Direction::ToServer => (client, server),
+            Direction::ToClient => (server, client),
+        }
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub fn sides_mut(&mut self, direction: Direction) -> (&mut Side, &mut Side) {
+        let [client, server] = &mut self.sides;
+        match direction {
+            Direction::ToServer => (client, server),
+            Direction::ToClient => (server, client),
+        }
+    }
+
+    /// Bits by which the sender's windows are shifted.
+    #[inline]
+    pub fn window_scale(&self, direction: Direction) -> u8 {
+        let (sender, _) = self.sides(direction);
+        match self.flags & (TCP_SCALED | TCP_MIDSTREAM) != 0 && sender.scale != SCALE_NONE {
+            true => sender.scale,
+            false => 0,
+        }
+    }
+
     /// Whether all of `bits` are set.
     pub fn has(&self, bits: u16) -> bool {
         self.flags & bits == bits

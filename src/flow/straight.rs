@@ -5,10 +5,10 @@
 //! When it is taken: the flow has an entry of the class and state that its record has, it has not
 //! timed out, no policy marks it, and its packets have been seen in this direction. (A flow without
 //! connections, of which one direction alone has been seen, is such too: nothing changes with one
-//! more of these.) A segment must also be plain (ACK and perhaps PSH, no option but timestamps), begin where its sender's last one
-//! ended, acknowledge nothing old and nothing unsent, end within the window and be no older than the
-//! one before; neither side has a flag to look after, nothing waits in either direction, and there
-//! are pages for its bytes.
+//! more of these.) A segment must also be plain (ACK and perhaps PSH, no option but timestamps),
+//! begin where its sender's last one ended, acknowledge nothing old and nothing unsent, end within
+//! the window and be no older than the one before; neither side has a flag to look after, nothing
+//! waits in either direction, and there are pages for its bytes.
 //!
 //! Why it is equal: under these conditions no check of tcp.rs and connection.rs can say anything, and
 //! what is left of them are the assignments below. All other packets go the general way, which does
@@ -170,20 +170,10 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The sending and the receiving side.
-#[inline]
-fn sides(tcp: &Tcp, direction: Direction) -> (&Side, &Side) {
-    let [client, server] = &tcp.sides;
-    match direction {
-        Direction::ToServer => (client, server),
-        Direction::ToClient => (server, client),
-    }
-}
-
 /// Whether a plain segment is what the connection expects next, so that no check can object.
 #[inline]
 fn is_next(tcp: &Tcp, segment: &Segment, direction: Direction) -> bool {
-    let (sender, receiver) = sides(tcp, direction);
+    let (sender, receiver) = tcp.sides(direction);
     let is_quiet = tcp.phase == TcpPhase::Established
         && tcp.flags & !HARMLESS == 0
         && (sender.flags | receiver.flags) & !SIDE_TIMESTAMPS == 0;
@@ -209,7 +199,7 @@ fn has_room(
     pages: &PagePool,
     limits: &Limits,
 ) -> bool {
-    let (sender, receiver) = sides(tcp, direction);
+    let (sender, receiver) = tcp.sides(direction);
     receiver.stream.ahead() == 0
         && sender.stream.ahead() == 0
         && (length == 0 || sender.stream.is_smooth(sender.next, length, pages, limits))
@@ -224,24 +214,12 @@ fn advance(
     time_ns: u64,
     pool: &mut PagePool,
 ) {
-    let scaled = tcp.flags & (TCP_SCALED | TCP_MIDSTREAM) != 0;
-    let [client, server] = &mut tcp.sides;
-    let (sender, receiver) = match direction {
-        Direction::ToServer => (client, server),
-        Direction::ToClient => (server, client),
-    };
+    let scale = tcp.window_scale(direction);
+    let (sender, receiver) = tcp.sides_mut(direction);
     sender.take_timestamp(segment, (time_ns / 1_000_000_000) as u32);
     sender.next = segment.end();
-    let scale = if scaled && sender.scale != SCALE_NONE {
-        sender.scale
-    } else {
-        0
-    };
     receiver.window = u32::from(segment.window) << scale;
-    if segment.ack.after(receiver.acked) {
-        receiver.acked = segment.ack;
-        receiver.stream.acknowledge(pool, segment.ack);
-    }
+    receiver.acknowledge(pool, segment.ack);
     receiver.edge = receiver.edge.latest(receiver.acked.plus(receiver.window));
     if direction == Direction::ToClient {
         tcp.flags |= TCP_CONFIRMED;

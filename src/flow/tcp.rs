@@ -157,6 +157,15 @@ impl Side {
         self.ts_recent == 0 || !value.is_some_and(is_old)
     }
 
+    /// The other side has these bytes: they need no comparison any more.
+    #[inline]
+    pub fn acknowledge(&mut self, pool: &mut PagePool, ack: SeqNum) {
+        if ack.after(self.acked) {
+            self.acked = ack;
+            self.stream.acknowledge(pool, ack);
+        }
+    }
+
     /// See [`Track::take_timestamp`].
     #[inline]
     pub fn take_timestamp(&mut self, segment: &Segment, seconds: u32) {
@@ -199,11 +208,7 @@ impl Track<'_> {
 
     /// The sending and the receiving side.
     pub fn sides(&mut self) -> (&mut Side, &mut Side) {
-        let [client, server] = &mut self.tcp.sides;
-        match self.direction {
-            Direction::ToServer => (client, server),
-            Direction::ToClient => (server, client),
-        }
+        self.tcp.sides_mut(self.direction)
     }
 
     /// Notes and refuses.
@@ -364,13 +369,7 @@ impl Track<'_> {
 
     /// Shift of the windows that the sender of this segment announces.
     pub fn window_scale(&mut self) -> u8 {
-        let scaled = self.tcp.has(TCP_SCALED) || self.tcp.has(TCP_MIDSTREAM);
-        let (sender, _) = self.sides();
-        if scaled && sender.scale != SCALE_NONE {
-            sender.scale
-        } else {
-            0
-        }
+        self.tcp.window_scale(self.direction)
     }
 
     /// Whether the acknowledgement is of bytes that the other side may have sent.
@@ -535,11 +534,7 @@ impl Track<'_> {
     pub fn acknowledge(&mut self) {
         let segment = *self.segment;
         let is_async = self.tcp.has(TCP_ASYNC);
-        let [client, server] = &mut self.tcp.sides;
-        let (sender, receiver) = match self.direction {
-            Direction::ToServer => (client, server),
-            Direction::ToClient => (server, client),
-        };
+        let (sender, receiver) = self.tcp.sides_mut(self.direction);
         if segment.has(ACK) {
             let first = receiver.isn.plus(1);
             if receiver.has(SIDE_SYN_DATA) && !segment.ack.before(first) {
@@ -550,10 +545,7 @@ impl Track<'_> {
                     receiver.next = first;
                 }
             }
-            if segment.ack.after(receiver.acked) {
-                receiver.acked = segment.ack;
-                receiver.stream.acknowledge(self.pool, segment.ack);
-            }
+            receiver.acknowledge(self.pool, segment.ack);
             if receiver.has(SIDE_FIN) && segment.ack.after(receiver.fin) {
                 receiver.flags |= SIDE_FIN_ACKED;
             }

@@ -286,17 +286,18 @@ impl Dataset {
         if self.is_filled() {
             return Ok(());
         }
-        let Some(path) = self.load().map(|file| folder.join(file)) else {
-            return self.fill("").map_err(|_| Unread::Line(PathBuf::new(), 0));
-        };
-        match std::fs::read_to_string(&path) {
-            Ok(text) => self.fill(&text).map_err(|line| Unread::Line(path, line)),
+        let path = self.load().map(|file| folder.join(file));
+        let text = match path.as_deref().map(std::fs::read_to_string) {
+            None => String::new(),
+            Some(Ok(text)) => text,
             // A set that is written at the end begins empty the first time.
-            Err(error) if error.kind() == ErrorKind::NotFound && self.save().is_some() => {
-                self.fill("").map_err(|line| Unread::Line(path, line))
+            Some(Err(error)) if error.kind() == ErrorKind::NotFound && self.save().is_some() => {
+                String::new()
             }
-            Err(error) => Err(Unread::File(path, error)),
-        }
+            Some(Err(error)) => return Err(Unread::File(path.unwrap_or_default(), error)),
+        };
+        let wrong = |line| Unread::Line(path.unwrap_or_default(), line);
+        self.fill(&text).map_err(wrong)
     }
 
     /// Makes the table, with the values of a text. Once; what comes after is ignored.

@@ -271,53 +271,38 @@ impl VerdictStage {
 
     /// Counts the frames of a burst, once, when they have been transmitted or given up: transmit may
     /// still have turned a verdict into a drop.
-    pub fn account_all(&self, burst: &Burst, counters: &Counters) {
-        let (mut forwarded, mut bytes) = (0, 0);
+    pub fn account(&self, burst: &Burst, counters: &Counters) {
+        let (mut forwarded, mut bypassed, mut bytes) = (0, 0, 0);
         for handle in burst {
             let context = self.contexts.get(handle);
-            if context.verdict == Verdict::Forward && notional(context).is_none() {
-                if !context.has(flag::BYPASS) {
-                    forwarded += 1;
-                } else {
-                    counters.inc(Counter::PacketsBypassed);
+            let length = u64::from(context.span.length);
+            match context.verdict {
+                Verdict::Forward => {
+                    let is_bypassed = context.has(flag::BYPASS);
+                    bypassed += u64::from(is_bypassed);
+                    forwarded += u64::from(!is_bypassed);
+                    bytes += length;
+                    if let Some(reason) = notional(context) {
+                        counters.would_drop_for(reason);
+                    }
                 }
-                bytes += u64::from(context.span.length);
-            } else {
-                self.account(context, counters);
+                Verdict::Drop(reason) => {
+                    // The reason first: a death in between is mended from the reasons
+                    // (keeper/loss.rs).
+                    counters.drop_for(reason);
+                    counters.inc(Counter::PacketsDropped);
+                    counters.add(Counter::BytesDropped, length);
+                }
+                Verdict::Reject(reason) => {
+                    counters.drop_for(reason);
+                    counters.inc(Counter::PacketsRejected);
+                    counters.add(Counter::BytesDropped, length);
+                }
             }
         }
+        counters.add(Counter::PacketsBypassed, bypassed);
         counters.add(Counter::PacketsForwarded, forwarded);
         counters.add(Counter::BytesForwarded, bytes);
-    }
-
-    /// Counts one frame.
-    pub fn account(&self, context: &Context, counters: &Counters) {
-        let bytes = u64::from(context.span.length);
-        match context.verdict {
-            Verdict::Forward => {
-                let bypassed = context.has(flag::BYPASS);
-                counters.inc(if bypassed {
-                    Counter::PacketsBypassed
-                } else {
-                    Counter::PacketsForwarded
-                });
-                counters.add(Counter::BytesForwarded, bytes);
-                if let Some(reason) = notional(context) {
-                    counters.would_drop_for(reason);
-                }
-            }
-            Verdict::Drop(reason) => {
-                // The reason first: a death in between is mended from the reasons (keeper/loss.rs).
-                counters.drop_for(reason);
-                counters.inc(Counter::PacketsDropped);
-                counters.add(Counter::BytesDropped, bytes);
-            }
-            Verdict::Reject(reason) => {
-                counters.drop_for(reason);
-                counters.inc(Counter::PacketsRejected);
-                counters.add(Counter::BytesDropped, bytes);
-            }
-        }
     }
 
     /// One event for each anomaly that the context notes.
@@ -507,7 +492,7 @@ pub(crate) mod tests {
         }
 
         fn account(&mut self, burst: Burst) {
-            self.stage.account_all(&burst, &self.emit.counters);
+            self.stage.account(&burst, &self.emit.counters);
             self.out.extend(burst);
         }
 
@@ -852,14 +837,15 @@ pub(crate) mod tests {
 
     #[test]
     fn a_frame_that_transmit_gave_up_is_counted_as_dropped_only() {
-        let rig = Rig::new(Mode::Inline);
+        let mut rig = Rig::new(Mode::Inline);
         let context = Context {
             verdict: Verdict::Drop(Reason::PortTxFull),
             flags: flag::WOULD_DROP | flag::BYPASS,
             would: Some(Reason::Rule),
             ..Context::default()
         };
-        rig.stage.account(&context, &rig.emit.counters);
+        let handle = rig.frame(&[], context);
+        rig.account(Burst::from([handle]));
         assert_eq!(
             rig.moved(),
             counts(&[("PacketsDropped", 1), ("dropped port_tx_full", 1)])

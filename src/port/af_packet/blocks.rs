@@ -6,7 +6,7 @@
 //! A block is the kernel's again when its last frame has come home. Deliberately absent: a way to
 //! hand a ring over to another process; a tap that dies holds up nobody.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -174,17 +174,13 @@ impl BlockReceiver {
         if self.blocks.iter().any(|held| held.out > 0) {
             return;
         }
-        let Some(socket) = self.successor.take() else {
-            return;
-        };
         // SAFETY: no frame of the ring is out, so nobody has a reference into it, and this half,
         // which alone looks at its status words, does not do so meanwhile.
-        if unsafe { self.mapping.replace(socket.as_fd()) }.is_ok() {
+        let replace = |fd: BorrowedFd<'_>| unsafe { self.mapping.replace(fd) };
+        if let Some(socket) = self.successor.take_if(replace) {
             self.socket = socket;
             self.cursor = Cursor::default();
             self.blocks.fill(Held::default());
-        } else {
-            self.successor.put(socket);
         }
     }
 

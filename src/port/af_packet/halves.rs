@@ -1,7 +1,7 @@
 //! The two halves over AF_PACKET's mapped rings. What the kernel promises about status words, and
 //! what is done to a frame before it is handed on, is told in af_packet.rs.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -238,19 +238,14 @@ impl PacketReceiver {
         if self.held > 0 {
             return;
         }
-        let Some(socket) = self.successor.take() else {
-            return;
-        };
         // SAFETY: no frame of the ring is held, so nobody has a reference into it, and this half,
         // which alone looks at its status words, does not do so meanwhile.
-        let replaced = unsafe { self.ring.mapping.replace(socket.as_fd()) };
-        if replaced.is_ok() {
+        let replace = |fd: BorrowedFd<'_>| unsafe { self.ring.mapping.replace(fd) };
+        if let Some(socket) = self.successor.take_if(replace) {
             self.ring.socket = socket;
             self.unseen = 0;
             self.ledger.skip_to_start(u64::from(self.ring.frames));
             self.ring.go_to(self.ledger.position());
-        } else {
-            self.successor.put(socket);
         }
     }
 

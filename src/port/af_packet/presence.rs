@@ -7,6 +7,7 @@
 //! soon as the receiver has no frame of the old ring any more. Where the sockets are in use by two
 //! processes that is for the keeper to arrange (keeper/ports.rs).
 
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,9 +36,20 @@ impl Successor {
         self.is_there.load(Ordering::Acquire)
     }
 
-    pub(super) fn take(&self) -> Option<Socket> {
+    /// The one that waits, if its ring can be put in the old one's place; else it waits on.
+    pub(super) fn take_if(
+        &self,
+        replace: impl FnOnce(BorrowedFd<'_>) -> std::io::Result<()>,
+    ) -> Option<Socket> {
         self.is_there.store(false, Ordering::Release);
-        self.place().take()
+        let socket = self.place().take()?;
+        match replace(socket.as_fd()) {
+            Ok(()) => Some(socket),
+            Err(_) => {
+                self.put(socket);
+                None
+            }
+        }
     }
 
     pub(super) fn put(&self, socket: Socket) {
