@@ -26,6 +26,9 @@ use crate::reason::Reason;
 
 /// Events between a worker and the writer in a replay.
 const EVENTS_PER_WORKER: usize = 256;
+/// Least and longest pause of the thread that takes events.
+const PAUSE_MIN: Duration = Duration::from_micros(50);
+const PAUSE_MAX: Duration = Duration::from_micros(500);
 
 /// What to replay, and how.
 pub struct Options {
@@ -315,6 +318,7 @@ impl Session {
         let counters = self.counters();
         let started = Instant::now();
         let threads = self.engine.start();
+        let (mut pause, mut taken) = (PAUSE_MIN, 0);
         loop {
             // Whether all have ended must be known before the last look at the queues.
             let ended = threads.iter().all(std::thread::JoinHandle::is_finished);
@@ -322,8 +326,10 @@ impl Session {
             if ended && done == 0 {
                 break;
             }
+            taken += done;
             if done == 0 {
-                std::thread::sleep(rest(started.elapsed()));
+                pause = next_pause(pause, std::mem::take(&mut taken));
+                std::thread::sleep(pause);
             }
         }
         let elapsed = started.elapsed();
@@ -389,11 +395,11 @@ fn faults(workers: &mut [Worker]) -> (Vec<CaptureError>, Option<CaptureError>) {
     (read, written)
 }
 
-/// Rest of the thread that takes events when there are none, this long after the start: short at
-/// first, so that a small capture ends at once; then long enough to leave its core to a worker.
-fn rest(since: Duration) -> Duration {
-    match since < Duration::from_millis(5) {
-        true => Duration::from_micros(50),
-        false => Duration::from_micros(500),
+/// The next pause of the thread that takes events, which found so many after the last one: longer,
+/// to leave its core to a worker, unless a worker might find its queue full.
+fn next_pause(last: Duration, taken: usize) -> Duration {
+    match taken > EVENTS_PER_WORKER / 4 {
+        true => (last / 2).max(PAUSE_MIN),
+        false => (last * 2).min(PAUSE_MAX),
     }
 }
