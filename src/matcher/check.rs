@@ -6,7 +6,7 @@
 use hashbrown::HashMap;
 
 use super::header::{self, Packet};
-use super::program::Rule;
+use super::program::{Rule, VIEW_PACKET, VIEW_STREAM};
 use crate::app::AppProtocol;
 use crate::memory::prefetch::prefetch_read;
 use crate::packet::{Direction, Kind, flag};
@@ -42,6 +42,10 @@ pub mod ask {
     pub const PORTS: u16 = 1 << 12;
     /// Some address counts.
     pub const ADDRESSES: u16 = 1 << 13;
+    /// Its payload tests look at packets.
+    pub const AT_PACKETS: u16 = 1 << 14;
+    /// They look at streams.
+    pub const AT_STREAMS: u16 = 1 << 15;
 }
 
 /// The protocol that a header names.
@@ -131,6 +135,8 @@ impl Checks {
                 | bit(rule.stream_alone, ask::STREAM_ALONE)
                 | bit(signature.class == Class::ProtocolDetection, ask::DETECTION)
                 | bit(signature.class == Class::PacketStream, ask::BOTH_VIEWS)
+                | bit(rule.views & VIEW_PACKET != 0, ask::AT_PACKETS)
+                | bit(rule.views & VIEW_STREAM != 0, ask::AT_STREAMS)
                 | bit(header.transactional, ask::TRANSACTIONAL)
                 | signature.flow.as_ref().map_or(0, flow_asks)
                 | bit(!(header.src_port.any && header.dst_port.any), ask::PORTS)

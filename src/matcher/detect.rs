@@ -6,7 +6,7 @@ use super::check::{Check, ask};
 use super::gate::Facts;
 use super::header::{self, Packet};
 use super::prefilter::{Extent, Prefilter, Scan};
-use super::program::{Group, Program, Rule};
+use super::program::{Group, Program, Rule, is_long};
 use super::state::{self, int_holds};
 use super::verify::{Outcome, View};
 use super::{CANDIDATES_MAX, DetectionAccess, FlowMark, HITS_MAX, Hit, MatchStage, profile};
@@ -18,6 +18,18 @@ use crate::rules::signature::{BitCommand, Signature, StateTest};
 
 /// Bit of a candidate that is to be looked for in the packet (else in the stream).
 pub(super) const IN_PACKET: u64 = 1;
+
+/// Where candidates of a stream look.
+#[derive(Clone, Copy)]
+pub(super) struct Reach {
+    /// The stream's window.
+    pub window: u32,
+    /// The direction ends with it.
+    pub end: bool,
+    /// More bytes of the packet follow: candidates that look at the packet wait until all were
+    /// seen.
+    pub more: bool,
+}
 
 /// Adds a candidate. False: there is no room.
 pub(super) fn push(candidates: &mut Vec<u64>, candidate: u64) -> bool {
@@ -74,7 +86,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             || program.app.wants_streams())
             && (context.has(flag::STREAM) || context.kind == Kind::Stream);
         if let Some(group) = group.filter(|_| context.kind != Kind::Stream) {
-            self.propose_packet(program, &group, &facts, context, bytes, emit);
+            let shared = streams && is_all_stream(context);
+            self.propose_packet(program, (&group, &facts), shared, context, bytes, emit);
         }
         match group {
             _ if beyond && !streams => self.ask_beyond(program, context, bytes, mark, emit),
@@ -100,29 +113,32 @@ impl<D: DetectionAccess> MatchStage<D> {
         &mut self,
         prefilter: &Prefilter,
         facts: &Facts,
-        bytes: &[u8],
+        (bytes, extent): (&[u8], Extent),
         emit: &Emit,
     ) {
+        if prefilter.is_empty() {
+            return;
+        }
         let (mut looks, candidates) = (self.looks, &mut self.candidates);
         let mut over = 0;
         let since = self.profile.begin_scan();
-        let scan = prefilter.scan_for_any(bytes, Extent::WHOLE, facts, &mut looks, |signature| {
+        let scan = prefilter.scan_for_any(bytes, extent, facts, &mut looks, |signature| {
             over += u64::from(!push(candidates, u64::from(signature) << 1 | IN_PACKET));
         });
         profile::end_scan(&prefilter.cost, since, bytes.len(), self.looks - looks);
         self.looks = looks;
         self.over += over + u64::from(scan == Scan::Spent);
-        if !prefilter.is_empty() {
-            emit.counters
-                .add(Counter::PrefilterBytes, bytes.len() as u64);
-        }
+        emit.counters
+            .add(Counter::PrefilterBytes, bytes.len() as u64);
     }
 
+    /// Proposes what looks at the packet; if its bytes are `shared` with the stream, what the
+    /// automata of streams hold is left to `stream`.
     fn propose_packet(
         &mut self,
         program: &Program,
-        group: &Group,
-        facts: &Facts,
+        (group, facts): (&Group, &Facts),
+        shared: bool,
         context: &Context,
         bytes: &[u8],
         emit: &Emit,
@@ -140,11 +156,16 @@ impl<D: DetectionAccess> MatchStage<D> {
         // Bytes that the stream did not take are looked at by stream signatures as well.
         let alone = context.has(flag::STREAM_NONE) || !context.flow.is_some();
         if !payload.is_empty() {
-            for prefilter in group.packet {
-                self.propose_by(prefilter, facts, payload, emit);
+            let prefilters = if shared || alone {
+                group.alone[is_long(payload.len())]
+            } else {
+                group.packet
+            };
+            for prefilter in prefilters {
+                self.propose_by(prefilter, facts, (payload, Extent::WHOLE), emit);
             }
             for prefilter in group.stream.iter().filter(|_| alone) {
-                self.propose_by(prefilter, facts, payload, emit);
+                self.propose_by(prefilter, facts, (payload, Extent::WHOLE), emit);
             }
         }
         group
@@ -157,15 +178,15 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
     }
 
-    /// Checks the candidates in the order of evaluation. `window` is the stream window that
-    /// candidates of the stream refer to, with the direction's end known or not.
+    /// Checks the candidates in the order of evaluation. `reach` is where candidates of the stream
+    /// look.
     pub(super) fn evaluate(
         &mut self,
         program: &Program,
         context: &Context,
         bytes: &[u8],
         mark: &mut FlowMark,
-        window: Option<(u32, bool)>,
+        reach: Option<Reach>,
         emit: &Emit,
     ) {
         self.candidates.sort_unstable();
@@ -173,8 +194,10 @@ impl<D: DetectionAccess> MatchStage<D> {
         for candidate in &self.candidates {
             program.checks.prefetch((*candidate >> 1) as u32);
         }
-        emit.counters
-            .add(Counter::Candidates, self.candidates.len() as u64);
+        let waits = reach.is_some_and(|reach| reach.more);
+        let kept = if waits { IN_PACKET } else { 0 };
+        let asked = self.candidates.iter().filter(|c| *c & kept == 0).count();
+        emit.counters.add(Counter::Candidates, asked as u64);
         let app = self.app_protocol(mark);
         let packet = Packet {
             context,
@@ -190,6 +213,9 @@ impl<D: DetectionAccess> MatchStage<D> {
             let candidate = self.candidates.get(at).copied().unwrap_or(0);
             let index = (candidate >> 1) as u32;
             let in_stream = candidate & IN_PACKET == 0;
+            if !in_stream && waits {
+                continue;
+            }
             self.profile.next(program.costs(), index);
             let Some((signature, rule)) = self.due(program, index, in_stream, &packet) else {
                 continue;
@@ -201,14 +227,14 @@ impl<D: DetectionAccess> MatchStage<D> {
                 continue;
             }
             self.profile.checked();
-            let holds = match window {
-                Some((window, end)) if in_stream => self.holds_in(window, index, rule, end),
+            let holds = match reach {
+                Some(reach) if in_stream => self.holds_in(reach.window, index, rule, reach.end),
                 _ if in_stream => false,
                 _ => self.holds_in_packet(rule, &packet),
             };
             if holds {
                 self.profile.matched();
-                let window = window.map_or(state::NONE, |(window, _)| window);
+                let window = reach.map_or(state::NONE, |reach| reach.window);
                 let hit = Hit {
                     signature: index,
                     stream: in_stream,
@@ -220,7 +246,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             }
         }
         self.profile.done(program.costs());
-        self.candidates.clear();
+        self.candidates
+            .retain(|candidate| waits && candidate & IN_PACKET != 0);
     }
 
     /// The rule of a candidate, if its header and flow keyword fit and it is to be asked now.
@@ -423,6 +450,14 @@ impl<D: DetectionAccess> MatchStage<D> {
             _ => {}
         }
     }
+}
+
+/// Whether all of a packet's payload is new to its stream, in order.
+pub(super) fn is_all_stream(context: &Context) -> bool {
+    context.has(flag::STREAM)
+        && !context.has(flag::STREAM_NONE)
+        && context.stream_skip == 0
+        && context.stream_length == context.payload_length
 }
 
 /// Whether a rule about the detection of a protocol is due: once a flow, or once in its direction.

@@ -206,6 +206,9 @@ pub struct MatchStage<D> {
     /// Stream position back to which the packet at hand looks inline for what matched already, or
     /// `u64::MAX`.
     again_from: u64,
+    /// Stream position from which a fast pattern of a signature that looks at packets too is one of
+    /// the packet at hand, or `u64::MAX`.
+    packet_from: u64,
     /// Bytes of a chunk, by direction.
     chunks: [u64; 2],
     /// What the flow was known to speak before the packet.
@@ -278,6 +281,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             told: Vec::with_capacity(window::ENTRIES_MAX),
             upto: u64::MAX,
             again_from: u64::MAX,
+            packet_from: u64::MAX,
             chunks: config.stream_chunks.map(u64::from),
             app_before: AppProtocol::Unknown,
             outer: None,

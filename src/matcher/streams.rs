@@ -12,7 +12,8 @@
 //! last chunk of bytes, as by Suricata's sliding window: how often depends on the cut, whether does
 //! not.
 
-use super::detect::{IN_PACKET, push};
+use super::check::ask;
+use super::detect::{IN_PACKET, Reach, is_all_stream, push};
 use super::gate::Facts;
 use super::prefilter::{Extent, Prefilter, Scan};
 use super::program::{Group, Program, Rule};
@@ -52,6 +53,10 @@ impl<D: DetectionAccess> MatchStage<D> {
         let at = self.place(window, context);
         rest = self.within_depth(rest, at);
         self.again_from = self.looks_back_to(at, rest.len(), context);
+        if context.kind != Kind::Stream && is_all_stream(context) {
+            self.packet_from = at;
+            self.propose_behind(rest.len(), reached, context, bytes, emit);
+        }
         loop {
             if self.windows.is_full(window) {
                 self.settle(window, context.direction, context, mark);
@@ -65,14 +70,44 @@ impl<D: DetectionAccess> MatchStage<D> {
             if taken > 0 {
                 self.propose_stream(reached, window, taken, emit);
             }
-            let end = ended && rest.is_empty();
-            self.evaluate(program, context, bytes, mark, Some((window, end)), emit);
+            let reach = Reach {
+                window,
+                end: ended && rest.is_empty(),
+                more: !rest.is_empty(),
+            };
+            self.evaluate(program, context, bytes, mark, Some(reach), emit);
             if rest.is_empty() {
                 break;
             }
         }
+        self.packet_from = u64::MAX;
         if ended {
             self.settle(window, context.direction, context, mark);
+        }
+    }
+
+    /// Of a packet whose bytes are the stream's, what looks at both is found with the stream; if
+    /// the depth ends that after `taken` bytes, the packet's own prefilters find the rest.
+    fn propose_behind(
+        &mut self,
+        taken: usize,
+        (group, facts): (&Group, &Facts),
+        context: &Context,
+        bytes: &[u8],
+        emit: &Emit,
+    ) {
+        let payload = context.payload_of(bytes);
+        if taken == payload.len() {
+            return;
+        }
+        for prefilter in group.packet {
+            let from = (taken + 1).saturating_sub(prefilter.longest());
+            let extent = Extent {
+                starts: from == 0,
+                ends: true,
+            };
+            let rest = payload.get(from..).unwrap_or(&[]);
+            self.propose_by(prefilter, facts, (rest, extent), emit);
         }
     }
 
@@ -96,7 +131,12 @@ impl<D: DetectionAccess> MatchStage<D> {
     ) {
         let window = self.slabs.windows(mark.slab)[context.direction.index()];
         self.propose_live(window);
-        self.evaluate(program, context, bytes, mark, Some((window, false)), emit);
+        let reach = Reach {
+            window,
+            end: false,
+            more: false,
+        };
+        self.evaluate(program, context, bytes, mark, Some(reach), emit);
     }
 
     /// The window of the packet's direction; a new one only for bytes.
@@ -166,7 +206,7 @@ impl<D: DetectionAccess> MatchStage<D> {
 
     fn propose_alone(&mut self, (group, facts): (&Group, &Facts), piece: &[u8], emit: &Emit) {
         for prefilter in group.stream {
-            self.propose_by(prefilter, facts, piece, emit);
+            self.propose_by(prefilter, facts, (piece, Extent::WHOLE), emit);
         }
         group
             .stream_always
@@ -276,8 +316,16 @@ impl<D: DetectionAccess> MatchStage<D> {
         });
         profile::end_scan(&prefilter.cost, since, data.len(), before - *looks);
         self.over += over + u64::from(scan == Scan::Spent);
+        let base = self.windows.base(window);
+        let own = self.packet_from.saturating_sub(base);
         for (signature, at) in found.drain(..) {
-            if !self.windows.note_seen(window, signature, from + at) {
+            let check = self.program.checks.get(signature);
+            let looks_at = |view| check.is_some_and(|check| check.has(view));
+            let (in_packet, in_stream) = (looks_at(ask::AT_PACKETS), looks_at(ask::AT_STREAMS));
+            if in_packet && (from + at) as u64 >= own {
+                self.propose(signature, IN_PACKET);
+            }
+            if in_stream && !self.windows.note_seen(window, signature, from + at) {
                 self.lost += u64::from(!overflowed);
                 self.propose(signature, 0);
             }

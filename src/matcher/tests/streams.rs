@@ -299,3 +299,78 @@ fn many_waiting_signatures_lose_nothing() {
     }
     assert_eq!(found.len(), 99, "{found:?}");
 }
+
+/// Rules that look at packets: alone, at long or short ones, at streams too; and so many more that
+/// what looks at long packets only is not found with the stream.
+fn packet_rules(more: usize) -> String {
+    let options = [
+        r#"content:"alpha"; depth:5;"#,
+        r#"content:"beta"; offset:3;"#,
+        r#"content:"beta"; offset:3; depth:400; content:"gamma"; distance:0;"#,
+        r#"content:"gamma"; dsize:>300;"#,
+        r#"content:"delta"; dsize:<100;"#,
+        r#"content:"alpha"; dsize:>10;"#,
+        r#"content:"z "; dsize:>12;"#,
+        r#"content:"gamma"; endswith; dsize:>1;"#,
+        r#"content:"beta"; startswith; dsize:>280;"#,
+        r#"content:"delta"; flow:no_stream;"#,
+        r#"content:"ALPHA "; flow:only_stream;"#,
+        r#"content:"alpha";"#,
+        r#"content:!"beta"; dsize:>290;"#,
+    ];
+    let rest = (0..more).map(|n| format!("content:\"never{n}\"; dsize:>300;"));
+    let all = options.iter().map(ToString::to_string).chain(rest);
+    let rule = |(n, options): (usize, String)| {
+        format!(
+            "alert tcp any any -> any any (msg:\"p\"; {options} sid:{};)\n",
+            n + 1
+        )
+    };
+    all.enumerate().map(rule).collect()
+}
+
+/// Signatures that hit in the packet.
+fn in_packet(rig: &mut Rig, shot: Shot) -> BTreeSet<u32> {
+    let events = rig.send(shot).events;
+    events
+        .iter()
+        .filter(|told| !told.stream)
+        .map(|told| told.sid)
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120))]
+    #[test]
+    fn a_packet_says_the_same_whether_a_stream_has_its_bytes(
+        stream in words(),
+        fill in prop_oneof![Just(0usize), 200..400usize, 0..3 * BLOCK],
+        tail in prop_oneof![Just(0usize), 0..300usize],
+        cuts in proptest::collection::vec(any::<usize>(), 0..6),
+        more in prop_oneof![Just(0usize), Just(40)],
+        depth in prop_oneof![Just(u32::MAX), 0..6000u32],
+    ) {
+        let mut bytes = vec![b'.'; fill];
+        bytes.extend(&stream);
+        bytes.extend(vec![b'.'; tail]);
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        cuts.dedup();
+        let rules = packet_rules(more);
+        let mut rig = Rig::with(&rules, |config| config.stream_depth = depth);
+        let mut apart = Rig::new(&rules);
+        for ends in cuts.windows(2) {
+            let shared = piece(&bytes[ends[0]..ends[1]], ends[0] as u32);
+            // Bytes that wait behind a gap are the packet's alone.
+            let alone = Shot { stream: None, ..shared.clone() };
+            let expected = in_packet(&mut apart, alone);
+            let untaken = Shot { flow: 2, stream: None, ..shared.clone() };
+            let untaken = Shot { flags: flag::STREAM_NONE | flag::ESTABLISHED, ..untaken };
+            prop_assert_eq!(in_packet(&mut rig, shared), expected.clone(), "shared");
+            // What the stream did not take is looked at by the rules of streams as well.
+            let found = in_packet(&mut rig, untaken);
+            prop_assert!(found.is_superset(&expected), "{found:?} {expected:?}");
+        }
+    }
+}
