@@ -195,7 +195,7 @@ impl<'a> Parts<'a> {
             context.stream_offset = offset;
             context.stream_skip = 0;
             context.stream_length = context.payload_length;
-            context.set(flag::STREAM | u32::from(is_first) * flag::STREAM_START);
+            context.set(flag::STREAM | (u32::from(is_first) * flag::STREAM_START));
             counters.inc(Counter::SegmentsInOrder);
         }
         tcp.last_order = context.order;
