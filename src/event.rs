@@ -178,43 +178,62 @@ impl Event {
         }
     }
 
-    /// Takes over what a context says and the start of its bytes. Byte fields keep their room.
-    pub fn fill(&mut self, kind: EventKind, context: &Context, bytes: &[u8]) {
-        let (mut payload, mut packet, mut record) = (
-            std::mem::take(&mut self.payload),
-            std::mem::take(&mut self.packet),
-            std::mem::take(&mut self.record),
-        );
-        payload.clear();
-        packet.clear();
-        record.clear();
-        let kept = bytes.len().min(EVENT_PACKET_MAX);
-        packet.extend_from_slice(bytes.get(..kept).unwrap_or(&[]));
-        *self = Event {
+    /// Takes over what a context says and the start of its bytes; all else is as in a new event.
+    /// Byte fields keep their room. Written where it lies: most of it is nought already.
+    pub fn fill(&mut self, new: EventKind, context: &Context, bytes: &[u8]) {
+        let Event {
             kind,
-            time_ns: context.time_ns,
-            order: context.order,
-            flow: context.flow,
-            tuple: context.tuple,
-            flags: context.flags,
-            protocol: context.protocol,
-            direction: context.direction,
-            port: context.port,
-            view: context.kind,
-            vlans: context.vlans,
-            vlan_count: context.vlan_count,
-            depth: context.depth,
-            signature: u32::MAX,
-            values: context.values,
-            l3: context.l3,
-            l4: context.l4,
-            link: context.link,
-            app: context.app,
+            time_ns,
+            order,
+            flow,
+            tuple,
+            flags,
+            protocol,
+            direction,
+            port,
+            view,
+            vlans,
+            vlan_count,
+            depth,
+            outer,
+            lane: _,
+            generation,
+            signature,
+            action,
+            would_drop,
+            stream,
+            reason,
+            anomaly,
+            app_event,
+            app_number,
+            alerted,
+            app,
+            record,
+            file,
+            values,
             payload,
             packet,
-            record,
-            ..Event::default()
-        };
+            l3,
+            l4,
+            link,
+        } = self;
+        *kind = new;
+        (*time_ns, *order, *flow) = (context.time_ns, context.order, context.flow);
+        (*tuple, *flags, *protocol) = (context.tuple, context.flags, context.protocol);
+        (*direction, *port, *view) = (context.direction, context.port, context.kind);
+        (*vlans, *vlan_count) = (context.vlans, context.vlan_count);
+        (*depth, *values, *app) = (context.depth, context.values, context.app);
+        (*l3, *l4, *link) = (context.l3, context.l4, context.link);
+        (*generation, *signature, *outer) = (0, u32::MAX, None);
+        (*action, *would_drop, *stream) = (AlertAction::default(), false, false);
+        (*reason, *anomaly, *alerted) = (None, 0, false);
+        (*app_event, *app_number) = (None, 0);
+        *file = FileNote::default();
+        payload.clear();
+        record.clear();
+        packet.clear();
+        let kept = bytes.len().min(EVENT_PACKET_MAX);
+        packet.extend_from_slice(bytes.get(..kept).unwrap_or(&[]));
     }
 
     /// Copies payload bytes, as many as fit.

@@ -21,6 +21,7 @@
 //! own proof (mesh.rs). Without orders nobody waits for anybody but the next worker's ring.
 
 pub mod build;
+mod home;
 pub mod mesh;
 pub mod turn;
 
@@ -36,10 +37,11 @@ use crate::flow::table::DetectionSide;
 use crate::keeper::pulse::{Order, Pulse};
 use crate::matcher::MatchStage;
 use crate::memory::{Arena, Handle, Regions};
-use crate::packet::{BURST_MAX, BURST_VIEWS_MAX, Burst, Context, Kind, Verdict};
+use crate::packet::{BURST_MAX, BURST_VIEWS_MAX, Burst, Context};
 use crate::port::{Receive, Receiver, Transmit, Transmitter, port_of};
 use crate::queue::{Consumer, Producer};
 use crate::verdict::VerdictStage;
+use home::transmit;
 use mesh::{MeshIn, MeshOut};
 use turn::LaneTurn;
 
@@ -185,7 +187,8 @@ impl Default for State {
         State {
             burst: Vec::with_capacity(BURST_VIEWS_MAX),
             held: Vec::with_capacity(BURST_VIEWS_MAX),
-            retired: Vec::with_capacity(BURST_VIEWS_MAX),
+            // The burst's views and carriers, and the one that waited for its chain's end.
+            retired: Vec::with_capacity(BURST_VIEWS_MAX + 1),
             scratch: Vec::with_capacity(BURST_VIEWS_MAX),
             next: 0,
             low: 0,
@@ -473,18 +476,9 @@ impl Worker {
         let count = burst.len();
         part.stage
             .run(burst, &mut self.state.retired, &mut self.emit);
-        for handle in burst.iter_mut() {
-            let context = self.contexts.get_mut(handle);
-            if context.verdict == Verdict::Forward {
-                let port = port_of(context.port ^ 1, part.transmitters.len());
-                let sent = match part.transmitters.get_mut(port) {
-                    Some(transmitter) => transmitter.transmit(context, &self.regions),
-                    None => Ok(()),
-                };
-                if let Err(reason) = sent {
-                    context.verdict = Verdict::Drop(reason);
-                }
-            }
+        // A lone half that leads nowhere takes them all at once, below.
+        if !matches!(part.transmitters.as_slice(), [Transmitter::Discard(_)]) {
+            transmit(&mut part.transmitters, burst, &self.contexts, &self.regions);
         }
         for built in self.emit.built.iter().take(self.emit.built_count) {
             let port = port_of(built.port, part.transmitters.len());
@@ -498,7 +492,10 @@ impl Worker {
         self.emit.built_count = 0;
         part.transmitters.iter_mut().for_each(Transmit::sync);
         // Counted when they are out: what dies before is found missing and counted as lost.
-        part.stage.account(burst, &self.emit.counters);
+        let (frames, bytes) = part.stage.account(burst, &self.emit.counters);
+        if let [Transmitter::Discard(nowhere)] = part.transmitters.as_mut_slice() {
+            nowhere.count(frames, bytes);
+        }
         self.lap(Timed::Verdict, count);
         self.go_home(burst);
     }
@@ -517,56 +514,6 @@ impl Worker {
             self.low.store(self.state.low, Ordering::Release);
         }
         self.state.held.is_empty()
-    }
-
-    /// Sends carriers and retired views to the workers that minted them.
-    fn go_home(&mut self, burst: &mut Burst) {
-        let mut retired = std::mem::take(&mut self.state.retired);
-        for mut handle in burst.drain(..).chain(retired.drain(..)) {
-            handle.set_more(false);
-            let home = self.contexts.get(&handle).home;
-            if home == self.index {
-                self.welcome(handle);
-            } else if let Some(Some(ring)) = self.returns_out.get_mut(usize::from(home)) {
-                // The ring holds all contexts of its home, so it always has room.
-                self.state.scratch.push(handle);
-                ring.push_burst(&mut self.state.scratch);
-                debug_assert!(self.state.scratch.is_empty(), "a return ring is never full");
-            }
-        }
-        self.state.retired = retired;
-    }
-
-    /// Takes contexts that came home back into the free lists. Returns how many.
-    fn collect(&mut self) -> usize {
-        let mut home = std::mem::take(&mut self.state.scratch);
-        for ring in &mut self.returns_in {
-            ring.pop_burst(&mut home, BURST_MAX);
-        }
-        let count = home.len();
-        home.drain(..).for_each(|handle| self.welcome(handle));
-        self.state.scratch = home;
-        count
-    }
-
-    /// One context is home: its buffer or block is freed, its flow released.
-    #[inline]
-    fn welcome(&mut self, mut handle: Handle) {
-        let context = self.contexts.get_mut(&mut handle);
-        if context.kind == Kind::Frame {
-            if let Input::Ports { receivers, .. } = &mut self.input {
-                let port = port_of(context.port, receivers.len());
-                if let Some(receiver) = receivers.get_mut(port) {
-                    receiver.reclaim(context);
-                }
-            }
-            self.frames.push(handle);
-            return;
-        }
-        if let Some(part) = &mut self.flow {
-            part.stage.recycle(&mut handle);
-        }
-        self.emit.views.push(handle);
     }
 
     // --- progress and end -------------------------------------------------------------------

@@ -39,14 +39,14 @@ pub fn pseudo_header(addresses: &[u8], protocol: u8, length: u32) -> u32 {
 /// Whether bytes whose checksum covers them alone (IPv4 header, ICMPv4, IGMP) are right.
 #[inline]
 pub(super) fn is_right(bytes: &[u8]) -> bool {
-    fold(partial(bytes)) == 0xffff
+    is_ones(partial(bytes))
 }
 
 /// As [`is_right`], for an IPv4 header without options.
-#[inline]
+#[inline(always)]
 pub(super) fn header_is_right(header: &[u8; 20]) -> bool {
     let words = header.as_chunks::<4>().0.iter();
-    fold(words.map(|word| u64::from(u32::from_le_bytes(*word))).sum()) == 0xffff
+    is_ones(words.map(|word| u64::from(u32::from_le_bytes(*word))).sum())
 }
 
 /// Whether a segment with a pseudo-header is right. `addresses` is [`partial`] of the addresses.
@@ -55,18 +55,38 @@ pub(super) fn segment_is_right(addresses: u64, protocol: u8, segment: &[u8]) -> 
     let [high, low] = (segment.len() as u16).to_be_bytes();
     let rest = u64::from(u32::from_le_bytes([0, protocol, high, low]));
     let sum = partial(segment);
-    fold((sum >> 32) + (sum & 0xffff_ffff) + (addresses >> 32) + (addresses & 0xffff_ffff) + rest)
-        == 0xffff
+    is_ones(
+        (sum >> 32) + (sum & 0xffff_ffff) + (addresses >> 32) + (addresses & 0xffff_ffff) + rest,
+    )
+}
+
+/// Whether a sum folds to 0xffff: a sum that is not nought folds to its rest by 0xffff, or to that
+/// where there is none.
+#[inline(always)]
+fn is_ones(sum: u64) -> bool {
+    sum != 0 && sum.is_multiple_of(0xffff)
 }
 
 /// Sum of little-endian words, for [`segment_is_right`]; folds to 16 bits with end-around carry.
 #[inline]
 pub(super) fn partial(bytes: &[u8]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if bytes.len() <= PIECE_BYTES && has_vnni() {
+        // SAFETY: the processor has the instructions.
+        return unsafe { sum_vnni(bytes) };
+    }
     if bytes.len() < VECTOR_BYTES {
         sum_scalar(bytes)
     } else {
         sum_vector(bytes)
     }
+}
+
+/// Whether the processor has what [`sum_vnni`] needs: a load and a test after the first time.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn has_vnni() -> bool {
+    is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw")
 }
 
 /// The CRC-32C of `parts` in their order, as it stands in an SCTP header (little endian).
@@ -135,7 +155,7 @@ fn sum_vector(bytes: &[u8]) -> u64 {
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn sum_piece(piece: &[u8]) -> u64 {
-    if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw") {
+    if has_vnni() {
         // SAFETY: the features were just detected (AVX-512F is a part of both).
         unsafe { sum_vnni(piece) }
     } else if is_x86_feature_detected!("avx2") {

@@ -80,8 +80,16 @@ impl DecodeStage {
     /// Decodes the frames of the burst; inner packets follow their carriers.
     pub fn run(&mut self, burst: &mut Burst, emit: &mut Emit) {
         if self.taken.is_empty() {
-            std::mem::swap(burst, &mut self.taken);
-            self.taken.reverse();
+            let mut done = 0;
+            // Each turn but the last decodes a frame at least.
+            while let Some(inner) = self.run_in_place(&mut done, burst, emit) {
+                // What it carries comes between it and the frames after it.
+                self.taken.extend(burst.drain(done..));
+                self.follow(inner, burst, emit);
+                done = burst.len();
+                burst.append(&mut self.taken);
+            }
+            self.taken.extend(burst.drain(done..).rev());
         }
         while let Some(mut frame) = self.next_frame(burst, emit) {
             if let [.., after, next] = self.taken.as_slice() {
@@ -90,24 +98,64 @@ impl DecodeStage {
             }
             let context = self.contexts.get_mut(&mut frame);
             let bytes = self.regions.bytes(context.span);
-            let inner = self.decoder.frame(bytes, context, &emit.counters);
+            let inner = self.decoder.frame_apart(bytes, context, &emit.counters);
             let decided = context.has(flag::DECIDED);
             frame.set_more(false);
             burst.push(frame);
             if let Some(inner) = inner.filter(|_| !decided) {
-                let room = if self.views_least == 0 {
-                    BURST_VIEWS_MAX.saturating_sub(burst.len() + self.taken.len())
-                } else {
-                    self.views_least
-                };
-                let to = Views {
-                    decoder: &self.decoder,
-                    contexts: &self.contexts,
-                    regions: &self.regions,
-                };
-                to.follow(burst, inner, emit, room);
+                self.follow(inner, burst, emit);
             }
         }
+    }
+
+    /// Decodes frames where they stand, from the burst's at `done` on, until one has an inner packet,
+    /// which is given; nearly always that is the whole burst. None is decoded where views are scarce.
+    fn run_in_place(&self, done: &mut usize, burst: &mut Burst, emit: &Emit) -> Option<Inner> {
+        let (least, count) = (self.views_least, burst.len());
+        let is_scarce = emit.views.len() < least + self.reserve || count + least > BURST_VIEWS_MAX;
+        if least != 0 && is_scarce {
+            return None;
+        }
+        let (contexts, regions) = (&*self.contexts, &*self.regions);
+        let bytes_of = |frame: &Handle| regions.bytes(contexts.get(frame).span);
+        let mut coming = burst.get(*done).map_or(&[][..], bytes_of);
+        for at in *done..count {
+            let bytes = coming;
+            if let Some(next) = burst.get(at + 1) {
+                coming = bytes_of(next);
+                prefetch(coming);
+            }
+            if let Some(after) = burst.get(at + 2) {
+                prefetch(contexts.get(after));
+            }
+            let Some(frame) = burst.get_mut(at) else {
+                break;
+            };
+            frame.set_more(false);
+            let context = contexts.get_mut(frame);
+            let inner = self.decoder.frame(bytes, context, &emit.counters);
+            if inner.is_some() && !context.has(flag::DECIDED) {
+                *done = at + 1;
+                return inner;
+            }
+        }
+        *done = count;
+        None
+    }
+
+    /// Shows what the burst's last frame carries.
+    fn follow(&self, inner: Inner, burst: &mut Burst, emit: &mut Emit) {
+        let room = if self.views_least == 0 {
+            BURST_VIEWS_MAX.saturating_sub(burst.len() + self.taken.len())
+        } else {
+            self.views_least
+        };
+        let to = Views {
+            decoder: &self.decoder,
+            contexts: &self.contexts,
+            regions: &self.regions,
+        };
+        to.follow(burst, inner, emit, room);
     }
 
     /// The next frame, if its views have contexts and room.

@@ -2,13 +2,13 @@
 //! them, which is nearly every frame, read in one walk.
 //!
 //! When it is taken: an untagged frame of the first pair of ports, whose IPv4 header has twenty
-//! bytes, fitting lengths and no fragment; a TCP segment without options or with timestamps alone
-//! where nearly every stack puts them, or a UDP datagram of the packet's length that is no tunnel's;
-//! all checksums right. Why it is equal: under these conditions the decoders layer by layer note,
-//! refuse and carry nothing, and write the same fields. All other frames go through those
-//! ([`Decoder::frame_by_layers`]); tests/decode_captures.rs runs both over all captures and over
-//! damaged frames.
+//! bytes, fitting lengths and no fragment; a TCP segment whose options are well formed, or a UDP
+//! datagram of the packet's length that is no tunnel's; all checksums right. Why it is equal: under
+//! these conditions the decoders layer by layer note, refuse and carry nothing, and write the same
+//! fields. All other frames go through those ([`Decoder::frame_by_layers`]);
+//! tests/decode_captures.rs runs both over all captures and over damaged frames.
 
+use super::tcp::options_are_right;
 use super::{Addresses, Decoder, V4, checksum, tunnel};
 use crate::packet::{Context, VLANS_MAX, flag};
 
@@ -26,7 +26,7 @@ const TEREDO_LEAST: usize = 40;
 const LAYERS_LEAST: u8 = 3;
 
 /// Decodes an Ethernet frame if it may go straight. False: nothing was written.
-#[inline]
+#[inline(always)]
 pub(super) fn frame(decoder: &Decoder, bytes: &[u8], context: &mut Context) -> bool {
     let Some((ethernet, packet)) = bytes.split_first_chunk::<ETHERNET>() else {
         return false;
@@ -77,18 +77,22 @@ pub(super) fn frame(decoder: &Decoder, bytes: &[u8], context: &mut Context) -> b
 }
 
 /// Length of the header of a plain segment; its checksum is always there.
-#[inline]
+#[inline(always)]
 fn tcp(segment: &[u8]) -> Option<(usize, bool)> {
     let (head, rest) = segment.split_first_chunk::<TCP>()?;
     match head[12] >> 4 {
         5 => Some((TCP, true)),
         8 if rest.len() >= 12 && rest.starts_with(&[1, 1, 8, 10]) => Some((TCP + 12, true)),
-        _ => None,
+        words => {
+            let length = usize::from(words) * 4;
+            let options = rest.get(..length.checked_sub(TCP)?)?;
+            options_are_right(options).then_some((length, true))
+        }
     }
 }
 
 /// Length of the header of a datagram that can be no tunnel, and whether it has a checksum.
-#[inline]
+#[inline(always)]
 fn udp(decoder: &Decoder, datagram: &[u8]) -> Option<(usize, bool)> {
     let (head, payload) = datagram.split_first_chunk::<UDP>()?;
     let [src, dst, length, sum] =
@@ -103,7 +107,7 @@ fn udp(decoder: &Decoder, datagram: &[u8]) -> Option<(usize, bool)> {
 }
 
 /// Writes all that does not depend on the transport.
-#[inline]
+#[inline(always)]
 fn write(context: &mut Context, protocol: u8, addresses: V4, ports: [[u8; 2]; 2]) {
     let [src, dst] = ports.map(u16::from_be_bytes);
     let tuple = &mut context.tuple;

@@ -94,10 +94,27 @@ pub(super) fn decode<A: Addresses>(
     ))
 }
 
-/// Notes what is wrong with options, at most 40 bytes. A length that leaves the header ends the
-/// walk; the segment goes on, since receivers keep it and what came before.
+/// Notes what is wrong with options, at most 40 bytes.
 #[inline(never)]
 fn options(walk: &mut Walk, options: &[u8]) {
+    each_fault(options, |anomaly, is_invalid| match is_invalid {
+        true => walk.invalid(anomaly),
+        false => walk.note(anomaly),
+    });
+}
+
+/// Whether nothing is wrong with options.
+pub(super) fn options_are_right(options: &[u8]) -> bool {
+    let mut right = true;
+    each_fault(options, |_, _| right = false);
+    right
+}
+
+/// Tells what is wrong with options, and whether that makes the segment invalid. A length that
+/// leaves the header ends the walk; the segment goes on, since receivers keep it and what came
+/// before.
+#[inline(always)]
+fn each_fault(options: &[u8], mut told: impl FnMut(Anomaly, bool)) {
     let mut seen = 0u32;
     let mut rest = options;
     while let Some((&kind, tail)) = rest.split_first() {
@@ -115,16 +132,16 @@ fn options(walk: &mut Walk, options: &[u8]) {
             .split_at_checked(usize::from(length))
             .filter(|_| length >= 2)
         else {
-            return walk.invalid(Anomaly::TcpOptInvalidLen);
+            return told(Anomaly::TcpOptInvalidLen, true);
         };
         match check(kind, this) {
             Checked::Nothing => {}
-            Checked::BadLength => walk.note(Anomaly::TcpOptInvalidLen),
-            Checked::Invalid => walk.invalid(Anomaly::TcpOptInvalidLen),
+            Checked::BadLength => told(Anomaly::TcpOptInvalidLen, false),
+            Checked::Invalid => told(Anomaly::TcpOptInvalidLen, true),
             Checked::Once(kind) => {
                 let bit = 1u32 << (kind & 31);
                 if seen & bit != 0 {
-                    walk.note(Anomaly::TcpOptDuplicate);
+                    told(Anomaly::TcpOptDuplicate, false);
                 }
                 seen |= bit;
             }

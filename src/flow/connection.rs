@@ -3,6 +3,7 @@
 //! views of waiting bytes are made is views.rs.
 
 use super::expiry::VIEWS_PER_STREAM_MAX;
+use super::handshake::unopened;
 use super::notice::{Notice, Notices};
 use super::record::*;
 use super::segment::{FIN, RST, SYN, Segment, URG};
@@ -179,21 +180,9 @@ impl FlowStage {
         }
         if !opens(segment, self.rules) {
             // No state is taken for what cannot open a connection.
-            return self
-                .open_on(&mut Tcp::default(), context, segment, seconds, notices)
-                .0;
+            return unopened(segment, self.rules, notices).unwrap_or(Fate::Untracked);
         }
-        let fresh = Tcp {
-            slot: flow.slot,
-            generation: flow.generation,
-            flags: if flags & FLOW_REUSE != 0 {
-                TCP_REUSE
-            } else {
-                0
-            },
-            ..Tcp::default()
-        };
-        let Some(index) = self.take_connection(fresh) else {
+        let Some(index) = self.take_connection(flow) else {
             emit.counters.inc(Counter::SegmentsLimit);
             let (area, reason) = (Area::ConnectionMemory, Reason::StreamMemory);
             let policy = self.except(context, flow, area, reason, &emit.counters);
@@ -203,15 +192,25 @@ impl FlowStage {
                 Fate::Passed
             };
         };
-        let Some(mut tcp) = self.connections.get_mut(index).map(std::mem::take) else {
+        let Some(tcp) = self.connections.get_mut(index) else {
             return Fate::Untracked;
         };
-        let (fate, swap) = self.open_on(&mut tcp, context, segment, seconds, notices);
-        let opened = tcp.phase != TcpPhase::None;
-        if let Some(place) = self.connections.get_mut(index) {
-            *place = tcp;
-        }
-        if !opened {
+        tcp.flags |= if flags & FLOW_REUSE != 0 {
+            TCP_REUSE
+        } else {
+            0
+        };
+        let mut track = Track {
+            tcp,
+            segment,
+            direction: context.direction,
+            rules: self.rules,
+            seconds,
+            notices,
+            pool: &mut self.pages,
+        };
+        let (fate, swap) = track.open();
+        if track.tcp.phase == TcpPhase::None {
             let given = self.connections.give_back(index);
             debug_assert!(given, "the state was just taken");
             return fate;
@@ -223,26 +222,6 @@ impl FlowStage {
             self.swap_direction(context, flow);
         }
         fate
-    }
-
-    fn open_on(
-        &mut self,
-        tcp: &mut Tcp,
-        context: &Context,
-        segment: &Segment,
-        seconds: u32,
-        notices: &mut Notices,
-    ) -> (Fate, bool) {
-        let mut track = Track {
-            tcp,
-            segment,
-            direction: context.direction,
-            rules: self.rules,
-            seconds,
-            notices,
-            pool: &mut self.pages,
-        };
-        track.open()
     }
 
     /// The flow's first packet was the server's: client and server change places.
@@ -539,9 +518,17 @@ impl FlowStage {
             .is_some_and(|stream| stream.give_up(pages))
     }
 
-    /// Takes state for a connection; if all is in use, from one that is not established, or closed.
-    fn take_connection(&mut self, fresh: Tcp) -> Option<u32> {
-        if let Some(index) = self.connections.take(fresh.clone()) {
+    /// Takes state for a flow's connection; if all is in use, from one that is not established, or
+    /// closed.
+    fn take_connection(&mut self, flow: FlowHandle) -> Option<u32> {
+        let fresh = |tcp: &mut Tcp| {
+            *tcp = Tcp {
+                slot: flow.slot,
+                generation: flow.generation,
+                ..Tcp::default()
+            };
+        };
+        if let Some(index) = self.connections.take_with(fresh) {
             return Some(index);
         }
         for _ in 0..RECLAIM_MAX {
@@ -556,7 +543,7 @@ impl FlowStage {
             };
             if dispensable && self.end(flow, EndReason::Evicted) {
                 self.free_connection(flow.slot);
-                return self.connections.take(fresh);
+                return self.connections.take_with(fresh);
             }
         }
         None

@@ -2,10 +2,10 @@
 //! (RFC 7413), other numbers on a second SYN, split handshake, simultaneous open (RFC 9293 section
 //! 3.5), and connections picked up in the middle. What follows is tcp.rs.
 
-use super::notice::Notice;
+use super::notice::{Notice, Notices};
 use super::record::*;
 use super::segment::{ACK, FIN, RST, SYN, Segment};
-use super::tcp::{Fate, Track, WINDOW_UNKNOWN};
+use super::tcp::{Fate, Rules, Track, WINDOW_UNKNOWN, note_flags};
 use crate::packet::Direction;
 use crate::reason::Reason;
 
@@ -52,29 +52,39 @@ impl Tcp {
     }
 }
 
+/// What becomes of a flow's first segment if it opens no connection; `None` if it opens one.
+pub fn unopened(segment: &Segment, rules: Rules, notices: &mut Notices) -> Option<Fate> {
+    note_flags(segment, notices);
+    let mut refuse = |notice, reason| {
+        notices.note(notice);
+        Some(Fate::Invalid(reason))
+    };
+    if segment.has(RST) {
+        return refuse(Notice::RstNoSession, Reason::TcpRstInvalid);
+    }
+    if segment.has(SYN | FIN) {
+        return refuse(Notice::FinNoSession, Reason::TcpFlagsInvalid);
+    }
+    if segment.has(FIN) && (!rules.midstream || segment.length == 0) {
+        return refuse(Notice::FinNoSession, Reason::TcpFinInvalid);
+    }
+    let opens = if segment.is_syn_ack() {
+        rules.midstream || rules.async_oneside
+    } else {
+        segment.is_syn() || (segment.has(ACK) && rules.midstream)
+    };
+    (!opens).then_some(Fate::Untracked)
+}
+
 impl Track<'_> {
     /// The first segment of a flow, or of one that has no connection yet. The second value says
     /// that its sender is the server although it spoke first.
     pub fn open(&mut self) -> (Fate, bool) {
-        self.note_flags();
+        if let Some(fate) = unopened(self.segment, self.rules, self.notices) {
+            return (fate, false);
+        }
         let segment = *self.segment;
-        let invalid = |reason| (Fate::Invalid(reason), false);
-        if segment.has(RST) {
-            self.notices.note(Notice::RstNoSession);
-            return invalid(Reason::TcpRstInvalid);
-        }
-        if segment.has(SYN | FIN) {
-            self.notices.note(Notice::FinNoSession);
-            return invalid(Reason::TcpFlagsInvalid);
-        }
-        if segment.has(FIN) && (!self.rules.midstream || segment.length == 0) {
-            self.notices.note(Notice::FinNoSession);
-            return invalid(Reason::TcpFinInvalid);
-        }
         if segment.is_syn_ack() {
-            if !self.rules.midstream && !self.rules.async_oneside {
-                return (Fate::Untracked, false);
-            }
             let swap = self.direction == Direction::ToServer;
             self.direction = Direction::ToClient;
             self.pick_up_syn_ack();
@@ -83,9 +93,6 @@ impl Track<'_> {
         if segment.is_syn() {
             self.begin();
             return (Fate::Stream, false);
-        }
-        if !segment.has(ACK) || !self.rules.midstream {
-            return (Fate::Untracked, false);
         }
         self.pick_up();
         (Fate::Stream, false)

@@ -28,6 +28,7 @@
 //! marked `flag::STREAM_NONE`. A packet whose bytes wait behind a gap, and one that brings nothing
 //! new, has neither STREAM nor STREAM_NONE.
 
+mod ask;
 pub mod connection;
 pub mod defrag;
 pub mod expiry;

@@ -121,7 +121,7 @@ impl Notices {
 
     /// What was noted.
     pub fn iter(&self) -> impl Iterator<Item = Notice> + '_ {
-        self.list.iter().flatten().copied()
+        self.list.iter().take(self.count).flatten().copied()
     }
 
     /// Whether this one was noted.

@@ -192,12 +192,9 @@ impl PagePool {
         let page = self.pages.get_mut(index as usize)?;
         self.free = page.next;
         self.available -= 1;
-        *page = Page {
-            start,
-            next: NONE,
-            end: 0,
-            present: [0; WORDS],
-        };
+        // Field by field: a new page would be made elsewhere and copied here.
+        (page.start, page.next, page.end) = (start, NONE, 0);
+        page.present = [0; WORDS];
         Some(index)
     }
 
@@ -370,10 +367,39 @@ impl Pages {
     /// fitted stays).
     #[inline]
     pub fn insert(&mut self, pool: &mut PagePool, offset: u32, bytes: &[u8]) -> Option<u32> {
-        if !pool.append(self.last, offset, bytes) && !self.begin(pool, offset, bytes) {
-            return self.insert_pieces(pool, offset, bytes);
+        let is_written = pool.append(self.last, offset, bytes)
+            || self.begin(pool, offset, bytes)
+            || self.extend(pool, offset, bytes);
+        match is_written {
+            true => Some(bytes.len() as u32),
+            false => self.insert_pieces(pool, offset, bytes),
         }
-        Some(bytes.len() as u32)
+    }
+
+    /// Writes bytes that go on beyond the end of the last page (or of the first one, where none is
+    /// kept) into one more.
+    fn extend(&mut self, pool: &mut PagePool, offset: u32, bytes: &[u8]) -> bool {
+        let here = (offset.wrapping_neg() % PAGE_BYTES) as usize;
+        let Some((head, rest)) = bytes.split_at_checked(here) else {
+            return false;
+        };
+        if rest.is_empty() || rest.len() > PAGE_BYTES as usize || pool.available < 2 {
+            return false;
+        }
+        let start = offset.wrapping_add(here as u32);
+        let is_begun = match pool.page(self.last) {
+            Some(last) if head.is_empty() => before(last.start, start),
+            _ => pool.append(self.last, offset, head) || self.begin(pool, offset, head),
+        };
+        let Some(index) = is_begun.then(|| pool.take(start)).flatten() else {
+            return false;
+        };
+        if let Some(last) = pool.page_mut(self.last) {
+            last.next = index;
+        }
+        self.last = index;
+        self.count += 1;
+        pool.append(index, start, rest)
     }
 
     /// Writes bytes of one page where none is kept.

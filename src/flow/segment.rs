@@ -115,8 +115,8 @@ impl Segment {
         Some(segment)
     }
 
-    /// As [`Segment::read`], for a plain segment: ACK and perhaps PSH, and no options but timestamps
-    /// where nearly every stack puts them. `None` for all others.
+    /// As [`Segment::read`], for a plain segment: ACK and perhaps PSH, and no signature. `None` for
+    /// all others.
     #[inline(always)]
     pub fn read_plain(context: &Context, bytes: &[u8]) -> Option<Segment> {
         let header = bytes.get(usize::from(context.l4)..usize::from(context.payload))?;
@@ -130,7 +130,14 @@ impl Segment {
             [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10, body @ ..] if body.len() == 8 => {
                 word(body, 0).zip(word(body, 4))
             }
-            _ => return None,
+            options => {
+                let mut read = Segment::default();
+                read.read_options(options);
+                if read.is_signed {
+                    return None;
+                }
+                read.timestamp
+            }
         };
         Some(Segment {
             seq: SeqNum(word(fixed, 4)?),

@@ -22,9 +22,7 @@ use super::pages::{PAGE_BYTES, PagePool};
 use super::record::*;
 use super::segment::{Segment, URG};
 use super::stream::{Limits, URGENT_MAX};
-use super::table::{
-    Admit, Answer, Class, DetectionSide, FlowSide, RecordSide, Request, Timeouts, Visit, Visitor,
-};
+use super::table::{Answer, DetectionSide, FlowSide, RecordSide, Timeouts};
 use super::tcp::Rules;
 use super::views::STREAM_VIEW_MAX;
 use super::{FlowParts, limits};
@@ -33,40 +31,15 @@ use crate::counters::{Counter, Counters};
 use crate::decode::{Anomaly, Decoder};
 use crate::event::Emit;
 use crate::memory::slab::Slabs;
-use crate::memory::{Arena, BlockPool, Regions};
+use crate::memory::{Arena, BlockPool, Handle, Regions};
 use crate::packet::{
-    BURST_VIEWS_MAX, Burst, Context, Direction, FlowHandle, FlowValues, Tuple, Verdict, flag,
+    BURST_VIEWS_MAX, Burst, Context, Direction, FlowHandle, FlowValues, Verdict, flag,
 };
 use crate::reason::Reason;
 use crate::time::Tick;
 
 /// IP protocol number of TCP.
 pub const TCP: u8 = 6;
-/// Requests that the table answers together.
-const ASK_MAX: usize = 64;
-/// So many packets before its turn a packet's TCP state is asked for: four lines each, and a core
-/// has about twenty under way.
-const AHEAD: usize = 5;
-/// Lines of it; more would push out what was asked for before.
-const AHEAD_LINES: usize = 4;
-
-/// Writes the table's answers down and asks for each flow's record.
-struct Asked<'a> {
-    answers: &'a mut Vec<Answer>,
-    records: &'a RecordSide,
-}
-
-impl Visitor for Asked<'_> {
-    #[inline(always)]
-    fn visit(&mut self, visit: Visit<'_>) {
-        let answer = visit.answer();
-        if let Answer::Found(flow) | Answer::Created(flow) = answer {
-            self.records.prefetch(flow.slot);
-        }
-        self.answers.push(answer);
-    }
-}
-
 /// What must be there before a chain is tracked.
 #[derive(Clone, Copy, Default)]
 struct Least {
@@ -115,9 +88,9 @@ pub struct FlowStage {
     /// What came in and is not tracked yet, the next handle last.
     taken: Burst,
     /// The table's answers to what came in, in its order.
-    answers: Vec<Answer>,
+    pub(super) answers: Vec<Answer>,
     /// Answers used up.
-    answered: usize,
+    pub(super) answered: usize,
     /// Flows that the table had closed before it answered.
     pub(super) closed_before: u64,
     /// Tests: no packet goes straight; how many did.
@@ -179,19 +152,27 @@ impl FlowStage {
     /// Annotates the burst in order and inserts views. What waits ([`FlowStage::is_waiting`]) goes
     /// on with the next call, which then must come with an empty burst.
     pub fn run(&mut self, burst: &mut Burst, emit: &mut Emit) {
-        if self.taken.is_empty() {
-            std::mem::swap(burst, &mut self.taken);
-            self.ask(&emit.counters);
-            self.taken.reverse();
-        }
         // Once a burst: the stage is borrowed while it looks at a context and its bytes.
         let (contexts, regions) = (Arc::clone(&self.contexts), Arc::clone(&self.regions));
         let mut chained = false;
+        if self.taken.is_empty() {
+            self.ask(burst, &emit.counters);
+            let (done, work) = self.run_in_place(burst, &contexts, &regions, emit);
+            self.answered = done;
+            self.taken.extend(burst.drain(done..).rev());
+            chained = burst.last().is_some_and(Handle::more);
+            if let Some(work) = work {
+                let at = done - 1;
+                let room = self.room_behind(at);
+                self.show(work, at, burst, emit, room);
+                link(burst, at, chained);
+            }
+        }
         while chained || self.may_go_on(burst, emit) {
             let Some(mut handle) = self.taken.pop() else {
                 break;
             };
-            self.ask_ahead();
+            self.ask_ahead(self.answered);
             let answer = self.next_answer();
             let more = handle.more();
             chained = more;
@@ -201,11 +182,11 @@ impl FlowStage {
             self.turn_clock(context);
             let bytes = regions.bytes(context.span);
             // 1. Straight. 2. A fragment, which may complete a datagram. 3. Whatever else there is.
-            if has_flow(context) && self.straight(context, bytes, answer, length, &emit.counters) {
+            if self.straight_apart(context, bytes, answer, length, &emit.counters) {
                 burst.push(handle);
                 continue;
             }
-            let room = self.room_behind(burst);
+            let room = self.room_behind(at);
             if context.has(flag::FRAGMENT) && !context.has(flag::DECIDED) {
                 self.fragment(handle, burst, emit, room);
             } else {
@@ -221,6 +202,55 @@ impl FlowStage {
         } else {
             self.expire(burst, emit);
         }
+    }
+
+    /// Tracks packets where they stand until one needs room behind it: a fragment, which is left, or
+    /// a packet that set bytes free, which are given. Nearly always that is the whole burst. Gives
+    /// how many were tracked: none where what a packet may need at most is scarce.
+    fn run_in_place(
+        &mut self,
+        burst: &mut Burst,
+        contexts: &Arena<Context>,
+        regions: &Regions,
+        emit: &mut Emit,
+    ) -> (usize, Option<Work>) {
+        let (count, least) = (burst.len(), self.least);
+        let is_scarce = emit.views.len() < least.views
+            || self.views.available() < least.blocks
+            || count + least.views > BURST_VIEWS_MAX;
+        if least.waits && is_scarce {
+            return (0, None);
+        }
+        // No view is taken before the end of this walk, so there is as much room behind each.
+        let room = match least.waits {
+            true => least.views,
+            false => BURST_VIEWS_MAX.saturating_sub(count),
+        };
+        let mut chained = false;
+        for (at, handle) in burst.iter_mut().enumerate() {
+            if least.waits && !chained && !self.has_room_for_ends() {
+                return (at, None);
+            }
+            self.ask_ahead(at);
+            let length = handle.length();
+            chained = handle.more();
+            let context = contexts.get_mut(handle);
+            if context.has(flag::FRAGMENT) && !context.has(flag::DECIDED) {
+                return (at, None);
+            }
+            self.turn_clock(context);
+            let Some(&answer) = self.answers.get(at) else {
+                return (at, None);
+            };
+            let bytes = regions.bytes(context.span);
+            if !self.straight(context, bytes, answer, length, &emit.counters) {
+                let work = self.packet(context, bytes, length, answer, emit, room);
+                if work.is_some() {
+                    return (at + 1, work);
+                }
+            }
+        }
+        (count, None)
     }
 
     /// Whether packets wait here for contexts, blocks or room.
@@ -298,9 +328,9 @@ impl FlowStage {
         })
     }
 
-    /// Views that the packet just taken may have behind it.
-    fn room_behind(&self, burst: &Burst) -> usize {
-        let all = BURST_VIEWS_MAX.saturating_sub(burst.len() + 1);
+    /// Views that the packet just taken, which is the burst's at `at`, may have behind it.
+    fn room_behind(&self, at: usize) -> usize {
+        let all = BURST_VIEWS_MAX.saturating_sub(at + 1);
         if self.least.waits {
             self.least.views.min(all.saturating_sub(self.chained()))
         } else {
@@ -308,81 +338,11 @@ impl FlowStage {
         }
     }
 
-    fn next_answer(&mut self) -> Answer {
-        let answer = self.answers.get(self.answered).copied();
-        self.answered += 1;
-        answer.unwrap_or(Answer::Missing)
-    }
-
     #[inline]
     fn turn_clock(&mut self, context: &Context) {
         self.clock = self.clock.max(context.clock());
         self.stamp = context.time_ns;
         self.order = self.order.max(context.order);
-    }
-
-    /// Asks the table for the flows of all contexts that have one, in parts of [`ASK_MAX`].
-    fn ask(&mut self, counters: &Counters) {
-        self.answers.clear();
-        self.answered = 0;
-        self.closed_before = self.flows.counters().closed;
-        let blank = Tuple::default();
-        let mut asked = Asked {
-            answers: &mut self.answers,
-            records: &self.records,
-        };
-        for part in self.taken.chunks(ASK_MAX) {
-            let mut requests = [Request {
-                tuple: &blank,
-                admit: Admit::Never,
-            }; ASK_MAX];
-            let mut newest = self.clock;
-            let mut count = 0;
-            for (request, handle) in requests.iter_mut().zip(part) {
-                let context = self.contexts.get(handle);
-                newest = newest.max(context.clock());
-                if has_flow(context) {
-                    *request = Request {
-                        tuple: &context.tuple,
-                        admit: admit(context),
-                    };
-                    count += 1;
-                }
-            }
-            let now = Tick::from_nanos(newest);
-            // Blank requests admit nothing, and no flow has the blank tuple.
-            match requests.get(..part.len()).filter(|_| count != 0) {
-                Some(requests) => self.flows.burst_each(requests, now, &mut asked),
-                None => asked.answers.extend(part.iter().map(|_| Answer::Missing)),
-            }
-        }
-        let created = |answer: &&Answer| matches!(answer, Answer::Created(_));
-        let created = self.answers.iter().filter(created).count();
-        counters.add(Counter::FlowsCreated, created as u64);
-    }
-
-    /// Asks for the TCP state of a packet further on, whose record has come by now.
-    fn ask_ahead(&self) {
-        if let Some(Answer::Found(flow)) = self.answers.get(self.answered + AHEAD)
-            && let Some(record) = self.records.get(flow.slot)
-        {
-            self.connections.prefetch(record.tcp, AHEAD_LINES);
-        }
-    }
-
-    /// Asks the table for the flow of one packet: a view that was made on the way, or one whose flow
-    /// has ended meanwhile.
-    pub(super) fn ask_alone(&mut self, context: &Context, counters: &Counters) -> Answer {
-        if !has_flow(context) {
-            return Answer::Missing;
-        }
-        let now = Tick::from_nanos(self.clock);
-        let admit = admit(context);
-        let answer = self.flows.find_or_create(&context.tuple, admit, now);
-        if matches!(answer, Answer::Created(_)) {
-            counters.inc(Counter::FlowsCreated);
-        }
-        answer
     }
 
     /// One packet: its flow, direction, counters, and TCP. Gives what there is to show behind it.
@@ -658,17 +618,8 @@ pub(super) fn values_of(record: &Record, connection: Option<&Tcp>) -> FlowValues
 }
 
 /// Whether flow has anything to do with a context.
-fn has_flow(context: &Context) -> bool {
+pub(super) fn has_flow(context: &Context) -> bool {
     context.flags & (flag::NO_FLOW | flag::DECIDED | flag::FRAGMENT) == 0
-}
-
-/// Errors about a flow do not make one.
-fn admit(context: &Context) -> Admit {
-    if context.has(flag::ICMP_ERROR) {
-        Admit::Never
-    } else {
-        Admit::As(Class::HalfOpen)
-    }
 }
 
 /// Sets the `more` flags of a carrier and the views behind it: all but the last, which has what the

@@ -5,7 +5,8 @@
 //! When it is taken: the flow has an entry of the class and state that its record has, it has not
 //! timed out, no policy marks it, and its packets have been seen in this direction. (A flow without
 //! connections, of which one direction alone has been seen, is such too: nothing changes with one
-//! more of these.) A segment must also be plain (ACK and perhaps PSH, no option but timestamps),
+//! more of these.) A segment must also be plain (ACK and perhaps PSH, and not signed). Where its
+//! checksum is wrong, or no handshake covers it and no policy minds, that is all. Any other must
 //! begin where its sender's last one ended, acknowledge nothing old and nothing unsent, end within
 //! the window and be no older than the one before; neither side has a flag to look after, nothing
 //! waits in either direction, and there are pages for its bytes.
@@ -32,8 +33,21 @@ const DECISIVE: u8 = FLOW_ESTABLISHED | FLOW_PROMOTED | FLOW_BYPASS | FLOW_DROP;
 const HARMLESS: u16 = TCP_TIMESTAMPS | TCP_MIDSTREAM | TCP_SCALED | TCP_CONFIRMED | TCP_REUSE;
 
 impl FlowStage {
+    /// As [`FlowStage::straight`], for where most packets have not come straight.
+    #[inline(never)]
+    pub(super) fn straight_apart(
+        &mut self,
+        context: &mut Context,
+        bytes: &[u8],
+        answer: Answer,
+        length: u32,
+        counters: &Counters,
+    ) -> bool {
+        self.straight(context, bytes, answer, length, counters)
+    }
+
     /// Takes a packet in, if it may go straight. False: nothing was changed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn straight(
         &mut self,
         context: &mut Context,
@@ -49,20 +63,36 @@ impl FlowStage {
         let Answer::Found(flow) = answer else {
             return false;
         };
-        if self.closed_before != self.flows.counters().closed {
+        let has_closed = self.closed_before != self.flows.counters().closed;
+        if has_closed && self.flows.class(flow).is_none() {
             return false;
         }
-        let (Some(record), Some(line)) = (self.records.get_mut(flow.slot), self.flows.line(flow))
-        else {
+        let Some((line, record)) = self.records.flow_mut(flow) else {
             return false;
         };
         let now = Tick::from_nanos(self.clock);
         let direction = record.direction_of(context);
-        let Some(marks) = settled(record, line, context, direction, now, &self.timeouts) else {
+        let Some(mut marks) = settled(record, line, context, direction, now, &self.timeouts) else {
             return false;
         };
         let mut connection = None;
-        if context.protocol == TCP {
+        if context.protocol == TCP && context.has(flag::CHECKSUM_BAD) {
+            // Its receiver discards it; the connection is as it was.
+            if !context.has(flag::TRANSPORT) || Segment::read_plain(context, bytes).is_none() {
+                return false;
+            }
+            marks |= flag::STREAM_NONE;
+            connection = self.connections.get(record.tcp);
+        } else if context.protocol == TCP && record.tcp == NONE {
+            // No handshake covers it, and no policy minds.
+            let is_untracked = context.has(flag::TRANSPORT) && self.rules.untracked;
+            let segment = is_untracked.then(|| Segment::read_plain(context, bytes));
+            let Some(segment) = segment.flatten() else {
+                return false;
+            };
+            marks |= flag::STREAM_NONE;
+            record.tcp_flags[direction.index()] |= segment.flags;
+        } else if context.protocol == TCP {
             let parts = Parts {
                 connections: &mut self.connections,
                 pages: &mut self.pages,
@@ -91,7 +121,7 @@ impl FlowStage {
 
 /// The flags that a packet of a flow gets which stays as it is with this packet; `None` if it might
 /// not, or has ended, or if the packet is none to count on.
-#[inline]
+#[inline(always)]
 fn settled(
     record: &Record,
     line: &FlowLine,
@@ -102,8 +132,12 @@ fn settled(
 ) -> Option<u32> {
     let (stage, marks, is_steady) = match record.flags & DECISIVE {
         0 => {
-            let is_one_way = record.packets[direction.opposite().index()] == 0;
-            (Stage::New, 0, is_one_way && context.protocol != TCP)
+            let is_steady = match context.protocol {
+                TCP => record.tcp == NONE,
+                // One way alone has been seen.
+                _ => record.packets[direction.opposite().index()] == 0,
+            };
+            (Stage::New, 0, is_steady)
         }
         decisive => {
             let is_unmarked = decisive == FLOW_ESTABLISHED | FLOW_PROMOTED;
@@ -116,7 +150,7 @@ fn settled(
     let is_settled = is_steady
         && (state.expiry, state.phase) == (class, record.phase)
         && record.packets[direction.index()] != 0
-        && context.flags & (flag::ICMP_ERROR | flag::CHECKSUM_BAD) == 0
+        && !context.has(flag::ICMP_ERROR)
         && now.since(line.last_seen()) <= *limit;
     is_settled.then_some(marks)
 }
@@ -132,7 +166,7 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// Takes a segment in, if it is what its connection expects, and gives the connection. `None`:
     /// nothing was changed.
-    #[inline]
+    #[inline(always)]
     fn take(
         self,
         context: &mut Context,
@@ -157,10 +191,11 @@ impl<'a> Parts<'a> {
         advance(tcp, &segment, direction, context.time_ns, self.pages);
         if !payload.is_empty() {
             let stream = &mut tcp.sides[direction.index()].stream;
-            context.stream_offset = stream.append(self.pages, payload);
+            let (offset, is_first) = stream.append(self.pages, payload);
+            context.stream_offset = offset;
             context.stream_skip = 0;
             context.stream_length = context.payload_length;
-            context.set(flag::STREAM);
+            context.set(flag::STREAM | (u32::from(is_first) * flag::STREAM_START));
             counters.inc(Counter::SegmentsInOrder);
         }
         tcp.last_order = context.order;
@@ -171,7 +206,7 @@ impl<'a> Parts<'a> {
 }
 
 /// Whether a plain segment is what the connection expects next, so that no check can object.
-#[inline]
+#[inline(always)]
 fn is_next(tcp: &Tcp, segment: &Segment, direction: Direction) -> bool {
     let (sender, receiver) = tcp.sides(direction);
     let is_quiet = tcp.phase == TcpPhase::Established
@@ -191,7 +226,7 @@ fn is_next(tcp: &Tcp, segment: &Segment, direction: Direction) -> bool {
 }
 
 /// Whether the bytes of such a segment are the next of a stream without anything to look after.
-#[inline]
+#[inline(always)]
 fn has_room(
     tcp: &Tcp,
     direction: Direction,
@@ -206,7 +241,7 @@ fn has_room(
 }
 
 /// What tcp.rs does with a segment that no check objects to.
-#[inline]
+#[inline(always)]
 fn advance(
     tcp: &mut Tcp,
     segment: &Segment,

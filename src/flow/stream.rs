@@ -248,7 +248,7 @@ impl Stream {
     #[inline]
     pub fn is_smooth(&self, seq: SeqNum, length: u32, pool: &PagePool, limits: &Limits) -> bool {
         let pages = length / PAGE_BYTES + 2;
-        self.flags == STARTED
+        self.flags & !STARTED == 0
             && self.ahead == 0
             && self.urgent_count == 0
             && self.offset_of(seq) == self.delivered
@@ -258,10 +258,10 @@ impl Stream {
     }
 
     /// As [`Stream::offer`], for bytes that [`Stream::is_smooth`] speaks of. Gives the offset of the
-    /// first.
-    #[inline]
-    pub fn append(&mut self, pool: &mut PagePool, bytes: &[u8]) -> u32 {
-        let offset = self.position();
+    /// first, and whether it is the stream's first.
+    #[inline(always)]
+    pub fn append(&mut self, pool: &mut PagePool, bytes: &[u8]) -> (u32, bool) {
+        let (offset, is_first) = (self.position(), self.flags & STARTED == 0);
         let kept = self.pages.insert(pool, self.delivered, bytes);
         debug_assert_eq!(
             kept,
@@ -269,7 +269,8 @@ impl Stream {
             "nothing waits, and pages are free"
         );
         self.delivered = self.delivered.wrapping_add(bytes.len() as u32);
-        offset
+        self.flags |= STARTED;
+        (offset, is_first)
     }
 
     /// Takes a segment's bytes: compares them with what is kept, keeps what is new, and says which

@@ -322,6 +322,8 @@ pub struct FlowSide {
     evicted: Vec<FlowHandle>,
     /// Until taken; None in a shared table.
     records: Option<RecordSide>,
+    /// What a burst remembers of its packets; away while one is answered.
+    pipeline: Option<Box<burst::Pipeline>>,
 }
 
 impl FlowSide {
@@ -343,6 +345,7 @@ impl FlowSide {
             sweep: (first.min(end), end, first.min(end)),
             counters: TableCounters::default(),
             evicted: Vec::with_capacity(EVICTED_MAX),
+            pipeline: Some(Box::default()),
         }
     }
 
@@ -529,6 +532,9 @@ impl FlowSide {
 /// What a stage does with each packet of a burst. A trait and not a closure, because `visit` must be
 /// `#[inline(always)]`: called, its argument passes through memory at 12 ns a packet.
 pub trait Visitor {
+    /// Whether each flow's record is asked for ahead of its use.
+    const RECORDS: bool = false;
+
     /// Takes one packet; the calls come in the order of the requests.
     fn visit(&mut self, visit: Visit<'_>);
 }
@@ -621,12 +627,16 @@ impl RecordSide {
         Some(unsafe { &mut *cell })
     }
 
-    /// Asks for a record (and the match stage's part of its line) ahead of its use.
+    /// Line 0 and the record of a flow, alive or in quarantine; None if the handle is stale.
     #[inline(always)]
-    pub fn prefetch(&self, slot: u32) {
-        if let Some(cell) = self.cell(slot) {
-            probe::prefetch_write(cell);
+    pub fn flow_mut(&mut self, handle: FlowHandle) -> Option<(&FlowLine, &mut Record)> {
+        if !self.core.holds(handle) {
+            return None;
         }
+        let entry = self.core.entry(handle.slot);
+        let line = Core::live(&entry.flow, handle)?;
+        // SAFETY: as for `get_mut`; a line 0 is made of atomics and no part of the record.
+        Some((line, unsafe { &mut *entry.record.get() }))
     }
 
     #[inline(always)]

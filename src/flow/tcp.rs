@@ -37,6 +37,8 @@ pub struct Rules {
     /// In the path, and what no handshake covers must not pass (`stream.midstream-policy` or
     /// `exception-policy` drops).
     pub strict: bool,
+    /// What no handshake covers is no connection's, and no policy minds.
+    pub untracked: bool,
 }
 
 impl Rules {
@@ -52,6 +54,7 @@ impl Rules {
             strict: inline && drops,
             midstream: config.midstream && permissive,
             async_oneside: config.async_oneside && permissive,
+            untracked: policy == Policy::Ignore && !config.midstream && !config.async_oneside,
         }
     }
 }
@@ -182,10 +185,17 @@ impl Side {
     }
 }
 
+/// Notes what is odd in any state.
+pub fn note_flags(segment: &Segment, notices: &mut Notices) {
+    if !segment.has(ACK) && segment.ack != SeqNum(0) {
+        notices.note(Notice::BrokenAck);
+    }
+}
+
 impl Track<'_> {
     /// Tracks a segment of a connection that is known, and gives its fate.
     pub fn run(&mut self) -> Fate {
-        self.note_flags();
+        note_flags(self.segment, self.notices);
         let fate = match self.tcp.phase {
             TcpPhase::None => Fate::Untracked,
             TcpPhase::SynSent => self.syn_sent(),
@@ -197,13 +207,6 @@ impl Track<'_> {
             self.tcp.phase = self.phase();
         }
         fate
-    }
-
-    /// Marks what any state marks.
-    pub fn note_flags(&mut self) {
-        if !self.segment.has(ACK) && self.segment.ack != SeqNum(0) {
-            self.notices.note(Notice::BrokenAck);
-        }
     }
 
     /// The sending and the receiving side.

@@ -439,6 +439,14 @@ pub fn port_of(number: u8, ports: usize) -> usize {
     }
 }
 
+impl Receiver {
+    /// Whether its frames lie in buffers that must come back to it.
+    #[inline]
+    pub fn has_buffers(&self) -> bool {
+        !matches!(self, Receiver::Capture(_))
+    }
+}
+
 impl Receive for Receiver {
     fn register(&mut self, regions: &mut Regions) {
         each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap, Made], half => half.register(regions));
@@ -536,9 +544,10 @@ pub struct Discard {
 }
 
 impl Discard {
-    fn count(&self, bytes: usize) {
-        self.counters.add(PortCounter::Packets, 1);
-        self.counters.add(PortCounter::Bytes, bytes as u64);
+    /// Counts frames as sent, and their bytes.
+    pub fn count(&self, frames: u64, bytes: u64) {
+        self.counters.add(PortCounter::Packets, frames);
+        self.counters.add(PortCounter::Bytes, bytes);
     }
 }
 
@@ -547,12 +556,12 @@ impl Transmit for Discard {
 
     #[inline]
     fn transmit(&mut self, context: &mut Context, _regions: &Regions) -> Result<(), Reason> {
-        self.count(context.span.length as usize);
+        self.count(1, u64::from(context.span.length));
         Ok(())
     }
 
     fn send_copy(&mut self, frame: &[u8]) -> Result<(), Reason> {
-        self.count(frame.len());
+        self.count(1, frame.len() as u64);
         Ok(())
     }
 

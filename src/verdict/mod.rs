@@ -151,8 +151,20 @@ impl VerdictStage {
     /// in order, with a final verdict; all views are in `retired`. A carrier whose views are still
     /// to come stays here until they have come.
     pub fn run(&mut self, burst: &mut Burst, retired: &mut Vec<Handle>, emit: &mut Emit) {
+        // What is plain to begin with stays where it is; nearly always that is all of it.
+        let plain = match self.pending {
+            Some(_) => 0,
+            None => {
+                let contexts = &*self.contexts;
+                let is_whole = |h: &&Handle| !h.more() && is_plain(contexts.get(h));
+                burst.iter().take_while(is_whole).count()
+            }
+        };
+        if plain == burst.len() {
+            return;
+        }
         let mut work = std::mem::take(&mut self.work);
-        work.append(burst);
+        work.extend(burst.drain(plain..));
         for handle in work.drain(..) {
             let more = handle.more();
             if !more && self.pending.is_none() && is_plain(self.contexts.get(&handle)) {
@@ -270,8 +282,8 @@ impl VerdictStage {
     }
 
     /// Counts the frames of a burst, once, when they have been transmitted or given up: transmit may
-    /// still have turned a verdict into a drop.
-    pub fn account(&self, burst: &Burst, counters: &Counters) {
+    /// still have turned a verdict into a drop. Gives how many were forwarded, and their bytes.
+    pub fn account(&self, burst: &Burst, counters: &Counters) -> (u64, u64) {
         let (mut forwarded, mut bypassed, mut bytes) = (0, 0, 0);
         for handle in burst {
             let context = self.contexts.get(handle);
@@ -303,6 +315,7 @@ impl VerdictStage {
         counters.add(Counter::PacketsBypassed, bypassed);
         counters.add(Counter::PacketsForwarded, forwarded);
         counters.add(Counter::BytesForwarded, bytes);
+        (forwarded + bypassed, bytes)
     }
 
     /// One event for each anomaly that the context notes.

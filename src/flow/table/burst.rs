@@ -37,6 +37,16 @@ struct Pending {
     place: u32,
 }
 
+/// The chunks under way: a side keeps them, because to clear them for each burst would cost as much
+/// as to hash it.
+pub struct Pipeline([[Pending; CHUNK]; DEPTH]);
+
+impl Default for Pipeline {
+    fn default() -> Pipeline {
+        Pipeline([[Pending::default(); CHUNK]; DEPTH])
+    }
+}
+
 /// No place in a group.
 const NO_PLACE: u32 = u32::MAX;
 
@@ -62,8 +72,8 @@ pub fn run(side: &mut FlowSide, requests: &[Request<'_>], now: Tick, visitor: &m
             (Instructions::Avx2, TableMode::Shared) => {
                 burst_avx2::<true>(side, requests, now, visitor);
             }
-            (_, TableMode::Owner) => burst::<Scalar, false>(side, requests, now, visitor),
-            (_, TableMode::Shared) => burst::<Scalar, true>(side, requests, now, visitor),
+            (_, TableMode::Owner) => burst::<Scalar, false, _>(side, requests, now, visitor),
+            (_, TableMode::Shared) => burst::<Scalar, true, _>(side, requests, now, visitor),
         }
     }
 }
@@ -101,7 +111,7 @@ unsafe fn burst_avx512<const SHARED: bool>(
     visitor: &mut impl Visitor,
 ) {
     // SAFETY: this function is taken only where these instructions are.
-    unsafe { burst::<Avx512, SHARED>(side, requests, now, visitor) }
+    unsafe { burst::<Avx512, SHARED, _>(side, requests, now, visitor) }
 }
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -113,7 +123,7 @@ unsafe fn burst_avx2<const SHARED: bool>(
     visitor: &mut impl Visitor,
 ) {
     // SAFETY: as above, for AVX2.
-    unsafe { burst::<Avx2, SHARED>(side, requests, now, visitor) }
+    unsafe { burst::<Avx2, SHARED, _>(side, requests, now, visitor) }
 }
 
 /// The pipeline: while chunk n is hashed, n - 1 is probed and n - 2 answered.
@@ -121,13 +131,15 @@ unsafe fn burst_avx2<const SHARED: bool>(
 /// # Safety
 /// The processor has the instructions of `P`.
 #[inline(always)]
-unsafe fn burst<P: Late, const SHARED: bool>(
+unsafe fn burst<P: Late, const SHARED: bool, V: Visitor>(
     side: &mut FlowSide,
     requests: &[Request<'_>],
     now: Tick,
-    visitor: &mut impl Visitor,
+    visitor: &mut V,
 ) {
-    let mut chunks = [[Pending::default(); CHUNK]; DEPTH];
+    // Each chunk is written before it is read, so what it holds from the time before does no harm.
+    let mut pipeline = side.pipeline.take().unwrap_or_default();
+    let chunks = &mut pipeline.0;
     // Closes within this burst (evictions, the caller's) may outdate the hits of step two.
     let closed_before = side.counters.closed;
     for step in 0..requests.len().div_ceil(CHUNK) + 2 {
@@ -162,8 +174,10 @@ unsafe fn burst<P: Late, const SHARED: bool>(
                 }
                 let fresh = SHARED || side.counters.closed == closed_before;
                 let hits = if fresh { pending.hits } else { 0 };
+                let records = V::RECORDS;
                 // SAFETY: passed on to the caller.
-                let answer = unsafe { answer_one::<P, SHARED>(side, request, pending, hits, now) };
+                let answer =
+                    unsafe { answer_one::<P, SHARED>(side, request, pending, hits, now, records) };
                 visitor.visit(Visit {
                     side,
                     index: first + index,
@@ -173,6 +187,7 @@ unsafe fn burst<P: Late, const SHARED: bool>(
             }
         }
     }
+    side.pipeline = Some(pipeline);
 }
 
 /// The requests of one chunk, and the index of its first.
@@ -233,7 +248,7 @@ unsafe fn probe_one<P: Probe>(core: &Core, request: &Request<'_>, pending: &mut 
     }
 }
 
-/// Step three: compare keys and answer.
+/// Step three: compare keys and answer. `records`: the entry's second line is asked for.
 ///
 /// # Safety
 /// The processor has the instructions of `P`.
@@ -244,6 +259,7 @@ unsafe fn answer_one<P: Late, const SHARED: bool>(
     pending: &Pending,
     mut hits: u32,
     now: Tick,
+    records: bool,
 ) -> Answer {
     while hits != 0 {
         let (home, place) = (u64::from(pending.home), hits.trailing_zeros());
@@ -254,12 +270,21 @@ unsafe fn answer_one<P: Late, const SHARED: bool>(
                 .matching_tuple::<P, SHARED>(home, place, request.tuple)
         };
         if let Some(generation) = found {
+            if records {
+                probe::prefetch_write(side.core.entry_at(home, place).record.get());
+            }
             let slot = pending.home * GROUP_SLOTS + place;
             return Answer::Found(FlowHandle { slot, generation });
         }
     }
     // SAFETY: passed on to the caller.
-    unsafe { P::late::<SHARED>(side, request, pending.hash, now) }
+    let answer = unsafe { P::late::<SHARED>(side, request, pending.hash, now) };
+    if let Answer::Found(flow) | Answer::Created(flow) = answer
+        && records
+    {
+        probe::prefetch_write(side.core.entry(flow.slot).record.get());
+    }
+    answer
 }
 
 /// The rare answers of each probe, in a function of its own that has the probe's instructions too:

@@ -166,7 +166,12 @@ impl Core {
         if !self.holds(handle) {
             return None;
         }
-        let line = &self.entry(handle.slot).flow;
+        Core::live(&self.entry(handle.slot).flow, handle)
+    }
+
+    /// Line 0 of a handle's slot, if its flow still lives there.
+    #[inline(always)]
+    pub fn live(line: &FlowLine, handle: FlowHandle) -> Option<&FlowLine> {
         (line.generation() == handle.generation && handle.generation & ALIVE != 0).then_some(line)
     }
 
