@@ -67,6 +67,9 @@ pub const DESCRIPTION: Description = Description {
         "unparsable_content",
         "truncated_line",
         "invalid_bdat",
+        // Suricata's rules name it too, and nothing raises it there: what it meant once is told as
+        // `mime_parse_failed`.
+        "mime_malformed_msg",
     ],
 };
 

@@ -577,9 +577,6 @@ fn event(builder: &mut Builder<'_, '_>, argument: Argument<'_>) -> Result<(), Pr
             which: Which::Any,
             slice: (0, 0),
         }),
-        None if registry::EVENTS_MISSING.contains(&argument.text) => {
-            builder.executable(&format!("app-layer-event {}", argument.text), false);
-        }
         None => {
             let problem = argument.bad(format!("`{}` is not an event", shorten(argument.text)));
             let known = registry::event_names();

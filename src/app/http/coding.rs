@@ -162,7 +162,7 @@ impl Codings {
                 self.lzmas.get_mut(decoder.lzma?)?.reset(false);
             }
             (decoder.restarts, decoder.made, decoder.prefix_length) = (0, 0, 0);
-            (decoder.settled, decoder.past_prefix) = (false, false);
+            (decoder.settled, decoder.past_prefix, decoder.failed) = (false, false, false);
             (decoder.takes, decoder.makes, decoder.head_length) = (u64::MAX, u64::MAX, 0);
         }
         Some(chain)
@@ -175,6 +175,13 @@ impl Codings {
             decoder.settled = true;
         }
         Some(chain)
+    }
+
+    /// Whether bytes of a body were not what a coding says, even if another one could read them.
+    pub(in crate::app) fn has_failed(&self, chain: &Chain) -> bool {
+        let numbers = (0..LAYERS_MAX).filter_map(|layer| chain.get(layer));
+        let mut decoders = numbers.filter_map(|number| self.decoders.get(number));
+        decoders.any(|decoder| decoder.failed)
     }
 
     /// Gives the decoders back.
@@ -366,6 +373,7 @@ impl Codings {
                 (_, Some(lzma)) => as_step(lzma.step(rest, left)),
                 _ => decoder.step(rest, left),
             };
+            decoder.failed |= matches!(step, Step::Failed);
             rest = rest.get(used..).unwrap_or(&[]);
             filled += made;
             let output = room.get(..filled).unwrap_or(&[]);
