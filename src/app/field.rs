@@ -130,6 +130,7 @@ fields! {
     EmailXMailer = "email.x_mailer",
     EmailUrl = "email.url",
     EmailReceived = "email.received",
+    EmailBodyMd5 = "email.body_md5",
     FtpCommand = "ftp.command",
     FtpCommandData = "ftp.command_data",
     FtpCompletionCode = "ftp.completion_code",
@@ -418,6 +419,7 @@ impl Field {
             | Field::Filesha256
             | Field::Filesize
             | Field::TxBit
+            | Field::EmailBodyMd5
             | Field::DohMessage => Progress::Complete,
             _ => Progress::Head,
         }

@@ -260,6 +260,11 @@ pub const ROWS: &[Row] = &[
         "other",
     ),
     row("asn1:oversize_length 400;", "asn1", "plain"),
+    row(
+        "asn1:oversize_length 400 absolute_offset 0;",
+        "asn1",
+        "plain",
+    ),
     row("entropy:value > 7.5;", "even", "plain"),
     row("flow:to_client; content:\"yes\";", "plain", "other"),
     row("pkt_data; content:\"alpha\";", "plain", "other"),
@@ -780,6 +785,7 @@ pub const ROWS: &[Row] = &[
     row("tls | tls.alpn; content:\"h2\"; bsize:2;", "tls", "http"),
     row("tls | tls.version:1.2;", "tls", "http"),
     row("tls | ssl_state:client_hello;", "tls", "http"),
+    row("tls | tls.sni; content:\"shop\"; tls.store;", "tls", "http"),
     row("tls | ssl_version:tls1.2;", "tls", "http"),
     row("tls | ssl_version:!tls1.0,tls1.1;", "tls", "http"),
     row("tls | ssl_version:!tls1.2;", NOWHERE, "tls"),
@@ -854,6 +860,11 @@ pub const ROWS: &[Row] = &[
         "other_smtp",
     ),
     row("smtp | email.to; content:\"alice\";", "smtp", "other_smtp"),
+    row(
+        "smtp | email.body_md5; content:\"85ca3d1edaff87f37d337355d29e92f0\";",
+        "smtp",
+        "other_smtp",
+    ),
     row(
         "smtp | email.x_mailer; content:\"Handmade\";",
         "smtp",
