@@ -12,8 +12,9 @@ use crate::packet::Direction;
 
 /// Files of a flow that are followed at once; the oldest is closed.
 const FILES_MAX: usize = 64;
-/// Early chunks of a file at most.
+/// Early chunks of a file at most (Suricata's limits on their number and their bytes).
 const CHUNKS_MAX: usize = 64;
+const QUEUED_MAX: u32 = 64 << 20;
 /// Bytes before an early chunk in the text that holds them: offset, length.
 const CHUNK_HEAD: usize = 12;
 
@@ -24,8 +25,19 @@ pub struct Begun {
     pub tx: TxId,
     /// It overlaps what is known.
     pub overlaps: bool,
-    /// Too many early chunks wait: it is not kept.
-    pub too_many: bool,
+    /// How it fits among the early chunks.
+    pub queue: Queue,
+}
+
+/// Whether the early chunks of a file are within their bounds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Queue {
+    #[allow(missing_docs)]
+    Fits,
+    /// They say to be more than [`QUEUED_MAX`] bytes.
+    Large,
+    /// [`CHUNKS_MAX`] wait already: it is not kept.
+    Long,
 }
 
 /// A file that is followed.
@@ -45,10 +57,12 @@ struct File {
     /// Nothing more is looked at.
     full: bool,
     early_text: [u32; 3],
+    /// Bytes that the early chunks say to be.
+    queued: u32,
 }
 
 impl File {
-    fn encode(&self) -> [u32; 16] {
+    fn encode(&self) -> [u32; 17] {
         let [a, b, c, d] = guid_words(self.file);
         let [tx, serial] = tx_words(self.tx);
         let [tracked, tracked_high] = words(self.tracked);
@@ -74,10 +88,11 @@ impl File {
             x,
             y,
             z,
+            self.queued,
         ]
     }
 
-    fn decode(w: &[u32; 16]) -> File {
+    fn decode(w: &[u32; 17]) -> File {
         File {
             file: guid_bytes([w[0], w[1], w[2], w[3]]),
             direction: if w[4] & 1 != 0 {
@@ -93,6 +108,7 @@ impl File {
             at: number(w[10], w[11]),
             left: w[12],
             early_text: [w[13], w[14], w[15]],
+            queued: w[16],
         }
     }
 }
@@ -100,12 +116,12 @@ impl File {
 /// The files of a flow.
 #[derive(Debug, Default)]
 pub struct Files {
-    table: Table<16>,
+    table: Table<17>,
 }
 
 impl Files {
     fn find(&self, heap: &Heap, file: &[u8; 16], direction: Direction) -> Option<(usize, File)> {
-        let wanted = |words: &[u32; 16]| {
+        let wanted = |words: &[u32; 17]| {
             let known = File::decode(words);
             known.file == *file && known.direction == direction
         };
@@ -142,7 +158,7 @@ impl Files {
                 return Begun {
                     tx,
                     overlaps: false,
-                    too_many: false,
+                    queue: Queue::Fits,
                 };
             }
         };
@@ -151,13 +167,23 @@ impl Files {
         known.left = size;
         known.early = offset > known.tracked;
         let waiting = Heap::of_parts(known.early_text);
-        let too_many = known.early && count_early(out.heap().get(&waiting)) >= CHUNKS_MAX;
+        let queue = if !known.early {
+            Queue::Fits
+        } else {
+            known.queued = known.queued.saturating_add(size);
+            let long = count_early(out.heap().get(&waiting)) >= CHUNKS_MAX;
+            match (known.queued > QUEUED_MAX, long) {
+                (true, _) => Queue::Large,
+                (_, true) => Queue::Long,
+                _ => Queue::Fits,
+            }
+        };
         known.early_text = waiting.into_parts();
         self.table.set(out.heap(), place, &known.encode());
         Begun {
             tx: known.tx,
             overlaps: offset < known.tracked,
-            too_many,
+            queue,
         }
     }
 
@@ -183,6 +209,7 @@ impl Files {
             early: false,
             full: false,
             early_text: Text::default().into_parts(),
+            queued: 0,
         };
         let record = known.encode();
         if let Some(words) = self.table.push(out.heap(), FILES_MAX, &record) {
@@ -265,8 +292,10 @@ impl Files {
             heap.get_mut(&mut text)
                 .copy_within(data + length..all, from);
             heap.truncate(&mut text, all - CHUNK_HEAD - length);
+            known.queued = known.queued.saturating_sub(length as u32);
         }
         if text.is_empty() {
+            known.queued = 0;
             out.heap().clear(&mut text);
         }
         known.early_text = text.into_parts();

@@ -1,6 +1,11 @@
 //! DNP3 (IEEE 1815) over TCP and UDP: link frames without their checksums, transport segments put
-//! together, and each application fragment a transaction of its direction.
+//! together, and each application fragment a transaction of its direction. What its objects are is
+//! dnp3/objects.rs's.
 
+mod layouts;
+pub mod objects;
+
+use self::objects::{Fault, Objects};
 use super::field::Field;
 use super::heap::{Heap, Text};
 use super::output::{AppEvent, Output, TxId};
@@ -31,13 +36,19 @@ pub const DESCRIPTION: Description = Description {
         "unknown_object",
         "too_many_points",
         "too_many_objects",
+        "too_long_reassembly",
     ],
 };
 
+const FLOODED: AppEvent = AppEvent::of(AppProtocol::Dnp3, 0);
 const LENGTH: AppEvent = AppEvent::of(AppProtocol::Dnp3, 1);
 const LINK_CRC: AppEvent = AppEvent::of(AppProtocol::Dnp3, 2);
 const DATA_CRC: AppEvent = AppEvent::of(AppProtocol::Dnp3, 3);
 const MALFORMED: AppEvent = AppEvent::of(AppProtocol::Dnp3, 4);
+const UNKNOWN_OBJECT: AppEvent = AppEvent::of(AppProtocol::Dnp3, 5);
+const MANY_POINTS: AppEvent = AppEvent::of(AppProtocol::Dnp3, 6);
+const MANY_OBJECTS: AppEvent = AppEvent::of(AppProtocol::Dnp3, 7);
+const LONG: AppEvent = AppEvent::of(AppProtocol::Dnp3, 8);
 
 /// The port of servers.
 const PORT: u16 = 20_000;
@@ -50,10 +61,12 @@ const BLOCK: usize = 16;
 const LINK: usize = 5;
 /// Least length that a frame says of itself: control and addresses.
 const LENGTH_MIN: u8 = 5;
-/// Bytes of an application fragment that are put together; a longer one is given up.
-const FRAGMENT_MAX: usize = 16 << 10;
-/// Object headers of a fragment that are told.
-const OBJECTS_MAX: usize = 64;
+/// Bytes of an application fragment that are put together; a longer one is given up. A sequence of
+/// segments has 64 numbers, and a link frame 255 bytes at most.
+const FRAGMENT_MAX: usize = 63 * 255;
+/// Fragments of a flow that were begun and never ended, before that is a flood (Suricata's limit on
+/// open transactions).
+const UNENDED_MAX: u8 = 32;
 
 /// A value of `dnp3_obj`.
 pub fn object_value(group: u8, variation: u8) -> u64 {
@@ -108,6 +121,8 @@ struct Way {
 #[derive(Debug, Default)]
 pub struct Dnp3 {
     ways: [Way; 2],
+    /// Fragments that were begun and never ended.
+    unended: u8,
 }
 
 impl Parse for Dnp3 {
@@ -197,6 +212,7 @@ impl Dnp3 {
                 data = rest;
                 // The first segment of a fragment forgets what was there.
                 if first & 0x40 != 0 {
+                    self.count_unended(out, direction);
                     self.give_up(out, index);
                     self.ways[index].begun = true;
                     self.ways[index].link = link;
@@ -206,8 +222,11 @@ impl Dnp3 {
                 return;
             }
             let fragment = &mut self.ways[index].fragment;
-            let fits = fragment.len() + data.len() <= FRAGMENT_MAX;
-            if !fits || !out.shared.heap.append(fragment, data) {
+            if fragment.len() + data.len() > FRAGMENT_MAX {
+                out.event(TxId::NONE, direction, LONG);
+                return self.give_up(out, index);
+            }
+            if !out.shared.heap.append(fragment, data) {
                 return self.give_up(out, index);
             }
         }
@@ -215,6 +234,17 @@ impl Dnp3 {
         if transport.is_some_and(|byte| byte & 0x80 != 0) {
             self.fragment(out, direction);
             self.give_up(out, index);
+        }
+    }
+
+    /// A fragment begins: if the last one has not ended, it never will.
+    fn count_unended(&mut self, out: &mut Output<'_>, direction: Direction) {
+        if !self.ways[direction.index()].begun {
+            return;
+        }
+        self.unended = self.unended.saturating_add(1);
+        if self.unended == UNENDED_MAX + 1 {
+            out.event(TxId::NONE, direction, FLOODED);
         }
     }
 
@@ -250,27 +280,16 @@ fn tell(out: &mut Output<'_>, tx: TxId, direction: Direction, bytes: &[u8]) -> O
         out.number(tx, Field::Dnp3Ind, direction, indications);
     }
     out.field(tx, Field::Dnp3Data, direction, at.rest());
-    for _ in 0..OBJECTS_MAX {
-        let Some([group, variation, qualifier]) = at.array() else {
-            break;
-        };
-        let value = object_value(group, variation);
+    for object in Objects::new(function, at.rest()) {
+        let value = object_value(object.group, object.variation);
         out.number(tx, Field::Dnp3Obj, direction, value);
-        // Ranges without points: requests. Sizes of points are not known here.
-        let range = match qualifier & 0x0f {
-            0 => 2,
-            1 => 4,
-            2 => 8,
-            6 => 0,
-            7 => 1,
-            8 => 2,
-            9 => 4,
-            _ => return None,
+        let event = match object.fault {
+            None | Some(Fault::Cut) => continue,
+            Some(Fault::Unknown) => UNKNOWN_OBJECT,
+            Some(Fault::Points) => MANY_POINTS,
+            Some(Fault::Objects) => MANY_OBJECTS,
         };
-        at.skip(range)?;
-        if !matches!(function, 1 | 7..=10 | 22) {
-            break;
-        }
+        out.event(tx, direction, event);
     }
     Some(())
 }
@@ -327,6 +346,49 @@ mod tests {
         let lines = for_events(PLACE, &[(ToServer, &one)]);
         let bytes = "\\xc4\\x01\\x00\\x02\\x00\\xc0\\x01<\\x02\\x06";
         assert_eq!(lines, [format!("tx 0 ToServer -dnp3.message \"{bytes}\"")]);
+    }
+
+    /// Names of the events of a conversation.
+    fn events(talk: &[u8]) -> Vec<String> {
+        let (_, lines) = same_for_every_cut(PLACE, &[(ToServer, talk)]);
+        let name =
+            |line: &String| Some(line.split("\"dnp3\", \"").nth(1)?.split('"').next()?.into());
+        lines.iter().filter_map(name).collect()
+    }
+
+    #[test]
+    fn what_is_too_much_is_told() {
+        // Begun 34 times, never ended: the 33rd that was left open is one too many.
+        let begun = frame(&[0x40, 0xc0, 1, 60, 2]).repeat(34);
+        assert_eq!(events(&begun), ["flooded"]);
+        // One fragment of 64 full frames and more.
+        let next = frame(&[&[0x00][..], &[0; 249]].concat());
+        let long = [frame(&[0x40, 0xc0, 1]), next.repeat(70)].concat();
+        assert_eq!(events(&long), ["too_long_reassembly"]);
+        let first =
+            |segment: &[u8]| events(&frame(&[&[0xc0, 0xc0, 0x81, 0, 0][..], segment].concat()));
+        assert_eq!(first(&[30, 1, 0, 1, 1, 1, 2, 3]), ["unknown_object"]);
+        assert_eq!(first(&[99, 1, 7, 1, 9]), ["unknown_object"]);
+        assert_eq!(first(&[1, 1, 9, 0, 0, 1, 0]), ["too_many_points"]);
+        assert!(first(&[30, 2, 0, 1, 1, 1, 2, 3]).is_empty());
+        let segment = [60, 1, 6].repeat(82);
+        let mut many = frame(&[&[0x40, 0xc0, 1][..], &segment].concat());
+        many.extend(frame(&[&[0x01][..], &segment].concat()).repeat(25));
+        many.extend(frame(&[&[0x81][..], &segment].concat()));
+        assert_eq!(events(&many), ["too_many_objects"]);
+    }
+
+    #[test]
+    fn objects_behind_points_are_told() {
+        let response = frame(&[
+            0xc0, 0xc0, 0x81, 0, 0, 30, 4, 0, 5, 5, 7, 0, 1, 2, 0x17, 1, 3, 1,
+        ]);
+        let (_, lines) = same_for_every_cut(PLACE, &[(ToServer, &response)]);
+        let objects: Vec<_> = lines.iter().filter(|l| l.contains("dnp3_obj")).collect();
+        assert_eq!(
+            objects,
+            ["tx 0 ToServer dnp3_obj 7684", "tx 0 ToServer dnp3_obj 258"]
+        );
     }
 
     #[test]

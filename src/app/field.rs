@@ -2,6 +2,8 @@
 //! rule language gives them. Which of them a parser fills stands in its own `FIELDS`; what a rule
 //! may ask of them is rules/'s. No bytes live here.
 
+use crate::packet::Direction;
+
 macro_rules! fields {
     (bytes { $($bytes:ident = $bytes_name:literal,)+ } numbers { $($number:ident = $number_name:literal,)+ }) => {
         /// A part of a transaction. Bytes come first, numbers after them.
@@ -130,6 +132,7 @@ fields! {
     EmailXMailer = "email.x_mailer",
     EmailUrl = "email.url",
     EmailReceived = "email.received",
+    EmailBodyMd5 = "email.body_md5",
     FtpCommand = "ftp.command",
     FtpCommandData = "ftp.command_data",
     FtpCompletionCode = "ftp.completion_code",
@@ -418,8 +421,38 @@ impl Field {
             | Field::Filesha256
             | Field::Filesize
             | Field::TxBit
+            | Field::EmailBodyMd5
+            // The keys follow the hello.
+            | Field::SslState
             | Field::DohMessage => Progress::Complete,
             _ => Progress::Head,
+        }
+    }
+
+    /// The same of one direction: a client of TLS shows its certificate long after its hello, and frames
+    /// of a stream of HTTP/2 follow its headers.
+    pub const fn known_from(self, direction: Direction) -> Progress {
+        match (self, direction) {
+            (
+                Field::TlsCertSubject
+                | Field::TlsCertIssuer
+                | Field::TlsCertSerial
+                | Field::TlsCertFingerprint
+                | Field::TlsCerts
+                | Field::TlsCertNotbefore
+                | Field::TlsCertNotafter
+                | Field::TlsCertExpired
+                | Field::TlsCertValid,
+                Direction::ToServer,
+            ) => Progress::Complete,
+            (
+                Field::Http2Frametype
+                | Field::Http2Errorcode
+                | Field::Http2Priority
+                | Field::Http2Window,
+                _,
+            ) => Progress::Complete,
+            _ => self.known_at(),
         }
     }
 }

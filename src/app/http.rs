@@ -21,6 +21,7 @@ mod head;
 mod line;
 mod lzma;
 mod multipart;
+mod pool;
 mod request;
 mod response;
 mod settings;

@@ -4,6 +4,7 @@
 //! http2/streams.rs, DNS that rides on it in http2/doh.rs.
 
 mod doh;
+mod event;
 mod fields;
 mod hpack;
 mod huffman;
@@ -99,25 +100,6 @@ pub const DESCRIPTION: Description = Description {
     ],
 };
 
-/// Places in `DESCRIPTION.events`.
-mod event {
-    pub const CLIENT_MAGIC: u8 = 1;
-    pub const FRAME_DATA: u8 = 2;
-    pub const HEADER: u8 = 3;
-    pub const FRAME_LENGTH: u8 = 4;
-    pub const LONG_FRAME: u8 = 6;
-    pub const STREAM_REUSE: u8 = 7;
-    pub const INTEGER_OVERFLOW: u8 = 11;
-    pub const TOO_MANY_STREAMS: u8 = 12;
-    pub const AUTHORITY_MISMATCH: u8 = 13;
-    pub const USERINFO: u8 = 14;
-    pub const REASSEMBLY_LIMIT: u8 = 15;
-    pub const DNS_REQUEST_LONG: u8 = 16;
-    pub const DNS_RESPONSE_LONG: u8 = 17;
-    pub const DATA_STREAM_ZERO: u8 = 18;
-    pub const COMPRESSION_BOMB: u8 = 20;
-}
-
 /// Types of frames (RFC 9113 6).
 mod kind {
     pub const DATA: u8 = 0;
@@ -126,6 +108,7 @@ mod kind {
     pub const RST_STREAM: u8 = 3;
     pub const SETTINGS: u8 = 4;
     pub const PUSH_PROMISE: u8 = 5;
+    pub const PING: u8 = 6;
     pub const GOAWAY: u8 = 7;
     pub const WINDOW_UPDATE: u8 = 8;
     pub const CONTINUATION: u8 = 9;
@@ -413,7 +396,10 @@ impl Http2 {
         if id == 0 {
             return Some(Stream::new(0, open(0, out)));
         }
-        if let Some(stream) = self.streams.find(id, out.heap()) {
+        if let Some((stream, frames)) = self.streams.meet(id, direction, out.heap()) {
+            if frames == streams::FRAMES_MAX + 1 {
+                event(stream.tx, direction, event::TOO_MANY_FRAMES, out);
+            }
             return Some(stream);
         }
         let tx = open(id, out);
@@ -423,7 +409,7 @@ impl Http2 {
             }
             return Some(Stream::new(0, tx));
         }
-        let stream = Stream::new(id, tx);
+        let stream = Stream::new(id, tx).with_frame(direction);
         if !self.streams.add(&stream, out.heap()) {
             event(tx, direction, event::TOO_MANY_STREAMS, out);
             out.complete(tx);
@@ -449,6 +435,14 @@ impl Http2 {
             return;
         };
         let tx = stream.tx;
+        let of_connection = matches!(
+            frame.kind,
+            kind::SETTINGS | kind::WINDOW_UPDATE | kind::PING | kind::GOAWAY
+        );
+        if frame.stream == 0 && !of_connection {
+            // RFC 9113 6: such a frame belongs to a stream.
+            event(tx, direction, event::FRAME_HEADER, out);
+        }
         number(
             tx,
             Field::Http2Frametype,
@@ -576,6 +570,8 @@ impl Http2 {
         for (bit, place) in [
             (hpack::INVALID, event::HEADER),
             (hpack::OVERFLOW, event::INTEGER_OVERFLOW),
+            // What stands behind such a number is not read.
+            (hpack::OVERFLOW, event::EXTRA_HEADER),
             (hpack::CUT, event::FRAME_DATA),
             (hpack::FULL, event::REASSEMBLY_LIMIT),
         ] {
@@ -585,6 +581,11 @@ impl Http2 {
         }
         let list = std::mem::take(&mut out.shared.scratch2);
         fields::tell(tx, direction, &list, out);
+        let range =
+            fields::first(&list, "content-range").filter(|_| direction == Direction::ToClient);
+        if range.is_some_and(|range| !fields::is_range(range)) {
+            event(tx, direction, event::INVALID_RANGE, out);
+        }
         if let Some(encoding) = fields::first(&list, "content-encoding") {
             self.streams.decode_as(stream.id, direction, encoding, out);
         }
@@ -775,6 +776,74 @@ mod tests {
             "tx 0 ToServer app-layer-event Some((\"http2\", \"authority_host_mismatch\"))",
         );
         has(&lines, "tx 0 ToServer http.host \"b\"");
+    }
+
+    /// Names of the events of what server and client say.
+    fn events(client: &[Vec<u8>], server: &[Vec<u8>]) -> String {
+        let client = [&[MAGIC.to_vec()], client].concat().concat();
+        let server = server.concat();
+        let talk: &[(Direction, &[u8])] = &[(ToServer, &client), (ToClient, &server)];
+        let (_, lines) = same_for_every_cut(PLACE, talk);
+        let name = |line: &String| Some(line.split("\"http2\", \"").nth(1)?.to_string());
+        let names: Vec<String> = lines.iter().filter_map(name).collect();
+        names.concat().replace("\"))", " ")
+    }
+
+    #[test]
+    fn frames_on_no_stream_are_events() {
+        let headers = frame(kind::HEADERS, flag::END_HEADERS, 0, b"\x82\x84");
+        assert_eq!(events(&[headers], &[]), "invalid_frame_header ");
+        let settings = frame(kind::SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 0]);
+        assert_eq!(events(&[settings], &[]), "");
+    }
+
+    /// Frames of an unknown type on one stream, without a rule that asks for frames.
+    #[test]
+    fn too_many_frames_of_a_stream_are_an_event() {
+        let begin = frame(kind::HEADERS, flag::END_HEADERS, 1, b"\x82\x84");
+        let unknown = frame(0x20, 0, 1, &[]);
+        let most = streams::FRAMES_MAX as usize;
+        let told = |count: usize| {
+            let client = [MAGIC.to_vec(), begin.clone(), unknown.repeat(count)].concat();
+            let apps = super::super::testing::apps_for(&[Field::AppLayerEvent]);
+            let lines = super::super::testing::run_in(PLACE, &[(ToServer, &client)], apps);
+            lines.iter().any(|line| line.contains("too_many_frames"))
+        };
+        assert!(!told(most - 1) && told(most));
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_and_wrong_ranges_are_events() {
+        let request = frame(kind::HEADERS, 5, 1, b"\x82\x84");
+        let head = |name: u8, value: &[u8]| {
+            // `:status: 200`, and a header of the static table.
+            let block = [&[0x88, 0x0f, name - 15, value.len() as u8], value].concat();
+            frame(kind::HEADERS, flag::END_HEADERS, 1, &block)
+        };
+        let (range, encoding) = (30, 26);
+        let body = |bytes: &[u8]| frame(kind::DATA, flag::END_STREAM, 1, bytes);
+        let asked = std::slice::from_ref(&request);
+        assert_eq!(
+            events(asked, &[head(range, b"bytes 0-4/10"), body(b"01234")]),
+            ""
+        );
+        let wrong = [head(range, b"bytes 9-4/10"), body(b"01234")];
+        assert_eq!(events(asked, &wrong), "invalid_range ");
+        let packed = [head(encoding, b"gzip"), body(b"\xff\xff\xff\xff\xff\xff")];
+        assert_eq!(events(asked, &packed), "failed_decompression ");
+        let plain = [head(encoding, b"identity"), body(b"\xff\xff")];
+        assert_eq!(events(asked, &plain), "");
+    }
+
+    #[test]
+    fn a_number_without_end_leaves_the_rest_unread() {
+        let block = [
+            b"\x82".as_slice(),
+            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        ]
+        .concat();
+        let told = events(&[frame(kind::HEADERS, flag::END_HEADERS, 1, &block)], &[]);
+        assert_eq!(told, "header_integer_overflow extra_header_data ");
     }
 
     #[test]

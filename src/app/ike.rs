@@ -42,13 +42,17 @@ pub const DESCRIPTION: Description = Description {
 };
 
 const MALFORMED: AppEvent = AppEvent::of(AppProtocol::Ike, 0);
+const NO_ENCRYPTION: AppEvent = AppEvent::of(AppProtocol::Ike, 1);
 const WEAK_ENCRYPTION: AppEvent = AppEvent::of(AppProtocol::Ike, 2);
 const WEAK_PRF: AppEvent = AppEvent::of(AppProtocol::Ike, 3);
 const WEAK_DH: AppEvent = AppEvent::of(AppProtocol::Ike, 4);
 const WEAK_AUTH: AppEvent = AppEvent::of(AppProtocol::Ike, 5);
 const NO_DH: AppEvent = AppEvent::of(AppProtocol::Ike, 6);
+const NO_AUTH: AppEvent = AppEvent::of(AppProtocol::Ike, 7);
 const INVALID: AppEvent = AppEvent::of(AppProtocol::Ike, 8);
+const UNKNOWN: AppEvent = AppEvent::of(AppProtocol::Ike, 9);
 const EXTRA: AppEvent = AppEvent::of(AppProtocol::Ike, 10);
+const SECOND_CHOICE: AppEvent = AppEvent::of(AppProtocol::Ike, 11);
 
 const PORT: u16 = 500;
 /// Bytes of the header.
@@ -176,6 +180,11 @@ fn payloads_of(
         let length = usize::from(at.u16()?).checked_sub(4)?;
         let content = at.take(length)?;
         if header.version.0 == 1 {
+            // A server chooses one transform (RFC 2408 4.2).
+            let answers = kind == 1 && direction == Direction::ToClient;
+            if answers && count_transforms(content) > 1 {
+                out.event(tx, direction, SECOND_CHOICE);
+            }
             payload1(out, tx, direction, kind, content);
         } else if kind == 33 {
             proposals2(out, tx, direction, content);
@@ -251,6 +260,13 @@ fn association1(
     Some(())
 }
 
+/// Transforms of the first proposal of a security association of IKE 1: it says how many.
+fn count_transforms(content: &[u8]) -> u8 {
+    /// Behind domain, situation, and the proposal's header, number, protocol and size of the SPI.
+    const COUNT: usize = 8 + 4 + 3;
+    content.get(COUNT).copied().unwrap_or(0)
+}
+
 fn chosen(out: &mut Output<'_>, tx: TxId, direction: Direction, attribute: u16, value: u32) {
     let value = attribute_value(attribute, value);
     out.number(tx, Field::IkeChosenSaAttribute, direction, value);
@@ -263,9 +279,9 @@ fn proposals2(out: &mut Output<'_>, tx: TxId, direction: Direction, content: &[u
         at.skip(2)?;
         let length = usize::from(at.u16()?).checked_sub(4)?;
         let mut proposal = Reader::new(at.take(length)?);
-        let [_, _, spi, count] = proposal.array()?;
+        let [_, protocol, spi, count] = proposal.array()?;
         proposal.skip(usize::from(spi))?;
-        let mut has_group = false;
+        let (mut has_group, mut is_safe) = (false, false);
         for _ in 0..usize::from(count).min(TRANSFORMS_MAX) {
             proposal.skip(2)?;
             let length = usize::from(proposal.u16()?).checked_sub(4)?;
@@ -273,10 +289,24 @@ fn proposals2(out: &mut Output<'_>, tx: TxId, direction: Direction, content: &[u
             let [kind, _] = transform.array()?;
             let id = transform.u16()?;
             has_group |= kind == 4;
+            // Integrity has a transform of its own, or comes with the encryption.
+            is_safe |= match kind {
+                1 => (14..=16).contains(&id) || (18..=20).contains(&id) || (25..=28).contains(&id),
+                3 => id != 0,
+                _ => false,
+            };
             transform2(out, tx, direction, kind, id);
         }
-        if !has_group {
-            out.event(tx, direction, NO_DH);
+        /// The protocol that authenticates and does not encrypt (RFC 7296 3.3.1).
+        const AH: u8 = 2;
+        for (holds, event) in [
+            (!has_group, NO_DH),
+            (protocol == AH, NO_ENCRYPTION),
+            (!is_safe, NO_AUTH),
+        ] {
+            if holds {
+                out.event(tx, direction, event);
+            }
         }
         if at.is_empty() {
             break;
@@ -297,7 +327,9 @@ fn transform2(out: &mut Output<'_>, tx: TxId, direction: Direction, kind: u8, id
         (4, 0) => (GROUP, Some(INVALID)),
         (4, 1 | 2 | 5 | 22) => (GROUP, Some(WEAK_DH)),
         (4, _) => (GROUP, None),
-        _ => return,
+        // Extended sequence numbers.
+        (5, _) => return,
+        _ => return out.event(tx, direction, UNKNOWN),
     };
     if let Some(event) = event {
         out.event(tx, direction, event);
@@ -311,7 +343,7 @@ fn transform2(out: &mut Output<'_>, tx: TxId, direction: Direction, kind: u8, id
 mod tests {
     use super::super::testing::{Place, run};
     use super::*;
-    use crate::packet::Direction::ToServer;
+    use crate::packet::Direction::{ToClient, ToServer};
 
     const PLACE: Place = Place {
         transport: Transport::Udp,
@@ -348,6 +380,63 @@ mod tests {
                 "tx 0 ToServer ike.vendor \"cafe\"",
             ]
         );
+    }
+
+    /// Names of the events of a message.
+    fn events(direction: Direction, bytes: &[u8]) -> String {
+        let (_, lines) = run(
+            PLACE,
+            &[(ToServer, &message(0, 0x10, 2, &[])), (direction, bytes)],
+        );
+        let name = |line: &String| Some(line.split("\"ike\", \"").nth(1)?.to_string());
+        let names: Vec<String> = lines.iter().filter_map(name).collect();
+        names.concat().replace("\"))", " ")
+    }
+
+    /// A message with one proposal of a protocol, with transforms of a kind and a number.
+    fn proposal(protocol: u8, transforms: &[(u8, u8)]) -> Vec<u8> {
+        let count = transforms.len() as u8;
+        let length = 8 + 8 * count;
+        let mut payload = vec![0, 0, 0, length + 4, 0, 0, 0, length, 1, protocol, 0, count];
+        for (kind, number) in transforms {
+            payload.extend([0, 0, 0, 8, *kind, 0, 0, *number]);
+        }
+        message(33, 0x20, 34, &payload)
+    }
+
+    #[test]
+    fn proposals_without_a_part_are_events() {
+        // Encryption AES-CBC, PRF SHA-2, integrity SHA-2, group 14, no extended numbers.
+        let whole = [(1, 12), (2, 5), (3, 12), (4, 14), (5, 0)];
+        assert_eq!(events(ToServer, &proposal(1, &whole)), "");
+        let sealed = [(1, 20), (2, 5), (4, 14)];
+        assert_eq!(events(ToServer, &proposal(1, &sealed)), "");
+        let bare = [(1, 12), (2, 5), (3, 0), (4, 14)];
+        assert_eq!(
+            events(ToServer, &proposal(1, &bare)),
+            "weak_crypto_no_auth "
+        );
+        let header = [(3, 12), (4, 14)];
+        assert_eq!(events(ToServer, &proposal(2, &header)), "no_encryption ");
+        let strange = [whole.as_slice(), &[(9, 1)]].concat();
+        assert_eq!(
+            events(ToServer, &proposal(1, &strange)),
+            "unknown_proposal "
+        );
+    }
+
+    #[test]
+    fn a_server_that_chooses_twice_is_an_event() {
+        let answer = |count: u8| {
+            let transform = [0, 0, 0, 12, 1, 1, 0, 0, 0x80, 1, 0, 7];
+            let mut payload = vec![0, 0, 0, 20 + 12 * count, 0, 0, 0, 1, 0, 0, 0, 1];
+            payload.extend([0, 0, 0, 8 + 12 * count, 1, 1, 0, count]);
+            payload.extend(transform.repeat(usize::from(count)));
+            message(1, 0x10, 2, &payload)
+        };
+        assert_eq!(events(ToClient, &answer(1)), "");
+        assert_eq!(events(ToClient, &answer(2)), "multiple_server_proposal ");
+        assert_eq!(events(ToServer, &answer(2)), "");
     }
 
     #[test]

@@ -10,7 +10,9 @@ use super::file::FileId;
 use super::heap::{Heap, Text};
 use super::mime_words::{Base64, find_parameter, hex_byte};
 use super::output::{Output, TxId};
+use super::reader::{HEX, hex};
 use crate::packet::Direction::ToServer;
+use md5::{Digest, Md5};
 use memchr::memchr;
 
 /// Something odd in a mail; bits of what [`Mime::line`] returns.
@@ -141,6 +143,8 @@ pub struct Mime {
     line_end_length: u8,
     file: Option<FileId>,
     file_size: u32,
+    /// The hash of the body so far, if a rule asks for it.
+    body: Option<Md5>,
     /// The last piece was not the end of its line.
     within_line: bool,
 }
@@ -186,6 +190,12 @@ impl Mime {
         if line.len() > LINE_LENGTH {
             odd |= odd::LONG_LINE;
         }
+        // From the first line behind the mail's own headers on all lines count, those that part it too.
+        if let Some(body) = &mut self.body {
+            body.update(full);
+        } else if self.place == Place::Body && out.wants(Field::EmailBodyMd5) {
+            self.body = Some(Md5::new_with_prefix(full));
+        }
         match self.place {
             Place::Body => odd |= self.body_line(tx, line, full, first, out),
             _ if !first => self.keep(line, out),
@@ -202,6 +212,13 @@ impl Mime {
     pub fn complete(&mut self, tx: TxId, out: &mut Output<'_>) {
         if self.is_text_part() || self.file.is_some() {
             self.find_links(tx, b"\n", out);
+        }
+        if let Some(body) = self.body.take() {
+            let mut digits = [0; 32];
+            for (place, byte) in digits.chunks_exact_mut(2).zip(body.finalize()) {
+                place.copy_from_slice(&hex(byte, HEX));
+            }
+            out.field(tx, Field::EmailBodyMd5, ToServer, &digits);
         }
         self.close_file(tx, out);
         self.free(out.heap());

@@ -33,6 +33,9 @@ pub const DESCRIPTION: Description = Description {
 const UNSOLICITED: AppEvent = AppEvent::of(AppProtocol::Modbus, 0);
 const FUNCTION: AppEvent = AppEvent::of(AppProtocol::Modbus, 1);
 const LENGTH: AppEvent = AppEvent::of(AppProtocol::Modbus, 2);
+const VALUE_EVENT: AppEvent = AppEvent::of(AppProtocol::Modbus, 3);
+const EXCEPTION: AppEvent = AppEvent::of(AppProtocol::Modbus, 4);
+const MISMATCH: AppEvent = AppEvent::of(AppProtocol::Modbus, 5);
 const FLOODED: AppEvent = AppEvent::of(AppProtocol::Modbus, 6);
 const PROTOCOL: AppEvent = AppEvent::of(AppProtocol::Modbus, 7);
 
@@ -107,8 +110,88 @@ fn probe(probe: &Probe<'_>) -> Guess {
 /// The parser of a flow.
 #[derive(Debug, Default)]
 pub struct Modbus {
-    /// `[transaction, transaction's name 2]`.
-    pending: Table<3>,
+    /// `[transaction, transaction's name 2, what its answer says]`.
+    pending: Table<5>,
+}
+
+/// What the answer to a request says, if all is well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Answer {
+    /// Nothing that is known here.
+    Any,
+    /// Whatever, with so many bytes of values.
+    Bytes(u8),
+    /// The same four bytes as the request.
+    Same([u8; 4]),
+}
+
+impl Answer {
+    /// To the request of a function, from what stands behind it.
+    fn to(function: u8, content: &[u8]) -> Answer {
+        let mut at = Reader::new(content);
+        let Some(four) = at.array::<4>() else {
+            return Answer::Any;
+        };
+        let count = u16::from_be_bytes([four[2], four[3]]);
+        let bytes = match function {
+            1 | 2 => count.div_ceil(8),
+            3 | 4 | 23 => count.saturating_mul(2),
+            5 | 6 | 15 | 16 | 22 => return Answer::Same(four),
+            _ => return Answer::Any,
+        };
+        Answer::Bytes(bytes.min(255) as u8)
+    }
+
+    fn words(self) -> [u32; 2] {
+        match self {
+            Answer::Any => [0, 0],
+            Answer::Bytes(count) => [1, u32::from(count)],
+            Answer::Same(four) => [2, u32::from_be_bytes(four)],
+        }
+    }
+
+    fn of_words([kind, value]: [u32; 2]) -> Answer {
+        match kind {
+            1 => Answer::Bytes(value as u8),
+            2 => Answer::Same(value.to_be_bytes()),
+            _ => Answer::Any,
+        }
+    }
+
+    /// Whether what stands behind the function of an answer is this.
+    fn fits(self, content: &[u8]) -> bool {
+        match self {
+            Answer::Any => true,
+            Answer::Bytes(count) => {
+                content.first() == Some(&count) && content.len() == 1 + usize::from(count)
+            }
+            Answer::Same(four) => content.starts_with(&four),
+        }
+    }
+}
+
+/// Whether a request asks for what its function allows (Modbus application protocol 1.1b3, chapter
+/// 6: how many, and which values of a coil).
+fn is_allowed(function: u8, content: &[u8]) -> bool {
+    let mut at = Reader::new(content);
+    let (Some(_), Some(second)) = (at.u16(), at.u16()) else {
+        return true;
+    };
+    let bytes = at.u8().map(u16::from);
+    match function {
+        1 | 2 => (1..=2000).contains(&second),
+        3 | 4 => (1..=125).contains(&second),
+        5 => matches!(second, 0 | 0xff00),
+        15 => (1..=1968).contains(&second) && bytes == Some(second.div_ceil(8)),
+        16 => (1..=123).contains(&second) && bytes == Some(2 * second),
+        23 => (1..=125).contains(&second),
+        _ => true,
+    }
+}
+
+/// Whether a code of an exception is one (chapter 7).
+fn is_exception(code: Option<&u8>) -> bool {
+    matches!(code, Some(1..=8 | 10 | 11))
 }
 
 impl Parse for Modbus {
@@ -177,8 +260,16 @@ impl Modbus {
     fn request(&mut self, out: &mut Output<'_>, id: u16, message: &[u8]) -> TxId {
         let tx = out.open();
         tell(out, tx, message);
+        let (function, content) = match message {
+            [_, function, content @ ..] => (*function, content),
+            _ => (0, &[][..]),
+        };
+        if !is_allowed(function, content) {
+            out.event(tx, Direction::ToServer, VALUE_EVENT);
+        }
         let [index, serial] = tx_words(tx);
-        let record = [u32::from(id), index, serial];
+        let [kind, value] = Answer::to(function, content).words();
+        let record = [u32::from(id), index, serial, kind, value];
         if let Some(oldest) = self.pending.push(out.heap(), PENDING_MAX, &record) {
             let oldest = tx_of(oldest[1], oldest[2]);
             out.event(oldest, Direction::ToServer, FLOODED);
@@ -191,9 +282,21 @@ impl Modbus {
         let found = self
             .pending
             .find(&out.shared.heap, |record| record[0] == u32::from(id));
+        let (code, content) = match message {
+            [_, code, content @ ..] => (*code, content),
+            _ => (0, &[][..]),
+        };
         if let Some((place, record)) = found {
             let _ = self.pending.remove(out.heap(), place);
-            return tx_of(record[1], record[2]);
+            let tx = tx_of(record[1], record[2]);
+            if code & 0x80 == 0 {
+                if !Answer::of_words([record[3], record[4]]).fits(content) {
+                    out.event(tx, Direction::ToClient, MISMATCH);
+                }
+            } else if !is_exception(content.first()) {
+                out.event(tx, Direction::ToClient, EXCEPTION);
+            }
+            return tx;
         }
         let tx = out.open();
         out.event(tx, Direction::ToClient, UNSOLICITED);
@@ -343,17 +446,64 @@ mod tests {
     use super::*;
     use crate::packet::Direction::{ToClient, ToServer};
 
+    const PLACE: Place = Place {
+        transport: Transport::Tcp,
+        server_port: PORT,
+    };
+
+    /// A message of unit 7.
+    fn message(function: u8, content: &[u8]) -> Vec<u8> {
+        let mut out = vec![0, 1, 0, 0, 0, 2 + content.len() as u8, 7, function];
+        out.extend(content);
+        out
+    }
+
+    #[test]
+    fn what_is_wrong_with_values_is_told() {
+        let events = |request: (u8, &[u8]), response: (u8, &[u8])| {
+            let (asked, said) = (
+                message(request.0, request.1),
+                message(response.0, response.1),
+            );
+            let talk: &[(Direction, &[u8])] = &[(ToServer, &asked), (ToClient, &said)];
+            let (_, lines) = same_for_every_cut(PLACE, talk);
+            let name = |line: &String| Some(line.split("\"modbus\", \"").nth(1)?.to_string());
+            let names: Vec<String> = lines.iter().filter_map(name).collect();
+            names.concat().replace("\"))", " ")
+        };
+        // Two registers from 10 on, and their bytes.
+        let read: (u8, &[u8]) = (3, &[0, 10, 0, 2]);
+        assert_eq!(events(read, (3, &[4, 1, 2, 3, 4])), "");
+        assert_eq!(events(read, (3, &[2, 1, 2])), "value_mismatch ");
+        assert_eq!(events(read, (0x83, &[2])), "");
+        assert_eq!(events(read, (0x83, &[9])), "invalid_exception_code ");
+        // Nine coils are two bytes.
+        assert_eq!(events((1, &[0, 0, 0, 9]), (1, &[2, 1, 1])), "");
+        // No register, and too many.
+        assert_eq!(events((3, &[0, 10, 0, 0]), (0x83, &[3])), "invalid_value ");
+        assert_eq!(
+            events((3, &[0, 10, 0, 126]), (0x83, &[3])),
+            "invalid_value "
+        );
+        // A coil is on or off, and the answer says the same.
+        assert_eq!(events((5, &[0, 1, 0xff, 0]), (5, &[0, 1, 0xff, 0])), "");
+        assert_eq!(
+            events((5, &[0, 1, 0xff, 0]), (5, &[0, 1, 0, 0])),
+            "value_mismatch "
+        );
+        assert_eq!(
+            events((5, &[0, 1, 1, 0]), (5, &[0, 1, 1, 0])),
+            "invalid_value "
+        );
+    }
+
     #[test]
     fn a_write_tells_its_values() {
-        let place = Place {
-            transport: Transport::Tcp,
-            server_port: PORT,
-        };
         // Write registers 10 and 11 of unit 7 with 0x1234 and 5.
         let request = [0, 1, 0, 0, 0, 11, 7, 16, 0, 10, 0, 2, 4, 0x12, 0x34, 0, 5];
         let response = [0, 1, 0, 0, 0, 6, 7, 16, 0, 10, 0, 2];
         let (protocol, lines) =
-            same_for_every_cut(place, &[(ToServer, &request), (ToClient, &response)]);
+            same_for_every_cut(PLACE, &[(ToServer, &request), (ToClient, &response)]);
         assert_eq!(protocol, AppProtocol::Modbus);
         let head = "\\x07\\x10\\xff\\xff\\\"\\x02\\x00\\n\\x00\\x0b\\x01";
         assert_eq!(

@@ -6,11 +6,13 @@
 //! Reads and writes are taken as they come; other records wait until they are whole, up to
 //! [`RECORD_MAX`] bytes.
 
+mod frames;
+
 use super::chunks::Files;
 use super::field::{Field, Progress};
 use super::heap::Heap;
 use super::names::Names;
-use super::output::{Output, TxId};
+use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
@@ -48,8 +50,13 @@ pub const DESCRIPTION: Description = Description {
         "malformed_data",
         "non_existing_version",
         "unsupported_version",
+        "too_many_transactions",
     ],
 };
+
+const MALFORMED: AppEvent = AppEvent::of(AppProtocol::Nfs, 0);
+const VERSION: AppEvent = AppEvent::of(AppProtocol::Nfs, 1);
+const TOO_MANY: AppEvent = AppEvent::of(AppProtocol::Nfs, 3);
 
 /// RPC program of NFS.
 const PROGRAM: u32 = 100_003;
@@ -65,6 +72,8 @@ const AUTH_MAX: u32 = 400;
 const HANDLE_MAX: usize = 128;
 /// Calls that wait for their reply; the oldest is completed.
 const CALLS_MAX: usize = 128;
+/// Calls without a reply, beyond which each further one is an event (Suricata's limit).
+const WAITING_MAX: u32 = 1024;
 /// Names of handles and of calls that are remembered.
 const NAMES_MAX: usize = 256;
 const LOOKUPS_MAX: usize = 32;
@@ -118,6 +127,11 @@ struct Call {
 }
 
 impl Call {
+    /// Whether it asks for a part of a file.
+    fn reads(&self) -> bool {
+        matches!((self.version, self.procedure), (2 | 3, 6))
+    }
+
     fn encode(&self) -> [u32; 10] {
         let [tx, serial] = tx_words(self.tx);
         let [a, b, c, d] = guid_words(self.file);
@@ -152,6 +166,8 @@ struct Way {
 pub struct Nfs {
     ways: [Way; 2],
     calls: Table<10>,
+    /// Calls without a reply, those that are forgotten among them.
+    waiting: u32,
     files: Files,
     /// Names of handles.
     names: Names,
@@ -200,7 +216,8 @@ impl Parse for Nfs {
             };
             let content = rest.get(4..4 + length);
             // A record that rules see as a frame is whole, wherever TCP cut it.
-            let framed = length <= RECORD_MAX && FRAMES.iter().any(|field| out.wants(*field));
+            let framed =
+                length <= RECORD_MAX && frames::FRAMES.iter().any(|field| out.wants(*field));
             let streams = !framed && transfer_ahead(head).is_some_and(|transfer| transfer);
             if content.is_none() && length <= RECORD_MAX && !streams {
                 // Only the reply tells a read from other answers: its call is known.
@@ -342,43 +359,6 @@ impl Nfs {
         }
     }
 
-    /// Shows a whole record (behind its mark of `mark` bytes) as frames, if rules ask for them.
-    fn show_frames(&self, out: &mut Output<'_>, direction: Direction, record: &[u8], mark: usize) {
-        if !FRAMES.iter().any(|field| out.wants(*field)) {
-            return;
-        }
-        let content = record.get(mark..).unwrap_or(&[]);
-        out.frame(Field::FrameNfsRpcPdu, direction, record);
-        let mut at = Reader::new(content);
-        let version = match direction {
-            Direction::ToServer => {
-                let version = call_head(&mut at).map(|(version, ..)| version);
-                let mut credentials = Reader::new(content.get(28..).unwrap_or(&[]));
-                let length = credentials.u32().unwrap_or(0) as usize;
-                if let Some(credentials) = content.get(24..32 + length) {
-                    out.frame(Field::FrameNfsRpcCreds, direction, credentials);
-                }
-                version
-            }
-            Direction::ToClient => {
-                let (head, data) = record.split_at((mark + 8).min(record.len()));
-                out.frame(Field::FrameNfsRpcHdr, direction, head);
-                out.frame(Field::FrameNfsRpcData, direction, data);
-                let call = at
-                    .u32()
-                    .and_then(|xid| self.find(&out.shared.heap, xid))
-                    .map(|(_, call)| call.version);
-                // Kind, state, verifier, state.
-                let passed = at
-                    .skip(8)
-                    .and_then(|()| auth(&mut at))
-                    .and_then(|()| at.skip(4));
-                call.filter(|_| passed.is_some())
-            }
-        };
-        show_program(out, direction, version, at.rest());
-    }
-
     /// A record, or the head of one whose data streams; the bytes of it that were used. After a
     /// transfer these end where its data begins.
     fn record(
@@ -422,7 +402,7 @@ impl Nfs {
     fn call(&mut self, out: &mut Output<'_>, content: &[u8]) -> Option<Transfer> {
         let mut at = Reader::new(content);
         let (version, procedure, xid) = call_head(&mut at)?;
-        let mut call = Call {
+        let call = Call {
             xid,
             version,
             procedure,
@@ -430,6 +410,22 @@ impl Nfs {
             file: [0; 16],
             offset: 0,
         };
+        let read = self.arguments(out, content, at, call);
+        if read.is_none() {
+            out.event(TxId::NONE, Direction::ToServer, MALFORMED);
+        }
+        read.flatten()
+    }
+
+    /// Takes the arguments of a call; `None` if they are cut short.
+    fn arguments(
+        &mut self,
+        out: &mut Output<'_>,
+        content: &[u8],
+        mut at: Reader<'_>,
+        mut call: Call,
+    ) -> Option<Option<Transfer>> {
+        let (version, procedure) = (call.version, call.procedure);
         match (version, procedure) {
             (2, 8) | (3, 7) => {
                 let file = handle(&mut at, version)?;
@@ -444,14 +440,14 @@ impl Nfs {
                     offset
                 };
                 let size = at.u32()?;
-                return Some(Transfer {
+                return Some(Some(Transfer {
                     file,
                     offset,
                     size,
                     at: content.len() - at.rest().len(),
                     version,
                     procedure,
-                });
+                }));
             }
             (2 | 3, 6) => {
                 call.file = handle(&mut at, version)?;
@@ -461,7 +457,7 @@ impl Nfs {
                     at.u64()?
                 };
                 self.wait(out, &call);
-                return None;
+                return Some(None);
             }
             // Lookups, creations: the reply has the handle of the name.
             (2, 4 | 9) | (3, 3 | 8) => {
@@ -469,13 +465,13 @@ impl Nfs {
                 handle(&mut at, version)?;
                 out.shared.scratch.clear();
                 out.shared.scratch.extend_from_slice(opaque(&mut at)?);
-                self.asked.put(out, LOOKUPS_MAX, [xid, 0, 0, 0]);
+                self.asked.put(out, LOOKUPS_MAX, [call.xid, 0, 0, 0]);
             }
             (3, 21) => {
                 // What was written is committed: the file is complete.
                 let file = handle(&mut at, version)?;
                 self.files.close(out, &file, Direction::ToServer);
-                return None;
+                return Some(None);
             }
             (4, 1) => {
                 call.tx = open(out, version, procedure);
@@ -485,13 +481,20 @@ impl Nfs {
         }
         out.progress(call.tx, Direction::ToServer, Progress::Complete);
         self.wait(out, &call);
-        None
+        Some(None)
     }
 
     fn wait(&mut self, out: &mut Output<'_>, call: &Call) {
-        if let Some(oldest) = self.calls.push(out.heap(), CALLS_MAX, &call.encode()) {
-            out.complete(Call::decode(&oldest).tx);
+        let pushed = self.calls.push(out.heap(), CALLS_MAX, &call.encode());
+        let oldest = pushed.map_or(TxId::NONE, |oldest| Call::decode(&oldest).tx);
+        // Reads are a part of their file's transaction.
+        if !call.reads() {
+            self.waiting = self.waiting.saturating_add(1);
+            if self.waiting > WAITING_MAX + 1 {
+                out.event(oldest, Direction::ToServer, TOO_MANY);
+            }
         }
+        out.complete(oldest);
     }
 
     fn find(&self, heap: &Heap, xid: u32) -> Option<(usize, Call)> {
@@ -503,7 +506,7 @@ impl Nfs {
     fn reads(&self, out: &Output<'_>, head: &[u8]) -> Option<()> {
         let xid = Reader::new(head).u32()?;
         let (_, call) = self.find(&out.shared.heap, xid)?;
-        matches!((call.version, call.procedure), (2 | 3, 6)).then_some(())
+        call.reads().then_some(())
     }
 
     fn reply(&mut self, out: &mut Output<'_>, content: &[u8]) -> Option<Transfer> {
@@ -512,14 +515,41 @@ impl Nfs {
         if at.u32()? != REPLY {
             return None;
         }
-        let (place, call) = self.find(&out.shared.heap, xid)?;
+        let found = self.find(&out.shared.heap, xid);
+        let read = found.is_some_and(|(_, call)| call.reads());
+        self.waiting = self.waiting.saturating_sub(u32::from(!read));
+        let (place, call) = found?;
         let _ = self.calls.remove(out.heap(), place);
         out.complete(call.tx);
+        if !(2..=4).contains(&call.version) {
+            out.event(TxId::NONE, Direction::ToClient, VERSION);
+            return None;
+        }
+        let read = self.results(out, content, at, call);
+        if read.is_none() {
+            out.event(TxId::NONE, Direction::ToClient, MALFORMED);
+        }
+        read.flatten()
+    }
+
+    /// Takes the results of a reply to a call; `None` if they are cut short.
+    fn results(
+        &mut self,
+        out: &mut Output<'_>,
+        content: &[u8],
+        mut at: Reader<'_>,
+        call: Call,
+    ) -> Option<Option<Transfer>> {
+        let xid = call.xid;
         let accepted = at.u32()? == 0;
+        if !accepted {
+            return Some(None);
+        }
         auth(&mut at)?;
         let done = at.u32()? == 0;
-        if !accepted || !done || at.u32()? != 0 {
-            return None;
+        // What follows is NFS's: most results begin with a status.
+        if !done || at.is_empty() || at.u32()? != 0 {
+            return Some(None);
         }
         let version = call.version;
         match (version, call.procedure) {
@@ -534,63 +564,26 @@ impl Nfs {
             (2, 4 | 9) | (3, 3 | 8) => {
                 // A creation need not give the handle back.
                 if (version, call.procedure) == (3, 8) && at.u32()? == 0 {
-                    return None;
+                    return Some(None);
                 }
                 let file = handle(&mut at, version)?;
                 if self.asked.copy(out, [xid, 0, 0, 0]) {
                     self.asked.remove(out.heap(), [xid, 0, 0, 0]);
                     self.names.put(out, NAMES_MAX, guid_words(file));
                 }
-                return None;
+                return Some(None);
             }
-            _ => return None,
+            _ => return Some(None),
         }
         let size = at.u32()?;
-        Some(Transfer {
+        Some(Some(Transfer {
             file: call.file,
             offset: call.offset,
             size,
             at: content.len() - at.rest().len(),
             version,
             procedure: call.procedure,
-        })
-    }
-}
-
-/// Frames of records.
-const FRAMES: [Field; 10] = [
-    Field::FrameNfsRpcPdu,
-    Field::FrameNfsRpcHdr,
-    Field::FrameNfsRpcData,
-    Field::FrameNfsRpcCreds,
-    Field::FrameNfsPdu,
-    Field::FrameNfsStatus,
-    Field::FrameNfs4Pdu,
-    Field::FrameNfs4Hdr,
-    Field::FrameNfs4Ops,
-    Field::FrameNfs4Status,
-];
-
-/// Shows what NFS itself says in a record as frames.
-fn show_program(out: &mut Output<'_>, direction: Direction, version: Option<u32>, data: &[u8]) {
-    let (whole, status) = match version {
-        Some(2 | 3) => (Field::FrameNfsPdu, Field::FrameNfsStatus),
-        Some(4) => (Field::FrameNfs4Pdu, Field::FrameNfs4Status),
-        _ => return,
-    };
-    if data.is_empty() {
-        return;
-    }
-    out.frame(whole, direction, data);
-    if direction == Direction::ToClient {
-        out.frame(status, direction, data.get(..4).unwrap_or(data));
-    }
-    if let Some((head, operations)) = data.split_at_checked(8)
-        && version == Some(4)
-        && !operations.is_empty()
-    {
-        out.frame(Field::FrameNfs4Hdr, direction, head);
-        out.frame(Field::FrameNfs4Ops, direction, operations);
+        }))
     }
 }
 
@@ -763,6 +756,61 @@ mod tests {
             lines.contains(&"tx 0 ToServer file.data \"abcd\"".to_string()),
             "{lines:?}"
         );
+    }
+
+    /// Names of the events of a conversation.
+    fn events(talk: &[(Direction, &[u8])]) -> Vec<String> {
+        let (_, lines) = same_for_every_cut(PLACE, talk);
+        let name =
+            |line: &String| Some(line.split("\"nfs\", \"").nth(1)?.split('"').next()?.into());
+        lines.iter().filter_map(name).collect()
+    }
+
+    #[test]
+    fn what_is_cut_short_is_told() {
+        let whole = framed(&[call(1, 3), opaque_of(b"dir."), opaque_of(b"name")]);
+        assert!(events(&[(ToServer, &whole)]).is_empty());
+        // The name is said to be longer than the call.
+        let cut = framed(&[call(2, 3), opaque_of(b"dir."), numbers(&[99])]);
+        assert_eq!(
+            events(&[(ToServer, &whole), (ToServer, &cut)]),
+            ["malformed_data"]
+        );
+        let found = framed(&[numbers(&[1, REPLY, 0, 0, 0, 0, 0]), opaque_of(b"hand")]);
+        assert!(events(&[(ToServer, &whole), (ToClient, &found)]).is_empty());
+        let refused = framed(&[numbers(&[1, REPLY, 0, 0, 0, 0, 2])]);
+        assert!(events(&[(ToServer, &whole), (ToClient, &refused)]).is_empty());
+        let found = framed(&[numbers(&[1, REPLY, 0, 0, 0, 0, 0, 99])]);
+        assert_eq!(
+            events(&[(ToServer, &whole), (ToClient, &found)]),
+            ["malformed_data"]
+        );
+        let seven = framed(&[numbers(&[2, CALL, 2, PROGRAM, 7, 1, 0, 0, 0, 0])]);
+        let answer = framed(&[numbers(&[2, REPLY, 0, 0, 0, 0, 0])]);
+        let talk: &[(Direction, &[u8])] =
+            &[(ToServer, &whole), (ToServer, &seven), (ToClient, &answer)];
+        assert_eq!(events(talk), ["non_existing_version"]);
+    }
+
+    #[test]
+    fn calls_without_replies_have_a_limit() {
+        let calls = |first: u32, count: u32| -> Vec<u8> {
+            let one = |xid| framed(&[call(xid, 1), opaque_of(b"hand")]);
+            (first..first + count).flat_map(one).collect()
+        };
+        let replies: Vec<u8> = (0..1025)
+            .flat_map(|xid| framed(&[numbers(&[xid, REPLY, 0, 0, 0, 0, 0])]))
+            .collect();
+        assert!(events(&[(ToServer, &calls(0, 1025))]).is_empty());
+        let beyond = events(&[(ToServer, &calls(0, 1026))]);
+        assert_eq!(beyond, ["too_many_transactions"]);
+        let (first, second) = (calls(0, 1025), calls(2000, 1025));
+        let talk: &[(Direction, &[u8])] = &[
+            (ToServer, &first),
+            (ToClient, &replies),
+            (ToServer, &second),
+        ];
+        assert!(events(talk).is_empty());
     }
 
     #[test]

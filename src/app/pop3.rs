@@ -19,6 +19,7 @@ pub const DESCRIPTION: Description = Description {
         "incorrect_argument_count",
         "request_too_long",
         "response_too_long",
+        "too_many_transactions",
     ],
 };
 
@@ -30,6 +31,7 @@ enum Odd {
     ArgumentCount = 1,
     RequestTooLong = 2,
     ResponseTooLong = 3,
+    TooMany = 4,
 }
 
 /// Commands and how many arguments they take (RFC 1939, 2449, 2595, 5034, 6856).
@@ -53,6 +55,8 @@ const ARGUMENTS: [(&[u8], std::ops::RangeInclusive<usize>); 17] = [
     (b"utf8", 0..=0),
     (b"lang", 0..=1),
 ];
+/// Commands without an answer; a client that sends more is followed no further (Suricata's limit).
+const WAITING_MAX: u16 = 256;
 /// Bytes of a command with its end (RFC 2449 section 4).
 const COMMAND_MAX: usize = 255;
 
@@ -86,6 +90,8 @@ pub struct Pop3 {
     asked: bool,
     /// The server asks for more of an authentication: the client's next line is no command.
     challenged: bool,
+    /// Commands without an answer.
+    waiting: u16,
     discard: Discard,
 }
 
@@ -110,6 +116,10 @@ impl Parse for Pop3 {
                 self.discard.begin(way);
             }
             self.judge(line, input.direction, out);
+            if self.waiting > WAITING_MAX + 1 {
+                tell(Odd::TooMany, input.direction, out);
+                return Err(Broken);
+            }
             if input.direction == ToServer {
                 self.asked = without_end(line).eq_ignore_ascii_case(b"stls");
             } else if std::mem::take(&mut self.asked) && starts_with(line, b"+ok") {
@@ -124,22 +134,32 @@ impl Parse for Pop3 {
 impl Pop3 {
     /// Tells what is odd about a line.
     fn judge(&mut self, line: &[u8], direction: Direction, out: &mut Output<'_>) {
+        let status = starts_with(line, b"+ok") || starts_with(line, b"-err");
+        self.waiting = match direction {
+            ToServer => self.waiting.saturating_add(1),
+            ToClient => self
+                .waiting
+                .saturating_sub(u16::from(status || line.starts_with(b"+ "))),
+        };
         let odd = match direction {
             ToServer if std::mem::take(&mut self.challenged) => None,
             ToServer if line.len() > COMMAND_MAX => Some(Odd::RequestTooLong),
             ToServer => odd_command(without_end(line)),
             ToClient => {
                 self.challenged = line.starts_with(b"+ ");
-                let status = starts_with(line, b"+ok") || starts_with(line, b"-err");
                 (status && line.len() == LINE_MAX).then_some(Odd::ResponseTooLong)
             }
         };
         if let Some(odd) = odd {
-            let tx = out.open();
-            out.event(tx, direction, AppEvent::of(AppProtocol::Pop3, odd as u8));
-            out.complete(tx);
+            tell(odd, direction, out);
         }
     }
+}
+
+fn tell(odd: Odd, direction: Direction, out: &mut Output<'_>) {
+    let tx = out.open();
+    out.event(tx, direction, AppEvent::of(AppProtocol::Pop3, odd as u8));
+    out.complete(tx);
 }
 
 /// What is odd about a command, without its end.
@@ -184,6 +204,34 @@ mod tests {
             .filter_map(|line| line.split("app-layer-event ").nth(1))
             .collect();
         assert_eq!(told.len(), 3, "{lines:?}");
+    }
+
+    #[test]
+    fn commands_without_answers_have_a_limit() {
+        let place = Place {
+            transport: Transport::Tcp,
+            server_port: PORT,
+        };
+        let odd = |answered: usize, sent: usize| {
+            let (commands, answers) = (b"NOOP\r\n".repeat(sent), b"+OK\r\n".repeat(answered));
+            let talk: &[(Direction, &[u8])] = &[
+                (ToClient, b"+OK ready\r\n"),
+                (ToServer, b"NOOP\r\n"),
+                (ToClient, &answers),
+                (ToServer, &commands),
+                (ToServer, b"FROB\r\n"),
+            ];
+            same_for_every_cut(place, talk).1
+        };
+        let of = |lines: &[String], name: &str| lines.iter().filter(|l| l.contains(name)).count();
+        let within = odd(1, 256);
+        assert_eq!(of(&within, "too_many_transactions"), 0);
+        assert_eq!(of(&within, "unknown_command"), 1);
+        let beyond = odd(1, 258);
+        assert_eq!(of(&beyond, "too_many_transactions"), 1);
+        // It is followed no further.
+        assert_eq!(of(&beyond, "unknown_command"), 0);
+        assert_eq!(of(&odd(0, 258), "too_many_transactions"), 1);
     }
 
     #[test]

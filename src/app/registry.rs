@@ -126,18 +126,6 @@ pub const FLOW_EVENTS: &[&str] = &[
     "applayer_unexpected_protocol",
 ];
 
-/// Events that the language knows and no parser of this build tells of.
-pub const EVENTS_MISSING: &[&str] = &[
-    "pop3.too_many_transactions",
-    "pgsql.malformed_request",
-    "pgsql.malformed_response",
-    "pgsql.too_many_transactions",
-    "smtp.mime_malformed_msg",
-    "nfs.too_many_transactions",
-    "nfs.empty_message",
-    "dnp3.too_long_reassembly",
-];
-
 /// The event `PROTOCOL.NAME`, or `NAME` of [`FLOW_EVENTS`], of rules.
 pub fn event(name: &str) -> Option<AppEvent> {
     let Some((protocol, name)) = name.split_once('.') else {

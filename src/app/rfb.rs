@@ -30,6 +30,7 @@ pub const DESCRIPTION: Description = Description {
 const UNIMPLEMENTED: AppEvent = AppEvent::of(AppProtocol::Rfb, 0);
 const UNKNOWN_RESULT: AppEvent = AppEvent::of(AppProtocol::Rfb, 1);
 const MALFORMED: AppEvent = AppEvent::of(AppProtocol::Rfb, 2);
+const CONFUSED: AppEvent = AppEvent::of(AppProtocol::Rfb, 3);
 
 /// Bytes of a version message.
 const VERSION: usize = 12;
@@ -104,7 +105,11 @@ impl Parse for Rfb {
                 return Ok(Taken::all(input.bytes.len()));
             }
             if self.step.from() != input.direction {
-                // It is the other side's turn.
+                // It is the other side's turn; but no side says so much ahead of it.
+                if rest.len() > early_max(input.direction) {
+                    self.give_up(input.direction, CONFUSED, out);
+                    continue;
+                }
                 break;
             }
             let Some(length) = self.length(rest) else {
@@ -122,6 +127,16 @@ impl Parse for Rfb {
             at += length;
         }
         Ok(Taken::all(at))
+    }
+}
+
+/// Bytes that a side can say before it has heard the other one.
+fn early_max(direction: Direction) -> usize {
+    match direction {
+        // Version, choice, response and init.
+        ToServer => VERSION + 1 + 16 + 1,
+        // Version, types, challenge, result and init, without the name of the desktop.
+        ToClient => VERSION + 256 + 16 + 4 + INIT,
     }
 }
 
@@ -253,6 +268,26 @@ mod tests {
                 "tx 0 ToClient rfb.name \"box\"",
             ]
         );
+    }
+
+    #[test]
+    fn a_side_that_says_all_ahead_of_the_other_is_told() {
+        let place = Place {
+            transport: Transport::Tcp,
+            server_port: 5900,
+        };
+        let early = |count: usize| {
+            let client = [b"RFB 003.008\n".as_slice(), &vec![b'x'; count]].concat();
+            let talk: &[(Direction, &[u8])] = &[
+                (ToClient, b"RFB 003.008\n"),
+                (ToServer, &client),
+                (ToServer, b"y"),
+            ];
+            let (_, lines) = same_for_every_cut(place, talk);
+            lines.iter().any(|line| line.contains("confused_state"))
+        };
+        assert!(!early(18));
+        assert!(early(31));
     }
 
     #[test]

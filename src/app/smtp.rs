@@ -33,6 +33,7 @@ pub const DESCRIPTION: Description = Description {
         Field::EmailXMailer,
         Field::EmailUrl,
         Field::EmailReceived,
+        Field::EmailBodyMd5,
         Field::FileData,
         Field::FileName,
         Field::Filesize,
@@ -67,6 +68,9 @@ pub const DESCRIPTION: Description = Description {
         "unparsable_content",
         "truncated_line",
         "invalid_bdat",
+        // Suricata's rules name it too, and nothing raises it there: what it meant once is told as
+        // `mime_parse_failed`.
+        "mime_malformed_msg",
     ],
 };
 
@@ -663,6 +667,8 @@ mod tests {
             "tx 0 ToServer email.received \"2\"",
             "tx 0 ToServer email.url \"example.com/x?y\"",
             "tx 0 ToServer email.url \"b.org\\r\\n\"",
+            // Of `see http://example.com/x?y and HTTP://b.org\r\n`.
+            "tx 0 ToServer email.body_md5 \"181158766bd50f3052a598b97c73ebfa\"",
         ];
         assert_eq!(lines, [ENVELOPE, &rest].concat());
     }
@@ -681,6 +687,7 @@ mod tests {
             "tx 0 ToServer file.name \"c\"",
             "tx 0 ToServer file.data \"plain\\r\\ntext\"",
             "tx 0 ToServer filesize 11",
+            "tx 0 ToServer email.body_md5 \"6eabc8880d1289c83940c32d56726292\"",
         ];
         assert_eq!(lines, [ENVELOPE, &rest].concat());
     }
@@ -703,6 +710,8 @@ mod tests {
         let expected = [
             "tx 0 ToServer smtp.helo \"c\"",
             "tx 0 ToServer email.subject \"one\"",
+            // Of `body\r\n`.
+            "tx 0 ToServer email.body_md5 \"89dd3590116a70b579661a2d8593bb2f\"",
             "tx 1 ToServer smtp.helo \"c\"",
             "tx 1 ToServer smtp.mail_from \"<x>\"",
             "tx 1 ToServer app-layer-event Some((\"smtp\", \"duplicate_fields\"))",

@@ -48,6 +48,21 @@ fn apps_with(frames: bool, limits: Limits) -> Apps {
     Apps::new(128, 8 << 20, wanted, limits)
 }
 
+/// A lane's parsers with these fields wanted alone.
+pub fn apps_for(fields: &[Field]) -> Apps {
+    let wanted = Field::ALL
+        .iter()
+        .map(|field| fields.contains(field))
+        .collect();
+    Apps::new(128, 8 << 20, wanted, Limits::default())
+}
+
+/// The lines of a conversation with these parsers.
+pub fn run_in(place: Place, talk: Talk<'_>, apps: Apps) -> Vec<String> {
+    let pieces: Vec<_> = talk.iter().map(|(way, bytes)| (*way, 0, *bytes)).collect();
+    run_pieces(place, &pieces, apps).1
+}
+
 /// What a conversation gives: the protocol, then a line for each instance, as
 /// `tx NUMBER ToServer http.uri "/x"`, and for each event of the flow.
 pub fn run(place: Place, talk: Talk<'_>) -> (AppProtocol, Vec<String>) {

@@ -141,6 +141,16 @@ impl Transaction {
         }
     }
 
+    /// Whether no more instances of a field will come in a direction. Those of DNS within HTTP/2 come
+    /// with the body.
+    pub fn knows(&self, field: Field, direction: Direction) -> bool {
+        let at = match self.protocol {
+            AppProtocol::Doh2 if field.name().starts_with("dns.") => Progress::Complete,
+            _ => field.known_from(direction),
+        };
+        self.progress[direction.index()] >= at
+    }
+
     /// Instances so far.
     pub fn len(&self) -> usize {
         self.list.len() / SIZE

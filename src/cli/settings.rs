@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::{Failure, exit};
-use crate::config::keys::{KEYS, Key, Kind, Reader, VARIABLES, key};
+use crate::config::keys::{DATASET_KEYS, DATASETS, KEYS, Key, Kind, Reader, VARIABLES, key};
 use crate::rules::diagnostic::nearest;
 
 /// A value, as its key takes it.
@@ -41,6 +41,8 @@ pub struct Settings {
     pub entries: Vec<Setting>,
     /// Variables of rules.
     pub variables: Vec<(String, String)>,
+    /// What is said of datasets: key and value as `--set` takes them, place.
+    datasets: Vec<[String; 3]>,
     folder: PathBuf,
 }
 
@@ -152,9 +154,11 @@ impl Settings {
     }
 
     /// What the engine reads: key, value as `--set` takes it, place.
-    pub fn engine(&self) -> impl Iterator<Item = (&'static str, String, &str)> {
+    pub fn engine(&self) -> impl Iterator<Item = (&str, String, &str)> {
         let engine = |s: &&Setting| s.key.reader == Reader::Engine;
-        self.entries.iter().filter(engine).map(|setting| {
+        let sets = self.datasets.iter();
+        let sets = sets.map(|[key, value, place]| (key.as_str(), value.clone(), place.as_str()));
+        let engine = self.entries.iter().filter(engine).map(|setting| {
             let value = match (&setting.value, setting.key.kind) {
                 (Value::One(path), Kind::Path) => self.folder.join(path).display().to_string(),
                 (Value::One(text), _) => text.clone(),
@@ -162,7 +166,8 @@ impl Settings {
                 (Value::Pairs(_), _) => String::new(),
             };
             (setting.key.name, value, setting.place.as_str())
-        })
+        });
+        engine.chain(sets)
     }
 }
 
@@ -193,6 +198,8 @@ impl Reading<'_> {
             let below = format!("{name}.");
             if prefix.is_empty() && name == VARIABLES {
                 self.variables(value.get_ref(), value.span().start);
+            } else if prefix.is_empty() && name == DATASETS {
+                self.datasets(value.get_ref(), value.span().start);
             } else if let Some(key) = key(&name) {
                 match taken(key.kind, value.get_ref()) {
                     Ok(value) => {
@@ -248,6 +255,64 @@ impl Reading<'_> {
         }
     }
 
+    fn datasets(&mut self, value: &DeValue<'_>, offset: usize) {
+        let hint = || format!("write [{DATASETS}.NAME] and below it type = \"string\"");
+        let DeValue::Table(sets) = value else {
+            let what = format!("`{DATASETS}` is no table");
+            self.faults.push(Fault {
+                offset,
+                what,
+                hint: hint(),
+            });
+            return;
+        };
+        for (name, value) in sets.iter() {
+            let name = format!("{DATASETS}.{}", name.get_ref());
+            let DeValue::Table(table) = value.get_ref() else {
+                let what = format!("`{name}` is no table");
+                let offset = value.span().start;
+                self.faults.push(Fault {
+                    offset,
+                    what,
+                    hint: hint(),
+                });
+                continue;
+            };
+            for (word, value) in table.iter() {
+                self.of_dataset(&name, word.get_ref(), word.span().start, value);
+            }
+        }
+    }
+
+    /// One key of a dataset's table.
+    fn of_dataset(&mut self, set: &str, word: &str, at: usize, value: &toml::Spanned<DeValue<'_>>) {
+        let name = format!("{set}.{word}");
+        let Some((_, kind)) = DATASET_KEYS.iter().find(|(known, _)| *known == word) else {
+            let words: Vec<&str> = DATASET_KEYS.iter().map(|(known, _)| *known).collect();
+            self.faults.push(Fault {
+                offset: at,
+                what: format!("unknown setting `{name}`"),
+                hint: format!("a dataset has {}", words.join(", ")),
+            });
+            return;
+        };
+        match (taken(*kind, value.get_ref()), kind) {
+            (Ok(Value::One(path)), Kind::Path) => {
+                let path = self.settings.folder.join(path).display().to_string();
+                self.settings.datasets.push([name, path, self.place(at)]);
+            }
+            (Ok(Value::One(text)), _) => {
+                self.settings.datasets.push([name, text, self.place(at)]);
+            }
+            (Ok(_), _) => {}
+            (Err(what), _) => self.faults.push(Fault {
+                offset: value.span().start,
+                what: format!("{name}: {what}"),
+                hint: format!("it takes {}", kind.unit()),
+            }),
+        }
+    }
+
     fn finish(mut self) -> Result<Settings, Failure> {
         if self.faults.is_empty() {
             return Ok(self.settings);
@@ -271,7 +336,7 @@ fn unknown(name: &str, offset: usize) -> Fault {
         let dots = key.name.match_indices('.').map(|(at, _)| &key.name[..at]);
         dots.chain(std::iter::once(key.name))
     });
-    let hint = match nearest(name, names.chain(std::iter::once(VARIABLES))) {
+    let hint = match nearest(name, names.chain([VARIABLES, DATASETS])) {
         Some(near) => format!("did you mean `{near}`?"),
         None => match KEYS.iter().find(|key| last(key.name) == last(name)) {
             Some(elsewhere) => format!("did you mean `{}`?", elsewhere.name),
@@ -354,7 +419,8 @@ mod tests {
     fn a_file_says_what_the_command_line_would() {
         let text = "flows = 1000\n[run]\ninline = [[\"a\", \"b\"], [\"c\", \"d\"]]\nlanes = 2\n\
                     [rules]\nfiles = [\"x.rules\"]\npath = \"r\"\n[stream]\nmidstream = true\n\
-                    reassembly.depth = \"2mb\"\n[vars]\nHTTP_PORTS = [80, 8080]\n";
+                    reassembly.depth = \"2mb\"\n[datasets.ua-seen]\ntype = \"string\"\n\
+                    state = \"ua.lst\"\n[vars]\nHTTP_PORTS = [80, 8080]\n";
         let settings = parse(text).unwrap();
         assert_eq!(settings.pairs(), [["a", "b"], ["c", "d"]]);
         assert_eq!(settings.number::<usize>("run.lanes").unwrap(), Some(2));
@@ -362,6 +428,8 @@ mod tests {
         let engine: Vec<(&str, String)> = settings.engine().map(|(k, v, _)| (k, v)).collect();
         assert!(engine.contains(&("stream.reassembly.depth", "2mb".to_string())));
         assert!(engine.contains(&("stream.midstream", "true".to_string())));
+        assert!(engine.contains(&("datasets.ua-seen.type", "string".to_string())));
+        assert!(engine.contains(&("datasets.ua-seen.state", "dir/ua.lst".to_string())));
         assert_eq!(settings.variables[0].1, "[80,8080]");
     }
 
@@ -402,6 +470,21 @@ mod tests {
                 "inside",
             ),
             ("vars = 3\n", ":1:8: `vars` is no table", "[vars]"),
+            (
+                "datasets = 3\n",
+                ":1:12: `datasets` is no table",
+                "[datasets.NAME]",
+            ),
+            (
+                "[datasets.a]\ntyp = \"md5\"\n",
+                ":2:1: unknown setting `datasets.a.typ`",
+                "type, load",
+            ),
+            (
+                "[datasets.a]\ntype = \"md4\"\n",
+                ":2:8: datasets.a.type: `md4` is none of",
+                "words",
+            ),
         ];
         for (text, what, hint) in cases {
             let error = parse(text).unwrap_err();

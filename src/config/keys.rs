@@ -130,6 +130,22 @@ const IGNORES: Usual = Is("\"ignore\"");
 /// The name of the table whose keys are the operator's own: variables of rules.
 pub const VARIABLES: &str = "vars";
 
+/// The name of the table of datasets; below it each set has a table of its own name.
+pub const DATASETS: &str = "datasets";
+
+/// Keys of a dataset's table.
+pub const DATASET_KEYS: &[(&str, Kind)] = &[
+    ("type", Word(DATASET_TYPES)),
+    ("load", Path),
+    ("save", Path),
+    ("state", Path),
+    ("hashsize", Number),
+    ("memcap", Bytes),
+];
+
+/// What the values of a dataset are.
+const DATASET_TYPES: &[&str] = &["string", "md5", "sha256", "ip", "ipv4"];
+
 /// All keys, in the order of the reference.
 #[rustfmt::skip] // One key a line: a table to be read down.
 pub const KEYS: &[Key] = &[
@@ -302,6 +318,7 @@ pub fn reference() -> String {
             entry(key, &mut out);
         }
     }
+    out.push_str(REFERENCE_DATASETS);
     out.push_str(REFERENCE_VARIABLES);
     out
 }
@@ -315,6 +332,17 @@ const REFERENCE_HEAD: &str = "\
 #   sluice config import suricata.yaml -o sluice.toml
 #
 # Where the default depends on how the engine runs, the line is behind a `#`.
+
+";
+
+const REFERENCE_DATASETS: &str = "\
+# Datasets that rules name without a type, a table each: `type` (string, md5, sha256, ip, ipv4), the
+# files that are read at start (`load`), written at the end (`save`) or both (`state`), relative to
+# this file's folder, and how many values the set takes (`hashsize`).
+# [datasets.ua-seen]
+# type = \"string\"
+# state = \"ua-seen.lst\"
+# hashsize = 65536
 
 ";
 

@@ -218,6 +218,7 @@ fn of_others(field: Field) -> &'static str {
         | Field::SmbVersion
         | Field::FileInfo
         | Field::EmailUrl
+        | Field::EmailBodyMd5
         | Field::HttpPath
         | Field::AppLayerEvent => "",
         field if field.is_frame() || is_for_rules(field) => "",

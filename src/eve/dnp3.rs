@@ -1,16 +1,19 @@
 //! DNP3 fragments as the `dnp3` object of EVE: read by the event writer from the fragment's bytes,
 //! which a record carries. IEEE 1815, clauses 4.2 (application header) and 9.2 (link header).
 //!
-//! What is deliberately absent: the points of objects. Objects are told with their headers, as far as
-//! their sizes are known.
+//! Objects and their points are read with the code that rules use (app/dnp3/objects.rs).
 
-use serde::ser::{SerializeMap, SerializeSeq};
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::text::{Base64, Bytes, Text};
+use crate::app::dnp3::objects::{Content, Fault, Object, Objects, Part, Point, each, number};
 use crate::rules::app_readings::DNP3_INDICATIONS;
 
-/// Objects of one fragment that are told.
-const OBJECTS_MAX: usize = 64;
+/// Objects of one fragment, and points of all of them, that are told: with them an event is still a
+/// line that is written (`LINE_MAX`).
+const OBJECTS_SHOWN_MAX: usize = 64;
+const POINTS_SHOWN_MAX: usize = 128;
 /// Bytes before the application fragment: link control, destination, source.
 const LINK: usize = 5;
 /// A fragment: link control, destination and source (low byte first), then the application layer.
@@ -82,12 +85,10 @@ impl Serialize for Application<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("control", &Control(self.0.u8(LINK)))?;
         map.serialize_entry("function_code", &self.0.u8(LINK + 1))?;
-        let objects = Objects(
-            self.0.bytes.get(self.0.objects_at()..).unwrap_or(&[]),
-            self.0,
-        );
-        if !objects.0.is_empty() {
-            map.serialize_entry("objects", &objects)?;
+        let bytes = self.0.bytes.get(self.0.objects_at()..).unwrap_or(&[]);
+        if !bytes.is_empty() {
+            let objects = Objects::new(self.0.u8(LINK + 1), bytes);
+            map.serialize_entry("objects", &List(objects))?;
         }
         map.serialize_entry("complete", &self.0.complete)?;
         map.end()
@@ -108,83 +109,112 @@ impl Serialize for Control {
     }
 }
 
-/// The headers of objects: of requests without points all, else the first.
-struct Objects<'a>(&'a [u8], Message<'a>);
+/// Objects with their points.
+struct List<'a>(Objects<'a>);
 
-impl Serialize for Objects<'_> {
+impl Serialize for List<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut list = serializer.serialize_seq(None)?;
-        let mut rest = self.0;
-        let headers_alone = matches!(self.1.u8(LINK + 1), 1 | 7..=10 | 22);
-        for _ in 0..OBJECTS_MAX {
-            let Some((object, after)) = Object::read(rest) else {
-                break;
-            };
-            list.serialize_element(&object)?;
-            rest = after;
-            if !headers_alone {
-                break;
-            }
-        }
-        list.end()
+        // Why the last one is the last is the parser's to tell.
+        let shown = |object: &Object<'_>| object.fault != Some(Fault::Objects);
+        let objects = self.0.take_while(shown).take(OBJECTS_SHOWN_MAX);
+        let mut left = POINTS_SHOWN_MAX;
+        serializer.collect_seq(objects.map(|object| {
+            let points = object.points().take(left).count();
+            left -= points;
+            Shown { object, points }
+        }))
     }
 }
 
-#[derive(Serialize)]
-struct Object {
-    group: u8,
-    variation: u8,
-    qualifier: u8,
-    prefix_code: u8,
-    range_code: u8,
-    start: u32,
-    stop: u32,
-    count: u32,
+struct Shown<'a> {
+    object: Object<'a>,
+    /// Points that are told.
+    points: usize,
 }
 
-impl Object {
-    /// An object's header, and what follows it.
-    fn read(bytes: &[u8]) -> Option<(Object, &[u8])> {
-        let (&[group, variation, qualifier], rest) = bytes.split_first_chunk()?;
-        // Start and stop, or a count, in one, two or four bytes (clause 4.2.2.7).
-        let (parts, size) = match qualifier & 0x0f {
-            0 => (2, 1),
-            1 => (2, 2),
-            2 => (2, 4),
-            6 => (0, 0),
-            7 => (1, 1),
-            8 => (1, 2),
-            9 => (1, 4),
-            _ => return None,
-        };
-        let range = rest.get(..parts * size)?;
-        let number = |place: usize| {
-            let bytes = range.get(place * size..(place + 1) * size).unwrap_or(&[]);
-            bytes
-                .iter()
-                .rev()
-                .fold(0u32, |sum, byte| sum << 8 | u32::from(*byte))
-        };
-        let (start, stop, count) = match parts {
-            2 => (
-                number(0),
-                number(1),
-                number(1).wrapping_sub(number(0)).wrapping_add(1),
-            ),
-            1 => (0, 0, number(0)),
-            _ => (0, 0, 0),
-        };
-        let object = Object {
-            group,
-            variation,
-            qualifier,
-            prefix_code: qualifier >> 4 & 7,
-            range_code: qualifier & 0x0f,
-            start,
-            stop,
-            count,
-        };
-        Some((object, rest.get(parts * size..)?))
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let object = &self.object;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("group", &object.group)?;
+        map.serialize_entry("variation", &object.variation)?;
+        map.serialize_entry("qualifier", &object.qualifier)?;
+        map.serialize_entry("prefix_code", &object.prefix_code())?;
+        map.serialize_entry("range_code", &(object.qualifier & 0x0f))?;
+        map.serialize_entry("start", &object.start)?;
+        map.serialize_entry("stop", &object.stop)?;
+        map.serialize_entry("count", &object.count)?;
+        if self.points > 0 {
+            map.serialize_entry("points", &PointList(object, self.points))?;
+        }
+        map.end()
+    }
+}
+
+struct PointList<'a>(&'a Object<'a>, usize);
+
+impl Serialize for PointList<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let sized = matches!(self.0.prefix_code(), 4..=6);
+        let points = self.0.points().take(self.1);
+        serializer.collect_seq(points.map(|point| ShownPoint { point, sized }))
+    }
+}
+
+struct ShownPoint<'a> {
+    point: Point<'a>,
+    sized: bool,
+}
+
+impl Serialize for ShownPoint<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("prefix", &self.point.prefix)?;
+        map.serialize_entry("index", &self.point.index)?;
+        let size = self.sized.then_some(self.point.prefix);
+        if let Some(size) = size {
+            map.serialize_entry("size", &size)?;
+        }
+        match self.point.content {
+            Content::Packed(name, value) => map.serialize_entry(name, &value)?,
+            Content::Parts(parts, bytes) => {
+                let mut wrong = None;
+                let size = size.map(|size| size as usize);
+                let _ = each(parts, bytes, size, |part, bytes| {
+                    if wrong.is_none() {
+                        wrong = show(&mut map, part, bytes).err();
+                    }
+                });
+                if let Some(error) = wrong {
+                    return Err(error);
+                }
+            }
+        }
+        map.end()
+    }
+}
+
+/// A part of a point.
+fn show<M: SerializeMap>(map: &mut M, part: Part, bytes: &[u8]) -> Result<(), M::Error> {
+    let value = number(bytes);
+    match part {
+        Part::Bits(bits) => {
+            let mut left = value;
+            for (name, width) in bits {
+                map.serialize_entry(name, &(left & ((1 << width) - 1)))?;
+                left >>= width;
+            }
+            Ok(())
+        }
+        Part::Unsigned(name, _) => map.serialize_entry(name, &value),
+        Part::Signed(name, length) => {
+            let unused = 64 - 8 * length as u32;
+            map.serialize_entry(name, &((value << unused) as i64 >> unused))
+        }
+        Part::Real(name, 4) => map.serialize_entry(name, &f32::from_bits(value as u32)),
+        Part::Real(name, _) => map.serialize_entry(name, &f64::from_bits(value)),
+        Part::Text(name, _) => map.serialize_entry(name, &Text(Bytes(bytes))),
+        Part::Bytes(name, _) => map.serialize_entry(name, &Text(Base64(bytes))),
     }
 }
 
@@ -228,6 +258,45 @@ mod tests {
         let second = json!({"group": 1, "variation": 0, "qualifier": 0, "prefix_code": 0,
             "range_code": 0, "start": 3, "stop": 8, "count": 6});
         assert_eq!(objects[1], second);
+    }
+
+    #[test]
+    fn points_are_told_with_their_parts() {
+        let analog = [
+            0x44, 2, 0, 1, 0, 0xe3, 0x81, 0, 0, 30, 2, 0, 7, 7, 0x21, 0xfe, 0xff,
+        ];
+        let file = [70, 5, 0x5b, 1, 11, 0, 1, 0, 0, 0, 2, 0, 0, 0, b'a', 1, b'c'];
+        let value = shown(&[&analog[..], &file].concat());
+        let objects = &value["application"]["objects"];
+        let point = json!({"prefix": 0, "index": 7, "online": 1, "restart": 0, "comm_lost": 0,
+            "remote_forced": 0, "local_forced": 0, "over_range": 1, "reference_err": 0,
+            "reserved0": 0, "value": -2});
+        assert_eq!(objects[0]["points"], json!([point]));
+        let data = &objects[1]["points"][0];
+        assert_eq!(
+            (&data["size"], &data["block_number"]),
+            (&json!(11), &json!(2))
+        );
+        assert_eq!(data["prefix"], 11);
+    }
+
+    #[test]
+    fn many_points_are_still_a_line() {
+        // As many bits as a record holds, in two objects.
+        let mut bytes = vec![0x44, 2, 0, 1, 0, 0xe3, 0x81, 0, 0];
+        for _ in 0..2 {
+            bytes.extend([1, 1, 8, 0x80, 0x3e]);
+            bytes.extend([0xff; 2000]);
+        }
+        let value = shown(&bytes);
+        let objects = value["application"]["objects"].as_array().unwrap();
+        assert_eq!(objects.len(), 2);
+        assert_eq!(
+            objects[0]["points"].as_array().unwrap().len(),
+            super::POINTS_SHOWN_MAX
+        );
+        assert!(objects[1]["points"].is_null());
+        assert!(value.to_string().len() < crate::eve::LINE_MAX / 2);
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             return Answer::Never;
         }
         let direction = test.side.unwrap_or(direction);
-        let known = transaction.progress[direction.index()] >= test.field.known_at();
+        let known = transaction.knows(test.field, direction);
         let mut found = transaction
             .instances_of(&apps.shared.heap, test.field, direction)
             .map(|i| test.any_of.iter().any(|compare| compare.test(i.number())));
@@ -175,7 +175,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                 }
             }
         }
-        let known = transaction.progress[direction.index()] >= view.field.known_at();
+        let known = transaction.knows(view.field, direction);
         match view.absent {
             _ if !known => Answer::Later,
             Some(_) if count == 0 => Answer::Holds,

@@ -8,7 +8,7 @@
 //!         all hold ─► state ─► hit      one never ─► forgotten      else it waits in the record
 //! ```
 //! A rule hits once in a transaction and direction. What is not there yet may come (a body that
-//! grows); what stage of a transaction says that it won't is `Field::known_at`.
+//! grows); what stage of a transaction says that it won't is `Transaction::knows`.
 
 use super::again::Repeat;
 use super::answer::Answer;

@@ -356,6 +356,14 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
             return dataset_keywords::hash_list(builder, argument);
         }
         "dcerpc.opnum" => return rpc_keywords::operation(builder, argument),
+        "tls.store" | "tls_store" => {
+            // It is no condition, and Suricata keeps none where no folder is set for them.
+            let message = format!("`{name}` keeps no certificates here");
+            builder
+                .problems
+                .push(Problem::new(Code::NotStored, argument.name, message));
+            return Ok(());
+        }
         _ => {}
     }
     if let Some((buffer, shape)) = content_of(name) {
@@ -577,9 +585,6 @@ fn event(builder: &mut Builder<'_, '_>, argument: Argument<'_>) -> Result<(), Pr
             which: Which::Any,
             slice: (0, 0),
         }),
-        None if registry::EVENTS_MISSING.contains(&argument.text) => {
-            builder.executable(&format!("app-layer-event {}", argument.text), false);
-        }
         None => {
             let problem = argument.bad(format!("`{}` is not an event", shorten(argument.text)));
             let known = registry::event_names();

@@ -150,9 +150,16 @@ pub fn asn1<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result
         absolute_offset: None,
         relative_offset: None,
     };
-    for word in parts(&argument) {
-        let (name, number) = word.0.split_once(' ').unwrap_or((word.0, ""));
-        let number: Option<i64> = number.trim().parse().ok();
+    // Commas or blanks stand between the words, and a blank before a number.
+    let words = argument.text.split([',', ' ', '\t']);
+    let mut words = words.filter(|word| !word.is_empty());
+    while let Some(name) = words.next() {
+        let number: Option<i64> = match name {
+            "oversize_length" | "absolute_offset" | "relative_offset" => {
+                words.next().and_then(|number| number.parse().ok())
+            }
+            _ => None,
+        };
         let small = number.and_then(|number| u32::try_from(number).ok());
         match name {
             "bitstring_overflow" => test.bitstring_overflow = true,
@@ -162,7 +169,11 @@ pub fn asn1<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result
             "relative_offset" if number.is_some_and(|n| i32::try_from(n).is_ok()) => {
                 test.relative_offset = number.map(|n| n as i32);
             }
-            _ => return Err(unknown("asn1", word)),
+            _ => {
+                let at = argument.text.find(name).unwrap_or(0);
+                let span = argument.span.part(at, at + name.len());
+                return Err(unknown("asn1", (name, span)));
+            }
         }
     }
     if test.absolute_offset.is_some() && test.relative_offset.is_some() {

@@ -156,6 +156,7 @@ codes! {
     Deprecated "deprecated-keyword" Note "The keyword has a newer name.";
     SkippedRequires "skipped-requires" Note "The rule says itself that it needs something else.";
     Unsupported "unsupported" Note "The rule is valid, and this build cannot run it.";
+    NotStored "not-stored" Note "The rule alerts, and what it asks to keep is not kept.";
     BadConfigLine "bad-config-line" Warning "The line of the configuration file is not understood.";
 }
 

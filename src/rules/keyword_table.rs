@@ -171,6 +171,7 @@ pub static BUFFERS: &[BufferRow] = &[
     one("email.x_mailer", &[], "smtp", ToServer),
     many("email.url", &[], "smtp", ToServer),
     many("email.received", &[], "smtp", ToServer),
+    one("email.body_md5", &[], "smtp", ToServer),
     one("ftp.command", &[], "ftp", ToServer),
     one("ftp.command_data", &[], "ftp", ToServer),
     many("ftp.completion_code", &[], "ftp", ToClient),

@@ -214,7 +214,15 @@ fn captures(pattern: &str, names: &str) -> Vec<Box<str>> {
 fn upper_case(pattern: &str) -> bool {
     let mut escaped = false;
     let mut previous = ' ';
+    // Digits of a hexadecimal escape that are to come, `\xhh` or `\x{hh}`.
+    let mut digits = 0;
     for c in pattern.chars() {
+        if digits > 0 && (c.is_ascii_hexdigit() || c == '{') {
+            digits -= usize::from(c != '{');
+            previous = c;
+            continue;
+        }
+        digits = if escaped && c == 'x' { 2usize } else { 0 };
         let group = previous == '?' && c == 'P';
         if !escaped && !group && c.is_ascii_uppercase() {
             return true;
@@ -408,6 +416,16 @@ mod tests {
             "(?:a)*",
         ] {
             assert_eq!(wrong(fine), None, "{fine}");
+        }
+    }
+
+    #[test]
+    fn upper_case_is_what_stands_for_itself() {
+        for lower in [r"\x2Esuricata\.", r"\D\W", "(?P<flow_a>a)", r"\x{2E}"] {
+            assert!(!upper_case(lower), "{lower}");
+        }
+        for upper in ["Suricata", r"\x2ES", r"\\X"] {
+            assert!(upper_case(upper), "{upper}");
         }
     }
 

@@ -118,6 +118,24 @@ pub fn talks() -> Vec<(&'static str, Vec<Vec<u8>>)> {
                 &[(false, b"SSH-1.5-old\r\n"), (true, b"SSH-1.5-older\r\n")],
             ),
         ),
+        // Settings, a request and its answer, and then the client gives the stream up.
+        (
+            "h2",
+            tcp(
+                80,
+                &[
+                    (
+                        true,
+                        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+                    ),
+                    (false, b"\0\0\0\x04\0\0\0\0\0"),
+                    (true, b"\0\0\x03\x01\x04\0\0\0\x01\x82\x84\x86"),
+                    (false, b"\0\0\x01\x01\x04\0\0\0\x01\x88"),
+                    (true, b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08"),
+                ],
+            ),
+        ),
+        ("mutual", mutual_tls("shop.example", "example", "Alice")),
         ("smtp", mail(b"MAIL FROM:<bob@example.org>\r\n", MAIL)),
         (
             "other_smtp",
@@ -260,6 +278,11 @@ pub const ROWS: &[Row] = &[
         "other",
     ),
     row("asn1:oversize_length 400;", "asn1", "plain"),
+    row(
+        "asn1:oversize_length 400 absolute_offset 0;",
+        "asn1",
+        "plain",
+    ),
     row("entropy:value > 7.5;", "even", "plain"),
     row("flow:to_client; content:\"yes\";", "plain", "other"),
     row("pkt_data; content:\"alpha\";", "plain", "other"),
@@ -780,6 +803,22 @@ pub const ROWS: &[Row] = &[
     row("tls | tls.alpn; content:\"h2\"; bsize:2;", "tls", "http"),
     row("tls | tls.version:1.2;", "tls", "http"),
     row("tls | ssl_state:client_hello;", "tls", "http"),
+    row("tls | ssl_state:client_keyx;", "tls", "http"),
+    // Frames of a stream come after its headers.
+    row("http2 | http2.frametype:RSTSTREAM;", "h2", "http"),
+    row("http2 | http2.errorcode:CANCEL;", "h2", "http"),
+    // The client's certificate comes after its hello.
+    row(
+        "tls | flow:to_server; tls.sni; content:\"shop\"; tls.cert_subject; content:\"Alice\";",
+        "mutual",
+        "tls",
+    ),
+    row(
+        "tls | flow:to_server; tls_cert_notafter:>2001;",
+        "mutual",
+        "tls",
+    ),
+    row("tls | tls.sni; content:\"shop\"; tls.store;", "tls", "http"),
     row("tls | ssl_version:tls1.2;", "tls", "http"),
     row("tls | ssl_version:!tls1.0,tls1.1;", "tls", "http"),
     row("tls | ssl_version:!tls1.2;", NOWHERE, "tls"),
@@ -854,6 +893,11 @@ pub const ROWS: &[Row] = &[
         "other_smtp",
     ),
     row("smtp | email.to; content:\"alice\";", "smtp", "other_smtp"),
+    row(
+        "smtp | email.body_md5; content:\"85ca3d1edaff87f37d337355d29e92f0\";",
+        "smtp",
+        "other_smtp",
+    ),
     row(
         "smtp | email.x_mailer; content:\"Handmade\";",
         "smtp",

@@ -229,6 +229,23 @@ fn extensions(list: &[(u16, Vec<u8>)]) -> Vec<u8> {
 
 /// A TLS 1.2 connection up to data: hellos and the server's certificate.
 pub fn tls(sni: &str, subject: &str, issuer: &str, serial: &[u8]) -> Vec<Vec<u8>> {
+    tls_between(sni, chain(subject, issuer, serial), None)
+}
+
+/// The same with a certificate of the client.
+pub fn mutual_tls(sni: &str, subject: &str, client: &str) -> Vec<Vec<u8>> {
+    let own = chain(client, "client CA", &[7]);
+    tls_between(sni, chain(subject, "CA", &[1]), Some(own))
+}
+
+/// The content of a certificate message.
+fn chain(subject: &str, issuer: &str, serial: &[u8]) -> Vec<u8> {
+    let one = certificate(subject, issuer, serial, &format!("alt.{subject}"));
+    let chain = [&(one.len() as u32).to_be_bytes()[1..], &one].concat();
+    [&(chain.len() as u32).to_be_bytes()[1..], &chain].concat()
+}
+
+fn tls_between(sni: &str, chain: Vec<u8>, client_chain: Option<Vec<u8>>) -> Vec<Vec<u8>> {
     let name = [&[0, 0, sni.len() as u8], sni.as_bytes()].concat();
     let list = [&[0, name.len() as u8], &name[..]].concat();
     let alpn = b"\0\x0c\x08http/1.1\x02h2".to_vec();
@@ -245,16 +262,15 @@ pub fn tls(sni: &str, subject: &str, issuer: &str, serial: &[u8]) -> Vec<Vec<u8>
     server.extend([0x77; 32]);
     server.extend([0, 0xc0, 0x2f, 0]);
     server.extend(extensions(&[(11, vec![1, 0])]));
-    let one = certificate(subject, issuer, serial, &format!("alt.{subject}"));
-    let chain = [&(one.len() as u32).to_be_bytes()[1..], &one].concat();
-    let chain = [&(chain.len() as u32).to_be_bytes()[1..], &chain].concat();
     let answer = [
         record(22, [3, 3], &message(2, &server)),
         record(22, [3, 3], &message(11, &chain)),
         record(22, [3, 3], &message(14, &[])),
     ]
     .concat();
+    let shown = client_chain.map(|chain| record(22, [3, 3], &message(11, &chain)));
     let keys = [
+        shown.unwrap_or_default(),
         record(22, [3, 3], &message(16, &[0; 34])),
         record(20, [3, 3], &[1]),
         record(22, [3, 3], &[0xe1; 40]),

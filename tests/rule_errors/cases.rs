@@ -628,6 +628,11 @@ pub const LINTS: &[Case] = &[
         "nothing reads the flowbit `never`",
     ),
     (
+        "alert tls any any -> any any (tls.sni; content:\"a.example\"; «tls.store»; sid:1;)",
+        Code::NotStored,
+        "`tls.store` keeps no certificates here",
+    ),
+    (
         r#"«uricontent»:"abc";"#,
         Code::Deprecated,
         "`uricontent` is old",

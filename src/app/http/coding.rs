@@ -11,6 +11,7 @@
 use super::brotli::Brotli;
 use super::decoder::{Decoder, Mode, SWF_HEAD, SWF_HEAD_LZMA, SWF_HEAD_WHOLE, Step, as_step};
 use super::lzma::Lzma;
+use super::pool::Pool;
 
 /// Codings of one body at most.
 pub(super) const LAYERS_MAX: usize = 4;
@@ -100,10 +101,8 @@ pub(in crate::app) type Sink<'a> = dyn FnMut(&[u8]) -> bool + 'a;
 pub(in crate::app) struct Codings {
     decoders: Vec<Decoder>,
     free: Vec<u16>,
-    brotlis: Vec<Brotli>,
-    free_brotlis: Vec<u16>,
-    lzmas: Vec<Lzma>,
-    free_lzmas: Vec<u16>,
+    brotlis: Pool<Brotli>,
+    lzmas: Pool<Lzma>,
     swf: Swf,
     rooms: [Box<[u8]>; LAYERS_MAX],
     /// Bytes that the call at hand has made in all layers.
@@ -120,10 +119,8 @@ impl Codings {
         Codings {
             decoders: (0..count).map(|_| Decoder::new()).collect(),
             free: (0..count as u16).rev().collect(),
-            brotlis: (0..brotlis).map(|_| Brotli::new(window)).collect(),
-            free_brotlis: (0..brotlis as u16).rev().collect(),
-            lzmas: Vec::new(),
-            free_lzmas: Vec::new(),
+            brotlis: Pool::new(brotlis, || Brotli::new(window)),
+            lzmas: Pool::new(0, || Lzma::new(0)),
             swf: Swf::default(),
             rooms: std::array::from_fn(|_| vec![0; PIECE].into()),
             work: 0,
@@ -134,8 +131,7 @@ impl Codings {
     /// The same with so many decoders of LZMA with windows of so many bytes, and Flash files opened.
     pub(super) fn with_lzma(mut self, count: usize, window: usize, swf: Swf) -> Codings {
         let count = count.min(self.decoders.len());
-        self.lzmas = (0..count).map(|_| Lzma::new(window)).collect();
-        self.free_lzmas = (0..count as u16).rev().collect();
+        self.lzmas = Pool::new(count, || Lzma::new(window));
         self.swf = swf;
         self
     }
@@ -146,8 +142,8 @@ impl Codings {
         let of = |wanted: Coding| codings.iter().filter(|c| **c == wanted).count();
         if codings.len() > LAYERS_MAX
             || codings.len() > self.free.len()
-            || of(Coding::Brotli) > self.free_brotlis.len()
-            || of(Coding::Lzma) > self.free_lzmas.len()
+            || of(Coding::Brotli) > self.brotlis.available()
+            || of(Coding::Lzma) > self.lzmas.available()
         {
             return None;
         }
@@ -158,21 +154,15 @@ impl Codings {
             let decoder = self.decoders.get_mut(usize::from(*place))?;
             decoder.begin(*coding);
             if *coding == Coding::Brotli {
-                decoder.brotli = self.free_brotlis.pop();
-                let brotli = decoder
-                    .brotli
-                    .and_then(|n| self.brotlis.get_mut(usize::from(n)));
-                brotli?.reset();
+                decoder.brotli = self.brotlis.take();
+                self.brotlis.get_mut(decoder.brotli?)?.reset();
             }
             if *coding == Coding::Lzma {
-                decoder.lzma = self.free_lzmas.pop();
-                let lzma = decoder
-                    .lzma
-                    .and_then(|n| self.lzmas.get_mut(usize::from(n)));
-                lzma?.reset(false);
+                decoder.lzma = self.lzmas.take();
+                self.lzmas.get_mut(decoder.lzma?)?.reset(false);
             }
             (decoder.restarts, decoder.made, decoder.prefix_length) = (0, 0, 0);
-            (decoder.settled, decoder.past_prefix) = (false, false);
+            (decoder.settled, decoder.past_prefix, decoder.failed) = (false, false, false);
             (decoder.takes, decoder.makes, decoder.head_length) = (u64::MAX, u64::MAX, 0);
         }
         Some(chain)
@@ -187,13 +177,20 @@ impl Codings {
         Some(chain)
     }
 
+    /// Whether bytes of a body were not what a coding says, even if another one could read them.
+    pub(in crate::app) fn has_failed(&self, chain: &Chain) -> bool {
+        let numbers = (0..LAYERS_MAX).filter_map(|layer| chain.get(layer));
+        let mut decoders = numbers.filter_map(|number| self.decoders.get(number));
+        decoders.any(|decoder| decoder.failed)
+    }
+
     /// Gives the decoders back.
     pub(in crate::app) fn close(&mut self, chain: &mut Chain) {
         for number in chain.decoders.iter().take(usize::from(chain.count)) {
             let decoder = self.decoders.get_mut(usize::from(*number));
             if let Some(decoder) = decoder {
-                self.free_brotlis.extend(decoder.brotli.take());
-                self.free_lzmas.extend(decoder.lzma.take());
+                self.brotlis.give(decoder.brotli.take());
+                self.lzmas.give(decoder.lzma.take());
             }
             // There is always room: it was taken from here.
             if self.free.len() < self.decoders.len() {
@@ -299,9 +296,8 @@ impl Codings {
             return 0;
         }
         if lzma {
-            decoder.lzma = decoder.lzma.or_else(|| self.free_lzmas.pop());
-            let lzma = decoder.lzma.map(usize::from);
-            let Some(lzma) = lzma.and_then(|n| self.lzmas.get_mut(n)) else {
+            decoder.lzma = decoder.lzma.or_else(|| self.lzmas.take());
+            let Some(lzma) = decoder.lzma.and_then(|n| self.lzmas.get_mut(n)) else {
                 return 0;
             };
             lzma.reset(true);
@@ -369,14 +365,15 @@ impl Codings {
             }
             let left = room.get_mut(filled..).unwrap_or(&mut []);
             let brotli = decoder.brotli.filter(|_| decoder.coding == Coding::Brotli);
-            let brotli = brotli.and_then(|n| self.brotlis.get_mut(usize::from(n)));
+            let brotli = brotli.and_then(|n| self.brotlis.get_mut(n));
             let lzma = decoder.lzma.filter(|_| decoder.coding == Coding::Lzma);
-            let lzma = lzma.and_then(|n| self.lzmas.get_mut(usize::from(n)));
+            let lzma = lzma.and_then(|n| self.lzmas.get_mut(n));
             let (used, made, step) = match (brotli, lzma) {
                 (Some(brotli), _) => as_step(brotli.step(rest, left)),
                 (_, Some(lzma)) => as_step(lzma.step(rest, left)),
                 _ => decoder.step(rest, left),
             };
+            decoder.failed |= matches!(step, Step::Failed);
             rest = rest.get(used..).unwrap_or(&[]);
             filled += made;
             let output = room.get(..filled).unwrap_or(&[]);
@@ -621,7 +618,7 @@ mod tests {
         }
         pool.finish(&chain, &mut sink);
         pool.close(&mut chain);
-        assert_eq!((pool.used(), pool.free_lzmas.len()), (0, 1));
+        assert_eq!((pool.used(), pool.lzmas.available()), (0, 1));
         out
     }
 

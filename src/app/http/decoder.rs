@@ -69,6 +69,8 @@ pub(super) struct Decoder {
     pub settled: bool,
     /// More came in than `prefix` holds.
     pub past_prefix: bool,
+    /// Bytes were not what the coding says.
+    pub failed: bool,
 }
 
 /// What a step came to.
@@ -103,6 +105,7 @@ impl Decoder {
             prefix_length: 0,
             settled: false,
             past_prefix: false,
+            failed: false,
         }
     }
 

@@ -2,6 +2,7 @@
 //! that HTTP/2 does not have put together as Suricata does.
 
 use super::super::field::Field;
+use super::super::lines::decimal;
 use super::super::output::{Output, SCRATCH_SIZE, TxId};
 use super::super::reader::push;
 use super::event;
@@ -73,6 +74,36 @@ pub fn first<'a>(list: &'a [u8], name: &str) -> Option<&'a [u8]> {
     headers(list)
         .find(|(known, _)| *known == name.as_bytes())
         .map(|(_, value)| value)
+}
+
+/// Whether a content range is one (RFC 9110 14.4): bytes from where to where of how many.
+pub fn is_range(value: &[u8]) -> bool {
+    let value = value.trim_ascii_start();
+    let unit = value
+        .iter()
+        .position(|byte| *byte == b' ')
+        .unwrap_or(value.len());
+    let range = value.get(unit..).unwrap_or(&[]).trim_ascii_start();
+    let mut parts = range.splitn(2, |byte| *byte == b'/');
+    let (place, size) = (parts.next().unwrap_or(&[]), parts.next());
+    let number = |digits: &[u8]| decimal(digits).map(u64::from);
+    let size = match size {
+        Some(b"*") => None,
+        Some(digits) => match number(digits) {
+            Some(size) => Some(size),
+            None => return false,
+        },
+        None => return false,
+    };
+    if place == b"*" {
+        return size.is_some();
+    }
+    let mut ends = place.splitn(2, |byte| *byte == b'-');
+    let (first, last) = (ends.next().and_then(number), ends.next().and_then(number));
+    match (first, last) {
+        (Some(first), Some(last)) => first <= last && size.is_none_or(|size| last < size),
+        _ => false,
+    }
 }
 
 /// Writes all values of a header; false if there are none.

@@ -4,7 +4,7 @@
 use super::super::field::{Field, Progress};
 use super::super::file::FileId;
 use super::super::heap::{Heap, TEXT_MAX, Text};
-use super::super::http::{Chain, Coding};
+use super::super::http::{Chain, Coding, Tools};
 use super::super::output::{Growing, Output, Shared, TxId};
 use super::super::reader::Reader;
 use super::super::transaction::NONE;
@@ -13,8 +13,11 @@ use crate::packet::Direction;
 
 /// Streams that are open at once.
 pub const STREAMS_MAX: usize = 512;
-/// Bytes of one in the list.
-const SIZE: usize = 64;
+/// Frames of a direction of a stream, beyond which there are too many (Suricata's limit).
+pub const FRAMES_MAX: u32 = 65_536;
+/// Bytes of one in the list, and where the counts of its frames stand.
+const SIZE: usize = 72;
+const FRAMES: usize = 64;
 
 /// Bits of [`Stream::flags`], shifted by the direction.
 mod state {
@@ -24,6 +27,8 @@ mod state {
     pub const BODY: u32 = 4;
     /// The body is a DNS message.
     pub const DNS: u32 = 16;
+    /// The body could not be decoded.
+    pub const FAILED: u32 = 64;
 }
 
 /// A stream.
@@ -42,6 +47,8 @@ pub struct Stream {
     messages: [Growing; 2],
     /// Decoders of the bodies.
     chains: [Chain; 2],
+    /// Frames, by direction.
+    frames: [u32; 2],
 }
 
 impl Stream {
@@ -55,7 +62,14 @@ impl Stream {
             files: [FileId::NONE; 2],
             messages: [Growing(NONE); 2],
             chains: [Chain::default(); 2],
+            frames: [0; 2],
         }
+    }
+
+    /// The same with its first frame.
+    pub fn with_frame(mut self, direction: Direction) -> Stream {
+        self.frames[direction.index()] = 1;
+        self
     }
 
     fn encode(&self) -> [u8; SIZE] {
@@ -66,6 +80,7 @@ impl Stream {
         let growing = [a, b, c, d, e, f];
         let [first, second] = self.chains.map(Chain::words);
         let words = head.iter().chain(&growing).chain(&first).chain(&second);
+        let words = words.chain(&self.frames);
         let mut out = [0; SIZE];
         for (place, word) in out.chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&word.to_be_bytes());
@@ -90,6 +105,7 @@ impl Stream {
                 Chain::of_words([word()?, word()?, word()?]),
                 Chain::of_words([word()?, word()?, word()?]),
             ],
+            frames: [word()?, word()?],
         })
     }
 }
@@ -131,9 +147,23 @@ impl Streams {
         Stream::decode(heap.get(&self.list).get(place * SIZE..(place + 1) * SIZE)?)
     }
 
-    /// An open stream.
-    pub fn find(&self, id: u32, heap: &Heap) -> Option<Stream> {
-        self.at(self.place(id, heap)?, heap)
+    /// An open stream that has one more frame of a direction, and how many these are.
+    pub fn meet(
+        &mut self,
+        id: u32,
+        direction: Direction,
+        heap: &mut Heap,
+    ) -> Option<(Stream, u32)> {
+        let place = self.place(id, heap)?;
+        let mut stream = self.at(place, heap)?;
+        let way = direction.index();
+        let count = stream.frames[way].saturating_add(1);
+        stream.frames[way] = count;
+        let at = place * SIZE + FRAMES + 4 * way;
+        if let Some(word) = heap.get_mut(&mut self.list).get_mut(at..at + 4) {
+            word.copy_from_slice(&count.to_be_bytes());
+        }
+        Some((stream, count))
     }
 
     /// Whether a stream of this number has been there, or was left out.
@@ -195,6 +225,9 @@ impl Streams {
         let bomb = tools.codings.decode(&chain, bytes, &mut |decoded| {
             append(&stream, direction, decoded, out)
         });
+        if tell_failure(&mut stream, direction, &tools, out) {
+            self.put(place, &stream, out.heap());
+        }
         if bomb {
             event(stream.tx, direction, event::COMPRESSION_BOMB, out);
             tools.codings.close(&mut stream.chains[way]);
@@ -272,6 +305,7 @@ impl Streams {
             if bomb {
                 event(stream.tx, direction, event::COMPRESSION_BOMB, out);
             }
+            tell_failure(&mut stream, direction, &tools, out);
             out.shared.http = Some(tools);
         }
         if stream.flags & state::DNS << direction.index() != 0 {
@@ -312,6 +346,23 @@ impl Streams {
             }
         }
     }
+}
+
+/// Tells once that a body is not what its encoding says; whether it was told now.
+fn tell_failure(
+    stream: &mut Stream,
+    direction: Direction,
+    tools: &Tools,
+    out: &mut Output<'_>,
+) -> bool {
+    let way = direction.index();
+    let told = stream.flags & state::FAILED << way != 0;
+    if told || !tools.codings.has_failed(&stream.chains[way]) {
+        return false;
+    }
+    stream.flags |= state::FAILED << way;
+    event(stream.tx, direction, event::FAILED_DECOMPRESSION, out);
+    true
 }
 
 /// Field of a body.
@@ -357,5 +408,28 @@ fn close_chain(chain: &mut Chain, shared: &mut Shared) {
         && let Some(tools) = shared.http.as_mut()
     {
         tools.codings.close(chain);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_counted_by_direction() {
+        let mut heap = Heap::new(1 << 20);
+        let mut streams = Streams::default();
+        let stream = Stream::new(3, TxId::NONE).with_frame(Direction::ToServer);
+        assert!(streams.add(&stream, &mut heap));
+        let mut met = |direction| {
+            streams
+                .meet(3, direction, &mut heap)
+                .map(|(_, count)| count)
+        };
+        assert_eq!(met(Direction::ToServer), Some(2));
+        assert_eq!(met(Direction::ToClient), Some(1));
+        assert_eq!(met(Direction::ToServer), Some(3));
+        assert!(streams.meet(5, Direction::ToServer, &mut heap).is_none());
+        streams.free(&mut heap);
     }
 }

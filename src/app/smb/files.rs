@@ -1,5 +1,6 @@
 //! Reads and writes of SMB: whether their bytes are a file's or those of a pipe.
 
+use super::super::chunks::Queue;
 use super::super::field::Field;
 use super::super::output::Output;
 use super::super::table::guid_words;
@@ -92,13 +93,14 @@ impl Smb {
         if begun.overlaps {
             tell(out, begun.tx, odd::FILE_OVERLAP);
         }
-        if begun.too_many {
-            let event = match direction {
-                Direction::ToServer => odd::WRITE_QUEUE,
-                Direction::ToClient => odd::READ_QUEUE,
-            };
-            tell(out, begun.tx, event);
-        }
+        let event = match (begun.queue, direction) {
+            (Queue::Fits, _) => return,
+            (Queue::Large, Direction::ToServer) => odd::WRITE_QUEUE_SIZE,
+            (Queue::Large, Direction::ToClient) => odd::READ_QUEUE_SIZE,
+            (Queue::Long, Direction::ToServer) => odd::WRITE_QUEUE_COUNT,
+            (Queue::Long, Direction::ToClient) => odd::READ_QUEUE_COUNT,
+        };
+        tell(out, begun.tx, event);
     }
 
     /// A transfer whose bytes are all here.

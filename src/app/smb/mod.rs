@@ -112,9 +112,11 @@ mod odd {
     pub const MAX_WRITE: AppEvent = event(11);
     pub const READ_REQUEST: AppEvent = event(12);
     pub const READ_RESPONSE: AppEvent = event(13);
-    pub const READ_QUEUE: AppEvent = event(14);
+    pub const READ_QUEUE_SIZE: AppEvent = event(14);
+    pub const READ_QUEUE_COUNT: AppEvent = event(15);
     pub const WRITE_REQUEST: AppEvent = event(16);
-    pub const WRITE_QUEUE: AppEvent = event(17);
+    pub const WRITE_QUEUE_SIZE: AppEvent = event(17);
+    pub const WRITE_QUEUE_COUNT: AppEvent = event(18);
     pub const NTLMSSP_ORDER: AppEvent = event(19);
     pub const TOO_MANY: AppEvent = event(20);
 }
