@@ -19,7 +19,7 @@ use crate::app::AppProtocol;
 use crate::packet::{Context, Direction, flag};
 use crate::rules::group::{self, Groups, Pattern, Place, ProtocolClass};
 use crate::rules::ruleset::RuleSet;
-use crate::rules::signature::{Buffer, Class, Protocol, Signature, TagScope, Test};
+use crate::rules::signature::{Buffer, Class, PortSet, Protocol, Signature, TagScope, Test};
 
 /// Looks at the payload of packets.
 pub const VIEW_PACKET: u8 = 1;
@@ -110,6 +110,10 @@ pub struct Program {
     map: Groups,
     /// By `Groups::side`.
     sides: Box<[Side]>,
+    /// The same without what is about ports of `crowds` alone.
+    usual: Box<[Side]>,
+    /// By `Groups::side`: ports that most of the signatures there are about.
+    crowds: Box<[Vec<u16>]>,
     /// By `Groups::of`.
     ports: Box<[ByPort]>,
     /// Signatures of addresses only.
@@ -164,7 +168,7 @@ impl Program {
             rules: &rules,
             patterns: &patterns,
         };
-        let (sides, ports) = compiled.reached(&map, runs)?;
+        let (sides, usual, crowds, ports) = compiled.reached(&map, runs)?;
         let ip_only = map
             .ip_only()
             .iter()
@@ -191,6 +195,8 @@ impl Program {
             costs: rules.iter().map(|_| RuleCost::default()).collect(),
             rules: rules.into(),
             sides,
+            usual,
+            crowds,
             ports,
             map,
             ip_only,
@@ -258,7 +264,12 @@ impl Program {
             Direction::ToClient => context.src_port(),
         };
         let group = self.map.of(class, context.direction, known.then_some(port));
-        let side = self.sides.get(Groups::side(class, context.direction))?;
+        let number = Groups::side(class, context.direction);
+        let crowds = self.crowds.get(number)?;
+        let ports = [context.src_port(), context.dst_port()];
+        let is_usual = known && !ports.iter().any(|port| crowds.contains(port));
+        let sides = if is_usual { &self.usual } else { &self.sides };
+        let side = sides.get(number)?;
         let by_port = self.ports.get(group as usize)?;
         Some(Group {
             packet: [&side.packet, &by_port.short.packet],
@@ -294,7 +305,9 @@ impl Program {
         let ports = of_port.map(|(((about, _), by_port), number)| {
             (about, format!("group {number} of ports"), &by_port.short)
         });
-        for ((class, direction), what, side) in sides.chain(ports) {
+        let of_usual = self.map.shared().zip(&self.usual);
+        let usual = of_usual.map(|((about, _), side)| (about, "usual ports".to_string(), side));
+        for ((class, direction), what, side) in sides.chain(usual).chain(ports) {
             let name = format!("{class:?} {direction:?}, {what}");
             once(format!("{name}, packets"), &side.packet);
             once(format!("{name}, packets alone"), &side.alone[0]);
@@ -318,6 +331,7 @@ impl Program {
         let sides = self.ports.iter().map(|by_port| &by_port.short);
         let bytes = sides
             .chain(&self.sides)
+            .chain(&self.usual)
             .flat_map(|side| [&side.packet, &side.alone[0], &side.alone[1], &side.stream])
             .map(|prefilter| prefilter.memory())
             .sum();
@@ -412,7 +426,7 @@ fn insists_on_stream(signature: &Signature) -> bool {
 }
 
 /// What packets reach.
-type Reached = (Box<[Side]>, Box<[ByPort]>);
+type Reached = (Box<[Side]>, Box<[Side]>, Box<[Vec<u16>]>, Box<[ByPort]>);
 /// Patterns and their owners.
 type Patterned = Vec<(Pattern, Owner)>;
 
@@ -449,7 +463,8 @@ impl Compiled<'_> {
         members.iter().filter_map(known).collect()
     }
 
-    /// What packets reach: by `Groups::side`, and by `Groups::of`.
+    /// What packets reach: by `Groups::side`, the same on usual ports, the ports that are not, and
+    /// by `Groups::of`.
     fn reached(&self, map: &Groups, runs: impl Fn(&u32) -> bool) -> Result<Reached, String> {
         let of_sides = map.shared();
         let lists: Vec<Lists> = of_sides
@@ -459,8 +474,19 @@ impl Compiled<'_> {
                 self.lists(side, &members)
             })
             .collect();
-        let mut sides = compile_sides(&lists)?;
         let shared = map.shared().count();
+        let crowds: Box<[Vec<u16>]> = map
+            .shared()
+            .map(|(_, members)| self.crowds(members))
+            .collect();
+        let of_usual = map.shared().zip(&crowds).map(|((side, members), crowd)| {
+            let members = members.iter().copied().filter(&runs);
+            let members = members.filter(|index| !self.is_about(*index, crowd));
+            self.lists(side, &members.collect::<Vec<u32>>())
+        });
+        let lists: Vec<Lists> = lists.into_iter().chain(of_usual).collect();
+        let mut sides = compile_sides(&lists)?;
+        let usual = sides.split_off(sides.len() - shared);
         let (of_sides, of_ports) = lists.split_at(shared);
         let wants = |(class, direction)| {
             let lists = of_sides.get(Groups::side(class, direction));
@@ -477,7 +503,42 @@ impl Compiled<'_> {
                 wants_stream: lists.wants_stream || wants(side),
             })
             .collect();
-        Ok((sides.into(), ports))
+        Ok((sides.into(), usual.into(), crowds, ports))
+    }
+
+    /// The ports that at least half of these signatures are about, each with many of them; none
+    /// where there are no such.
+    fn crowds(&self, members: &[u32]) -> Vec<u16> {
+        let mut counts: hashbrown::HashMap<u16, usize> = hashbrown::HashMap::new();
+        for signature in members.iter().filter_map(|i| self.ruleset.signature(*i)) {
+            let ports = [&signature.header.src_port, &signature.header.dst_port];
+            for port in ports.into_iter().filter_map(only_port) {
+                *counts.entry(port).or_default() += 1;
+            }
+        }
+        let mut crowds: Vec<u16> = counts
+            .into_iter()
+            .filter_map(|(port, count)| (count >= CROWD_MIN).then_some(port))
+            .collect();
+        crowds.sort_unstable();
+        let about = members.iter().filter(|i| self.is_about(**i, &crowds));
+        if about.count() * 2 < members.len() {
+            crowds.clear();
+        }
+        crowds
+    }
+
+    /// Whether only packets with one of these ports on one side can fit a signature.
+    fn is_about(&self, index: u32, crowds: &[u16]) -> bool {
+        let header = self
+            .ruleset
+            .signature(index)
+            .map(|signature| &signature.header);
+        header.is_some_and(|header| {
+            let ports = [&header.src_port, &header.dst_port];
+            let mut only = ports.into_iter().filter_map(only_port);
+            only.any(|port| crowds.contains(&port))
+        })
     }
 
     fn lists(&self, (class, direction): (ProtocolClass, Direction), members: &[u32]) -> Lists {
@@ -561,6 +622,17 @@ fn is_sized(signature: &Signature) -> bool {
 
 /// Ports that decide, at most, for a signature with a short pattern to be looked for there alone.
 const PORTS_MAX: usize = 64;
+
+/// So many signatures about one port are a crowd: packets of other ports are spared it.
+const CROWD_MIN: usize = 64;
+
+/// The port of a set of one.
+fn only_port(ports: &PortSet) -> Option<u16> {
+    match ports.ranges.as_slice() {
+        [(low, high)] if low == high && !ports.any => Some(*low),
+        _ => None,
+    }
+}
 
 /// Whether a signature's fast pattern is looked for on all ports.
 fn is_shared(signature: &Signature, direction: Direction) -> bool {

@@ -448,3 +448,45 @@ fn another_reading_of_stream_bytes_is_no_stream() {
         assert!(matches(&head, options, untaken.clone()), "{head}");
     }
 }
+
+#[test]
+fn what_is_about_one_port_is_found_there_on_either_side_and_nothing_else_is_lost() {
+    let about = |n: usize, header: &str| {
+        format!("alert udp {header} (msg:\"c\"; content:\"needle{n:03}\"; sid:{n};)\n")
+    };
+    // More than half are about port 53, so that packets of other ports are spared them.
+    let mut rules: String = (1..=80).map(|n| about(n, "any any -> any 53")).collect();
+    rules += &about(81, "any 53 -> any any");
+    rules += &about(82, "any any -> any any");
+    rules += &about(83, "any any -> any [53,99]");
+    rules += &about(84, "any any <> any 53");
+    rules += &about(85, "any any -> any !53");
+    let mut rig = Rig::new(&rules);
+    let payload = b"needle001 needle080 needle081 needle082 needle083 needle084 needle085";
+    let mut sent = |src_port, dst_port, direction| {
+        let shot = Shot {
+            src_port,
+            dst_port,
+            direction,
+            ..udp(payload)
+        };
+        let mut sids = rig.sids(shot);
+        sids.sort_unstable();
+        sids
+    };
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        assert_eq!(
+            sent(4000, 53, direction),
+            [1, 80, 82, 83, 84],
+            "{direction:?}"
+        );
+        assert_eq!(sent(53, 4000, direction), [81, 82, 84, 85], "{direction:?}");
+        assert_eq!(sent(4000, 99, direction), [82, 83, 85], "{direction:?}");
+        assert_eq!(sent(4000, 443, direction), [82, 85], "{direction:?}");
+        assert_eq!(
+            sent(53, 53, direction),
+            [1, 80, 81, 82, 83, 84, 84],
+            "both ways round, {direction:?}"
+        );
+    }
+}
