@@ -63,12 +63,15 @@ pub struct Binding {
     interface_at: usize,
     /// When a port that is gone is asked for next.
     retry: Option<Instant>,
+    /// Keeps the NIC of a port that came back promiscuous: the mode went with it.
+    promiscuous: Option<interface::Promiscuous>,
 }
 
 /// What a binding was opened by, and is again when its port was gone.
 struct Source {
     provider: Arc<dyn Provider>,
     port: String,
+    interface: Option<String>,
     asked: Register,
 }
 
@@ -104,6 +107,9 @@ impl Binding {
             return false;
         };
         *ring = fresh;
+        if let Some(name) = source.interface.as_ref().filter(|_| self.receiving) {
+            self.promiscuous = interface::Promiscuous::new(name).ok();
+        }
         self.interface_at = interface_at;
         self.descriptor = Some(descriptor);
         self.retry = None;
@@ -519,6 +525,7 @@ impl Opener {
             let source = Source {
                 provider: Arc::clone(provider),
                 port: spec.name.clone(),
+                interface: spec.interface().map(str::to_string),
                 asked: Register {
                     extra_bufs: 0,
                     offset: 0,
@@ -533,6 +540,7 @@ impl Opener {
                 receiving,
                 interface_at,
                 retry: None,
+                promiscuous: None,
             };
             Ok::<_, PortError>((ring, binding))
         };

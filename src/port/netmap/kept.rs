@@ -339,6 +339,7 @@ impl KeptPorts {
                 holder: lane.holder,
                 receiving,
                 retry: None,
+                promiscuous: None,
             };
             Ok::<_, PortError>((ring, binding))
         };
