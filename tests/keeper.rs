@@ -229,9 +229,15 @@ fn an_interface_of_several_lanes_comes_back_to_keeper_and_a_new_engine() {
     });
     assert_eq!(reopened, [2; 2]);
     far.settle();
+    let heard = kept.heard();
     let summary = kept.stop();
     assert_eq!(summary["unaccounted"], 0, "I1: {summary}");
-    assert!(summary["lost"].as_u64().unwrap_or(0) == 0, "{summary}");
+    // Frames are lost with an engine that is taken over alone; a machine that stops for a while can
+    // bring that about, and the keeper says it.
+    let said = heard.lock().unwrap();
+    let takeovers = said.matches("frames were lost with it").count() as u64;
+    let lost = summary["lost"].as_u64().unwrap_or(0);
+    assert!(lost <= takeovers * IN_FLIGHT_MAX, "{summary}\n{said}");
 }
 
 #[test]

@@ -29,7 +29,9 @@ const WORK_NONE: Duration = WORK_MIN;
 const SIZE_FIRST: u32 = 1024;
 const SIZE_LAST: u32 = 1 << 15;
 /// Measurements of a case before it fails.
-const ROUNDS_MAX: u32 = 40;
+const ROUNDS_MAX: u32 = 160;
+/// Pause before one more, that a machine which stops for a while comes back meanwhile.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Bytes of the lane's heap that one flow may hold, whatever its peers send: transactions up to
 /// their limit, and the texts of a few of them at their longest.
 const FLOW_MEMORY_MAX: usize = 2 << 20;
@@ -190,6 +192,7 @@ fn doubles(
         if fine || least[2] < WORK_NONE {
             return None;
         }
+        std::thread::sleep(PAUSE);
     }
     Some(format!(
         "{} over {transport:?}, {} ({}), sizes {size}, {}, {}: {least:?}",

@@ -453,6 +453,11 @@ impl Kept {
         self.errors.lock().unwrap().clone()
     }
 
+    /// What it has said and will say, for when it has stopped.
+    pub fn heard(&self) -> Arc<Mutex<String>> {
+        Arc::clone(&self.errors)
+    }
+
     /// Whether something was said.
     pub fn says(&self, what: &str) -> bool {
         self.errors().contains(what)
