@@ -293,6 +293,7 @@ impl Rig {
             transmitters: vec![inner_transmitters],
             program: Arc::clone(&loaded.program),
             events_per_worker: 1024,
+            rss: None,
             cores: (1..=layout.workers()).map(|core| core % 2).collect(),
             key: 0x5eed,
         })

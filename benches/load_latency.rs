@@ -207,6 +207,7 @@ fn run(traffic: &Traffic, program: &Arc<Program>, layout: Layout, schedule: &Sch
         transmitters: vec![vec![Transmitter::Made(Box::new(transmitter))]],
         program: Arc::clone(program),
         events_per_worker: 1 << 14,
+        rss: None,
         cores: vec![FIRST_CORE, 1 - FIRST_CORE],
         key: 0x5eed,
     })

@@ -111,6 +111,7 @@ impl Rig {
             transmitters: vec![vec![Transmitter::Discard(Discard::default())]],
             program: workload::program(rules),
             events_per_worker: 1024,
+            rss: None,
             cores: Vec::new(),
             key: 0x5eed,
         });

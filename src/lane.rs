@@ -23,6 +23,7 @@
 pub mod build;
 mod home;
 pub mod mesh;
+pub mod owner;
 pub mod turn;
 
 use std::sync::Arc;

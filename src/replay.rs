@@ -21,6 +21,7 @@ use crate::layout::Layout;
 use crate::matcher::Program;
 use crate::port::capture::spread::Spread;
 use crate::port::capture::{Capture, CaptureError, CaptureReader, CaptureWriter};
+use crate::port::rss::Rss;
 use crate::port::{Discard, Receiver, Transmitter};
 use crate::reason::Reason;
 
@@ -243,6 +244,7 @@ impl Session {
             transmitters,
             program,
             events_per_worker: EVENTS_PER_WORKER,
+            rss: (options.spread == Spread::Pair).then(|| Arc::new(Rss::even(options.lanes))),
             cores: options.cores,
             key: if options.key == 0 {
                 random_key()

@@ -86,6 +86,7 @@ impl Rig {
             transmitters: vec![inner_transmitters],
             program: Arc::clone(&loaded.program),
             events_per_worker: 256,
+            rss: None,
             cores: Vec::new(),
             key: 0x9e37_79b9_7f4a_7c15,
         })

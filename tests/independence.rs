@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use common::{Fact, captures, facts, pressed, rules, shared, tables};
 use sluice::config::{Config, Mode};
+use sluice::counters::Counter;
 use sluice::layout::Layout;
 use sluice::port::capture::spread::Spread;
 use sluice::replay::Options;
@@ -131,7 +132,12 @@ fn check(files: &[PathBuf], mode: Mode, rules: &Loaded, ways: &[Way]) -> (usize,
 /// All eight layouts; lanes, bursts and spreads turn with `turn`, so that different captures go
 /// through different ones.
 fn eight_ways(turn: usize) -> Vec<Way> {
-    let spreads = [Spread::RoundRobin, Spread::First, Spread::Directional];
+    let spreads = [
+        Spread::RoundRobin,
+        Spread::First,
+        Spread::Directional,
+        Spread::Pair,
+    ];
     Layout::all()
         .enumerate()
         .map(|(i, layout)| {
@@ -140,7 +146,7 @@ fn eight_ways(turn: usize) -> Vec<Way> {
                 layout,
                 1 + at % 3,
                 [64, 1, 13, 32][at % 4],
-                spreads[at / 3 % 3],
+                spreads[at / 3 % 4],
             )
         })
         .collect()
@@ -229,6 +235,7 @@ fn the_demo_capture_gives_the_same_in_every_layout_lane_count_burst_and_spread()
             (2, 7, Spread::RoundRobin),
             (3, 64, Spread::RoundRobin),
             (2, 33, Spread::First),
+            (3, 9, Spread::Pair),
         ] {
             ways.push((layout, lanes, burst, spread));
         }
@@ -238,6 +245,21 @@ fn the_demo_capture_gives_the_same_in_every_layout_lane_count_burst_and_spread()
         seen > 500,
         "only {seen} facts: the comparison would pass on nothing"
     );
+}
+
+/// A NIC that deals by addresses alone brings each packet to the lane that owns it; one that deals
+/// by more does not.
+#[test]
+fn nothing_crosses_lanes_where_the_nic_deals_by_addresses() {
+    let rules = rules(RULES);
+    let crossed = |spread| {
+        let way = (Layout::FUSED, 3, 64, spread);
+        let options = options(Mode::Inline, size(&[demo()]), 0, way);
+        let (_, outcome) = facts(&[demo()], options, &rules);
+        outcome.total(Counter::MeshCrossed)
+    };
+    assert_eq!(crossed(Spread::Pair), 0);
+    assert!(crossed(Spread::Directional) > 0 && crossed(Spread::First) > 0);
 }
 
 /// Every capture, in every layout, in the path and (every fourth one, or all with SLUICE_LONG) as a

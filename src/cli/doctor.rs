@@ -14,8 +14,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Failure, exit, guard};
-use crate::port::ethtool::{Ethtool, Offload, SYMMETRIC};
+use crate::port::ethtool::{Ethtool, Offload};
 use crate::port::facts::{Facts, Link};
+use crate::port::rss::SYMMETRIC;
 
 /// Arguments of `sluice doctor`.
 #[derive(Args)]
@@ -53,6 +54,7 @@ enum Cure {
     Pause,
     Rings,
     Hash,
+    HashFields,
 }
 
 /// One finding.
@@ -405,6 +407,17 @@ fn queues(port: &Port<'_>) -> Option<Finding> {
 fn hash(port: &Port<'_>) -> Option<Finding> {
     let spread = port.driver.spread()?;
     let of = |grade, what: &str| Finding::new(port.name, "hash", grade, what.to_string());
+    let queues = port.driver.queues().and_then(|queues| queues.receiving());
+    let several = queues.is_some_and(|count| count > 1);
+    if several && spread.is_symmetric() && !spread.is_by_addresses {
+        let kinds = ["tcp4", "udp4", "tcp6", "udp6"];
+        let line = |kind| format!("ethtool -N {} rx-flow-hash {kind} sd", port.name);
+        let what = "both directions of a flow have the same hash, but of ports too: packets cross \
+                    once to the lane that owns their hosts (with netmap, not if addresses alone are \
+                    hashed)";
+        let note = of(Grade::Note, what).mend(kinds.map(line).join(" && "));
+        return Some(note.cure(Cure::HashFields));
+    }
     if spread.is_symmetric() {
         return Some(of(
             Grade::Ok,
@@ -519,6 +532,7 @@ fn cured(finding: &Finding) -> Option<Result<(), String>> {
         Cure::Pause => device.pause_off(),
         Cure::Rings => device.rings_to_most(),
         Cure::Hash => device.make_symmetric(),
+        Cure::HashFields => device.hash_addresses(),
     };
     Some(done.map_err(|error| error.to_string()))
 }

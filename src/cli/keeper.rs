@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 
 use super::run::RunArgs;
+use super::start::Starts;
 use super::{Failure, exit};
 use crate::control::{Listeners, State, bind_metrics, bind_socket};
 use crate::keeper::board::{Board, Half, Shape};
@@ -221,7 +222,7 @@ pub fn keep(args: &RunArgs) -> Result<u8, Failure> {
     let shape = shape(args)?;
     let options = super::run::options(args);
     let ports = Ports::open(&specs, &options).map_err(|error| device(error.to_string()))?;
-    super::start::tell(args.ports(), &specs, &options);
+    Starts::of(args.ports(), &specs, &options).tell();
     for note in &ports.notes {
         eprintln!("note: {note}");
     }
@@ -467,7 +468,7 @@ fn prove(args: &PassthroughArgs, names: [&String; 2]) -> Result<u8, Failure> {
     super::guard::check(&args.what, args.force)?;
     let options = super::run::open_options(args.lanes.max(1));
     let ports = Ports::open(&specs, &options).map_err(|error| device(error.to_string()))?;
-    super::start::tell(&args.what, &specs, &options);
+    Starts::of(&args.what, &specs, &options).tell();
     for note in &ports.notes {
         eprintln!("note: {note}");
     }

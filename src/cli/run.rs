@@ -13,6 +13,7 @@ use super::control::{self, EngineHooks, Served};
 use super::keeper::{self, Attached, KeeperArgs};
 use super::reload::Reloader;
 use super::rules::{self, Loaded};
+use super::start::Starts;
 use super::{EngineArgs, Failure, exit};
 use crate::config::{Area, Choice, Config, Mode, Urgent};
 use crate::control::Control;
@@ -204,7 +205,7 @@ fn open_ports(args: &RunArgs, attached: Option<&Attached>) -> Result<Opened, Fai
         super::guard::check(args.ports(), args.force)?;
     }
     let mut opened = open(&specs, &options).map_err(|error| Failure::new(exit::DEVICE, error))?;
-    super::start::tell(args.ports(), &specs, &options);
+    Starts::of(args.ports(), &specs, &options).tell();
     for note in &opened.notes {
         eprintln!("note: {note}");
     }
@@ -496,6 +497,11 @@ fn build(
 ) -> Result<Engine, Failure> {
     let mut config = config.clone();
     config.lanes = args.lanes() as u8;
+    // With one lane nothing could cross.
+    let rss = match args.lanes() {
+        0 | 1 => None,
+        _ => Starts::of(args.ports(), &specs(args)?, &options(args)).rss(),
+    };
     let (receivers, transmitters) = lanes
         .into_iter()
         .map(|lane| (lane.receivers, lane.transmitters))
@@ -510,6 +516,7 @@ fn build(
         transmitters,
         program: Arc::clone(&loaded.program),
         events_per_worker: EVENTS_PER_WORKER,
+        rss: rss.map(Arc::new),
         cores: if args.pin { cores() } else { Vec::new() },
         key: random_key(),
     });

@@ -5,9 +5,10 @@
 
 use std::fmt;
 
-use crate::port::ethtool::{Ethtool, Offload, SYMMETRIC};
+use crate::port::ethtool::{Ethtool, Offload, Spread};
 use crate::port::netmap::spec::Rings;
 use crate::port::open::OpenOptions;
+use crate::port::rss::{Rss, SYMMETRIC};
 use crate::port::spec::PortSpec;
 
 /// How frames come from a port.
@@ -40,6 +41,8 @@ struct Start {
     lanes: usize,
     /// Whether the NIC's hash is the same in both directions, where it tells its key.
     is_symmetric: Option<bool>,
+    /// How the NIC deals to its queues, if by addresses alone.
+    rss: Option<Rss>,
     /// What the NIC still does to frames and should not.
     on: Vec<Offload>,
 }
@@ -85,6 +88,7 @@ impl Start {
             rings: None,
             lanes: options.lanes,
             is_symmetric: None,
+            rss: None,
             on: Vec::new(),
         };
         if let Some(Ok(asked)) = interface.map(Ethtool::open) {
@@ -104,7 +108,11 @@ impl Start {
         let spread = asked
             .spread()
             .filter(|spread| spread.is_folded || !spread.key.is_empty());
-        self.is_symmetric = spread.map(|spread| spread.is_symmetric());
+        self.is_symmetric = spread.as_ref().map(Spread::is_symmetric);
+        // A lane of any other port is no queue.
+        if matches!(self.way, Way::Native | Way::Emulated) {
+            self.rss = spread.and_then(|spread| spread.by_addresses());
+        }
         let is_on = |offload: &&Offload| asked.offload(**offload) == Some(true);
         self.on = harmful(self.way).iter().filter(is_on).copied().collect();
     }
@@ -148,6 +156,9 @@ impl fmt::Display for Start {
         if self.lanes > 1 {
             match (self.way, self.is_symmetric) {
                 (Way::Packet { .. }, _) => write!(f, ", spread by the kernel, symmetric")?,
+                (Way::Native | Way::Emulated, Some(true)) if self.rss.is_some() => {
+                    write!(f, ", RSS symmetric by addresses")?;
+                }
                 (Way::Native | Way::Emulated, Some(true)) => write!(f, ", RSS symmetric")?,
                 (Way::Native | Way::Emulated, Some(false)) => write!(f, ", RSS NOT symmetric")?,
                 (Way::Native | Way::Emulated, None) => write!(f, ", RSS not told by the driver")?,
@@ -165,14 +176,37 @@ impl fmt::Display for Start {
     }
 }
 
-/// Tells of all ports, which are open.
-pub fn tell(names: &[String], specs: &[PortSpec], options: &OpenOptions) {
-    for (name, spec) in names.iter().zip(specs) {
-        let start = Start::of(name, spec, options);
-        eprintln!("{start}");
-        if let Some(warning) = start.warning() {
-            eprintln!("warning: {warning}");
+/// What is known of all ports, which are open.
+pub struct Starts(Vec<Start>);
+
+impl Starts {
+    /// Asks the drivers.
+    pub fn of(names: &[String], specs: &[PortSpec], options: &OpenOptions) -> Starts {
+        let each = names.iter().zip(specs);
+        Starts(
+            each.map(|(name, spec)| Start::of(name, spec, options))
+                .collect(),
+        )
+    }
+
+    /// Tells of all of them.
+    pub fn tell(&self) {
+        for start in &self.0 {
+            eprintln!("{start}");
+            if let Some(warning) = start.warning() {
+                eprintln!("warning: {warning}");
+            }
         }
+    }
+
+    /// How all ports deal frames to their lanes, if all do alike and by addresses alone.
+    pub fn rss(&self) -> Option<Rss> {
+        let first = self.0.first()?.rss.clone()?;
+        let alike = self
+            .0
+            .iter()
+            .all(|start| start.rss.as_ref() == Some(&first));
+        alike.then_some(first)
     }
 }
 
@@ -188,6 +222,7 @@ mod tests {
             rings: Some(2),
             lanes: 2,
             is_symmetric: Some(true),
+            rss: None,
             on: Vec::new(),
         }
     }
@@ -214,6 +249,18 @@ mod tests {
         );
         let warning = bad.warning().unwrap();
         assert!(warning.contains("ethtool -X eth1 hkey 6d:5a:"), "{warning}");
+    }
+
+    #[test]
+    fn lanes_own_what_their_rings_bring_if_all_nics_deal_alike_by_addresses() {
+        let by = |rss: Option<Rss>| Start { rss, ..igb() };
+        let even = by(Some(Rss::even(2)));
+        assert!(even.to_string().contains("RSS symmetric by addresses"));
+        let rss = |starts: &[Start]| Starts(starts.to_vec()).rss();
+        assert_eq!(rss(&[even.clone(), even.clone()]), Some(Rss::even(2)));
+        assert_eq!(rss(&[even.clone(), by(Some(Rss::even(3)))]), None);
+        assert_eq!(rss(&[even, by(None)]), None);
+        assert_eq!(rss(&[]), None);
     }
 
     #[test]

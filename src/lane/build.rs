@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::JoinHandle;
 
 use super::mesh::{MeshIn, MeshOut, Watermark};
+use super::owner::Owner;
 use super::turn::{LaneTurn, Progress};
 use super::{FlowPart, Input, State, VerdictPart, Worker};
 use crate::config::{Config, Mode};
@@ -24,6 +25,7 @@ use crate::matcher::host::ENTRIES_DEFAULT as HOST_ENTRIES;
 use crate::matcher::{HostState, Mailbox, MatchStage, Program};
 use crate::memory::{Arena, Handle, PageKind, Regions};
 use crate::packet::{BURST_MAX, Context};
+use crate::port::rss::Rss;
 use crate::port::{PortCounters, Receive, Receiver, Transmit, Transmitter};
 use crate::queue::{Consumer, Producer, ring};
 use crate::verdict::{EventPolicy, VerdictStage};
@@ -54,6 +56,9 @@ pub struct Plan {
     pub program: Arc<Program>,
     /// Events between one worker and the writer.
     pub events_per_worker: usize,
+    /// How all ports deal frames to lanes, where they do so by addresses alone; frames that arrive
+    /// so need not cross to their owner. Not heeded if it names lanes that are not there.
+    pub rss: Option<Arc<Rss>>,
     /// Cores to pin workers to, in their order; empty: not pinned.
     pub cores: Vec<usize>,
     /// Key of all hashes, new each start.
@@ -182,7 +187,7 @@ struct Shared {
     ordered: bool,
     live: bool,
     burst_max: usize,
-    key: u64,
+    owner: Owner,
     regions: Arc<Regions>,
     contexts: Arc<Arena<Context>>,
     watermarks: Vec<Arc<Watermark>>,
@@ -256,6 +261,9 @@ impl Engine {
         let table_pages = parts
             .first()
             .map_or(PageKind::Small, |part| part.table_pages);
+        let rss = plan.rss.filter(|rss| rss.queues() <= lanes);
+        let key = plan.key;
+        let owner = rss.map_or(Owner::Hash { key, lanes }, Owner::Rss);
         let per_worker = (plan.config.contexts_per_lane as usize).max(CONTEXTS_MIN);
         let (contexts, mut handles) = Arena::new(total * per_worker, Context::default);
         let shared = Shared {
@@ -264,7 +272,7 @@ impl Engine {
             ordered: plan.ordered,
             live: plan.live,
             burst_max: plan.burst_max.clamp(1, BURST_MAX),
-            key: plan.key,
+            owner,
             regions: Arc::new(regions),
             contexts,
             watermarks: (0..lanes).map(|_| Arc::new(Watermark::default())).collect(),
@@ -548,7 +556,7 @@ impl Shared {
                 )),
                 mesh: self
                     .meshed()
-                    .then(|| MeshOut::new(rings, watermark, lane, self.key)),
+                    .then(|| MeshOut::new(rings, watermark, lane, self.owner.clone())),
             };
         }
         let index = lane * self.layout.workers() + place;

@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::owner::Owner;
 use crate::memory::{Arena, Handle};
 use crate::packet::{BURST_MAX, BURST_VIEWS_MAX, Burst, Context};
 use crate::queue::{Consumer, Producer};
@@ -51,7 +52,7 @@ pub struct MeshOut {
     ways: Vec<(Way, Burst)>,
     watermark: Arc<Watermark>,
     own_lane: usize,
-    key: u64,
+    owner: Owner,
 }
 
 impl MeshOut {
@@ -60,7 +61,7 @@ impl MeshOut {
         rings: Vec<Option<Producer<Handle>>>,
         watermark: Arc<Watermark>,
         own_lane: usize,
-        key: u64,
+        owner: Owner,
     ) -> MeshOut {
         let ways = rings
             .into_iter()
@@ -75,22 +76,19 @@ impl MeshOut {
             ways,
             watermark,
             own_lane,
-            key,
+            owner,
         }
     }
 
     /// Sorts a burst into the ways. Returns the frames that cross to another lane. Call only when
     /// [`MeshOut::is_clear`].
     pub fn dispatch(&mut self, burst: &mut Burst, contexts: &Arena<Context>) -> u64 {
-        let lanes = self.ways.len() as u64;
         let mut crossed = 0;
         let mut owner = 0;
         let mut chain = false;
         for handle in burst.drain(..) {
             if !chain {
-                let hash = crate::decode::owner_hash(contexts.get(&handle), self.key);
-                // The upper half of hash * lanes spreads evenly and needs no division.
-                owner = ((u128::from(hash) * u128::from(lanes)) >> 64) as usize;
+                owner = self.owner.lane(contexts.get(&handle));
                 crossed += u64::from(owner != self.own_lane);
             }
             chain = handle.more();

@@ -18,7 +18,7 @@ use super::{PortCounter, PortCounters, Receive, Received};
 use crate::memory::{Arena, Handle, Region, Regions, Span};
 use crate::packet::{Burst, Context};
 use format::{Fault, Walk};
-use spread::Spread;
+use spread::{Dealer, Spread};
 pub use writer::{CaptureFormat, CaptureWriter};
 
 /// Records walked in one call of `receive`, delivered or not: bounds the time until a lane that
@@ -212,9 +212,8 @@ pub struct CaptureReader {
     link_code: LinkCode,
     /// The link type of the last record, and its code.
     link: (u32, u8),
-    spread: Spread,
+    dealer: Dealer,
     lane: usize,
-    lanes: usize,
     /// File being read.
     file: usize,
     /// Where in each file; made at start, so that reading never allocates.
@@ -250,9 +249,8 @@ impl CaptureReader {
             regions: Vec::with_capacity(files),
             link_code,
             link: (0, link_code(0)),
-            spread,
+            dealer: Dealer::new(spread, lanes),
             lane,
-            lanes,
             file: 0,
             walks,
             order: 1,
@@ -323,14 +321,14 @@ impl CaptureReader {
 
     /// Whether this lane takes a record.
     fn is_ours(&self, record: &format::Record, order: u64) -> bool {
-        if self.lanes == 1 {
+        if self.dealer.is_one() {
             return true;
         }
         let Some(file) = self.capture.files.get(self.file) else {
             return false;
         };
         let frame = file.region.bytes(record.offset, record.length);
-        self.spread.lane(order, record.link, frame, self.lanes) == self.lane
+        self.dealer.lane(order, record.link, frame) == self.lane
     }
 }
 

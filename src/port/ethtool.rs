@@ -6,6 +6,8 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use super::rss::{Rss, SYMMETRIC};
+
 /// Words of the largest answer: a hash key and its table of queues.
 const WORDS: usize = 1024;
 
@@ -32,6 +34,7 @@ const GET_CHANNELS: Command = command(0x3c, 36);
 const GET_HASH: Command = command(0x46, WORDS * 4);
 const SET_HASH: Command = command(0x47, WORDS * 4);
 const GET_HASH_FIELDS: Command = command(0x29, 192);
+const SET_HASH_FIELDS: Command = command(0x2a, 192);
 
 /// Flags of `GET_FLAGS`.
 const FLAG_TX_VLAN: u32 = 1 << 7;
@@ -147,8 +150,14 @@ pub struct Spread {
     pub key: Vec<u8>,
     /// Ports are part of what is hashed, for TCP over IPv4.
     pub hashes_ports: Option<bool>,
+    /// All that is hashed of TCP and UDP over IPv4 and IPv6 is the two addresses.
+    pub is_by_addresses: bool,
     /// The NIC makes both directions equal before it hashes (`symmetric-xor`, Linux 6.8).
     pub is_folded: bool,
+    /// The hash is Toeplitz's.
+    pub is_toeplitz: bool,
+    /// Queue by the hash's last bits; empty if it is not told.
+    pub table: Vec<u32>,
 }
 
 impl Spread {
@@ -163,6 +172,18 @@ impl Spread {
                     .iter()
                     .zip(self.key.iter().skip(2))
                     .all(|(a, b)| a == b)
+    }
+
+    /// How frames are dealt, if by both addresses alone and the same in both directions.
+    pub fn by_addresses(&self) -> Option<Rss> {
+        let [first, second, ..] = *self.key else {
+            return None;
+        };
+        let plain = self.is_toeplitz && self.is_by_addresses && !self.is_folded;
+        if !plain || !self.is_symmetric() {
+            return None;
+        }
+        Rss::new([first, second], &self.table)
     }
 }
 
@@ -320,19 +341,26 @@ impl Ethtool {
         if (HASH_HEAD_WORDS + table) * 4 + key > WORDS * 4 {
             return None;
         }
+        // The first two bytes of the word behind the sizes: function, and what is done before it.
+        let [function, folds, ..] = words[4].to_ne_bytes();
+        let fields = TCP_AND_UDP.map(|kind| self.hash_fields(kind));
         let mut spread = Spread {
-            hashes_ports: self.hashes_ports(),
-            // The second byte of the word behind the sizes.
-            is_folded: words[4].to_ne_bytes()[1] != 0,
+            hashes_ports: fields[0].map(|fields| fields & PORTS != 0),
+            is_by_addresses: fields.iter().all(|fields| *fields == Some(ADDRESSES)),
+            is_folded: folds != 0,
+            is_toeplitz: function == TOEPLITZ,
             ..Spread::default()
         };
-        if key > 0 {
+        if key > 0 || table > 0 {
             let mut words = [0; WORDS];
             (words[2], words[3]) = (table as u32, key as u32);
             self.ask(GET_HASH, &mut words).ok()?;
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
             let from = (HASH_HEAD_WORDS + table) * 4;
             spread.key = bytes.get(from..from + key)?.to_vec();
+            spread.table = words
+                .get(HASH_HEAD_WORDS..HASH_HEAD_WORDS + table)?
+                .to_vec();
         }
         Some(spread)
     }
@@ -359,20 +387,36 @@ impl Ethtool {
         self.ask(SET_HASH, &mut words)
     }
 
-    fn hashes_ports(&self) -> Option<bool> {
-        const TCP_OVER_IPV4: u32 = 1;
-        const PORTS: u32 = 1 << 6 | 1 << 7;
+    /// Has nothing but addresses hashed, so that all packets of two hosts come to one queue.
+    ///
+    /// # Errors
+    /// The driver will not, for one kind of packets at least.
+    pub fn hash_addresses(&self) -> std::io::Result<()> {
+        TCP_AND_UDP.into_iter().try_for_each(|kind| {
+            let mut words = [0; WORDS];
+            (words[1], words[2]) = (kind, ADDRESSES);
+            self.ask(SET_HASH_FIELDS, &mut words)
+        })
+    }
+
+    /// Fields that are hashed of a kind of packets.
+    fn hash_fields(&self, kind: u32) -> Option<u32> {
         let mut words = [0; WORDS];
-        words[1] = TCP_OVER_IPV4;
+        words[1] = kind;
         self.ask(GET_HASH_FIELDS, &mut words).ok()?;
-        Some(words[2] & PORTS != 0)
+        Some(words[2])
     }
 }
 
 /// Words of `struct ethtool_rxfh` before the table of queues.
 const HASH_HEAD_WORDS: usize = 6;
-/// Two bytes that, repeated, make a symmetric key (Woo and Park).
-pub const SYMMETRIC: [u8; 2] = [0x6d, 0x5a];
+/// Kinds of packets by what is hashed (linux/ethtool.h): TCP and UDP over IPv4, then over IPv6.
+const TCP_AND_UDP: [u32; 4] = [1, 2, 5, 6];
+/// Both addresses, and both ports, among the fields.
+const ADDRESSES: u32 = 1 << 4 | 1 << 5;
+const PORTS: u32 = 1 << 6 | 1 << 7;
+/// Toeplitz's, among the functions.
+const TOEPLITZ: u8 = 1;
 
 #[cfg(test)]
 mod tests {
@@ -389,6 +433,28 @@ mod tests {
         let mut key = SYMMETRIC.repeat(20);
         key[39] ^= 1;
         assert!(!of(&key).is_symmetric());
+    }
+
+    #[test]
+    fn frames_are_dealt_by_addresses_alone_where_nothing_else_is_hashed() {
+        let good = Spread {
+            key: SYMMETRIC.repeat(20),
+            hashes_ports: Some(false),
+            is_by_addresses: true,
+            is_folded: false,
+            is_toeplitz: true,
+            table: (0..128).map(|entry| entry % 4).collect(),
+        };
+        assert_eq!(good.by_addresses(), Some(Rss::even(4)));
+        let mut other = vec![good.clone(); 5];
+        other[0].is_by_addresses = false;
+        other[1].is_folded = true;
+        other[2].is_toeplitz = false;
+        other[3].key[39] ^= 1;
+        other[4].table.clear();
+        for spread in other {
+            assert_eq!(spread.by_addresses(), None, "{spread:?}");
+        }
     }
 
     #[test]

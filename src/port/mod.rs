@@ -33,6 +33,7 @@ pub mod memory;
 pub mod netmap;
 pub mod open;
 pub mod ring;
+pub mod rss;
 pub mod served;
 pub mod spec;
 #[cfg(test)]

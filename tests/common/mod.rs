@@ -232,6 +232,7 @@ pub fn engine(
         transmitters: (0..lanes).map(|_| vec![transmitter()]).collect(),
         program: Arc::clone(&loaded.program),
         events_per_worker: 256,
+        rss: None,
         cores: Vec::new(),
         key: 11,
     })

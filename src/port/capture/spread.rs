@@ -3,6 +3,8 @@
 //! It reads just enough of a frame to find both addresses, knows the link types that captures come
 //! in, and gives the rest to lane 0. Deliberately not decode: that room judges, this one deals.
 
+use crate::port::rss::Rss;
+
 /// A way to deal packets to lanes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Spread {
@@ -11,7 +13,8 @@ pub enum Spread {
     First,
     /// By number, regardless of flows: the worst case for flow ownership.
     RoundRobin,
-    /// By a symmetric hash of both addresses: a NIC set up well. Fragments stay together.
+    /// By both addresses, the same in both directions: a NIC set up well ([`Rss::even`]). Fragments
+    /// stay together.
     Pair,
     /// By a hash of addresses and ports that differs by direction: a NIC with its default key.
     Directional,
@@ -33,34 +36,58 @@ impl std::str::FromStr for Spread {
     }
 }
 
-impl Spread {
-    /// The lane of packet `order` (from 1), below `lanes`.
-    pub fn lane(self, order: u64, link: u32, frame: &[u8], lanes: usize) -> usize {
-        let lanes = lanes.max(1) as u64;
-        let value = match self {
+/// Deals packets to so many lanes.
+pub struct Dealer {
+    spread: Spread,
+    lanes: u64,
+    rss: Rss,
+}
+
+impl Dealer {
+    /// Over `lanes`, 1 at least.
+    pub fn new(spread: Spread, lanes: usize) -> Dealer {
+        Dealer {
+            spread,
+            lanes: lanes.max(1) as u64,
+            rss: Rss::even(lanes),
+        }
+    }
+
+    /// Whether there is one lane alone.
+    pub fn is_one(&self) -> bool {
+        self.lanes == 1
+    }
+
+    /// The lane of packet `order` (from 1).
+    pub fn lane(&self, order: u64, link: u32, frame: &[u8]) -> usize {
+        let value = match self.spread {
             Spread::First => 0,
             Spread::RoundRobin => order.wrapping_sub(1),
             Spread::Pair => match endpoints(link, frame) {
-                // Addition commutes, so both directions give the same sum.
-                Some(ends) => mix(mix(ends.src).wrapping_add(mix(ends.dst))),
+                Some(ends) => self.rss.queue(ends.src, ends.dst) as u64,
                 None => 0,
             },
             Spread::Directional => match endpoints(link, frame) {
-                Some(ends) => mix(mix(ends.src ^ u64::from(ends.ports))
+                Some(ends) => mix(mix(halves(ends.src) ^ u64::from(ends.ports))
                     .rotate_left(17)
-                    .wrapping_add(mix(ends.dst))),
+                    .wrapping_add(mix(halves(ends.dst)))),
                 None => 0,
             },
         };
-        (value % lanes) as usize
+        (value % self.lanes) as usize
     }
 }
 
-/// Addresses folded to 64 bits each, and both ports.
+/// Addresses, and both ports.
 struct Endpoints {
-    src: u64,
-    dst: u64,
+    src: u128,
+    dst: u128,
     ports: u32,
+}
+
+/// An address in 64 bits.
+fn halves(address: u128) -> u64 {
+    (address >> 64) as u64 ^ (address as u64).rotate_left(1)
 }
 
 /// Finalizer of splitmix64: spreads the bits of a folded address.
@@ -78,8 +105,10 @@ fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-fn be64(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+fn be128(bytes: &[u8], at: usize) -> Option<u128> {
+    Some(u128::from_be_bytes(
+        bytes.get(at..at + 16)?.try_into().ok()?,
+    ))
 }
 
 fn endpoints(link: u32, frame: &[u8]) -> Option<Endpoints> {
@@ -90,14 +119,14 @@ fn endpoints(link: u32, frame: &[u8]) -> Option<Endpoints> {
             // Later fragments have no ports; directional hashing tears datagrams apart on NICs too.
             let first = be16(packet, 6)? & 0x1fff == 0;
             Some(Endpoints {
-                src: u64::from(be32(packet, 12)?),
-                dst: u64::from(be32(packet, 16)?),
+                src: u128::from(be32(packet, 12)?),
+                dst: u128::from(be32(packet, 16)?),
                 ports: ports(packet, packet.get(9).copied()?, header, first),
             })
         }
         6 => Some(Endpoints {
-            src: be64(packet, 8)? ^ be64(packet, 16)?.rotate_left(1),
-            dst: be64(packet, 24)? ^ be64(packet, 32)?.rotate_left(1),
+            src: be128(packet, 8)?,
+            dst: be128(packet, 24)?,
             ports: ports(packet, packet.get(6).copied()?, 40, true),
         }),
         _ => None,
@@ -174,30 +203,30 @@ mod tests {
 
     #[test]
     fn both_directions_meet_by_pair_and_part_by_direction() {
+        let (pair, apart) = (
+            Dealer::new(Spread::Pair, 4),
+            Dealer::new(Spread::Directional, 4),
+        );
         let mut parted = 0;
         for port in 0..64 {
             let (out, back) = (frame(false, port, 0), frame(true, port, 0));
-            assert_eq!(
-                Spread::Pair.lane(1, 1, &out, 4),
-                Spread::Pair.lane(2, 1, &back, 4)
-            );
-            let lane = Spread::Directional.lane(1, 1, &out, 4);
-            assert_eq!(lane, Spread::Directional.lane(9, 1, &out, 4));
-            parted += usize::from(lane != Spread::Directional.lane(2, 1, &back, 4));
+            assert_eq!(pair.lane(1, 1, &out), pair.lane(2, 1, &back));
+            let lane = apart.lane(1, 1, &out);
+            assert_eq!(lane, apart.lane(9, 1, &out));
+            parted += usize::from(lane != apart.lane(2, 1, &back));
         }
         assert!(parted > 16, "{parted} of 64 flows parted");
     }
 
     #[test]
     fn tags_do_not_hide_addresses_and_round_robin_ignores_them() {
-        let plain = Spread::Directional.lane(1, 1, &frame(false, 9, 0), 64);
+        let apart = Dealer::new(Spread::Directional, 64);
         assert_eq!(
-            Spread::Directional.lane(1, 1, &frame(false, 9, 2), 64),
-            plain
+            apart.lane(1, 1, &frame(false, 9, 2)),
+            apart.lane(1, 1, &frame(false, 9, 0))
         );
-        let lanes: Vec<_> = (1..6)
-            .map(|n| Spread::RoundRobin.lane(n, 1, &[], 3))
-            .collect();
+        let in_turn = Dealer::new(Spread::RoundRobin, 3);
+        let lanes: Vec<_> = (1..6).map(|n| in_turn.lane(n, 1, &[])).collect();
         assert_eq!(lanes, [0, 1, 2, 0, 1]);
     }
 }
