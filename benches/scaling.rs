@@ -114,12 +114,15 @@ fn run(path: &Path, config: Config, program: &Arc<Program>, layout: Layout, lane
     let before = thread_time();
     let outcome = session.run(
         |event| {
+            if event.kind != EventKind::Alert {
+                return;
+            }
             // Lanes that run free come to a host's threshold in any order.
             let rule = program.rule(event.signature);
             let counts = rule.is_some_and(|(signature, _)| {
                 signature.threshold.is_none() && signature.detection_filter.is_none()
             });
-            if event.kind == EventKind::Alert && counts {
+            if counts {
                 *alerts.entry(event.signature).or_default() += 1;
             }
         },

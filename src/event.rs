@@ -4,7 +4,9 @@
 //! it in and hands it to the writer, which formats it (eve/) and gives it back. No free box means
 //! a counted loss and never another verdict. Invariant: a lane never formats text.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
+use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 
@@ -256,6 +258,8 @@ fn room(size: usize) -> Vec<u8> {
 pub struct EventQueue {
     full: ArrayQueue<Box<Event>>,
     free: ArrayQueue<Box<Event>>,
+    /// The thread that takes events, once it has come.
+    taker: OnceLock<Thread>,
 }
 
 impl EventQueue {
@@ -264,12 +268,32 @@ impl EventQueue {
         let queue = EventQueue {
             full: ArrayQueue::new(count.max(1)),
             free: ArrayQueue::new(count.max(1)),
+            taker: OnceLock::new(),
         };
         for _ in 0..count {
             let pushed = queue.free.push(Box::new(Event::with_room()));
             debug_assert!(pushed.is_ok(), "the free queue has room for all events");
         }
         Arc::new(queue)
+    }
+
+    /// The writer's side: the calling thread is the one that takes events, and sleeps in
+    /// [`EventQueue::rest`]. The first that comes stays.
+    pub fn attend(&self) {
+        let _ = self.taker.set(std::thread::current());
+    }
+
+    /// The writer's side, after `attend`: sleeps for so long, or until a worker that would wait for
+    /// it has filled half of a queue.
+    pub fn rest(longest: Duration) {
+        std::thread::park_timeout(longest);
+    }
+
+    /// Ends a rest.
+    fn wake(&self) {
+        if let Some(taker) = self.taker.get() {
+            taker.unpark();
+        }
     }
 
     /// The writer's side: the next event.
@@ -357,6 +381,7 @@ impl Emit {
         }
         let mut free = self.events.free.pop();
         while free.is_none() && self.listener == Listener::Waited {
+            self.events.wake();
             std::thread::yield_now();
             free = self.events.free.pop();
         }
@@ -369,6 +394,11 @@ impl Emit {
         self.counters.inc(Counter::Events);
         let pushed = self.events.full.push(event);
         debug_assert!(pushed.is_ok(), "the full queue has room for all events");
+        if self.listener == Listener::Waited
+            && self.events.waiting() == self.events.full.capacity() / 2
+        {
+            self.events.wake();
+        }
     }
 
     /// Hands bytes of a stored file to the writer, piece by piece. Pieces leave a quarter of the
@@ -377,6 +407,7 @@ impl Emit {
         let reserve = self.events.free.capacity() / 4;
         for (place, piece) in bytes.chunks(EVENT_PAYLOAD_MAX).enumerate() {
             while self.events.free.len() <= reserve && self.listener == Listener::Waited {
+                self.events.wake();
                 std::thread::yield_now();
             }
             let room = self.events.free.len() > reserve;

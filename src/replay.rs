@@ -27,9 +27,9 @@ use crate::reason::Reason;
 
 /// Events between a worker and the writer in a replay.
 const EVENTS_PER_WORKER: usize = 256;
-/// Least and longest pause of the thread that takes events.
+/// First and longest pause of the thread that takes events. It is woken before a queue is full.
 const PAUSE_MIN: Duration = Duration::from_micros(50);
-const PAUSE_MAX: Duration = Duration::from_micros(500);
+const PAUSE_MAX: Duration = Duration::from_millis(2);
 
 /// What to replay, and how.
 pub struct Options {
@@ -293,6 +293,7 @@ impl Session {
     /// then (progress bar, signals).
     pub fn run(self, mut sink: impl FnMut(&Event), mut tick: impl FnMut()) -> Outcome {
         let queues = self.events();
+        queues.iter().for_each(|queue| queue.attend());
         self.run_while(move || {
             let mut taken = 0;
             for queue in &queues {
@@ -320,7 +321,7 @@ impl Session {
         let counters = self.counters();
         let started = Instant::now();
         let threads = self.engine.start();
-        let (mut pause, mut taken) = (PAUSE_MIN, 0);
+        let mut pause = PAUSE_MIN;
         loop {
             // Whether all have ended must be known before the last look at the queues.
             let ended = threads.iter().all(std::thread::JoinHandle::is_finished);
@@ -328,10 +329,10 @@ impl Session {
             if ended && done == 0 {
                 break;
             }
-            taken += done;
             if done == 0 {
-                pause = next_pause(pause, std::mem::take(&mut taken));
-                std::thread::sleep(pause);
+                EventQueue::rest(pause);
+                // Short replays end soon after their workers.
+                pause = (pause * 2).min(PAUSE_MAX);
             }
         }
         let elapsed = started.elapsed();
@@ -395,13 +396,4 @@ fn faults(workers: &mut [Worker]) -> (Vec<CaptureError>, Option<CaptureError>) {
         }
     }
     (read, written)
-}
-
-/// The next pause of the thread that takes events, which found so many after the last one: longer,
-/// to leave its core to a worker, unless a worker might find its queue full.
-fn next_pause(last: Duration, taken: usize) -> Duration {
-    match taken > EVENTS_PER_WORKER / 4 {
-        true => (last / 2).max(PAUSE_MIN),
-        false => (last * 2).min(PAUSE_MAX),
-    }
 }

@@ -460,6 +460,7 @@ struct Work {
 
 impl Work {
     fn run(mut self) {
+        self.queues.iter().for_each(|queue| queue.attend());
         loop {
             // Read before the queues: what was queued before `stop` is then seen below.
             let stopping = self.shared.stop.load(Acquire);
@@ -479,7 +480,7 @@ impl Work {
                 break;
             }
             self.log.flush();
-            std::thread::sleep(IDLE);
+            EventQueue::rest(IDLE);
         }
         self.log.finish();
     }
