@@ -2,7 +2,9 @@
 //!
 //! Stream bytes take the same way in streams.rs; what hits mean is arbiter.rs's.
 
+use super::always::AlwaysList;
 use super::check::{Check, ask};
+use super::ends::Ends;
 use super::gate::Facts;
 use super::header::{self, Packet};
 use super::prefilter::{Extent, Prefilter, Scan};
@@ -74,12 +76,14 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
         let group = program.group(context);
         let app = self.app_protocol(mark);
+        let ends = Ends::default();
         let packet = Packet {
             context,
             bytes,
             app,
             original: AppProtocol::Unknown,
             app_new: header::AppNew::No,
+            ends: &ends,
         };
         let facts = Facts::of(&packet, self.app_before);
         let streams = (group.is_some_and(|group| group.wants_stream)
@@ -168,14 +172,19 @@ impl<D: DetectionAccess> MatchStage<D> {
                 self.propose_by(prefilter, facts, (payload, Extent::WHOLE), emit);
             }
         }
-        group
-            .packet_always
-            .each(facts, |signature| self.propose(signature, IN_PACKET));
+        self.propose_always(group.packet_always, facts, IN_PACKET);
         if alone {
-            group
-                .stream_always
-                .each(facts, |signature| self.propose(signature, IN_PACKET));
+            self.propose_always(group.stream_always, facts, IN_PACKET);
         }
+    }
+
+    /// Proposes what a list of signatures without a fast pattern names.
+    pub(super) fn propose_always(&mut self, list: &AlwaysList, facts: &Facts, view: u64) {
+        let (candidates, over) = (&mut self.candidates, &mut self.over);
+        list.each(facts, &mut self.answers, |signature| {
+            let candidate = u64::from(signature) << 1 | view;
+            *over += u64::from(!push(candidates, candidate));
+        });
     }
 
     /// Checks the candidates in the order of evaluation. `reach` is where candidates of the stream
@@ -199,6 +208,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let asked = self.candidates.iter().filter(|c| *c & kept == 0).count();
         emit.counters.add(Counter::Candidates, asked as u64);
         let app = self.app_protocol(mark);
+        let ends = Ends::default();
         let packet = Packet {
             context,
             bytes,
@@ -208,6 +218,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                 AppProtocol::Unknown => header::AppNew::No,
                 _ => self.slabs.first_known(mark.slab, context.direction),
             },
+            ends: &ends,
         };
         for at in 0..self.candidates.len() {
             let candidate = self.candidates.get(at).copied().unwrap_or(0);

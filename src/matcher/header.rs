@@ -2,6 +2,7 @@
 //! header keywords. Fields are read from the frame by the offsets that decode found; a field that
 //! is not there never matches. Nothing here looks at payload.
 
+use super::ends::Ends;
 use crate::app::AppProtocol;
 use crate::decode::ethernet_header;
 use crate::decode::sctp::{Sctp, chunk};
@@ -34,6 +35,8 @@ pub struct Packet<'a> {
     pub original: AppProtocol,
     /// Whether that is known since this packet.
     pub app_new: AppNew,
+    /// Which sets of addresses and ports hold its ends.
+    pub ends: &'a Ends,
 }
 
 /// Whether a flow's protocol is known since this packet.

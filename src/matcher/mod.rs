@@ -37,6 +37,7 @@ pub mod base64;
 pub mod check;
 mod chunk;
 pub mod detect;
+pub mod ends;
 mod feed;
 mod files;
 pub mod find;
@@ -220,6 +221,8 @@ pub struct MatchStage<D> {
     /// The parser could not read the packet's bytes.
     broken: bool,
     over: u64,
+    /// What lists of signatures without a fast pattern answered last.
+    answers: always::Answers,
     /// Entries that the prefilters may still look at for this packet.
     looks: u32,
     waited: bool,
@@ -255,6 +258,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             app_records: config.app_records,
             file_events: config.app_records && config.files.events,
             anomalies: feed::Anomalies::default(),
+            answers: always::Answers::default(),
             budget_policy: config.policy(Area::MatchBudget),
             app_policy: config.policy(Area::AppError),
             tells_start: config.drop_events_start,
@@ -339,7 +343,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
         for at in 0..burst.len() {
             // The nearest packet's place is free: it is the one at hand now.
-            ahead.rotate_left(1);
+            ahead.copy_within(1.., 0);
             ahead[AHEAD_MAX - 1] = self.ask_first(&contexts, burst, at + AHEAD_MAX);
             self.ask_further(&ahead);
             let Some(handle) = burst.get_mut(at) else {

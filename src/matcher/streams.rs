@@ -208,9 +208,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         for prefilter in group.stream {
             self.propose_by(prefilter, facts, (piece, Extent::WHOLE), emit);
         }
-        group
-            .stream_always
-            .each(facts, |signature| self.propose(signature, IN_PACKET));
+        self.propose_always(group.stream_always, facts, IN_PACKET);
     }
 
     /// Proposes whose fast pattern ends in the `new` last bytes of the window, and who waits.
@@ -224,9 +222,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         for prefilter in group.stream.iter().filter(|p| !p.is_empty()) {
             self.propose_found((prefilter, facts), window, new, emit);
         }
-        group
-            .stream_always
-            .each(facts, |signature| self.propose(signature, 0));
+        self.propose_always(group.stream_always, facts, 0);
         self.propose_live(window);
         if self.again_from != u64::MAX {
             self.propose_again(window);
