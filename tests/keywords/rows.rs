@@ -447,7 +447,7 @@ pub const ROWS: &[Row] = &[
         "rpc",
     ),
     row(
-        "udp | detection_filter:track by_both,count 1,seconds 60; content:\"a\";",
+        "udp | detection_filter:track by_flow,count 1,seconds 60; content:\"a\";",
         "udp",
         "other_udp",
     ),
