@@ -36,6 +36,7 @@ const SERVER_NAME: std::ops::Range<usize> = 44..108;
 const FILE: std::ops::Range<usize> = 108..236;
 
 /// Options (RFC 2132).
+const PAD: u8 = 0;
 const END: u8 = 255;
 const TIMES: [(u8, Field); 3] = [
     (51, Field::DhcpLeasetime),
@@ -100,14 +101,16 @@ struct Found {
 }
 
 impl Found {
-    /// Reads options as Suricata does, which knows no option without a length but the end (a pad's
-    /// next byte is its length) and takes times to have four bytes. False: they end before `END`.
+    /// Reads options as Suricata does, which takes times to have four bytes, except that a pad is one
+    /// byte, as it should be. False: they end before `END`.
     fn take(&mut self, options: &[u8]) -> bool {
         let mut at = Reader::new(options);
         // Every round takes an option.
         while let Some(code) = at.u8() {
-            if code == END {
-                return true;
+            match code {
+                PAD => continue,
+                END => return true,
+                _ => {}
             }
             if let Some(place) = TIMES.iter().position(|(known, _)| *known == code) {
                 let Some(seconds) = at.u8().and_then(|_| at.u32()) else {
