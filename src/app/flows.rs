@@ -5,14 +5,17 @@
 //!  bytes ─► protocol unknown: held, probed ─► known: the other side's held bytes, then these
 //!        ─► known: held rest + new bytes ─► parser ─► what it did not take is held
 //! ```
-//! A protocol is told by content; ports only help where the content of a datagram says too little.
+//! A protocol is told by content (flows/identify.rs); ports only help where the content of a datagram
+//! says too little.
+
+mod identify;
 
 use super::field::{Field, Progress};
 use super::file;
 use super::heap::{Heap, TEXT_MAX, Text};
 use super::output::{Expected, FlowState, Limits, Output, SCRATCH_SIZE, Shared};
-use super::protocol::{AppProtocol, Guess, Input, Probe, Transport};
-use super::registry::{DESCRIPTIONS, Parser, ends_chunks};
+use super::protocol::{AppProtocol, Input, Transport};
+use super::registry::{Parser, ends_chunks};
 use super::stream_frame::StreamFrames;
 use super::transaction::{NONE, Transaction};
 use crate::memory::slab::Slabs;
@@ -20,6 +23,9 @@ use crate::packet::Direction;
 
 /// Bytes of a direction that are held and probed while the protocol is unknown.
 pub const PROBE_BYTES_MAX: usize = 2048;
+/// First bytes of a direction that no probe knows, kept for the protocol that the other direction
+/// may still tell (a request with a method of its own, a reply that is HTTP's).
+const KEPT_BYTES_MAX: usize = 16 << 10;
 /// Lines of memory of a flow that most packets need.
 const FLOW_LINES: usize = 6;
 /// Changes of protocol within one piece.
@@ -42,6 +48,12 @@ struct AppFlow {
     excluded: [u64; 2],
     /// The direction has been given up.
     failed: [bool; 2],
+    /// Its beginning was not seen: what the client says must tell the protocol.
+    midstream: bool,
+    /// Who spoke first.
+    first: Option<Direction>,
+    /// By which each direction is compared with the other one.
+    beginnings: [identify::Beginning; 2],
     /// The protocol has changed, and bytes of the same piece follow.
     changed: bool,
     ports: [u16; 2],
@@ -115,6 +127,13 @@ impl Apps {
             flow.parser = Parser::new(protocol);
         }
         Some(index)
+    }
+
+    /// The beginning of a flow was not seen.
+    pub fn set_midstream(&mut self, index: u32) {
+        if let Some(flow) = self.flows.get_mut(index) {
+            flow.midstream = true;
+        }
     }
 
     fn expected(&mut self, piece: &Piece<'_>) -> Option<Expected> {
@@ -199,6 +218,7 @@ impl Apps {
             return;
         }
         flow.ended[way] = piece.end;
+        flow.compare(shared, piece.direction, piece.bytes);
         if piece.gap > 0 {
             let mut lost = piece.gap;
             if !flow.parser.bridges(piece.direction) {
@@ -247,33 +267,6 @@ impl Apps {
             flow.state.done = true;
             flow.let_go(holds, shared);
         }
-    }
-
-    /// Whether a flow's first bytes, which its first sender's are, are an answer: those of a server.
-    /// Asked of protocols whose messages say which they are.
-    pub fn is_answer(&self, piece: &Piece<'_>) -> bool {
-        let limits = &self.shared.limits;
-        let probe = Probe {
-            transport: piece.transport,
-            direction: piece.direction,
-            bytes: piece.bytes,
-            client_port: piece.client_port,
-            server_port: piece.server_port,
-            limits,
-        };
-        if let Some(protocol) = told_at_once(&probe) {
-            // The first of DNS's flags, behind its identifier.
-            let answers = probe.bytes.get(2).is_some_and(|flags| flags & 0x80 != 0);
-            let of_dns = matches!(protocol, AppProtocol::Dns | AppProtocol::Llmnr);
-            return probe.transport == Transport::Udp && of_dns && answers;
-        }
-        let other = Probe {
-            direction: probe.direction.opposite(),
-            client_port: probe.server_port,
-            server_port: probe.client_port,
-            ..probe
-        };
-        told_at_once(&other).is_some_and(says_its_side)
     }
 
     /// Whether a message of a direction became complete with the last bytes, of a protocol whose
@@ -561,7 +554,7 @@ impl AppFlow {
         if bytes.is_empty() || self.state.done {
             return;
         }
-        if self.failed[way] && self.state.protocol == AppProtocol::Unknown {
+        if self.failed[way] && self.state.protocol == AppProtocol::Unknown && self.gap[way] > 0 {
             // Should the other side tell the protocol yet, these bytes are missing.
             self.lose(holds, way, bytes.len());
             return;
@@ -574,13 +567,13 @@ impl AppFlow {
 
     /// Bytes that no parser wants within the bound are given up.
     fn bound(&mut self, holds: &mut Heap, way: usize) {
-        let limit = if self.state.protocol == AppProtocol::Unknown {
-            PROBE_BYTES_MAX
-        } else {
-            TEXT_MAX
+        let unknown = self.state.protocol == AppProtocol::Unknown;
+        let limit = match self.failed[way] {
+            _ if !unknown => TEXT_MAX,
+            true => KEPT_BYTES_MAX,
+            false => PROBE_BYTES_MAX,
         };
-        let hopeless = self.failed[way] && self.state.protocol == AppProtocol::Unknown;
-        if self.held[way].len() > limit || (hopeless && !self.held[way].is_empty()) {
+        if self.held[way].len() > limit {
             self.lose(holds, way, 0);
         }
     }
@@ -592,51 +585,6 @@ impl AppFlow {
         holds.clear(&mut self.held[way]);
     }
 
-    /// Asks the probes; true once the protocol is known.
-    fn identify(&mut self, limits: &Limits, direction: Direction, bytes: &[u8], end: bool) -> bool {
-        let way = direction.index();
-        if bytes.is_empty() || self.failed[way] {
-            return false;
-        }
-        let transport = self.transport.unwrap_or(Transport::Tcp);
-        let probe = Probe {
-            transport,
-            direction,
-            bytes,
-            client_port: self.ports[0],
-            server_port: self.ports[1],
-            limits,
-        };
-        let off = limits.off[usize::from(transport == Transport::Udp)];
-        let mut open = false;
-        for (place, description) in DESCRIPTIONS.iter().enumerate() {
-            let bit = 1u64 << (place % 64);
-            let off = off & description.protocol.bit() != 0;
-            if self.excluded[way] & bit != 0 || off || !description.over.contains(&transport) {
-                continue;
-            }
-            match (description.probe)(&probe) {
-                // A datagram is whole: nothing that stands before it can still turn out otherwise.
-                Guess::Yes if !open || transport == Transport::Udp => {
-                    self.state.protocol = description.protocol;
-                    self.parser = Parser::new(description.protocol);
-                    self.state.done = limits.told_only & description.protocol.bit() != 0;
-                    return true;
-                }
-                Guess::No => self.excluded[way] |= bit,
-                // One that stands before it may still turn out to be the one.
-                Guess::Yes | Guess::More => open = true,
-            }
-        }
-        if !open || end || bytes.len() >= PROBE_BYTES_MAX || transport == Transport::Udp {
-            self.failed[way] = true;
-        }
-        if self.failed == [true; 2] {
-            self.state.protocol = AppProtocol::Failed;
-        }
-        false
-    }
-
     fn let_go(&mut self, holds: &mut Heap, shared: &mut Shared) {
         self.parser.free(shared);
         for text in &mut self.held {
@@ -644,40 +592,4 @@ impl AppFlow {
         }
         self.frames.clear(holds);
     }
-}
-/// The protocol that the probes tell by these bytes alone.
-fn told_at_once(probe: &Probe<'_>) -> Option<AppProtocol> {
-    let fitting = DESCRIPTIONS
-        .iter()
-        .filter(|description| description.over.contains(&probe.transport));
-    for description in fitting {
-        match (description.probe)(probe) {
-            Guess::Yes => return Some(description.protocol),
-            Guess::More => return None,
-            Guess::No => {}
-        }
-    }
-    None
-}
-
-/// Protocols whose messages show whether they are a client's or a server's.
-fn says_its_side(protocol: AppProtocol) -> bool {
-    use AppProtocol as P;
-    !matches!(
-        protocol,
-        P::Unknown
-            | P::Failed
-            | P::Ntp
-            | P::Snmp
-            | P::Dhcp
-            | P::Tftp
-            | P::Krb5
-            | P::Rdp
-            | P::Mdns
-            | P::Quic
-            | P::Enip
-            | P::BittorrentDht
-            | P::Telnet
-            | P::FtpData
-    )
 }

@@ -78,9 +78,12 @@ fn probe(probe: &Probe<'_>) -> Guess {
                 false => bytes.starts_with(word),
             };
             let begins = |(word, _): &(&[u8], bool)| starts_with(word, bytes);
-            if words.iter().any(fits) {
+            // Others leave with the same word.
+            let leaves = probe.server_port == PORT && bytes.starts_with(b"QUIT");
+            let may_leave = probe.server_port == PORT && b"QUIT".starts_with(bytes);
+            if words.iter().any(fits) || (leaves && bytes.len() > 4) {
                 Guess::Yes
-            } else if bytes.len() < 5 && words.iter().any(begins) {
+            } else if bytes.len() < 5 && (words.iter().any(begins) || leaves || may_leave) {
                 Guess::More
             } else {
                 Guess::No
@@ -460,6 +463,12 @@ mod tests {
         transport: Transport::Tcp,
         server_port: PORT,
     };
+
+    #[test]
+    fn who_leaves_at_once_on_its_port_speaks_it() {
+        let talk: &[(Direction, &[u8])] = &[(ToServer, b"QUIT\r\n"), (ToClient, b"221 bye\r\n")];
+        assert_eq!(same_for_every_cut(PLACE, talk).0, AppProtocol::Ftp);
+    }
 
     #[test]
     fn a_command_with_its_replies_is_a_transaction() {

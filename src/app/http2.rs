@@ -1,7 +1,8 @@
 //! HTTP/2 (RFC 9113): frames, streams, header blocks over CONTINUATION, bodies as they come. A
 //! stream is a transaction, and so is every frame of the connection itself (stream 0). HPACK stands
 //! in http2/hpack.rs, what headers become in http2/fields.rs, the table of streams in
-//! http2/streams.rs, DNS that rides on it in http2/doh.rs.
+//! http2/streams.rs, states that rules wait for in http2/states.rs, DNS that rides on it in
+//! http2/doh.rs.
 
 mod doh;
 mod event;
@@ -9,6 +10,7 @@ mod fields;
 mod hpack;
 mod huffman;
 mod shown;
+mod states;
 mod streams;
 
 use super::field::{Field, Progress};
@@ -21,6 +23,8 @@ use super::reader::Reader;
 use crate::packet::Direction;
 use hpack::Table;
 use shown::Shown;
+pub use states::HOOKS;
+use states::{Reached, reach, reach_global};
 use streams::{Stream, Streams};
 
 /// See `Description`.
@@ -74,6 +78,7 @@ pub const DESCRIPTION: Description = Description {
         Field::FrameHttp2Hdr,
         Field::FrameHttp2Data,
         Field::FrameHttp2Pdu,
+        Field::Hook,
     ],
     events: &[
         "invalid_frame_header",
@@ -379,7 +384,9 @@ impl Http2 {
         side.padding = tail.saturating_sub(1) as u32;
         side.data_stream = frame.stream;
         side.data_ends = ends;
-        if ends && side.data == 0 && side.padding == 0 {
+        let empty = side.data == 0 && side.padding == 0;
+        self.streams.meet_data(frame.stream, direction, out);
+        if ends && empty {
             self.streams.close(frame.stream, direction, out);
         }
     }
@@ -397,6 +404,9 @@ impl Http2 {
             return Some(Stream::new(0, open(0, out)));
         }
         if let Some((stream, frames)) = self.streams.meet(id, direction, out.heap()) {
+            if frames == 1 {
+                reach(stream.tx, direction, Reached::Started, out);
+            }
             if frames == streams::FRAMES_MAX + 1 {
                 event(stream.tx, direction, event::TOO_MANY_FRAMES, out);
             }
@@ -415,6 +425,7 @@ impl Http2 {
             out.complete(tx);
             return None;
         }
+        reach(tx, direction, Reached::Started, out);
         Some(stream)
     }
 
@@ -477,6 +488,9 @@ impl Http2 {
             _ => {}
         }
         if stream.id == 0 {
+            if frame.stream == 0 {
+                reach_global(tx, direction, out);
+            }
             out.complete(tx);
         }
     }
@@ -601,6 +615,7 @@ impl Http2 {
             out.shared.scratch2 = list;
         }
         out.progress(tx, direction, Progress::Head);
+        reach(tx, direction, Reached::Headers, out);
         if flags & flag::END_STREAM != 0 {
             self.streams.close(stream.id, direction, out);
         }

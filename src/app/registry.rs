@@ -222,10 +222,13 @@ pub fn hook(protocol: &str, name: &str) -> Option<Hook> {
         "http1" => "http",
         protocol => protocol,
     };
-    if protocol == "tls"
-        && let Some(place) = super::tls::HOOKS.iter().position(|hook| *hook == name)
-    {
+    let told = told_names(protocol);
+    if let Some(place) = told.iter().position(|hook| *hook == name) {
         return Some(Hook::Told(place as u64));
+    }
+    if is_http2(protocol) {
+        // Its transactions are of two kinds, which each of its hooks names.
+        return None;
     }
     HOOKS
         .iter()
@@ -233,10 +236,23 @@ pub fn hook(protocol: &str, name: &str) -> Option<Hook> {
         .map(|(_, _, direction, progress)| Hook::Reached(*direction, *progress))
 }
 
+fn is_http2(protocol: &str) -> bool {
+    matches!(protocol, "http2" | "doh2")
+}
+
+/// States that a protocol's parser tells of, those of the client first.
+fn told_names(protocol: &str) -> &'static [&'static str] {
+    match protocol {
+        "tls" => super::tls::HOOKS,
+        protocol if is_http2(protocol) => super::http2::HOOKS,
+        _ => &[],
+    }
+}
+
 /// The side that comes to a state of [`Hook::Told`], and all states of that side, in their order.
-pub fn told_states(state: u64) -> (Direction, std::ops::Range<u64>) {
-    let all = super::tls::HOOKS;
-    let of_server = |hook: &&str| hook.starts_with("server_");
+pub fn told_states(protocol: &str, state: u64) -> (Direction, std::ops::Range<u64>) {
+    let all = told_names(protocol);
+    let of_server = |hook: &&str| hook.starts_with("server_") || hook.contains(":response_");
     let servers = all.iter().position(of_server).unwrap_or(all.len()) as u64;
     if state < servers {
         (ToServer, 0..servers)

@@ -118,6 +118,7 @@ const LINE_MAX: usize = 4096;
 const RUNS_MAX: usize = 24;
 /// Ports on which a greeting is enough to know.
 const PORTS: [u16; 2] = [25, 465];
+const FTP_PORT: u16 = 21;
 
 /// Replies that servers give (RFC 5321 section 4.2, RFC 4954 section 6 and common use).
 const CODES: [u16; 38] = [
@@ -130,9 +131,14 @@ fn probe(probe: &Probe<'_>) -> Guess {
         ToServer => match probe.bytes.get(..4) {
             Some(word) => {
                 let words: [&[u8]; 3] = [b"ehlo", b"helo", b"quit"];
-                match words.iter().any(|known| word.eq_ignore_ascii_case(known)) {
-                    true => Guess::Yes,
-                    false => Guess::No,
+                match words
+                    .iter()
+                    .position(|known| word.eq_ignore_ascii_case(known))
+                {
+                    // FTP's clients leave with the same word.
+                    Some(2) if probe.server_port == FTP_PORT => Guess::No,
+                    Some(_) => Guess::Yes,
+                    None => Guess::No,
                 }
             }
             None => Guess::More,
@@ -237,6 +243,7 @@ pub struct Smtp {
     /// The transaction has its DATA.
     has_data: bool,
     has_sender: bool,
+    has_recipient: bool,
     command: Command,
     waiting: Waiting,
     helo: Text,
@@ -338,6 +345,7 @@ impl Smtp {
             self.done = false;
             self.has_data = false;
             self.has_sender = false;
+            self.has_recipient = false;
             self.given = 0;
             self.give_helo(out);
         }
@@ -385,6 +393,10 @@ impl Smtp {
             self.begin_chunk(line, out);
         } else if starts_with(line, b"helo") || starts_with(line, b"ehlo") {
             self.hello(line, out);
+            if self.has_sender || self.has_recipient || self.has_data {
+                // RFC 5321 4.1.4: within a mail it is RSET.
+                self.command = Command::Reset;
+            }
         } else if starts_with(line, b"mail from") {
             match self.has_sender {
                 true => self.event(ToServer, Odd::Duplicate, out),
@@ -393,6 +405,7 @@ impl Smtp {
             self.has_sender = true;
         } else if starts_with(line, b"rcpt to") {
             out.field(self.tx, Field::SmtpRcptTo, ToServer, argument(line, 7));
+            self.has_recipient = true;
         } else if starts_with(line, b"rset") {
             self.command = Command::Reset;
         }
@@ -715,6 +728,30 @@ mod tests {
             "tx 1 ToServer smtp.helo \"c\"",
             "tx 1 ToServer smtp.mail_from \"<x>\"",
             "tx 1 ToServer app-layer-event Some((\"smtp\", \"duplicate_fields\"))",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_greeting_within_a_mail_ends_it() {
+        let talk: &[(Direction, &[u8])] = &[
+            (ToClient, b"220 mx ESMTP\r\n"),
+            (ToServer, b"EHLO c\r\n"),
+            (ToClient, b"250 OK\r\n"),
+            (ToServer, b"MAIL FROM:<x>\r\n"),
+            (ToClient, b"250 OK\r\n"),
+            (ToServer, b"EHLO c\r\n"),
+            (ToClient, b"250 OK\r\n"),
+            (ToServer, b"MAIL FROM:<y>\r\n"),
+            (ToClient, b"250 OK\r\n"),
+        ];
+        let (_, lines) = same_for_every_cut(PLACE, talk);
+        let expected = [
+            "tx 0 ToServer smtp.helo \"c\"",
+            "tx 0 ToServer smtp.mail_from \"<x>\"",
+            "tx 0 ToServer app-layer-event Some((\"smtp\", \"duplicate_fields\"))",
+            "tx 1 ToServer smtp.helo \"c\"",
+            "tx 1 ToServer smtp.mail_from \"<y>\"",
         ];
         assert_eq!(lines, expected);
     }

@@ -299,7 +299,7 @@ pub(super) fn payload_outcome(
 
 /// Whether those of the instances that a rule means hold, `found` being what each says and the part
 /// of them that counts going from one place to another, from the end where negative.
-fn which_hold(
+pub(super) fn which_hold(
     which: Which,
     (start, end): (i32, i32),
     found: &(impl Iterator<Item = bool> + Clone),

@@ -111,6 +111,9 @@ impl<D: DetectionAccess> MatchStage<D> {
                 }
             };
             self.slabs.set_app(slab, app);
+            if context.has(flag::MIDSTREAM) {
+                apps.set_midstream(app);
+            }
         }
         apps.feed(app, &piece);
         if tcp && !self.inline && apps.has_ended_message(app, context.direction) {

@@ -2,6 +2,7 @@
 //! header keywords. Fields are read from the frame by the offsets that decode found; a field that
 //! is not there never matches. Nothing here looks at payload.
 
+use super::answer::which_hold;
 use super::ends::Ends;
 use crate::app::AppProtocol;
 use crate::decode::ethernet_header;
@@ -9,7 +10,7 @@ use crate::decode::sctp::{Sctp, chunk};
 use crate::flow::record::TcpPhase;
 use crate::packet::{Context, Direction, Kind, flag};
 use crate::rules::signature::{
-    Buffer, Compare, FlowKeyword, Header, PacketTest, Protocol, Signature, VLAN_ALL,
+    Buffer, Compare, FlowKeyword, Header, PacketTest, Protocol, Signature, Which,
 };
 
 const PROTOCOL_IGMP: u8 = 2;
@@ -241,7 +242,11 @@ fn holds(test: &PacketTest, packet: &Packet) -> bool {
             packet.is_ip() && test.holds(context.src_addr(), context.dst_addr())
         }
         PacketTest::SameIp => packet.is_ip() && context.src_addr() == context.dst_addr(),
-        PacketTest::VlanId { compare, layer } => vlan_holds(compare, *layer, context),
+        PacketTest::VlanId {
+            compare,
+            which,
+            slice,
+        } => vlan_holds(compare.as_ref(), *which, *slice, context),
         PacketTest::VlanLayers(compare) => compare.test(u64::from(context.vlan_count)),
         PacketTest::Checksum { which, valid } => checksum_holds(which, *valid, packet),
         PacketTest::StreamSize { side, compare } => {
@@ -337,24 +342,16 @@ fn ways_hold(side: u8, compare: &Compare, to_server: u64, to_client: u64) -> boo
     }
 }
 
-fn vlan_holds(compare: &Compare, layer: Option<i8>, context: &Context) -> bool {
+fn vlan_holds(
+    compare: Option<&Compare>,
+    which: Which,
+    slice: (i32, i32),
+    context: &Context,
+) -> bool {
     let count = usize::from(context.vlan_count).min(context.vlans.len());
-    let ids = context.vlans.get(..count).unwrap_or(&[]);
-    match layer {
-        None => ids.iter().any(|id| compare.test(u64::from(*id))),
-        Some(VLAN_ALL) => count > 0 && ids.iter().all(|id| compare.test(u64::from(*id))),
-        Some(layer) => {
-            let at = if layer < 0 {
-                count.checked_sub(usize::from(layer.unsigned_abs()))
-            } else {
-                Some(layer as usize)
-            };
-            with(
-                compare,
-                at.and_then(|at| ids.get(at)).map(|id| u64::from(*id)),
-            )
-        }
-    }
+    let ids = context.vlans.get(..count).unwrap_or(&[]).iter();
+    let found = ids.map(|id| compare.is_some_and(|compare| compare.test(u64::from(*id))));
+    which_hold(which, slice, &found)
 }
 
 fn ip_holds(test: &PacketTest, packet: &Packet) -> bool {

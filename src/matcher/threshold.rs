@@ -173,17 +173,9 @@ impl Tally {
     }
 }
 
-/// The value of `unique_on`; an address is folded to 16 bits.
+/// The value of `unique_on`.
 fn distinct_value(option: &Threshold, context: &Context) -> Option<u16> {
-    let folded = |address: &[u8; 16]| {
-        address.chunks_exact(2).fold(0u16, |hash, pair| {
-            let pair = u16::from_be_bytes([pair[0], pair[1]]);
-            hash.rotate_left(5) ^ pair
-        })
-    };
     match option.unique_on {
-        1 => Some(folded(context.src_addr())),
-        2 => Some(folded(context.dst_addr())),
         3 => Some(context.src_port()),
         4 => Some(context.dst_port()),
         _ => None,

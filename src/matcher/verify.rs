@@ -637,6 +637,7 @@ impl Scratch {
         } else {
             self.fetch(&jump.format, view, at)?
         };
+        let value = number::masked(value, jump.bitmask);
         let mut value = value.wrapping_mul(u64::from(jump.multiplier.max(1)));
         if jump.align {
             value = number::aligned(value, 4);

@@ -413,7 +413,7 @@ fn side_of(text: &str) -> (Option<Direction>, &str) {
 }
 
 /// `VALUE[,WHICH[,START:END]]` or `count COMPARISON`: the value's text, which instances, the slice.
-fn indexed(text: &str) -> Option<(&str, Which, (i32, i32))> {
+pub fn indexed(text: &str) -> Option<(&str, Which, (i32, i32))> {
     const INSTANCES_MAX: u64 = u32::MAX as u64;
     let mut parts = text.split(',').map(str::trim);
     let value = parts.next()?;
@@ -530,8 +530,8 @@ fn state(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), P
     };
     let mut test = hook(found);
     match argument.text.strip_suffix(bare) {
-        Some("<") => before(found, &mut test),
-        Some(">") => beyond(found, &mut test),
+        Some("<") => before(protocol, found, &mut test),
+        Some(">") => beyond(protocol, found, &mut test),
         Some("") => {}
         _ => return Err(argument.bad("one `<` or `>` at most stands before a state")),
     }
@@ -540,10 +540,10 @@ fn state(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), P
 }
 
 /// The test of `<STATE`, from the hook's.
-fn before(hook: registry::Hook, test: &mut AppTest) {
+fn before(protocol: &str, hook: registry::Hook, test: &mut AppTest) {
     match hook {
         registry::Hook::Told(state) => {
-            let (side, states) = registry::told_states(state);
+            let (side, states) = registry::told_states(protocol, state);
             test.side = Some(side);
             test.any_of = states
                 .filter(|told| *told >= state)
@@ -556,10 +556,10 @@ fn before(hook: registry::Hook, test: &mut AppTest) {
 }
 
 /// The test of `>STATE`, from the hook's.
-fn beyond(hook: registry::Hook, test: &mut AppTest) {
+fn beyond(protocol: &str, hook: registry::Hook, test: &mut AppTest) {
     match hook {
         registry::Hook::Told(state) => {
-            let (_, states) = registry::told_states(state);
+            let (_, states) = registry::told_states(protocol, state);
             test.any_of = states
                 .filter(|told| *told > state)
                 .map(Compare::Equal)

@@ -311,6 +311,7 @@ pub fn jump<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result
         },
         offset,
         relative: false,
+        bitmask: None,
         multiplier: 1,
         align: false,
         from_beginning: false,
@@ -323,6 +324,9 @@ pub fn jump<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result
         let rest = (rest.trim(), word.1);
         match name.to_ascii_lowercase().as_str() {
             "multiplier" => made.multiplier = literal(rest, 1..=OFFSET_MAX)? as u32,
+            "bitmask" => {
+                made.bitmask = Some(literal(rest, 1..=i64::from(u32::MAX))? as u32);
+            }
             "post_offset" => {
                 made.post_offset = Number::Literal(literal(rest, -OFFSET_MAX..=OFFSET_MAX)?);
             }
@@ -371,7 +375,13 @@ pub fn extract<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Res
                     return Err(Problem::new(Code::BadValue, word.1, "align is 2 or 4"));
                 }
             }
-            "slice" => builder.executable("byte_extract slice", false),
+            "slice" => {
+                return Err(Problem::new(
+                    Code::BadValue,
+                    word.1,
+                    "`slice` is a word of byte_extract that nothing carries out",
+                ));
+            }
             _ if reading.take(word.0) => {}
             _ => return Err(unknown("byte_extract", *word)),
         }

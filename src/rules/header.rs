@@ -189,8 +189,15 @@ pub fn parse(text: &str, raw: &RawRule, context: &mut Context<'_>) -> Result<Hea
     let flow_start = hook == Some("flow_start");
     // All packets come by each of the others, in an order that rules cannot tell.
     let packet = hook.is_some_and(|hook| PACKET_HOOKS.contains(&hook));
-    if hook.is_some() && state.is_none() && !packet {
-        unsupported = Some(format!("hook {}", raw.protocol.of(text)));
+    if let Some(hook) = hook.filter(|_| state.is_none() && !packet) {
+        let message = format!("`{hook}` is not a hook of this protocol");
+        let problem = Problem::new(Code::BadProtocol, raw.protocol, message);
+        return Err(match &protocol {
+            Protocol::App(name) if matches!(&**name, "http2" | "doh2") => {
+                problem.help("write its kind of transaction, too: http2:stream:request_headers")
+            }
+            _ => problem,
+        });
     }
     let direction = raw.direction.of(text);
     if !matches!(direction, "->" | "<>" | "=>") {

@@ -3,6 +3,7 @@
 //! Each becomes one `PacketTest`. Numbers take the forms of number.rs where the guide says so; the
 //! older keywords take less and say so.
 
+use crate::rules::app_keywords::indexed;
 use crate::rules::argument::Argument;
 use crate::rules::diagnostic::{Code, Problem};
 use crate::rules::header::ip_protocol;
@@ -19,7 +20,7 @@ const IP_OPTIONS: &[&str] = &[
     "any",
 ];
 /// VLAN layers that can be addressed.
-const VLAN_LAYERS_MAX: i8 = 3;
+const VLAN_LAYERS_MAX: i32 = 3;
 
 /// Reads a packet keyword.
 pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result<(), Problem> {
@@ -225,29 +226,25 @@ fn tcp_flags(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
     }
 }
 
-/// `vlan.id:comparison[,layer]`.
+/// `vlan.id:comparison[,which[,start:end]]`, `vlan.id:count comparison`.
 fn vlan_id(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
-    let (number, layer) = match argument.text.split_once(',') {
-        Some((number, layer)) => (number.trim(), Some(layer.trim())),
-        None => (argument.text, None),
+    let bad = || {
+        argument
+            .bad(format!("`{}` names no VLAN id", shorten(argument.text)))
+            .help("write an id up to 4095, then a layer from 0 to 2 or -1 to -3, any or all")
     };
-    let compare = number::compare(number, 4_095)
-        .ok_or_else(|| argument.bad(format!("`{}` is not a VLAN id", shorten(number))))?;
-    let layer = match layer {
-        None | Some("any") => None,
-        Some("all") => Some(VLAN_ALL),
-        Some(text) => {
-            let layer: Option<i8> = text.parse().ok();
-            let bounds = -VLAN_LAYERS_MAX..VLAN_LAYERS_MAX;
-            let layer = layer.filter(|layer| bounds.contains(layer));
-            Some(layer.ok_or_else(|| {
-                argument
-                    .bad(format!("`{}` is not a VLAN layer", shorten(text)))
-                    .help("layers are 0 to 2, -1 to -3 from the innermost, any or all")
-            })?)
-        }
+    let (value, which, slice) = indexed(argument.text).ok_or_else(bad)?;
+    let layers = -VLAN_LAYERS_MAX..VLAN_LAYERS_MAX;
+    let compare = match which {
+        Which::Count(_) => None,
+        Which::At(layer) | Which::AtOrOut(layer) if !layers.contains(&layer) => return Err(bad()),
+        _ => Some(number::compare(value, 4_095).ok_or_else(bad)?),
     };
-    Ok(PacketTest::VlanId { compare, layer })
+    Ok(PacketTest::VlanId {
+        compare,
+        which,
+        slice,
+    })
 }
 
 /// `stream_size:side,operator,n`.

@@ -132,6 +132,8 @@ impl Kind {
 struct Gathered {
     positive: Space,
     negative: Space,
+    /// A range of IPv6 addresses was written with its ends.
+    has_range: bool,
 }
 
 /// The reader of one header field.
@@ -225,6 +227,8 @@ impl Reader<'_> {
             return self.bracket(&value, None, negated, depth, into);
         }
         let atom = self.atom(bare, place)?;
+        into.has_range |=
+            matches!(self.kind, Kind::Addresses) && bare.contains(':') && bare.contains('-');
         let side = if negated {
             &mut into.negative
         } else {
@@ -258,6 +262,7 @@ impl Reader<'_> {
         let Gathered {
             mut positive,
             negative,
+            ..
         } = gathered;
         if negative.0[0].is_all(self.kind.whole(0)) {
             return Err(Problem::new(
@@ -417,7 +422,7 @@ pub fn addresses(text: &str, field: Span, variables: &Variables) -> Result<Addre
     };
     let mut gathered = Gathered::default();
     reader.list(text, Some(field), 0, &mut gathered)?;
-    let negated = !gathered.negative.is_empty();
+    let negated = !gathered.negative.is_empty() || gathered.has_range;
     let Space([v4, mut v6]) = reader.settle(gathered, Some(field))?;
     let any = v4.is_all(MAPPED) && v6.is_all((0, u128::MAX));
     // An IPv6 set never matches IPv4, whose addresses stand in the mapped range.
@@ -474,6 +479,12 @@ mod tests {
 
     fn problem(text: &str) -> Problem {
         addresses(text, Span::new(0, text.len()), &Variables::default()).unwrap_err()
+    }
+
+    #[test]
+    fn ranges_of_ipv6_are_no_matter_of_addresses_alone() {
+        assert!(set("[2001:db8::1-2001:db8::4]").negated);
+        assert!(!set("[10.0.0.1-10.0.0.4,2001:db8::/32]").negated);
     }
 
     #[test]

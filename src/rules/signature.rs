@@ -79,7 +79,8 @@ pub struct AddressSet {
     pub any: bool,
     /// Sorted, non-overlapping inclusive ranges that match (`exclude` already taken out).
     pub ranges: Vec<([u8; 16], [u8; 16])>,
-    /// The text held a negation: such a rule is not IP-only (`like_ip_only`).
+    /// The text held a negation, or a range of IPv6 addresses with its ends: such a rule is not
+    /// IP-only (`like_ip_only`).
     pub negated: bool,
 }
 
@@ -318,12 +319,14 @@ pub enum PacketTest {
         /// Comparison.
         compare: Compare,
     },
-    /// `vlan.id:ID,layer`: `None` = any layer, [`VLAN_ALL`]; layer may be negative (from the innermost).
+    /// `vlan.id`: of the tags, from the outermost, those that are meant.
     VlanId {
-        /// Comparison.
-        compare: Compare,
-        /// Layer.
-        layer: Option<i8>,
+        /// The id; `None` where tags are counted.
+        compare: Option<Compare>,
+        /// Which of them.
+        which: Which,
+        /// From one layer to another, as of instances.
+        slice: (i32, i32),
     },
     /// `vlan.layers`.
     VlanLayers(Compare),
@@ -521,7 +524,7 @@ pub struct Threshold {
     pub seconds: u32,
     /// `multiplier` (backoff).
     pub multiplier: u32,
-    /// Count distinct values of: 0 nothing, 1 src_ip, 2 dst_ip, 3 src_port, 4 dst_port.
+    /// Count distinct values of: 0 nothing, 3 src_port, 4 dst_port.
     pub unique_on: u8,
 }
 

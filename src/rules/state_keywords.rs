@@ -376,15 +376,9 @@ fn words<'a>(argument: &Argument<'a>) -> Result<Words<'a>, Problem> {
             "multiplier" => found.multiplier.replace(number()?).is_some(),
             "unique_on" => {
                 found.unique_on = match value {
-                    "src_ip" => 1,
-                    "dst_ip" => 2,
                     "src_port" => 3,
                     "dst_port" => 4,
-                    _ => {
-                        return Err(
-                            argument.bad("unique_on takes src_ip, dst_ip, src_port or dst_port")
-                        );
-                    }
+                    _ => return Err(argument.bad("unique_on takes src_port or dst_port")),
                 };
                 false
             }
@@ -518,7 +512,15 @@ fn detection_filter(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> R
     if count == 0 || seconds == 0 {
         return Err(argument.bad("count and seconds are at least 1"));
     }
-    warn_of_rest(builder, argument, words.rest);
+    if !matches!(track, Track::Source | Track::Destination | Track::Flow) {
+        return Err(argument.bad("`detection_filter` tracks by_src, by_dst or by_flow"));
+    }
+    if !words.rest.is_empty() {
+        return Err(argument.bad(format!("`{}` is left over", shorten(words.rest))));
+    }
+    if words.unique_on != 0 && !has_ports(&builder.signature.header.protocol) {
+        return Err(argument.bad("`unique_on` needs a protocol with ports: tcp, udp or sctp"));
+    }
     builder.signature.detection_filter = Some(Threshold {
         kind: ThresholdKind::DetectionFilter,
         track,
@@ -528,6 +530,14 @@ fn detection_filter(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> R
         unique_on: words.unique_on,
     });
     Ok(())
+}
+
+fn has_ports(protocol: &Protocol) -> bool {
+    use Protocol as P;
+    matches!(
+        protocol,
+        P::Tcp | P::TcpPacket | P::TcpStream | P::Udp | P::Sctp | P::App(_)
+    )
 }
 
 /// `tag:session[,count,metric]` or `tag:host[,count,metric[,side]]`; may stand several times.

@@ -80,6 +80,21 @@ pub fn talks() -> Vec<(&'static str, Vec<Vec<u8>>)> {
             "http_bare",
             tcp(80, &[(true, b"GET /x HTTP/1.1\r\n\r\n"), (false, OK)]),
         ),
+        // No probe knows the method: the answer tells what is spoken.
+        (
+            "odd_method",
+            tcp(
+                80,
+                &[
+                    (true, b"UNSUBSCRIBE /x HTTP/1.1\r\nHost: odd\r\n\r\n"),
+                    (false, OK),
+                ],
+            ),
+        ),
+        (
+            "mixed",
+            tcp(7777, &[(true, GET), (false, b"SSH-2.0-gate\r\n")]),
+        ),
         ("wrong_ack", wrong_ack()),
         ("plain", tcp(7777, &[(true, PLAIN), (false, b"yes")])),
         ("other", tcp(7777, &[(true, OTHER), (false, b"no")])),
@@ -351,6 +366,11 @@ pub const ROWS: &[Row] = &[
     row("seq:1001; ack:9001; window:8192;", "plain", "syn"),
     row("seq:1000-1002; ack:>9000; window:!1;", "plain", "syn"),
     row("ip | vlan.id:100;", "vlan", "vlan2"),
+    row("ip | vlan.id:300,-1;", "vlan2", "vlan"),
+    row("ip | vlan.id:<301,all;", "vlan2", "ip_plain"),
+    row("ip | vlan.id:100,or_absent;", "ip_plain", "vlan2"),
+    row("ip | vlan.id:>100,nb1;", "vlan2", "vlan"),
+    row("ip | vlan.id:count>1;", "vlan2", "vlan"),
     row("ip | vlan.layers:2;", "vlan2", "vlan"),
     row("udp | rpc:100000,2,3;", "rpc", "udp"),
     row("udp | dsize:24;", "udp", "rpc"),
@@ -427,7 +447,7 @@ pub const ROWS: &[Row] = &[
         "rpc",
     ),
     row(
-        "udp | detection_filter:track by_both,count 1,seconds 60; content:\"a\";",
+        "udp | detection_filter:track by_flow,count 1,seconds 60; content:\"a\";",
         "udp",
         "other_udp",
     ),
@@ -804,6 +824,25 @@ pub const ROWS: &[Row] = &[
     row("tls | tls.version:1.2;", "tls", "http"),
     row("tls | ssl_state:client_hello;", "tls", "http"),
     row("tls | ssl_state:client_keyx;", "tls", "http"),
+    row(
+        "http | http.method; content:\"UNSUBSCRIBE\"; http.host; content:\"odd\";",
+        "odd_method",
+        "http",
+    ),
+    row(
+        "ip | app-layer-event:applayer_mismatch_protocol_both_directions;",
+        "mixed",
+        "http",
+    ),
+    row("http2:stream:request_started | ", "h2", "http"),
+    row(
+        "http2:stream:request_headers | http.method; content:\"GET\";",
+        "h2",
+        "http",
+    ),
+    row("http2:stream:response_headers | ", "h2", "http"),
+    row("http2:stream:response_complete | ", NOWHERE, "h2"),
+    row("http2:global:request_started | ", NOWHERE, "h2"),
     // Frames of a stream come after its headers.
     row("http2 | http2.frametype:RSTSTREAM;", "h2", "http"),
     row("http2 | http2.errorcode:CANCEL;", "h2", "http"),

@@ -33,6 +33,16 @@ pub const SYNTAX: &[Case] = &[
         "`nohook` is not a hook of `tcp`",
     ),
     (
+        "alert «http2:request_started» any any -> any any (sid:1;)",
+        Code::BadProtocol,
+        "`request_started` is not a hook of this protocol",
+    ),
+    (
+        "alert «dns:client_hello_done» any any -> any any (sid:1;)",
+        Code::BadProtocol,
+        "`client_hello_done` is not a hook of this protocol",
+    ),
+    (
         "alert tcp any any «<-» any any (sid:1;)",
         Code::BadDirection,
         "`<-` is not a direction",
@@ -189,7 +199,7 @@ pub const VALUES: &[Case] = &[
         Code::BadValue,
         "`70000` is not a comparison that can match",
     ),
-    ("vlan.id:«5,7»;", Code::BadValue, "`7` is not a VLAN layer"),
+    ("vlan.id:«5,7»;", Code::BadValue, "`5,7` names no VLAN id"),
     (
         "stream_size:«middle,>,5»;",
         Code::BadValue,
@@ -277,9 +287,24 @@ pub const VALUES: &[Case] = &[
         "9 bytes cannot be read, at most 8",
     ),
     (
-        "byte_jump:2,0,«bitmask 0x0f»;",
+        "byte_jump:2,0,«bitmask 0»;",
         Code::BadValue,
-        "`bitmask 0x0f` is not a word of `byte_jump`",
+        "`0` is not a number from 1 to 4294967295",
+    ),
+    (
+        "byte_extract:2,0,n,«slice»;",
+        Code::BadValue,
+        "`slice` is a word of byte_extract that nothing carries out",
+    ),
+    (
+        "detection_filter:«track by_both, count 2, seconds 5»;",
+        Code::BadValue,
+        "`detection_filter` tracks by_src, by_dst or by_flow",
+    ),
+    (
+        "detection_filter:«track by_src, count 2, seconds 5, unique_on src_ip»;",
+        Code::BadValue,
+        "unique_on takes src_port or dst_port",
     ),
     (
         "byte_extract:1,0,«1abc»;",

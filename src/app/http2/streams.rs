@@ -8,6 +8,7 @@ use super::super::http::{Chain, Coding, Tools};
 use super::super::output::{Growing, Output, Shared, TxId};
 use super::super::reader::Reader;
 use super::super::transaction::NONE;
+use super::states::{Reached, reach};
 use super::{doh, event};
 use crate::packet::Direction;
 
@@ -29,6 +30,8 @@ mod state {
     pub const DNS: u32 = 16;
     /// The body could not be decoded.
     pub const FAILED: u32 = 64;
+    /// It had a DATA frame.
+    pub const DATA: u32 = 256;
 }
 
 /// A stream.
@@ -194,6 +197,24 @@ impl Streams {
         heap.truncate(&mut self.list, last * SIZE);
     }
 
+    /// A side of a stream has a DATA frame.
+    pub fn meet_data(&mut self, id: u32, direction: Direction, out: &mut Output<'_>) {
+        let Some(place) = self
+            .place(id, out.heap())
+            .filter(|_| out.wants(Field::Hook))
+        else {
+            return;
+        };
+        let Some(mut stream) = self.at(place, out.heap()) else {
+            return;
+        };
+        let had = stream.flags;
+        tell_data(&mut stream, direction, out);
+        if stream.flags != had {
+            self.put(place, &stream, out.heap());
+        }
+    }
+
     /// Bytes of a body.
     pub fn grow(&mut self, id: u32, direction: Direction, bytes: &[u8], out: &mut Output<'_>) {
         let Some(place) = self.place(id, out.heap()) else {
@@ -244,12 +265,14 @@ impl Streams {
         encoding: &[u8],
         out: &mut Output<'_>,
     ) {
-        let coding = match encoding {
-            b"gzip" | b"x-gzip" => Coding::Gzip,
-            b"deflate" => Coding::Deflate,
-            b"br" => Coding::Brotli,
-            b"identity" | b"" => return,
-            _ => {
+        // RFC 9110 8.4.1: whatever the case.
+        let is = |word: &[u8]| encoding.eq_ignore_ascii_case(word);
+        let coding = match () {
+            () if is(b"gzip") || is(b"x-gzip") => Coding::Gzip,
+            () if is(b"deflate") => Coding::Deflate,
+            () if is(b"br") => Coding::Brotli,
+            () if is(b"identity") || encoding.is_empty() => return,
+            () => {
                 out.shared.undecoded += 1;
                 return;
             }
@@ -315,7 +338,13 @@ impl Streams {
         out.end_file(stream.tx, stream.files[direction.index()]);
         stream.flags |= state::ENDED << direction.index();
         out.progress(stream.tx, direction, Progress::Complete);
+        // A side that ended without data has passed that state, too.
+        tell_data(&mut stream, direction, out);
+        reach(stream.tx, direction, Reached::Closed, out);
         if stream.flags & state::BOTH == state::BOTH {
+            for direction in [Direction::ToServer, Direction::ToClient] {
+                reach(stream.tx, direction, Reached::Complete, out);
+            }
             self.remove(place, out.heap());
         } else {
             self.put(place, &stream, out.heap());
@@ -345,6 +374,15 @@ impl Streams {
                 }
             }
         }
+    }
+}
+
+/// Tells once that a side had data, or will have none.
+fn tell_data(stream: &mut Stream, direction: Direction, out: &mut Output<'_>) {
+    let bit = state::DATA << direction.index();
+    if stream.flags & bit == 0 {
+        stream.flags |= bit;
+        reach(stream.tx, direction, Reached::Data, out);
     }
 }
 

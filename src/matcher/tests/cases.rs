@@ -290,6 +290,11 @@ const BYTES: &[Case] = &[
         true,
     ),
     (
+        r#"content:"a"; byte_jump:1,0,relative,bitmask 0xf0; content:"z"; within:1;"#,
+        b"a\x2fxxz",
+        true,
+    ),
+    (
         r#"content:"a"; byte_jump:1,0,relative,align; content:"z"; within:1;"#,
         b"a\x01xxxxz",
         true,

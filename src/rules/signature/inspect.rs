@@ -133,6 +133,8 @@ pub struct ByteJump {
     pub offset: Number,
     /// From the last match.
     pub relative: bool,
+    /// `bitmask` (result shifted right by its trailing zeros), before the multiplier.
+    pub bitmask: Option<u32>,
     /// `multiplier`.
     pub multiplier: u32,
     /// `align`: up to a multiple of four.
@@ -466,6 +468,3 @@ pub struct Inspect {
     /// Tests, in order.
     pub tests: Vec<Test>,
 }
-
-/// Layer of `PacketTest::VlanId` that stands for `all`: there are tags, and each one must hold.
-pub const VLAN_ALL: i8 = i8::MAX;

@@ -1,0 +1,230 @@
+//! What a flow speaks: the probes of all protocols over its first bytes, and what is odd about the
+//! two directions (events of [`FLOW_EVENTS`], as Suricata's protocol detection raises them).
+
+use super::super::output::{AppEvent, Limits, Shared};
+use super::super::protocol::{AppProtocol, Guess, Probe, Transport};
+use super::super::registry::{DESCRIPTIONS, FLOW_EVENTS, Parser, description};
+use super::{AppFlow, Apps, Field, PROBE_BYTES_MAX, Piece};
+use crate::packet::Direction;
+
+/// Places in [`FLOW_EVENTS`].
+const MISMATCH: u8 = 0;
+const WRONG_DIRECTION: u8 = 1;
+
+const _: () = assert!(FLOW_EVENTS.len() > WRONG_DIRECTION as usize);
+
+/// First bytes of a direction by which it is compared with the other one.
+const BEGINNING: usize = 16;
+
+/// The first bytes of a direction, however they are cut; full once they have been asked.
+#[derive(Debug, Default)]
+pub(super) struct Beginning {
+    bytes: [u8; BEGINNING],
+    length: u8,
+}
+
+impl Beginning {
+    fn is_full(&self) -> bool {
+        usize::from(self.length) >= BEGINNING
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or(&[])
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let room = self.bytes.iter_mut().skip(usize::from(self.length));
+        for (place, byte) in room.zip(bytes) {
+            *place = *byte;
+            self.length += 1;
+        }
+    }
+}
+
+impl Apps {
+    /// Whether a flow's first bytes, which its first sender's are, are an answer: those of a server.
+    /// Asked of protocols whose messages say which they are.
+    pub fn is_answer(&self, piece: &Piece<'_>) -> bool {
+        let limits = &self.shared.limits;
+        let probe = Probe {
+            transport: piece.transport,
+            direction: piece.direction,
+            bytes: piece.bytes,
+            client_port: piece.client_port,
+            server_port: piece.server_port,
+            limits,
+        };
+        if let Some(protocol) = told_at_once(&probe) {
+            // The first of DNS's flags, behind its identifier.
+            let answers = probe.bytes.get(2).is_some_and(|flags| flags & 0x80 != 0);
+            let of_dns = matches!(protocol, AppProtocol::Dns | AppProtocol::Llmnr);
+            return probe.transport == Transport::Udp && of_dns && answers;
+        }
+        let other = Probe {
+            direction: probe.direction.opposite(),
+            client_port: probe.server_port,
+            server_port: probe.client_port,
+            ..probe
+        };
+        told_at_once(&other).is_some_and(says_its_side)
+    }
+}
+
+impl AppFlow {
+    /// Asks the probes; true once the protocol is known.
+    pub(super) fn identify(
+        &mut self,
+        limits: &Limits,
+        direction: Direction,
+        bytes: &[u8],
+        end: bool,
+    ) -> bool {
+        let way = direction.index();
+        if bytes.is_empty() || self.failed[way] {
+            return false;
+        }
+        let transport = self.transport.unwrap_or(Transport::Tcp);
+        let probe = Probe {
+            transport,
+            direction,
+            bytes,
+            client_port: self.ports[0],
+            server_port: self.ports[1],
+            limits,
+        };
+        let off = limits.off[usize::from(transport == Transport::Udp)];
+        let mut open = false;
+        for (place, description) in DESCRIPTIONS.iter().enumerate() {
+            let bit = 1u64 << (place % 64);
+            let off = off & description.protocol.bit() != 0;
+            if self.excluded[way] & bit != 0 || off || !description.over.contains(&transport) {
+                continue;
+            }
+            match (description.probe)(&probe) {
+                // A datagram is whole: nothing that stands before it can still turn out otherwise.
+                Guess::Yes if !open || transport == Transport::Udp => {
+                    self.settle_on(description.protocol, direction, limits);
+                    return true;
+                }
+                Guess::No => self.excluded[way] |= bit,
+                // One that stands before it may still turn out to be the one.
+                Guess::Yes | Guess::More => open = true,
+            }
+        }
+        if !open || end || bytes.len() >= PROBE_BYTES_MAX || transport == Transport::Udp {
+            self.failed[way] = true;
+        }
+        let [client, server] = self.failed;
+        if client && (server || self.midstream) {
+            self.state.protocol = AppProtocol::Failed;
+        }
+        false
+    }
+
+    /// The flow speaks it. TLS begins with its client: a server that speaks first speaks none.
+    fn settle_on(&mut self, protocol: AppProtocol, direction: Direction, limits: &Limits) {
+        let of_server = self.first == Some(Direction::ToClient) && !self.midstream;
+        let is_first = self.state.original == AppProtocol::Unknown;
+        if protocol == AppProtocol::Tls && of_server && is_first {
+            self.tell(WRONG_DIRECTION, direction);
+            self.state.protocol = AppProtocol::Failed;
+            self.state.done = true;
+            return;
+        }
+        self.state.protocol = protocol;
+        self.parser = Parser::new(protocol);
+        self.state.done = limits.told_only & protocol.bit() != 0;
+    }
+
+    /// Tells of a direction whose first bytes are of another protocol than the other direction's.
+    pub(super) fn compare(&mut self, shared: &Shared, direction: Direction, bytes: &[u8]) {
+        if bytes.is_empty() || self.transport != Some(Transport::Tcp) {
+            return;
+        }
+        self.first.get_or_insert(direction);
+        let protocol = self.state.protocol;
+        let known = !matches!(protocol, AppProtocol::Unknown | AppProtocol::Failed);
+        let same = self.state.original == AppProtocol::Unknown && self.state.expected.is_none();
+        let Some(beginning) = self.beginnings.get_mut(direction.index()) else {
+            return;
+        };
+        if beginning.is_full() {
+            return;
+        }
+        // What came before the protocol was known is asked by `identify`.
+        if !known || !same || !shared.wants(Field::AppLayerEvent) {
+            beginning.length = BEGINNING as u8;
+            return;
+        }
+        beginning.take(bytes);
+        let told = |bytes| {
+            let probe = Probe {
+                transport: Transport::Tcp,
+                direction,
+                bytes,
+                client_port: self.ports[0],
+                server_port: self.ports[1],
+                limits: &shared.limits,
+            };
+            let own = description(protocol).map(|description| (description.probe)(&probe));
+            match own {
+                Some(Guess::No) => told_at_once(&probe),
+                Some(Guess::Yes) => Some(protocol),
+                _ => None,
+            }
+        };
+        let Some(told) = told(beginning.bytes()) else {
+            return;
+        };
+        beginning.length = BEGINNING as u8;
+        if told != protocol {
+            self.tell(MISMATCH, direction);
+        }
+    }
+
+    /// An event of the flow.
+    fn tell(&mut self, place: u8, direction: Direction) {
+        let state = &mut self.state;
+        if let Some(entry) = state.events.get_mut(usize::from(state.event_count)) {
+            *entry = (AppEvent::of(AppProtocol::Unknown, place), direction);
+            state.event_count += 1;
+        }
+    }
+}
+
+/// The protocol that the probes tell by these bytes alone.
+fn told_at_once(probe: &Probe<'_>) -> Option<AppProtocol> {
+    let fitting = DESCRIPTIONS
+        .iter()
+        .filter(|description| description.over.contains(&probe.transport));
+    for description in fitting {
+        match (description.probe)(probe) {
+            Guess::Yes => return Some(description.protocol),
+            Guess::More => return None,
+            Guess::No => {}
+        }
+    }
+    None
+}
+
+/// Protocols whose messages show whether they are a client's or a server's.
+fn says_its_side(protocol: AppProtocol) -> bool {
+    use AppProtocol as P;
+    !matches!(
+        protocol,
+        P::Unknown
+            | P::Failed
+            | P::Ntp
+            | P::Snmp
+            | P::Dhcp
+            | P::Tftp
+            | P::Krb5
+            | P::Rdp
+            | P::Mdns
+            | P::Quic
+            | P::Enip
+            | P::BittorrentDht
+            | P::Telnet
+            | P::FtpData
+    )
+}
