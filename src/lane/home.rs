@@ -2,6 +2,8 @@
 //! with the buffers that they carry, to the workers that minted them.
 
 use super::{Input, Worker};
+use crate::counters::Counter;
+use crate::event::Emit;
 use crate::memory::{Arena, Handle, Regions};
 use crate::packet::{BURST_MAX, Burst, Context, Kind, Verdict};
 use crate::port::{Receive, Receiver, Transmit, Transmitter, port_of};
@@ -26,6 +28,20 @@ pub(super) fn transmit(
             }
         }
     }
+}
+
+/// Queues copies of the frames that stages built.
+pub(super) fn send_built(transmitters: &mut [Transmitter], emit: &mut Emit) {
+    for built in emit.built.iter().take(emit.built_count) {
+        let port = port_of(built.port, transmitters.len());
+        let frame = built.bytes.get(..usize::from(built.length)).unwrap_or(&[]);
+        if let Some(transmitter) = transmitters.get_mut(port)
+            && transmitter.send_copy(frame).is_err()
+        {
+            emit.counters.inc(Counter::RejectLost);
+        }
+    }
+    emit.built_count = 0;
 }
 
 /// Gives the buffer of a frame's context back to the port that it came from.

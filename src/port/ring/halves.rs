@@ -324,6 +324,8 @@ impl<X: Exchange> Receive for RingReceiver<X> {
         // did not get to publish (their slots have length 0) are passed over: they are lost with it.
         self.ring.resync();
         self.exchange.mend(&self.ring);
+        // The kernel answers first: the ring of a port that is gone is read, and not written.
+        self.sync();
         let (old, tail) = (self.ring.head(), self.ring.tail());
         let (mut slot, mut head, mut passed, mut taken) = (old, old, 0, 0);
         while slot != tail {
@@ -340,9 +342,10 @@ impl<X: Exchange> Receive for RingReceiver<X> {
         }
         debug_assert!(moved <= passed);
         self.ledger.settle(u64::from(head), slots);
-        self.ring.publish(head);
-        // The kernel learns of it while nobody can be confused by what it answers.
-        self.exchange.sync(&mut self.ring);
+        if self.open {
+            self.ring.publish(head);
+            self.sync();
+        }
     }
 
     fn wait_fd(&mut self) -> Option<RawFd> {
@@ -606,6 +609,11 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
 
     fn resume(&mut self) {
         self.ring.resync();
+        // Whether the port is there: what is put into the ring of one that is gone is nowhere.
+        let synced = self.exchange.sync(&mut self.ring);
+        count(&self.counters, synced, self.open);
+        self.open = synced != Synced::Gone;
+        self.unsent = synced == Synced::Down;
         self.next = self.ring.head();
         self.space();
         self.synced_full = false;
@@ -614,12 +622,14 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
 
     fn take_over(&mut self) {
         // After a death: what was queued and not published is lost; its slots are filled anew.
-        self.resume();
+        self.ring.resync();
         self.exchange.mend(&self.ring);
+        self.resume();
         let slots = u64::from(self.ring.num_slots());
         self.ledger.settle(u64::from(self.ring.head()), slots);
-        self.ring.publish(self.next);
-        self.exchange.sync(&mut self.ring);
+        if self.open {
+            self.ring.publish(self.next);
+        }
     }
 }
 
