@@ -22,6 +22,7 @@
 
 pub mod build;
 mod home;
+mod kept;
 pub mod mesh;
 pub mod owner;
 pub mod turn;
@@ -35,14 +36,14 @@ use crate::decode::DecodeStage;
 use crate::event::Emit;
 use crate::flow::FlowStage;
 use crate::flow::table::DetectionSide;
-use crate::keeper::pulse::{Order, Pulse};
+use crate::keeper::pulse::Pulse;
 use crate::matcher::MatchStage;
 use crate::memory::{Arena, Handle, Regions};
 use crate::packet::{BURST_MAX, BURST_VIEWS_MAX, Burst, Context};
-use crate::port::{Receive, Receiver, Transmit, Transmitter, port_of};
+use crate::port::{Receive, Receiver, Transmit, Transmitter};
 use crate::queue::{Consumer, Producer};
 use crate::verdict::VerdictStage;
-use home::transmit;
+use home::{send_built, transmit};
 use mesh::{MeshIn, MeshOut};
 use turn::LaneTurn;
 
@@ -227,69 +228,6 @@ impl Worker {
         }
         self.leave();
         self.cpu = thread_cpu().saturating_sub(before);
-    }
-
-    // --- the keeper ---------------------------------------------------------------------------
-
-    fn begin(&mut self) {
-        self.state.minted = self.frames.len();
-        if let Some(pulse) = &mut self.pulse {
-            pulse.begin(matches!(self.input, Input::Ports { .. }));
-        }
-    }
-
-    /// Beats, and takes or leaves the rings as the keeper says. False: there is nothing to do
-    /// until it has the rings.
-    fn attend(&mut self) -> bool {
-        let Some(pulse) = &mut self.pulse else {
-            return true;
-        };
-        pulse.beat();
-        match pulse.look() {
-            Order::Same => true,
-            Order::Take => {
-                self.take_rings();
-                true
-            }
-            Order::Leave => {
-                // Frames in work go out first; a worker that is to end does so without the rings.
-                let home = self.frames.len() == self.state.minted && self.state.held.is_empty();
-                let Input::Ports { receivers, .. } = &mut self.input else {
-                    return true;
-                };
-                if !home || self.stop.load(Ordering::Relaxed) {
-                    return true;
-                }
-                receivers.iter_mut().for_each(Receive::park);
-                pulse.park();
-                pulse.sleep();
-                false
-            }
-        }
-    }
-
-    fn take_rings(&mut self) {
-        if let Some(pulse) = &mut self.pulse
-            && pulse.look() == Order::Take
-            && pulse.claim()
-        {
-            if let Input::Ports { receivers, .. } = &mut self.input {
-                receivers.iter_mut().for_each(Receive::resume);
-            }
-            if let Some(part) = &mut self.verdict {
-                part.transmitters.iter_mut().for_each(Transmit::resume);
-            }
-        }
-    }
-
-    /// Ends in order: the rings are let go of before anybody is told.
-    fn leave(&mut self) {
-        if let Some(pulse) = &mut self.pulse {
-            if let Input::Ports { receivers, .. } = &mut self.input {
-                receivers.iter_mut().for_each(Receive::park);
-            }
-            pulse.end();
-        }
     }
 
     /// After all workers have ended: takes home what came back late.
@@ -477,21 +415,15 @@ impl Worker {
         let count = burst.len();
         part.stage
             .run(burst, &mut self.state.retired, &mut self.emit);
-        // A lone half that leads nowhere takes them all at once, below.
-        if !matches!(part.transmitters.as_slice(), [Transmitter::Discard(_)]) {
-            transmit(&mut part.transmitters, burst, &self.contexts, &self.regions);
-        }
-        for built in self.emit.built.iter().take(self.emit.built_count) {
-            let port = port_of(built.port, part.transmitters.len());
-            let frame = built.bytes.get(..usize::from(built.length)).unwrap_or(&[]);
-            if let Some(transmitter) = part.transmitters.get_mut(port)
-                && transmitter.send_copy(frame).is_err()
-            {
-                self.emit.counters.inc(Counter::RejectLost);
+        // Answers are to frames: without one nothing is sent, and the rings may be the keeper's.
+        if !burst.is_empty() || self.emit.built_count > 0 {
+            // A lone half that leads nowhere takes them all at once, below.
+            if !matches!(part.transmitters.as_slice(), [Transmitter::Discard(_)]) {
+                transmit(&mut part.transmitters, burst, &self.contexts, &self.regions);
             }
+            send_built(&mut part.transmitters, &mut self.emit);
+            part.transmitters.iter_mut().for_each(Transmit::sync);
         }
-        self.emit.built_count = 0;
-        part.transmitters.iter_mut().for_each(Transmit::sync);
         // Counted when they are out: what dies before is found missing and counted as lost.
         let (frames, bytes) = part.stage.account(burst, &self.emit.counters);
         if let [Transmitter::Discard(nowhere)] = part.transmitters.as_mut_slice() {

@@ -29,7 +29,7 @@ pub const ENGINES: u32 = 2;
 const PAGE: usize = 4096;
 const LINE: usize = 128;
 /// Changes with the layout, besides the sizes that are part of it.
-const MAGIC: u64 = 0x6b65_6570_0001;
+const MAGIC: u64 = 0x6b65_6570_0002;
 
 /// How many of everything a board holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +79,8 @@ pub(super) mod state {
     pub const PARKED: u32 = 2;
     /// It ended in order.
     pub const ENDED: u32 = 3;
+    /// All its frames are home, and it has given its rings back for good: it ends.
+    pub const LEFT: u32 = 4;
 }
 
 #[repr(C, align(128))]
@@ -263,6 +265,23 @@ impl Board {
     pub fn posts(&self, engine: u32) -> impl Iterator<Item = &'static Post> + use<> {
         let board = *self;
         (0..self.shape.workers).map(move |worker| board.post(engine, worker))
+    }
+
+    /// Whether no worker of an engine takes frames, and none is in flight.
+    pub fn is_parked(&self, engine: u32) -> bool {
+        self.posts(engine).all(|post| {
+            let state = post.state.load(Acquire);
+            post.receives.load(Acquire) == 0
+                || matches!(state, state::PARKED | state::LEFT | state::ENDED)
+        })
+    }
+
+    /// Whether all that take frames have given their rings back for good, or ended altogether.
+    pub fn has_left(&self, engine: u32) -> bool {
+        let receives = |post: &&Post| post.receives.load(Acquire) != 0;
+        let mut posts = self.posts(engine).filter(receives).peekable();
+        posts.peek().is_some()
+            && posts.all(|post| matches!(post.state.load(Acquire), state::LEFT | state::ENDED))
     }
 
     fn cells(&self, number: u32) -> &'static CounterCells {

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::Ordering::{Acquire, Release};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::board::{Board, state};
 use super::channel::Channel;
@@ -36,6 +36,8 @@ pub struct Engine {
     pub started: Instant,
     /// When it first had the rings.
     pub served: Option<Instant>,
+    /// Since when it is known to end, by the keeper's time.
+    pub ends_since: Option<Duration>,
 }
 
 /// Name of the argument that tells an engine the number of its channel's descriptor.
@@ -56,6 +58,7 @@ impl Engine {
             post.futex.store(0, Release);
             post.thread.store(0, Release);
             post.state.store(state::NONE, Release);
+            post.receives.store(0, Release);
         }
         let (channel, theirs) = Channel::pair()?;
         let fd = theirs.raw();
@@ -87,12 +90,27 @@ impl Engine {
             stage: Stage::Starting,
             started: Instant::now(),
             served: None,
+            ends_since: None,
         })
     }
 
     /// Process number.
     pub fn process(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether its end has taken longer than it may, at this moment of the keeper's time. Only once
+    /// for each such time.
+    pub fn is_overdue(&mut self, board: Board, now: Duration, limit: Duration) -> bool {
+        if self.stage != Stage::Ending && !self.has_left(board) {
+            return false;
+        }
+        let since = *self.ends_since.get_or_insert(now);
+        let overdue = now.saturating_sub(since) > limit;
+        if overdue {
+            self.ends_since = None;
+        }
+        overdue
     }
 
     /// Sends it a signal.
@@ -119,18 +137,9 @@ impl Engine {
         })
     }
 
-    /// Whether all its workers ended in order.
-    pub fn has_ended(&self, board: Board) -> bool {
-        let ended = |post: &super::board::Post| post.state.load(Acquire) == state::ENDED;
-        board.posts(self.number).all(ended)
-    }
-
-    /// Whether no worker of it takes frames, and none is in flight.
-    pub fn is_parked(&self, board: Board) -> bool {
-        board.posts(self.number).all(|post| {
-            post.receives.load(Acquire) == 0
-                || matches!(post.state.load(Acquire), state::PARKED | state::ENDED)
-        })
+    /// Whether it has given the rings back for good.
+    pub fn has_left(&self, board: Board) -> bool {
+        board.has_left(self.number)
     }
 }
 

@@ -8,10 +8,13 @@
 //!
 //! In a virtual machine the clock of a thread is no proof by itself: its host may have stopped the
 //! processor, for tens of milliseconds, and what it does not own up to as stolen counts as run. So
-//! where a clock moved far between two looks, the worker gets a little more time to beat.
+//! where a clock moved far between two looks, the worker must run on for a while without a beat. And
+//! the keeper may have been stopped itself, with the worker or before it: silence is what the keeper
+//! was there to hear (awake.rs). One that is seen to sleep is in no loop.
 
 use std::time::{Duration, Instant};
 
+use super::awake::Awake;
 use super::board::{Board, Post, state};
 use super::{futex, sched};
 use std::sync::atomic::Ordering::Acquire;
@@ -23,10 +26,12 @@ const CLOCK_GRAIN: Duration = Duration::from_millis(4);
 /// A worker is suspected after this part of the limit without a beat.
 const SUSPECT_PART: u32 = 8;
 /// This part of the limit is what a clock may move between two looks and be believed, and what a
-/// worker has to beat in otherwise.
+/// worker must run after more than that. It is also what counts of the time between two looks.
 const LEAP_PART: u32 = 4;
 /// The least that is a leap: a tick, and what the keeper may be late.
 const LEAP_MIN: Duration = Duration::from_millis(5);
+/// So many leaps without a beat are believed: on a core without ticks a clock does nothing else.
+const LEAPS_MAX: u32 = 3;
 
 /// Why an engine is given up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,16 +56,53 @@ impl Hang {
 #[derive(Clone, Copy, Default)]
 struct Seen {
     beat: u64,
-    /// When this beat was seen first.
-    at: Option<Instant>,
+    /// For how long this beat has been seen.
+    silent: Option<Duration>,
     /// What the CPU clock said when it was seen again.
     clock: Option<Duration>,
     /// What it said at the last look.
     last: Duration,
-    /// When it last leapt.
-    leapt: Option<Instant>,
+    /// How often it has leapt since, and how far it moved after the last time.
+    leaps: u32,
+    moved: Duration,
     /// It goes before ordinary threads.
     preferred: bool,
+}
+
+/// What a clock may move between two looks and be believed.
+fn leap(limit: Duration) -> Duration {
+    (limit / LEAP_PART).max(LEAP_MIN)
+}
+
+impl Seen {
+    /// Notes what the worker's clock says. Gives how long it has run without a beat, if it has been
+    /// asked before.
+    fn runs(&mut self, says: Duration, limit: Duration) -> Option<Duration> {
+        let moved = says.saturating_sub(std::mem::replace(&mut self.last, says));
+        let Some(clock) = self.clock else {
+            self.clock = Some(says);
+            return None;
+        };
+        match moved >= leap(limit) {
+            true => (self.leaps, self.moved) = (self.leaps + 1, Duration::ZERO),
+            false => self.moved += moved,
+        }
+        Some(says.saturating_sub(clock) + CLOCK_GRAIN.min(limit / 4))
+    }
+
+    /// It was seen to sleep: what it ran before is forgotten.
+    fn waits(&mut self) {
+        self.clock = Some(self.last);
+        (self.leaps, self.moved) = (0, Duration::ZERO);
+    }
+
+    /// Whether it ran as its clock says, rather than its machine stood still.
+    fn is_believed(&self, limit: Duration) -> bool {
+        match self.leaps {
+            0 | LEAPS_MAX.. => true,
+            _ => self.moved >= limit / LEAP_PART,
+        }
+    }
 }
 
 /// Watches the workers of one engine.
@@ -69,11 +111,15 @@ pub struct Health {
     seen: Vec<Seen>,
     process: u32,
     limit: Duration,
+    awake: Awake,
     clock: Clock,
+    state: State,
 }
 
 /// CPU time of a thread of a process so far.
 type Clock = fn(u32, u32) -> Option<Duration>;
+/// What a thread of a process does: the letter of proc(5).
+type State = fn(u32, u32) -> Option<char>;
 
 impl Health {
     /// Watches an engine in a process from now on.
@@ -84,7 +130,9 @@ impl Health {
             posts,
             process,
             limit,
+            awake: Awake::new(Instant::now(), leap(limit)),
             clock: cpu_clock,
+            state: thread_state,
         }
     }
 
@@ -94,47 +142,51 @@ impl Health {
     }
 
     fn check_at(&mut self, now: Instant) -> Option<Hang> {
-        let leap = (self.limit / LEAP_PART).max(LEAP_MIN);
+        let passed = self.awake.look(now);
         let mut found = None;
         for (post, seen) in self.posts.iter().zip(&mut self.seen) {
             let beat = post.beat.load(Acquire);
             let runs = post.state.load(Acquire) == state::RUNS;
             let thread = post.thread.load(Acquire);
-            let Some(since) = seen.at.filter(|_| beat == seen.beat && runs) else {
+            let Some(silent) = seen.silent.filter(|_| beat == seen.beat && runs) else {
                 if seen.preferred {
                     sched::ordinary_thread(thread);
                 }
                 *seen = Seen {
                     beat,
-                    at: Some(now),
+                    silent: Some(Duration::ZERO),
                     ..Seen::default()
                 };
                 continue;
             };
+            let silent = silent + passed;
+            seen.silent = Some(silent);
             let Some(says) = (self.clock)(self.process, thread) else {
                 continue;
             };
-            let moved = says.saturating_sub(std::mem::replace(&mut seen.last, says));
-            let Some(clock) = seen.clock else {
-                seen.clock = Some(says);
+            let Some(ran) = seen.runs(says, self.limit) else {
                 continue;
             };
-            if moved >= leap {
-                seen.leapt = Some(now);
+            if silent < self.limit / SUSPECT_PART {
+                continue;
             }
-            let silent = now.duration_since(since);
-            if silent >= self.limit / SUSPECT_PART && !seen.preferred {
-                seen.preferred = sched::prefer_thread(thread);
-            }
+            seen.preferred = seen.preferred || sched::prefer_thread(thread);
+            let is_stopped = match (self.state)(self.process, thread) {
+                Some('R') => false,
+                Some('T' | 't') => true,
+                // It waits: what its clock says beside that is no loop, however much it is.
+                _ => {
+                    seen.waits();
+                    continue;
+                }
+            };
             if silent < self.limit {
                 continue;
             }
-            let ran = says.saturating_sub(clock) + CLOCK_GRAIN.min(self.limit / 4);
-            let soon = |leapt| now.duration_since(leapt) < self.limit / LEAP_PART;
-            let hang = match ran >= self.limit {
-                true if seen.leapt.is_some_and(soon) => None,
-                true => Some(Hang::Loops),
-                false => is_stopped(self.process, thread).then_some(Hang::Stopped),
+            let loops = ran >= self.limit && seen.is_believed(self.limit);
+            let hang = match is_stopped {
+                true => Some(Hang::Stopped),
+                false => loops.then_some(Hang::Loops),
             };
             // What was read of the clock counts only if no beat came before.
             if hang.is_some() && post.beat.load(Acquire) == beat {
@@ -185,13 +237,11 @@ fn cpu_clock(process: u32, thread: u32) -> Option<Duration> {
     Some(TICK * (ticks(11)? + ticks(12)?))
 }
 
-/// Whether a thread is stopped by a signal or a tracer.
-fn is_stopped(process: u32, thread: u32) -> bool {
-    let state = task(process, thread, "stat").and_then(|text| {
-        text.rsplit_once(')')
-            .map(|(_, rest)| rest.trim_start().chars().next())
-    });
-    matches!(state, Some(Some('T' | 't')))
+/// What a thread does (proc(5), stat): `R` runs or would if it could, `T` and `t` are stopped by a
+/// signal or a tracer, all else sleeps.
+fn thread_state(process: u32, thread: u32) -> Option<char> {
+    let text = task(process, thread, "stat")?;
+    text.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
 #[cfg(test)]
@@ -292,6 +342,7 @@ mod tests {
 
     thread_local! {
         static SAYS: std::cell::Cell<Duration> = const { std::cell::Cell::new(Duration::ZERO) };
+        static STATE: std::cell::Cell<char> = const { std::cell::Cell::new('R') };
     }
 
     impl Silent {
@@ -306,6 +357,7 @@ mod tests {
             post.state.store(state::RUNS, Ordering::Release);
             let mut health = Health::new(board, 0, std::process::id(), Duration::from_millis(20));
             health.clock = |_, _| Some(SAYS.get());
+            health.state = |_, _| Some(STATE.get());
             let now = Instant::now();
             Silent { health, post, now }
         }
@@ -345,7 +397,7 @@ mod tests {
             }
             let given_up = silent.runs(milli(15));
             assert!(
-                given_up.is_some_and(|time| time <= milli(7)),
+                given_up.is_some_and(|time| time <= milli(13)),
                 "{given_up:?}"
             );
         }
@@ -355,6 +407,71 @@ mod tests {
             given_up.is_some_and(|time| time <= milli(23)),
             "{given_up:?}"
         );
+    }
+
+    #[test]
+    fn a_machine_that_stands_still_again_and_again_makes_no_loop() {
+        let milli = Duration::from_millis;
+        let mut silent = Silent::new();
+        assert_eq!(silent.runs(milli(3)), None);
+        // Between the pauses others have the processor, for longer than the worker would need.
+        for _ in 1..LEAPS_MAX {
+            assert_eq!(silent.look(milli(77), milli(31)), None);
+            for _ in 0..12 {
+                assert_eq!(silent.look(milli(1), Duration::ZERO), None);
+            }
+        }
+        silent.post.beat.store(1, Ordering::Release);
+        assert_eq!(silent.runs(milli(15)), None);
+        // One that waits meanwhile may do so for as long as it likes.
+        STATE.set('S');
+        for _ in 0..100 {
+            assert_eq!(silent.look(milli(77), milli(31)), None);
+        }
+        STATE.set('R');
+    }
+
+    #[test]
+    fn a_core_without_ticks_hides_no_loop() {
+        let (milli, mut silent) = (Duration::from_millis, Silent::new());
+        assert_eq!(silent.runs(milli(3)), None);
+        let found = (1..=LEAPS_MAX).find(|_| {
+            let quiet = (0..999).find_map(|_| silent.look(milli(1), Duration::ZERO));
+            assert_eq!(quiet, None);
+            silent.look(milli(1), milli(1000)).is_some()
+        });
+        assert_eq!(found, Some(LEAPS_MAX));
+    }
+
+    #[test]
+    fn who_was_stopped_himself_gives_others_time_to_go_on() {
+        let milli = Duration::from_millis;
+        for goes_on in [true, false] {
+            let mut silent = Silent::new();
+            assert_eq!(silent.runs(milli(3)), None);
+            // All were stopped for a minute, and the keeper is the first to go on.
+            STATE.set('T');
+            assert_eq!(silent.look(milli(60_000), Duration::ZERO), None);
+            if goes_on {
+                for _ in 0..8 {
+                    assert_eq!(silent.look(milli(1), Duration::ZERO), None);
+                }
+                STATE.set('R');
+                silent.post.beat.store(1, Ordering::Release);
+                assert_eq!(silent.runs(milli(15)), None);
+                continue;
+            }
+            let told = (1..).find(|_| silent.look(milli(1), Duration::ZERO).is_some());
+            assert!(told.is_some_and(|looks| looks <= 20), "{told:?}");
+            STATE.set('R');
+        }
+    }
+
+    #[test]
+    fn what_has_given_its_rings_back_may_take_its_time() {
+        let mut silent = Silent::new();
+        silent.post.state.store(state::LEFT, Ordering::Release);
+        assert_eq!(silent.runs(Duration::from_secs(2)), None);
     }
 
     #[test]

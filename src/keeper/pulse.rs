@@ -18,6 +18,8 @@ pub struct Pulse {
     engine: u32,
     seen: Holder,
     mine: bool,
+    /// The rings are not taken again: it ends.
+    left: bool,
     beats: u64,
 }
 
@@ -41,6 +43,7 @@ impl Pulse {
             engine,
             seen: Holder::default(),
             mine: false,
+            left: false,
             beats: 0,
         }
     }
@@ -64,6 +67,7 @@ impl Pulse {
     pub fn look(&self) -> Order {
         let holder = self.board.holder();
         match holder.engine() == Some(self.engine) {
+            _ if self.left => Order::Leave,
             _ if holder == self.seen && self.mine => Order::Same,
             true => Order::Take,
             false => Order::Leave,
@@ -92,6 +96,14 @@ impl Pulse {
     pub fn park(&mut self) {
         self.mine = false;
         self.post.state.store(state::PARKED, Release);
+    }
+
+    /// As `park`, and the rings are not taken again: the engine ends, and what it still does
+    /// concerns no frame.
+    pub fn give_back(&mut self) {
+        self.mine = false;
+        self.left = true;
+        self.post.state.store(state::LEFT, Release);
     }
 
     /// Sleeps a moment, or until the rings change hands.

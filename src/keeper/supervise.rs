@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::awake::Awake;
 use super::board::Board;
 use super::child::{Engine, Stage};
 use super::forward::{Forwarder, Policy};
@@ -37,8 +38,11 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(10);
 const SERVED_WELL: Duration = Duration::from_secs(10);
 /// How long an engine may take to let its frames out when the rings are asked back.
 const PARK_TIME: Duration = Duration::from_secs(2);
-/// How long an engine may take to end in order.
+/// How long an engine may take to end in order: to write what it knows and give its memory back,
+/// long after it gave back the rings.
 const END_TIME: Duration = Duration::from_secs(20);
+/// What the keeper's own time may move between two looks: more means that it was stopped itself.
+const STEP_MAX: Duration = Duration::from_millis(100);
 /// How long the keeper goes before all others once it has the rings.
 const PREFERRED_TIME: Duration = Duration::from_millis(20);
 /// Turns without a frame before the keeper sleeps, in the first moments after a death: while it
@@ -120,11 +124,13 @@ pub struct Keeper {
     /// The engine that has the rings.
     holder: Option<u32>,
     /// Since when they are asked back.
-    asked: Option<Instant>,
+    asked: Option<Duration>,
     passthrough: bool,
     /// Buffers of a dead engine have not been given back yet.
     owed: bool,
-    stopping: Option<Instant>,
+    stopping: bool,
+    /// Time by which others are judged.
+    awake: Awake,
     failures: u32,
     next_start: Instant,
     next_look: Instant,
@@ -172,7 +178,8 @@ impl Keeper {
             asked: None,
             passthrough: false,
             owed: false,
-            stopping: None,
+            stopping: false,
+            awake: Awake::new(now, STEP_MAX),
             failures: 0,
             next_start: now,
             next_look: now,
@@ -237,18 +244,20 @@ impl Keeper {
     fn service(&mut self) {
         self.notifier.feed();
         let now = Instant::now();
+        self.awake.look(now);
         if now >= self.next_look {
             self.next_look = now + FAR_LOOK;
             if !self.ports.is_served() || self.until.is_some_and(|until| now >= until) {
                 self.flags.stop.store(true, Ordering::Relaxed);
             }
             self.reap();
+            self.kill_overdue();
             if let Some(change) = self.ports.look(now, self.board) {
                 self.say(&change);
             }
         }
-        if self.flags.stop.load(Ordering::Relaxed) && self.stopping.is_none() {
-            self.stopping = Some(now);
+        if self.flags.stop.load(Ordering::Relaxed) && !self.stopping {
+            self.stopping = true;
             self.end_engines();
         }
         if self.flags.rotated.swap(false, Ordering::Relaxed) {
@@ -262,7 +271,7 @@ impl Keeper {
             self.say(&why);
         }
         self.messages();
-        let wanted = self.program.is_some() && self.code.is_none() && self.stopping.is_none();
+        let wanted = self.program.is_some() && self.code.is_none() && !self.stopping;
         let wanted = wanted && self.engines.is_empty();
         if wanted && now >= self.next_start {
             self.start();
@@ -276,22 +285,20 @@ impl Keeper {
         }
     }
 
-    /// Exit code, when all is over.
-    fn is_over(&mut self) -> Option<u8> {
-        if self.engines.is_empty() && (self.code.is_some() || self.stopping.is_some()) {
-            return Some(self.code.unwrap_or(0));
-        }
-        if self
-            .stopping
-            .is_some_and(|since| since.elapsed() > END_TIME)
-        {
+    /// No end takes for ever: an engine that does not come to it is killed.
+    fn kill_overdue(&mut self) {
+        let (board, now) = (self.board, self.awake.total());
+        let mut late = self.engines.iter_mut();
+        if let Some(engine) = late.find_map(|e| e.is_overdue(board, now, END_TIME).then_some(e)) {
+            engine.signal(libc::SIGKILL);
             self.say("an engine does not end and is killed");
-            for engine in &self.engines {
-                engine.signal(libc::SIGKILL);
-            }
-            self.stopping = Some(Instant::now());
         }
-        None
+    }
+
+    /// Exit code, when all is over.
+    fn is_over(&self) -> Option<u8> {
+        let is_last = self.code.is_some() || self.stopping;
+        (self.engines.is_empty() && is_last).then(|| self.code.unwrap_or(0))
     }
 
     /// Takes note of engines that are gone altogether.
@@ -324,7 +331,7 @@ impl Keeper {
                 // It ended by itself and in order: told so by its own arguments or an operator.
                 self.code = Some(0);
             }
-            Some(code) if self.stopping.is_some() => {
+            Some(code) if self.stopping => {
                 self.code = Some(self.code.unwrap_or(0).max(code as u8));
             }
             _ if stage == Stage::Ending => {}
@@ -335,7 +342,7 @@ impl Keeper {
                 self.failed(&format!("the engine was ended by signal {signal}"), served);
             }
         }
-        if self.stopping.is_some() && self.code.is_none() {
+        if self.stopping && self.code.is_none() {
             self.code = Some(0);
         }
     }
@@ -387,7 +394,7 @@ impl Keeper {
     }
 
     fn upgrade(&mut self) -> Result<(), String> {
-        if self.program.is_none() || self.stopping.is_some() {
+        if self.program.is_none() || self.stopping {
             return Err("there is no engine to replace".to_string());
         }
         if self.engines.len() > 1 {
@@ -437,7 +444,7 @@ impl Keeper {
     // --- the rings are ours -------------------------------------------------------------------
 
     fn keep(&mut self) {
-        if self.stopping.is_some() {
+        if self.stopping {
             std::thread::sleep(IDLE_SLEEP);
             self.idle = 1;
             return;
@@ -445,10 +452,9 @@ impl Keeper {
         if self.is_renewal_due() {
             self.renew();
         }
-        if !self.passthrough
-            && let Some(engine) = self.engines.iter().rev().find(|e| e.stage == Stage::Ready)
-        {
-            self.hand_over(engine.number);
+        let next = self.ready().next();
+        if let Some(number) = next.filter(|_| !self.passthrough) {
+            self.hand_over(number);
             return;
         }
         let policy = match self.passthrough {
@@ -471,6 +477,13 @@ impl Keeper {
         if self.idle > spins {
             self.sleep();
         }
+    }
+
+    /// Engines that could take the rings, the newest first.
+    fn ready(&self) -> impl Iterator<Item = u32> + '_ {
+        let engines = self.engines.iter().rev();
+        let could = |e: &&Engine| e.stage == Stage::Ready && !e.has_left(self.board);
+        engines.filter(could).map(|engine| engine.number)
     }
 
     fn is_renewal_due(&self) -> bool {
@@ -565,12 +578,13 @@ impl Keeper {
             self.bury(number, "the engine died");
             return;
         }
-        if engine.has_ended(board) || (self.asked.is_some() && engine.is_parked(board)) {
+        if self.asked.is_some() && board.is_parked(number) {
             self.take_back(number);
             return;
         }
         let hang = self.health.as_mut().and_then(Health::check);
-        let stuck = self.asked.is_some_and(|since| since.elapsed() > PARK_TIME);
+        let asked = self.asked.map(|since| self.awake.total() - since);
+        let stuck = asked.is_some_and(|time| time > PARK_TIME);
         if let Some(why) = hang
             .map(|hang| hang.text())
             .or(stuck.then_some("it does not let go of the ports"))
@@ -580,13 +594,11 @@ impl Keeper {
             self.bury(number, &format!("the engine hangs ({why}) and is killed"));
             return;
         }
-        let successor = self
-            .engines
-            .iter()
-            .any(|engine| engine.number != number && engine.stage == Stage::Ready);
+        let left = board.has_left(number);
+        let successor = self.ready().any(|ready| ready != number);
         let wanted = self.passthrough || successor || self.is_renewal_due();
-        if wanted && self.asked.is_none() && self.stopping.is_none() {
-            self.asked = Some(Instant::now());
+        if self.asked.is_none() && (left || wanted && !self.stopping) {
+            self.asked = Some(self.awake.total());
             self.board.hand_to(None);
         }
     }
@@ -644,7 +656,7 @@ impl Keeper {
         self.owed = !(self.ports.is_short() && self.ports.reclaim());
         self.forwarder.resume();
         self.released();
-        if self.stopping.is_none() {
+        if !self.stopping {
             let policy = match self.passthrough {
                 true => Policy::Open,
                 false => self.policy,
@@ -668,7 +680,7 @@ impl Keeper {
         };
         let engine = self.engines.remove(place);
         engine.signal(libc::SIGKILL);
-        if self.engines.is_empty() && self.stopping.is_none() {
+        if self.engines.is_empty() && !self.stopping {
             self.failed("it is replaced", engine.served);
         }
         self.graves.push(engine);

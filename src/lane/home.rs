@@ -2,30 +2,43 @@
 //! with the buffers that they carry, to the workers that minted them.
 
 use super::{Input, Worker};
+use crate::counters::Counter;
+use crate::event::Emit;
 use crate::memory::{Arena, Handle, Regions};
-use crate::packet::{BURST_MAX, Burst, Context, Kind, Verdict};
+use crate::packet::{BURST_MAX, Burst, Context, Kind};
 use crate::port::{Receive, Receiver, Transmit, Transmitter, port_of};
 
-/// Hands the frames that go on to the port on their other side.
+/// Hands the frames that go on to the port on their other side; those of one port go at once.
 pub(super) fn transmit(
     transmitters: &mut [Transmitter],
     burst: &mut Burst,
     contexts: &Arena<Context>,
     regions: &Regions,
 ) {
-    for handle in burst.iter_mut() {
-        let context = contexts.get_mut(handle);
-        if context.verdict == Verdict::Forward {
-            let port = port_of(context.port ^ 1, transmitters.len());
-            let sent = match transmitters.get_mut(port) {
-                Some(transmitter) => transmitter.transmit(context, regions),
-                None => Ok(()),
-            };
-            if let Err(reason) = sent {
-                context.verdict = Verdict::Drop(reason);
-            }
+    let count = transmitters.len();
+    let mut rest = burst.as_mut_slice();
+    while let Some(first) = rest.first() {
+        let from = contexts.get(first).port;
+        let Some(transmitter) = transmitters.get_mut(port_of(from ^ 1, count)) else {
+            return;
+        };
+        let sent = transmitter.transmit_run(rest, from, contexts, regions);
+        rest = rest.get_mut(sent.max(1)..).unwrap_or_default();
+    }
+}
+
+/// Queues copies of the frames that stages built.
+pub(super) fn send_built(transmitters: &mut [Transmitter], emit: &mut Emit) {
+    for built in emit.built.iter().take(emit.built_count) {
+        let port = port_of(built.port, transmitters.len());
+        let frame = built.bytes.get(..usize::from(built.length)).unwrap_or(&[]);
+        if let Some(transmitter) = transmitters.get_mut(port)
+            && transmitter.send_copy(frame).is_err()
+        {
+            emit.counters.inc(Counter::RejectLost);
         }
     }
+    emit.built_count = 0;
 }
 
 /// Gives the buffer of a frame's context back to the port that it came from.
@@ -40,16 +53,12 @@ fn reclaim(receivers: &mut [Receiver], context: &mut Context) {
 impl Worker {
     /// Sends carriers and retired views to the workers that minted them.
     pub(super) fn go_home(&mut self, burst: &mut Burst) {
-        let receivers = match &mut self.input {
-            Input::Ports { receivers, .. } => receivers.as_mut_slice(),
-            _ => &mut [],
-        };
-        let has_buffers = receivers.iter().any(Receiver::has_buffers);
+        self.keep_own(burst);
         let mut others = std::mem::take(&mut self.state.retired);
         for mut handle in burst.drain(..) {
             let context = self.contexts.get_mut(&mut handle);
             if context.home == self.index && context.kind == Kind::Frame {
-                if has_buffers {
+                if let Input::Ports { receivers, .. } = &mut self.input {
                     reclaim(receivers, context);
                 }
                 handle.set_more(false);
@@ -62,6 +71,28 @@ impl Worker {
             self.part_with(handle);
         }
         self.state.retired = others;
+    }
+
+    /// Takes the frames at the burst's beginning home that are this worker's own, those of one port at
+    /// once: with one lane these are all of them.
+    fn keep_own(&mut self, burst: &mut Burst) {
+        let Input::Ports { receivers, .. } = &mut self.input else {
+            return;
+        };
+        let (mut own, count) = (0, receivers.len());
+        while let Some(first) = burst.get(own) {
+            let port = self.contexts.get(first).port;
+            let run = burst.get_mut(own..).unwrap_or_default();
+            let came = match receivers.get_mut(port_of(port, count)) {
+                Some(receiver) => receiver.reclaim_run(run, (port, self.index), &self.contexts),
+                None => 0,
+            };
+            if came == 0 {
+                break;
+            }
+            own += came;
+        }
+        self.frames.extend(burst.drain(..own));
     }
 
     fn part_with(&mut self, mut handle: Handle) {

@@ -304,6 +304,14 @@ impl MeshIn {
         self.low
     }
 
+    /// Whether nothing has come that was not handed on.
+    pub fn is_empty(&mut self) -> bool {
+        self.sources.iter_mut().all(|source| {
+            source.refill();
+            source.staged.is_empty()
+        })
+    }
+
     /// Whether all sources have ended and nothing is left.
     pub fn is_ended(&mut self) -> bool {
         self.sources.iter_mut().all(|source| {

@@ -45,7 +45,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::counters::{Counter, Counters};
 use crate::memory::{Arena, Buffer, Handle, Regions, Span};
-use crate::packet::{Burst, Context};
+use crate::packet::{Burst, Context, Kind, Verdict};
 use crate::reason::Reason;
 use ledger::Ledger;
 
@@ -137,6 +137,28 @@ pub trait Receive {
     /// (`Context::port`) on its way back to the free list.
     fn reclaim(&mut self, context: &mut Context);
 
+    /// [`Receive::reclaim`] for the contexts at the beginning of a run, as far as they are frames
+    /// that came from `port` and that the worker `home` minted. Gives how many; none of them has
+    /// views that follow.
+    #[inline]
+    fn reclaim_run(
+        &mut self,
+        run: &mut [Handle],
+        (port, home): (u8, u8),
+        contexts: &Arena<Context>,
+    ) -> usize {
+        let mut count = 0;
+        for handle in run {
+            let context = contexts.get_mut(handle);
+            if context.port != port || context.home != home || context.kind != Kind::Frame {
+                break;
+            }
+            self.reclaim(context);
+            count += 1;
+        }
+        count
+    }
+
     /// Counters of this half.
     fn counters(&self) -> &Arc<PortCounters>;
 
@@ -172,6 +194,32 @@ pub trait Transmit {
     /// # Errors
     /// Why the frame could not be queued; it still lies in its context's buffer then.
     fn transmit(&mut self, context: &mut Context, regions: &Regions) -> Result<(), Reason>;
+
+    /// [`Transmit::transmit`] for the frames at the beginning of a run that came from the port
+    /// `from`, as far as they are to go on; what cannot be queued is dropped. Gives how many it saw.
+    #[inline]
+    fn transmit_run(
+        &mut self,
+        run: &mut [Handle],
+        from: u8,
+        contexts: &Arena<Context>,
+        regions: &Regions,
+    ) -> usize {
+        let mut count = 0;
+        for handle in run {
+            let context = contexts.get_mut(handle);
+            if context.port != from {
+                break;
+            }
+            if context.verdict == Verdict::Forward
+                && let Err(reason) = self.transmit(context, regions)
+            {
+                context.verdict = Verdict::Drop(reason);
+            }
+            count += 1;
+        }
+        count
+    }
 
     /// Queues a copy of a frame that a stage built.
     ///
@@ -470,6 +518,16 @@ impl Receive for Receiver {
         each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap, Made], half => half.reclaim(context));
     }
 
+    fn reclaim_run(
+        &mut self,
+        run: &mut [Handle],
+        from: (u8, u8),
+        contexts: &Arena<Context>,
+    ) -> usize {
+        each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap, Made],
+            half => half.reclaim_run(run, from, contexts))
+    }
+
     fn counters(&self) -> &Arc<PortCounters> {
         each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap, Made], half => half.counters())
     }
@@ -503,6 +561,17 @@ impl Transmit for Transmitter {
     #[inline]
     fn transmit(&mut self, context: &mut Context, regions: &Regions) -> Result<(), Reason> {
         each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap, Made], half => half.transmit(context, regions))
+    }
+
+    fn transmit_run(
+        &mut self,
+        run: &mut [Handle],
+        from: u8,
+        contexts: &Arena<Context>,
+        regions: &Regions,
+    ) -> usize {
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap, Made],
+            half => half.transmit_run(run, from, contexts, regions))
     }
 
     fn send_copy(&mut self, frame: &[u8]) -> Result<(), Reason> {

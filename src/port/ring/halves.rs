@@ -183,6 +183,52 @@ impl<X: Exchange> RingReceiver<X> {
         if self.open { self.ring.space() } else { 0 }
     }
 
+    /// Takes frames from the ring's head on, `count` at most, as long as each is one sound slot and
+    /// there are contexts and buffers: nearly always that is the whole burst. Gives the slot behind
+    /// them; those that [`RingReceiver::take_next`] must look at are left.
+    #[inline]
+    fn take_plain(
+        &mut self,
+        count: u32,
+        contexts: &Arena<Context>,
+        (free, burst): (&mut Vec<Handle>, &mut Burst),
+        received: &mut Received,
+        now_ns: u64,
+    ) -> u32 {
+        let mut slot = self.ring.head();
+        let count = match self.in_chain {
+            true => 0,
+            false => (count as usize).min(free.len()).min(self.free.len()),
+        };
+        for _ in 0..count {
+            let found = self.ring.slot(slot);
+            let is_whole = found.flags & MORE_FRAGMENTS == 0
+                && u32::from(found.length) <= self.ring.buf_size();
+            if !is_whole {
+                break;
+            }
+            let (Some(handle), Some(spare)) = (free.pop(), self.free.pop()) else {
+                break;
+            };
+            let buffer = match self.ring.swap_found(slot, found, spare, 0) {
+                Ok(buffer) => buffer,
+                Err(spare) => {
+                    self.free.push(spare);
+                    free.push(handle);
+                    break;
+                }
+            };
+            let span = self.ring.span(found.index, found.length, self.region);
+            burst.push(received.frame(contexts, handle, span, |context| {
+                self.place.mark(context, now_ns);
+                own(context, buffer);
+            }));
+            slot = self.ring.next(slot);
+        }
+        self.since_sync += received.count as u32;
+        slot
+    }
+
     /// Takes the frame of `slot` into a context; `None` if there is none in it, or no room.
     fn take(
         &mut self,
@@ -248,9 +294,9 @@ impl<X: Exchange> Receive for RingReceiver<X> {
         let waiting = self.waiting(limit);
         self.counters.set_slots_used(u64::from(waiting));
         let waiting = waiting.min(limit);
-        let mut slot = self.ring.head();
         let tail = self.ring.tail();
-        for _ in 0..waiting {
+        let mut slot = self.take_plain(waiting, contexts, (free, burst), &mut received, now_ns);
+        for _ in received.count..waiting as usize {
             if slot == tail {
                 break;
             }
@@ -324,6 +370,8 @@ impl<X: Exchange> Receive for RingReceiver<X> {
         // did not get to publish (their slots have length 0) are passed over: they are lost with it.
         self.ring.resync();
         self.exchange.mend(&self.ring);
+        // The kernel answers first: the ring of a port that is gone is read, and not written.
+        self.sync();
         let (old, tail) = (self.ring.head(), self.ring.tail());
         let (mut slot, mut head, mut passed, mut taken) = (old, old, 0, 0);
         while slot != tail {
@@ -340,9 +388,10 @@ impl<X: Exchange> Receive for RingReceiver<X> {
         }
         debug_assert!(moved <= passed);
         self.ledger.settle(u64::from(head), slots);
-        self.ring.publish(head);
-        // The kernel learns of it while nobody can be confused by what it answers.
-        self.exchange.sync(&mut self.ring);
+        if self.open {
+            self.ring.publish(head);
+            self.sync();
+        }
     }
 
     fn wait_fd(&mut self) -> Option<RawFd> {
@@ -606,6 +655,11 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
 
     fn resume(&mut self) {
         self.ring.resync();
+        // Whether the port is there: what is put into the ring of one that is gone is nowhere.
+        let synced = self.exchange.sync(&mut self.ring);
+        count(&self.counters, synced, self.open);
+        self.open = synced != Synced::Gone;
+        self.unsent = synced == Synced::Down;
         self.next = self.ring.head();
         self.space();
         self.synced_full = false;
@@ -614,12 +668,14 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
 
     fn take_over(&mut self) {
         // After a death: what was queued and not published is lost; its slots are filled anew.
-        self.resume();
+        self.ring.resync();
         self.exchange.mend(&self.ring);
+        self.resume();
         let slots = u64::from(self.ring.num_slots());
         self.ledger.settle(u64::from(self.ring.head()), slots);
-        self.ring.publish(self.next);
-        self.exchange.sync(&mut self.ring);
+        if self.open {
+            self.ring.publish(self.next);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::port::ledger::{Ledger, LedgerCells};
 use crate::port::netmap::emulation::{Machine, Shape};
 use crate::port::ring::death;
 use crate::port::testing::{Totals, Worker};
-use crate::port::{Receive, Tally, Transmit};
+use crate::port::{PortCounter, Receive, Tally, Transmit};
 
 type Lane = Worker<RingReceiver<Binding>, RingTransmitter<Binding>>;
 
@@ -259,4 +259,56 @@ fn a_death_at_every_access_leaves_all_buffers_and_counts_whole() {
     let deaths = (1..).take_while(|at| die_at(*at)).count();
     println!("{deaths} deaths");
     assert!(deaths > 700, "the engine lives after {deaths} accesses");
+}
+
+#[test]
+fn a_keeper_that_takes_over_while_a_port_is_gone_leaves_its_rings_alone() {
+    let rig = Rig::new();
+    let mut far = Far::new(&rig.machine);
+    let mut keeper = rig.lane();
+    let mut engine = ManuallyDrop::new(rig.lane());
+    let mut totals = Totals::default();
+    resume(&mut engine);
+    far.turn(5);
+    engine.turn(&mut totals, |_, _| true);
+    assert_eq!((totals.received, totals.forwarded), (10, 10));
+    // The last that the engine does is to fill slots of the port that is pulled out.
+    far.turn(4);
+    engine.receive(1, 4);
+    let queued = engine.burst.len();
+    assert_eq!(queued, 4);
+    let dying: &mut Lane = &mut engine;
+    for handle in &mut dying.burst {
+        let context = dying.contexts.get_mut(handle);
+        let queued = dying.transmitters[0].transmit(context, &dying.regions);
+        queued.unwrap();
+    }
+    rig.machine.unplug("x{1");
+    let heads = |lane: &Lane| {
+        let (rx, tx) = (lane.receivers[0].ring(), lane.transmitters[0].ring());
+        [rx.published(), tx.published()]
+    };
+    let before = heads(&keeper);
+    keeper.transmitters.iter_mut().for_each(Transmit::take_over);
+    keeper.receivers.iter_mut().for_each(Receive::take_over);
+    resume(&mut keeper);
+    let (mut dropped, frames) = (Totals::default(), rig.frames(1));
+    for _ in 0..4 {
+        far.turn(3);
+        keeper.turn(&mut dropped, |_, _| true);
+    }
+    assert_eq!(heads(&keeper), before, "nothing was written");
+    // What comes from the other port waits there; what the dead engine had queued is lost.
+    assert_eq!((dropped.received, dropped.forwarded), (0, 0));
+    assert_eq!(rig.frames(1), frames, "nothing went out that was none");
+    assert_eq!(rig.frames(0) - rig.frames(1), queued as u64);
+    for (counters, gone) in [
+        (keeper.receivers[0].counters(), 1),
+        (keeper.transmitters[0].counters(), 1),
+        (keeper.receivers[1].counters(), 0),
+        (keeper.transmitters[1].counters(), 0),
+    ] {
+        assert_eq!(counters.get(PortCounter::Vanished), gone);
+    }
+    assert_eq!(rig.machine.violations_total(), 0);
 }
