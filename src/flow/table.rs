@@ -317,6 +317,9 @@ pub struct FlowSide {
     side: usize,
     /// Groups this side sweeps: first, end, next.
     sweep: (u64, u64, u64),
+    /// A bit per group: it may hold a flow. Set when one is made there, cleared by a sweep that
+    /// finds none. Empty in a shared table, where other sides make flows too: there each may.
+    holding: Vec<u64>,
     counters: TableCounters,
     /// Capacity [`EVICTED_MAX`], never more.
     evicted: Vec<FlowHandle>,
@@ -343,6 +346,10 @@ impl FlowSide {
             instructions,
             side,
             sweep: (first.min(end), end, first.min(end)),
+            holding: match config.mode {
+                TableMode::Owner => vec![0; end.div_ceil(64) as usize],
+                TableMode::Shared => Vec::new(),
+            },
             counters: TableCounters::default(),
             evicted: Vec::with_capacity(EVICTED_MAX),
             pipeline: Some(Box::default()),
@@ -489,6 +496,30 @@ impl FlowSide {
     /// the bench and `doctor`; not for the path of a packet.
     pub fn lines_touched(&self, tuple: &Tuple) -> u32 {
         self.core.lines_touched(&key_words(tuple))
+    }
+
+    /// Whether a group may hold a flow.
+    #[inline(always)]
+    fn may_hold(&self, group: u64) -> bool {
+        let word = self.holding.get(group as usize / 64);
+        word.is_none_or(|word| word >> (group % 64) & 1 != 0)
+    }
+
+    /// A flow was made in a slot.
+    #[inline(always)]
+    fn note_holding(&mut self, slot: u32) {
+        let group = slot / GROUP_SLOTS;
+        if let Some(word) = self.holding.get_mut(group as usize / 64) {
+            *word |= 1 << (group % 64);
+        }
+    }
+
+    /// A group holds no flow.
+    #[inline(always)]
+    fn holds_none(&mut self, group: u64) {
+        if let Some(word) = self.holding.get_mut(group as usize / 64) {
+            *word &= !(1 << (group % 64));
+        }
     }
 
     /// Groups this side has to sweep for one whole round.
@@ -1261,6 +1292,8 @@ mod tests {
                 }
             }
         }
+        let has_bit = |flow: FlowHandle| rig.flow.may_hold(u64::from(flow.slot / GROUP_SLOTS));
+        assert!(twin.values().all(|(flow, ..)| has_bit(*flow)));
         let expected: HashSet<(FlowHandle, u32)> = twin
             .values()
             .map(|&(handle, _, seen)| (handle, seen))
