@@ -45,10 +45,16 @@ impl Worker {
             _ => &mut [],
         };
         let has_buffers = receivers.iter().any(Receiver::has_buffers);
+        let (contexts, index) = (&*self.contexts, self.index);
+        let is_own = |context: &Context| context.home == index && context.kind == Kind::Frame;
+        // Nearly always all that is left of a burst: frames of this worker that own nothing.
+        if !has_buffers && burst.iter().all(|handle| is_own(contexts.get(handle))) {
+            self.frames.append(burst);
+        }
         let mut others = std::mem::take(&mut self.state.retired);
         for mut handle in burst.drain(..) {
-            let context = self.contexts.get_mut(&mut handle);
-            if context.home == self.index && context.kind == Kind::Frame {
+            let context = contexts.get_mut(&mut handle);
+            if is_own(context) {
                 if has_buffers {
                     reclaim(receivers, context);
                 }
