@@ -317,8 +317,7 @@ pub struct FlowSide {
     side: usize,
     /// Groups this side sweeps: first, end, next.
     sweep: (u64, u64, u64),
-    /// A bit per group: it may hold a flow. Set when one is made there, cleared by a sweep that
-    /// finds none. Empty in a shared table, where other sides make flows too: there each may.
+    /// A bit per group: it may hold a flow (evict.rs). Empty in a shared table: there each may.
     holding: Vec<u64>,
     counters: TableCounters,
     /// Capacity [`EVICTED_MAX`], never more.
@@ -346,10 +345,7 @@ impl FlowSide {
             instructions,
             side,
             sweep: (first.min(end), end, first.min(end)),
-            holding: match config.mode {
-                TableMode::Owner => vec![0; end.div_ceil(64) as usize],
-                TableMode::Shared => Vec::new(),
-            },
+            holding: evict::nothing_held(config.mode, end),
             counters: TableCounters::default(),
             evicted: Vec::with_capacity(EVICTED_MAX),
             pipeline: Some(Box::default()),
@@ -496,30 +492,6 @@ impl FlowSide {
     /// the bench and `doctor`; not for the path of a packet.
     pub fn lines_touched(&self, tuple: &Tuple) -> u32 {
         self.core.lines_touched(&key_words(tuple))
-    }
-
-    /// Whether a group may hold a flow.
-    #[inline(always)]
-    fn may_hold(&self, group: u64) -> bool {
-        let word = self.holding.get(group as usize / 64);
-        word.is_none_or(|word| word >> (group % 64) & 1 != 0)
-    }
-
-    /// A flow was made in a slot.
-    #[inline(always)]
-    fn note_holding(&mut self, slot: u32) {
-        let group = slot / GROUP_SLOTS;
-        if let Some(word) = self.holding.get_mut(group as usize / 64) {
-            *word |= 1 << (group % 64);
-        }
-    }
-
-    /// A group holds no flow.
-    #[inline(always)]
-    fn holds_none(&mut self, group: u64) {
-        if let Some(word) = self.holding.get_mut(group as usize / 64) {
-            *word &= !(1 << (group % 64));
-        }
     }
 
     /// Groups this side has to sweep for one whole round.

@@ -195,6 +195,41 @@ fn oldest(core: &Core, group: u64, mask: u32, spared: u16, now: Tick) -> Option<
     oldest.map(|(_, handle)| handle)
 }
 
+/// A bit for each group below `end`: none holds a flow. It is set when one is made there, and cleared
+/// by a sweep that finds none. No bits for a shared table, where other sides make flows too.
+pub fn nothing_held(mode: TableMode, end: u64) -> Vec<u64> {
+    match mode {
+        TableMode::Owner => vec![0; end.div_ceil(64) as usize],
+        TableMode::Shared => Vec::new(),
+    }
+}
+
+impl FlowSide {
+    /// Whether a group may hold a flow.
+    #[inline(always)]
+    pub(super) fn may_hold(&self, group: u64) -> bool {
+        let word = self.holding.get(group as usize / 64);
+        word.is_none_or(|word| word >> (group % 64) & 1 != 0)
+    }
+
+    /// A flow was made in a slot.
+    #[inline(always)]
+    pub(super) fn note_holding(&mut self, slot: u32) {
+        let group = slot / GROUP_SLOTS;
+        if let Some(word) = self.holding.get_mut(group as usize / 64) {
+            *word |= 1 << (group % 64);
+        }
+    }
+
+    /// A group holds no flow.
+    #[inline(always)]
+    fn holds_none(&mut self, group: u64) {
+        if let Some(word) = self.holding.get_mut(group as usize / 64) {
+            *word &= !(1 << (group % 64));
+        }
+    }
+}
+
 /// The sweep, by the side's instructions and mode.
 pub fn sweep(
     side: &mut FlowSide,
