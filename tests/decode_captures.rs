@@ -416,6 +416,10 @@ fn the_straight_path_says_what_the_walk_by_layers_says() {
             checksum_validation: false,
             ..Config::default()
         },
+        Config {
+            mode: Mode::Inline,
+            ..Config::default()
+        },
     ];
     let decoders = settings.each_ref().map(Decoder::new);
     let counters = [Counters::default(), Counters::default()];
@@ -436,6 +440,7 @@ fn the_straight_path_says_what_the_walk_by_layers_says() {
                 *byte ^= 1 << (all % 8);
             }
             both_paths_agree(&decoders[1], frame.link, &bytes, &counters);
+            both_paths_agree(&decoders[2], frame.link, &bytes, &counters);
             bytes.push(0);
             both_paths_agree(&decoders[0], frame.link, &bytes, &counters);
             bytes.truncate(bytes.len() - bytes.len() * (all as usize % 5) / 9);

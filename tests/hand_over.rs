@@ -88,6 +88,7 @@ impl Rig {
                 .collect(),
             program: Arc::clone(&loaded.program),
             events_per_worker: 256,
+            rss: None,
             cores: Vec::new(),
             key: 11,
         })

@@ -219,7 +219,8 @@ impl Decoder {
     /// VLANs and anomalies are written from scratch.
     #[inline(always)]
     pub fn frame(&self, bytes: &[u8], context: &mut Context, counters: &Counters) -> Option<Inner> {
-        if context.link == LinkType::Ethernet as u8 && straight::frame(self, bytes, context) {
+        let is_ethernet = context.link == LinkType::Ethernet as u8;
+        if is_ethernet && straight::frame(self, bytes, context, counters) {
             return None;
         }
         self.frame_by_layers(bytes, context, counters)

@@ -18,6 +18,13 @@ use crate::memory::{Arena, Handle, Regions, Span};
 use crate::packet::{BURST_VIEWS_MAX, Burst, Context, Kind, Verdict, flag};
 use crate::reason::Reason;
 
+/// So many frames before its turn a frame's first lines are asked for.
+const AHEAD: usize = 3;
+/// Bytes of a line.
+const LINE: usize = 64;
+/// Lines of a frame that are asked for; what follows comes by itself, as a stream does.
+const AHEAD_LINES: usize = 4;
+
 /// First stage of a lane.
 pub struct DecodeStage {
     decoder: Decoder,
@@ -118,14 +125,18 @@ impl DecodeStage {
         }
         let (contexts, regions) = (&*self.contexts, &*self.regions);
         let bytes_of = |frame: &Handle| regions.bytes(contexts.get(frame).span);
-        let mut coming = burst.get(*done).map_or(&[][..], bytes_of);
+        let bytes_at = |burst: &Burst, at| burst.get(at).map_or(&[][..], bytes_of);
+        let mut coming: [&[u8]; AHEAD] = std::array::from_fn(|at| bytes_at(burst, *done + at));
         for at in *done..count {
-            let bytes = coming;
-            if let Some(next) = burst.get(at + 1) {
-                coming = bytes_of(next);
-                prefetch(coming);
+            let [bytes, rest @ ..] = coming;
+            coming = match (burst.get(at + AHEAD), rest) {
+                (Some(next), [next_but_one, last]) => [next_but_one, last, bytes_of(next)],
+                (None, [next_but_one, last]) => [next_but_one, last, &[]],
+            };
+            for line in coming[AHEAD - 1].chunks(LINE).take(AHEAD_LINES) {
+                prefetch(line);
             }
-            if let Some(after) = burst.get(at + 2) {
+            if let Some(after) = burst.get(at + AHEAD + 1) {
                 prefetch(contexts.get(after));
             }
             let Some(frame) = burst.get_mut(at) else {

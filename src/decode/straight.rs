@@ -3,14 +3,15 @@
 //!
 //! When it is taken: an untagged frame of the first pair of ports, whose IPv4 header has twenty
 //! bytes, fitting lengths and no fragment; a TCP segment whose options are well formed, or a UDP
-//! datagram of the packet's length that is no tunnel's; all checksums right. Why it is equal: under
-//! these conditions the decoders layer by layer note, refuse and carry nothing, and write the same
-//! fields. All other frames go through those ([`Decoder::frame_by_layers`]);
+//! datagram of the packet's length that is no tunnel's. Why it is equal: under
+//! these conditions the decoders layer by layer note and refuse nothing but checksums, carry nothing,
+//! and write the same fields. All other frames go through those ([`Decoder::frame_by_layers`]);
 //! tests/decode_captures.rs runs both over all captures and over damaged frames.
 
 use super::tcp::options_are_right;
-use super::{Addresses, Decoder, V4, checksum, tunnel};
-use crate::packet::{Context, VLANS_MAX, flag};
+use super::{Addresses, Anomaly, Decoder, V4, checksum, tunnel};
+use crate::counters::Counters;
+use crate::packet::{Context, VLANS_MAX, Verdict, flag};
 
 /// Bytes of an Ethernet header.
 const ETHERNET: usize = 14;
@@ -27,7 +28,12 @@ const LAYERS_LEAST: u8 = 3;
 
 /// Decodes an Ethernet frame if it may go straight. False: nothing was written.
 #[inline(always)]
-pub(super) fn frame(decoder: &Decoder, bytes: &[u8], context: &mut Context) -> bool {
+pub(super) fn frame(
+    decoder: &Decoder,
+    bytes: &[u8],
+    context: &mut Context,
+    counters: &Counters,
+) -> bool {
     let Some((ethernet, packet)) = bytes.split_first_chunk::<ETHERNET>() else {
         return false;
     };
@@ -58,14 +64,6 @@ pub(super) fn frame(decoder: &Decoder, bytes: &[u8], context: &mut Context) -> b
     let Some((header, is_summed)) = read else {
         return false;
     };
-    if decoder.checksums {
-        let sum = addresses.sum();
-        let right = checksum::header_is_right(head)
-            && (!is_summed || checksum::segment_is_right(sum, protocol, segment));
-        if !right {
-            return false;
-        }
-    }
     // Both transports begin with their ports; they have eight bytes at least.
     let Some(&[p0, p1, p2, p3]) = segment.first_chunk::<4>() else {
         return false;
@@ -73,7 +71,40 @@ pub(super) fn frame(decoder: &Decoder, bytes: &[u8], context: &mut Context) -> b
     write(context, protocol, addresses, [[p0, p1], [p2, p3]]);
     context.payload = (ETHERNET + IPV4 + header) as u16;
     context.payload_length = (segment.len() - header) as u16;
+    if decoder.checksums {
+        let sum = addresses.sum();
+        let is_header_right = checksum::header_is_right(head);
+        let is_right = !is_summed || checksum::segment_is_right(sum, protocol, segment);
+        if !(is_header_right && is_right) {
+            wrong(decoder, context, counters, [is_header_right, is_right]);
+        }
+    }
     true
+}
+
+/// Notes checksums that are not right, of header and segment, and drops the packet where it is ours
+/// to drop.
+#[cold]
+fn wrong(decoder: &Decoder, context: &mut Context, counters: &Counters, are_right: [bool; 2]) {
+    let of_segment = match context.protocol {
+        6 => Anomaly::TcpCsumInvalid,
+        _ => Anomaly::UdpCsumInvalid,
+    };
+    for (anomaly, is_right) in [Anomaly::Ipv4CsumInvalid, of_segment]
+        .into_iter()
+        .zip(are_right)
+    {
+        if is_right {
+            continue;
+        }
+        context.set(flag::CHECKSUM_BAD);
+        counters.anomaly(anomaly.code());
+        context.note(anomaly.code());
+        if let Some(reason) = anomaly.refusal().filter(|_| decoder.inline) {
+            context.worsen(Verdict::Drop(reason), u32::MAX);
+            context.set(flag::DECIDED);
+        }
+    }
 }
 
 /// Length of the header of a plain segment; its checksum is always there.
@@ -152,7 +183,12 @@ mod tests {
     fn a_plain_segment_goes_straight() {
         let decoder = Decoder::new(&Config::default());
         let mut context = Context::default();
-        assert!(frame(&decoder, &segment(), &mut context));
+        assert!(frame(
+            &decoder,
+            &segment(),
+            &mut context,
+            &Counters::default()
+        ));
         let places = (
             context.l3,
             context.l4,
@@ -165,16 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_or_has_a_wrong_bit_does_not_and_writes_nothing() {
-        let decoder = Decoder::new(&Config::default());
+    fn what_is_cut_short_or_odd_does_not_and_writes_nothing() {
+        let (decoder, counters) = (Decoder::new(&Config::default()), Counters::default());
         let whole = segment();
         let blank = format!("{:?}", Context::default());
         for length in 0..whole.len() {
             let mut context = Context::default();
-            assert!(
-                !frame(&decoder, &whole[..length], &mut context),
-                "{length} bytes"
-            );
+            let is_straight = frame(&decoder, &whole[..length], &mut context, &counters);
+            assert!(!is_straight, "{length} bytes");
             assert_eq!(format!("{context:?}"), blank);
         }
         // Every bit but those of the Ethernet addresses is checked or covered by a sum.
@@ -182,8 +216,10 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             let mut context = Context::default();
-            assert!(!frame(&decoder, &bytes, &mut context), "bit {bit}");
-            assert_eq!(format!("{context:?}"), blank);
+            match frame(&decoder, &bytes, &mut context, &counters) {
+                true => assert!(context.has(flag::CHECKSUM_BAD), "bit {bit}"),
+                false => assert_eq!(format!("{context:?}"), blank),
+            }
         }
     }
 }

@@ -182,11 +182,12 @@ impl FlowStage {
         };
         let until = groups.min(self.ends.finished_groups.saturating_add(GROUPS_PER_FINISH));
         while self.ends.finished_groups < until && self.has_room_for_group() {
+            let count = self.groups_with_room(until - self.ends.finished_groups);
             let waiting = &mut self.ends.waiting;
-            self.flows.sweep(1, now, &timeouts, |flow| {
+            self.flows.sweep(count, now, &timeouts, |flow| {
                 waiting.push_back((flow, EndReason::Shutdown));
             });
-            self.ends.finished_groups += 1;
+            self.ends.finished_groups += count;
         }
         self.give_ends(burst, emit);
         let done = self.ends.finished_groups >= groups && self.ends.is_empty();
@@ -210,6 +211,11 @@ impl FlowStage {
 
     fn has_room_for_group(&self) -> bool {
         self.ends.len() + GROUP_SLOTS as usize <= ENDS_MAX
+    }
+
+    /// Groups, `count` at most, whose flows all find room if they end.
+    fn groups_with_room(&self, count: u32) -> u32 {
+        count.min((ENDS_MAX - self.ends.len()) as u32 / GROUP_SLOTS)
     }
 
     /// What the table evicted to make room.
@@ -258,8 +264,7 @@ impl FlowStage {
             self.ends.swept = now;
         }
         while left != 0 && self.has_room_for_group() {
-            let room = (ENDS_MAX - self.ends.len()) as u32 / GROUP_SLOTS;
-            let groups = left.min(room);
+            let groups = self.groups_with_room(left);
             let waiting = &mut self.ends.waiting;
             self.flows.sweep(groups, now, &self.timeouts, |flow| {
                 waiting.push_back((flow, EndReason::Timeout));

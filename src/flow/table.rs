@@ -317,6 +317,8 @@ pub struct FlowSide {
     side: usize,
     /// Groups this side sweeps: first, end, next.
     sweep: (u64, u64, u64),
+    /// A bit per group: it may hold a flow (evict.rs). Empty in a shared table: there each may.
+    holding: Vec<u64>,
     counters: TableCounters,
     /// Capacity [`EVICTED_MAX`], never more.
     evicted: Vec<FlowHandle>,
@@ -343,6 +345,7 @@ impl FlowSide {
             instructions,
             side,
             sweep: (first.min(end), end, first.min(end)),
+            holding: evict::nothing_held(config.mode, end),
             counters: TableCounters::default(),
             evicted: Vec::with_capacity(EVICTED_MAX),
             pipeline: Some(Box::default()),
@@ -1261,6 +1264,8 @@ mod tests {
                 }
             }
         }
+        let has_bit = |flow: FlowHandle| rig.flow.may_hold(u64::from(flow.slot / GROUP_SLOTS));
+        assert!(twin.values().all(|(flow, ..)| has_bit(*flow)));
         let expected: HashSet<(FlowHandle, u32)> = twin
             .values()
             .map(|&(handle, _, seen)| (handle, seen))

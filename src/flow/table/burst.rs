@@ -381,6 +381,7 @@ unsafe fn create<P: Probe, const SHARED: bool>(
         Inserted::Created { handle, passed } => {
             side.counters.created += 1;
             side.counters.overflowed += u64::from(passed != 0);
+            side.note_holding(handle.slot);
             side.publish_created();
             Answer::Created(handle)
         }

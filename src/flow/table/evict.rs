@@ -18,6 +18,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// Entries whose age is compared for one eviction; each may be a cache miss.
 const SAMPLE_MAX: u32 = 4;
+/// Groups that the sweep asks for ahead, at most: more would push out what packets have asked for.
+const AHEAD_MAX: u64 = 64;
 
 /// Whom a search for a victim may take.
 #[derive(Clone, Copy)]
@@ -193,6 +195,41 @@ fn oldest(core: &Core, group: u64, mask: u32, spared: u16, now: Tick) -> Option<
     oldest.map(|(_, handle)| handle)
 }
 
+/// A bit for each group below `end`: none holds a flow. It is set when one is made there, and cleared
+/// by a sweep that finds none. No bits for a shared table, where other sides make flows too.
+pub fn nothing_held(mode: TableMode, end: u64) -> Vec<u64> {
+    match mode {
+        TableMode::Owner => vec![0; end.div_ceil(64) as usize],
+        TableMode::Shared => Vec::new(),
+    }
+}
+
+impl FlowSide {
+    /// Whether a group may hold a flow.
+    #[inline(always)]
+    pub(super) fn may_hold(&self, group: u64) -> bool {
+        let word = self.holding.get(group as usize / 64);
+        word.is_none_or(|word| word >> (group % 64) & 1 != 0)
+    }
+
+    /// A flow was made in a slot.
+    #[inline(always)]
+    pub(super) fn note_holding(&mut self, slot: u32) {
+        let group = slot / GROUP_SLOTS;
+        if let Some(word) = self.holding.get_mut(group as usize / 64) {
+            *word |= 1 << (group % 64);
+        }
+    }
+
+    /// A group holds no flow.
+    #[inline(always)]
+    fn holds_none(&mut self, group: u64) {
+        if let Some(word) = self.holding.get_mut(group as usize / 64) {
+            *word &= !(1 << (group % 64));
+        }
+    }
+}
+
 /// The sweep, by the side's instructions and mode.
 pub fn sweep(
     side: &mut FlowSide,
@@ -243,8 +280,9 @@ unsafe fn sweep_avx512<const SHARED: bool>(
     unsafe { sweep_groups::<Avx512, SHARED>(side, groups_max, now, timeouts, expired) }
 }
 
-/// Each group's entries are asked for while the group before is looked at; the last of one call are
-/// those that the next call begins with.
+/// Looks at groups that may hold a flow, and asks for those of the next two calls: their tags two
+/// calls ahead, what the tags say one ahead. A call has little to do between two groups, so within
+/// it no line would come in time.
 ///
 /// # Safety
 /// The processor has the instructions of `P`.
@@ -257,46 +295,73 @@ unsafe fn sweep_groups<P: Probe, const SHARED: bool>(
     mut expired: impl FnMut(FlowHandle),
 ) {
     let (first, end, mut next) = side.sweep;
-    let after = |group: u64| if group + 1 >= end { first } else { group + 1 };
-    // SAFETY: passed on to the caller.
-    let mut ahead = unsafe { occupied::<P>(&side.core, next) };
-    for _ in 0..u64::from(groups_max).min(end - first) {
-        let group = next;
-        next = after(group);
-        // Two ahead, the tag line; one ahead, what the tags say.
-        probe::prefetch_read(side.core.group(after(next)));
-        let mut mask = ahead;
-        // SAFETY: passed on to the caller.
-        ahead = unsafe { occupied::<P>(&side.core, next) };
-        let mut asked = ahead;
-        while asked != 0 {
-            let position = asked.trailing_zeros();
-            asked &= asked - 1;
-            probe::prefetch_second(&raw const side.core.entry_at(next, position).flow);
+    let count = u64::from(groups_max).min(end - first);
+    let step = count.min(AHEAD_MAX);
+    let after = |group: u64, by: u64| match group + by {
+        // The range may be shorter than two steps.
+        later if later >= end => first + (later - end) % (end - first).max(1),
+        later => later,
+    };
+    let (mut entries, mut tags) = (after(next, step), after(next, 2 * step));
+    for _ in 0..count {
+        if side.may_hold(tags) {
+            probe::prefetch_second(side.core.group(tags));
         }
-        while mask != 0 {
-            let position = mask.trailing_zeros();
-            let slot = group as u32 * GROUP_SLOTS + position;
-            mask &= mask - 1;
-            let line = &side.core.entry_at(group, position).flow;
-            let generation = line.generation();
-            let age = now.since(line.last_seen());
-            let limit = *timeouts
-                .ticks
-                .get(line.state().expiry as usize % EXPIRY_CLASSES)
-                .unwrap_or(&u32::MAX);
-            let handle = FlowHandle { slot, generation };
-            // A clock that went back gives age 0: what may rest for no time ends all the same.
-            let over = limit == 0 || age > limit;
-            if over && protocol::close(&View::<Scalar, SHARED>::plain(&side.core), handle) {
-                side.counters.closed += 1;
-                side.counters.expired += 1;
-                side.publish_closed();
-                expired(handle);
+        if side.may_hold(entries) {
+            // SAFETY: passed on to the caller.
+            let mut asked = unsafe { occupied::<P>(&side.core, entries) };
+            while asked != 0 {
+                let position = asked.trailing_zeros();
+                asked &= asked - 1;
+                probe::prefetch_second(&raw const side.core.entry_at(entries, position).flow);
             }
         }
+        if side.may_hold(next) {
+            // SAFETY: passed on to the caller.
+            let mask = unsafe { occupied::<P>(&side.core, next) };
+            match mask {
+                0 => side.holds_none(next),
+                _ => sweep_group::<SHARED>(side, next, mask, now, timeouts, &mut expired),
+            }
+        }
+        (next, entries, tags) = (after(next, 1), after(entries, 1), after(tags, 1));
     }
     side.sweep.2 = next;
+}
+
+/// Closes the flows of a group, at the places of `mask`, that have rested for too long.
+#[inline(always)]
+fn sweep_group<const SHARED: bool>(
+    side: &mut FlowSide,
+    group: u64,
+    mut mask: u32,
+    now: Tick,
+    timeouts: &Timeouts,
+    expired: &mut impl FnMut(FlowHandle),
+) {
+    while mask != 0 {
+        let position = mask.trailing_zeros();
+        let slot = group as u32 * GROUP_SLOTS + position;
+        mask &= mask - 1;
+        let line = &side.core.entry_at(group, position).flow;
+        let generation = line.generation();
+        let age = now.since(line.last_seen());
+        let limit = *timeouts
+            .ticks
+            .get(line.state().expiry as usize % EXPIRY_CLASSES)
+            .unwrap_or(&u32::MAX);
+        let handle = FlowHandle { slot, generation };
+        // A clock that went back gives age 0: what may rest for no time ends all the same.
+        let over = limit == 0 || age > limit;
+        if over && protocol::close(&View::<Scalar, SHARED>::plain(&side.core), handle) {
+            side.counters.closed += 1;
+            side.counters.expired += 1;
+            side.publish_closed();
+            // Its end is told of from its record.
+            probe::prefetch_read(side.core.entry_at(group, position).record.get());
+            expired(handle);
+        }
+    }
 }
 
 /// Slots of a group that hold a flow.
