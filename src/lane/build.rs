@@ -200,6 +200,12 @@ struct Shared {
     events_per_worker: usize,
 }
 
+/// Who owns what: the lane that all NICs deal to, where they name lanes that are there.
+fn owner_of(rss: Option<Arc<Rss>>, key: u64, lanes: usize) -> Owner {
+    let rss = rss.filter(|rss| rss.queues() <= lanes);
+    rss.map_or(Owner::Hash { key, lanes }, Owner::Rss)
+}
+
 /// The stages of one lane, waiting for their workers.
 struct LaneStages {
     receivers: Option<Vec<Receiver>>,
@@ -261,9 +267,6 @@ impl Engine {
         let table_pages = parts
             .first()
             .map_or(PageKind::Small, |part| part.table_pages);
-        let rss = plan.rss.filter(|rss| rss.queues() <= lanes);
-        let key = plan.key;
-        let owner = rss.map_or(Owner::Hash { key, lanes }, Owner::Rss);
         let per_worker = (plan.config.contexts_per_lane as usize).max(CONTEXTS_MIN);
         let (contexts, mut handles) = Arena::new(total * per_worker, Context::default);
         let shared = Shared {
@@ -272,7 +275,7 @@ impl Engine {
             ordered: plan.ordered,
             live: plan.live,
             burst_max: plan.burst_max.clamp(1, BURST_MAX),
-            owner,
+            owner: owner_of(plan.rss, plan.key, lanes),
             regions: Arc::new(regions),
             contexts,
             watermarks: (0..lanes).map(|_| Arc::new(Watermark::default())).collect(),

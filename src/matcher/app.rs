@@ -42,14 +42,13 @@ impl<D: DetectionAccess> MatchStage<D> {
         mark: &mut FlowMark,
         emit: &Emit,
     ) {
-        let ends = Ends::default();
         let packet = Packet {
             context,
             bytes,
             app: self.app_protocol(mark),
             original: self.app_original(mark),
             app_new: header::AppNew::No,
-            ends: &ends,
+            ends: &Ends::default(),
         };
         self.flow_events(program, app, &packet, mark);
         let first = match self.apps.as_ref().and_then(|apps| apps.state(app)) {

@@ -76,14 +76,13 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
         let group = program.group(context);
         let app = self.app_protocol(mark);
-        let ends = Ends::default();
         let packet = Packet {
             context,
             bytes,
             app,
             original: AppProtocol::Unknown,
             app_new: header::AppNew::No,
-            ends: &ends,
+            ends: &Ends::default(),
         };
         let facts = Facts::of(&packet, self.app_before);
         let streams = (group.is_some_and(|group| group.wants_stream)
@@ -208,7 +207,6 @@ impl<D: DetectionAccess> MatchStage<D> {
         let asked = self.candidates.iter().filter(|c| *c & kept == 0).count();
         emit.counters.add(Counter::Candidates, asked as u64);
         let app = self.app_protocol(mark);
-        let ends = Ends::default();
         let packet = Packet {
             context,
             bytes,
@@ -218,7 +216,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                 AppProtocol::Unknown => header::AppNew::No,
                 _ => self.slabs.first_known(mark.slab, context.direction),
             },
-            ends: &ends,
+            ends: &Ends::default(),
         };
         for at in 0..self.candidates.len() {
             let candidate = self.candidates.get(at).copied().unwrap_or(0);

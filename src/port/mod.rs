@@ -488,14 +488,6 @@ pub fn port_of(number: u8, ports: usize) -> usize {
     }
 }
 
-impl Receiver {
-    /// Whether its frames lie in buffers that must come back to it.
-    #[inline]
-    pub fn has_buffers(&self) -> bool {
-        !matches!(self, Receiver::Capture(_))
-    }
-}
-
 impl Receive for Receiver {
     fn register(&mut self, regions: &mut Regions) {
         each!(self, Receiver, [Capture, Memory, Packet, Blocks, Netmap, Made], half => half.register(regions));
