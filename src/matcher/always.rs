@@ -2,11 +2,6 @@
 //! group's. Eight are asked at once, lane by lane, and eight eights by what each has in common: most
 //! packets are ruled out for 64 signatures by a few vector instructions. [`Always::lets`] is the twin
 //! for one; beside what it rules out, only spans that nothing can hold are.
-//!
-//! What a list answers depends on little that differs between packets, so a lane remembers answers
-//! ([`Answers`]): of the length, only between which of the list's limits it lies counts.
-
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::check::apps_of;
 use super::gate::{Facts, Gate, LENGTH, PORTS};
@@ -168,61 +163,9 @@ impl Eight {
     }
 }
 
-/// Signatures that an answer may name; others are given anew each time.
-const NAMES_MAX: usize = 8;
-/// Answers that a lane remembers, in 32 KiB.
-const ANSWERS: usize = 512;
-/// Numbers of lists; 0 is none's.
-static NEXT_LIST: AtomicU32 = AtomicU32::new(1);
-
-/// What was asked of a list.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-struct Question {
-    apps: u64,
-    list: u32,
-    /// Limits of the list that the length has passed.
-    length: u16,
-    bits: u16,
-    port: u16,
-    protocol: u8,
-}
-
-impl Question {
-    #[inline(always)]
-    fn place(self) -> usize {
-        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-        let near = u64::from(self.list) << 32 | u64::from(self.port) << 16 | u64::from(self.length);
-        let rest = self.apps ^ u64::from(self.bits) << 48 ^ u64::from(self.protocol) << 40;
-        let hash = (near ^ rest.wrapping_mul(ODD)).wrapping_mul(ODD);
-        (hash >> 40) as usize % ANSWERS
-    }
-}
-
-/// A question, and the signatures that a list named.
-#[derive(Clone, Copy, Default)]
-#[repr(align(64))]
-struct Answer {
-    question: Question,
-    count: u8,
-    signatures: [u32; NAMES_MAX],
-}
-
-/// The last answers of lists.
-pub struct Answers(Box<[Answer]>);
-
-impl Default for Answers {
-    fn default() -> Answers {
-        Answers(vec![Answer::default(); ANSWERS].into())
-    }
-}
-
 /// Signatures without a fast pattern, alike ones together.
 #[derive(Debug, Default)]
 pub struct AlwaysList {
-    /// Its number; no other list of the process has it.
-    number: u32,
-    /// Where an answer may change as a payload grows.
-    limits: Box<[u16]>,
     /// What each block's entries have in common, eight blocks a piece.
     summaries: Box<[Eight]>,
     entries: Box<[Eight]>,
@@ -237,21 +180,10 @@ impl AlwaysList {
             let kind = (gate.needs, *protocol, always.apps);
             (kind, length, (gate.low, gate.high), always.signature)
         });
-        let ends = |always: &Always| {
-            let Gate {
-                shortest, longest, ..
-            } = always.gate;
-            [shortest, longest.saturating_add(1)]
-        };
-        let mut limits: Vec<u16> = entries.iter().flat_map(ends).collect();
-        limits.sort_unstable();
-        limits.dedup();
         let summary = |some: &[Always]| some.iter().copied().reduce(Always::either);
         let summaries: Vec<Always> = entries.chunks(LANES).filter_map(summary).collect();
         let blocks = |entries: &[Always]| entries.chunks(LANES).map(Eight::of).collect();
         AlwaysList {
-            number: NEXT_LIST.fetch_add(1, Relaxed),
-            limits: limits.into(),
             summaries: blocks(&summaries),
             entries: blocks(&entries),
         }
@@ -259,48 +191,7 @@ impl AlwaysList {
 
     /// Calls `propose` with each signature that is a candidate.
     #[inline(always)]
-    pub fn each(&self, facts: &Facts, answers: &mut Answers, mut propose: impl FnMut(u32)) {
-        if self.entries.is_empty() {
-            return;
-        }
-        let counts = |bit: u16| facts.bits & bit != 0;
-        let passed = || self.limits.partition_point(|limit| *limit <= facts.length) as u16;
-        let question = Question {
-            list: self.number,
-            length: if counts(LENGTH) { passed() } else { 0 },
-            bits: facts.bits,
-            port: if counts(PORTS) { facts.port } else { 0 },
-            protocol: facts.protocol,
-            apps: facts.apps,
-        };
-        let Some(answer) = answers.0.get_mut(question.place()) else {
-            return;
-        };
-        if answer.question != question {
-            let mut found = Answer {
-                question,
-                ..Answer::default()
-            };
-            let mut count = 0;
-            self.search(facts, &mut |signature| {
-                if let Some(place) = found.signatures.get_mut(count) {
-                    *place = signature;
-                }
-                count += 1;
-            });
-            if count > NAMES_MAX {
-                return self.search(facts, &mut propose);
-            }
-            found.count = count as u8;
-            *answer = found;
-        }
-        let named = answer.signatures.iter().take(usize::from(answer.count));
-        named.for_each(|signature| propose(*signature));
-    }
-
-    /// The same, from the entries.
-    #[inline(never)]
-    fn search(&self, facts: &Facts, propose: &mut dyn FnMut(u32)) {
+    pub fn each(&self, facts: &Facts, mut propose: impl FnMut(u32)) {
         for (summary, blocks) in self.summaries.iter().zip(self.entries.chunks(LANES)) {
             summary.each(facts, |lane| {
                 if let Some(block) = blocks.get(lane) {
@@ -346,7 +237,7 @@ mod tests {
         #[test]
         fn a_list_names_who_lets_through(
             entries in proptest::collection::vec(always(), 0..200),
-            (bits, other) in (0..64u16, 0..64u16),
+            bits in 0..64u16,
             port in prop_oneof![0..7u16, 65_530..=u16::MAX],
             length in prop_oneof![0..7u16, 65_530..=u16::MAX],
             protocol in 0..4u8,
@@ -357,27 +248,13 @@ mod tests {
             let entries: Vec<Always> = numbered
                 .map(|(always, signature)| Always { signature, ..always })
                 .collect();
-            let list = AlwaysList::new(entries.clone());
+            let mut named = Vec::new();
+            AlwaysList::new(entries.clone()).each(&facts, |signature| named.push(signature));
+            named.sort_unstable();
             let is_empty = |a: &Always| a.gate.high < a.gate.low || a.gate.longest < a.gate.shortest;
-            let mut answers = Answers::default();
-            // Asked again, and in between by packets that differ in one thing, it remembers.
-            for turn in [0, 0, 1, 2, 3, 4, 5, 0] {
-                let mut facts = facts;
-                match turn {
-                    1 => facts.length = facts.length.wrapping_add(1),
-                    2 => facts.port = facts.port.wrapping_add(1),
-                    3 => facts.bits ^= other,
-                    4 => facts.protocol ^= 1,
-                    5 => facts.apps ^= 1,
-                    _ => {}
-                }
-                let mut named = Vec::new();
-                list.each(&facts, &mut answers, |signature| named.push(signature));
-                named.sort_unstable();
-                let lets = entries.iter().filter(|a| a.lets(&facts) && !is_empty(a));
-                let expected: Vec<u32> = lets.map(|always| always.signature).collect();
-                prop_assert_eq!(named, expected);
-            }
+            let lets = entries.iter().filter(|a| a.lets(&facts) && !is_empty(a));
+            let expected: Vec<u32> = lets.map(|always| always.signature).collect();
+            prop_assert_eq!(named, expected);
         }
     }
 }

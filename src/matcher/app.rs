@@ -14,7 +14,6 @@ use super::again::Repeat;
 use super::answer::Answer;
 use super::check::{Check, apps_of, ask};
 use super::detect::push;
-use super::ends::Ends;
 use super::gate::Facts;
 use super::header::{self, Packet};
 use super::prefilter::{Extent, Scan};
@@ -48,7 +47,6 @@ impl<D: DetectionAccess> MatchStage<D> {
             app: self.app_protocol(mark),
             original: self.app_original(mark),
             app_new: header::AppNew::No,
-            ends: &Ends::default(),
         };
         self.flow_events(program, app, &packet, mark);
         let first = match self.apps.as_ref().and_then(|apps| apps.state(app)) {

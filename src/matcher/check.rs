@@ -83,29 +83,24 @@ pub struct Checks {
     ports: Vec<PortSet>,
 }
 
-/// Different sets and the numbers that stand for them.
-struct Numbers<'a, T>(HashMap<&'a T, u16>);
-
-impl<'a, T: Clone + std::hash::Hash + Eq> Numbers<'a, T> {
-    /// Of these, those that are named most often first. What is beyond 2^16 - 1 different ones has
-    /// the last number, which says that header.rs is asked.
-    fn of(sets: impl Iterator<Item = &'a T>) -> (Numbers<'a, T>, Vec<T>) {
-        let mut uses: HashMap<&T, (usize, u32)> = HashMap::new();
-        for set in sets {
-            let first = uses.len();
-            uses.entry(set).or_insert((first, 0)).1 += 1;
-        }
-        let mut by_use: Vec<(&T, (usize, u32))> = uses.into_iter().collect();
-        by_use.sort_unstable_by_key(|(_, (first, uses))| (std::cmp::Reverse(*uses), *first));
-        by_use.truncate(usize::from(u16::MAX));
-        let list = by_use.iter().map(|(set, _)| (*set).clone()).collect();
-        let numbers = by_use.into_iter().map(|(set, _)| set).zip(0..);
-        (Numbers(numbers.collect()), list)
+/// Number of a set among those known. More than 2^16 different sets: the last number, which says
+/// that header.rs is asked.
+fn number<T: Clone + std::hash::Hash + Eq>(
+    known: &mut HashMap<T, u16>,
+    list: &mut Vec<T>,
+    set: &T,
+) -> u16 {
+    if let Some(number) = known.get(set) {
+        return *number;
     }
-
-    fn get(&self, set: &T) -> u16 {
-        self.0.get(set).copied().unwrap_or(u16::MAX)
+    let Ok(number) = u16::try_from(list.len()) else {
+        return u16::MAX;
+    };
+    if number < u16::MAX {
+        known.insert(set.clone(), number);
+        list.push(set.clone());
     }
+    number
 }
 
 fn flow_asks(flow: &FlowKeyword) -> u16 {
@@ -130,17 +125,8 @@ pub fn apps_of(word: &str) -> u64 {
 impl Checks {
     /// The checks of signatures with their compiled rules, in their order.
     pub fn build<'a>(rules: impl Iterator<Item = (&'a Signature, &'a Rule)>) -> Checks {
-        let rules: Vec<(&Signature, &Rule)> = rules.collect();
-        let headers = || rules.iter().map(|(signature, _)| &signature.header);
-        let (address_numbers, addresses) =
-            Numbers::of(headers().flat_map(|header| [&header.src_addr, &header.dst_addr]));
-        let (port_numbers, ports) =
-            Numbers::of(headers().flat_map(|header| [&header.src_port, &header.dst_port]));
-        let mut all = Checks {
-            checks: Vec::with_capacity(rules.len()),
-            addresses,
-            ports,
-        };
+        let mut all = Checks::default();
+        let (mut addresses, mut ports) = (HashMap::new(), HashMap::new());
         let mut apps: HashMap<&str, u64> = HashMap::new();
         for (signature, rule) in rules {
             let header = &signature.header;
@@ -158,9 +144,10 @@ impl Checks {
                     !(header.src_addr.any && header.dst_addr.any),
                     ask::ADDRESSES,
                 );
-            let addresses =
-                [&header.src_addr, &header.dst_addr].map(|set| address_numbers.get(set));
-            let ports = [&header.src_port, &header.dst_port].map(|set| port_numbers.get(set));
+            let mut address = |set| number(&mut addresses, &mut all.addresses, set);
+            let addresses = [address(&header.src_addr), address(&header.dst_addr)];
+            let mut port = |set| number(&mut ports, &mut all.ports, set);
+            let ports = [port(&header.src_port), port(&header.dst_port)];
             let unknown = [addresses, ports].concat().contains(&u16::MAX);
             let (protocol, apps) = match &header.protocol {
                 _ if unknown => (Asked::Rare, 0),
@@ -239,33 +226,33 @@ impl Checks {
     /// Whether ports and addresses are in the sets.
     fn ends_fit(&self, check: &Check, packet: &Packet, turned: bool, is_ip: bool) -> bool {
         let context = packet.context;
-        // The end that the rule's source stands for, and the other.
-        let ends = [usize::from(turned), usize::from(!turned)];
         if check.asks & ask::PORTS != 0 {
             let known = context.has(flag::TRANSPORT) || context.kind == Kind::Stream;
             let ported = matches!(context.protocol, 6 | 17 | 132);
-            let holds = |number: u16, end: usize| {
-                packet.ends.ports[end].ask(number, || {
-                    let port = [context.src_port(), context.dst_port()][end];
-                    let set = self.ports.get(usize::from(number));
-                    set.is_some_and(|set| set.contains(port))
-                })
+            let mut ports = [context.src_port(), context.dst_port()];
+            if turned {
+                ports.swap(0, 1);
+            }
+            let holds = |number: u16, port| {
+                let set = self.ports.get(usize::from(number));
+                set.is_some_and(|set| set.contains(port))
             };
             let [source, destination] = check.ports;
-            if !(known && ported && holds(source, ends[0]) && holds(destination, ends[1])) {
+            if !(known && ported && holds(source, ports[0]) && holds(destination, ports[1])) {
                 return false;
             }
         }
         if check.asks & ask::ADDRESSES != 0 {
-            let holds = |number: u16, end: usize| {
-                packet.ends.addresses[end].ask(number, || {
-                    let address = [context.src_addr(), context.dst_addr()][end];
-                    let set = self.addresses.get(usize::from(number));
-                    set.is_some_and(|set| set.contains(address))
-                })
+            let mut addresses = [context.src_addr(), context.dst_addr()];
+            if turned {
+                addresses.swap(0, 1);
+            }
+            let holds = |number: u16, address| {
+                let set = self.addresses.get(usize::from(number));
+                set.is_some_and(|set| set.contains(address))
             };
             let [source, destination] = check.addresses;
-            return is_ip && holds(source, ends[0]) && holds(destination, ends[1]);
+            return is_ip && holds(source, addresses[0]) && holds(destination, addresses[1]);
         }
         true
     }
@@ -289,7 +276,6 @@ impl Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matcher::ends::Ends;
     use crate::matcher::header::AppNew;
     use crate::packet::{Context, FlowHandle};
     use crate::rules::ruleset::blank;
@@ -402,20 +388,16 @@ mod tests {
                 app,
                 original: AppProtocol::Unknown,
                 app_new: AppNew::No,
-                ends: &Ends::default(),
             };
             let direction = if towards { Direction::ToServer } else { Direction::ToClient };
             let rule = Rule { runs: true, ..Rule::default() };
             let checks = Checks::build([(&signature, &rule)].into_iter());
             let check = checks.get(0).unwrap();
             prop_assert!(check.has(ask::RUNS));
-            // Asked again, the same sets are known; the other way round, those of the other ends.
-            for direction in [direction, direction.opposite(), direction] {
-                prop_assert_eq!(
-                    checks.fits(check, || Some(&signature), &packet, direction, app),
-                    header::fits_towards(&signature, &packet, direction)
-                );
-            }
+            prop_assert_eq!(
+                checks.fits(check, || Some(&signature), &packet, direction, app),
+                header::fits_towards(&signature, &packet, direction)
+            );
         }
     }
 }

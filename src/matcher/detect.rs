@@ -2,9 +2,7 @@
 //!
 //! Stream bytes take the same way in streams.rs; what hits mean is arbiter.rs's.
 
-use super::always::AlwaysList;
 use super::check::{Check, ask};
-use super::ends::Ends;
 use super::gate::Facts;
 use super::header::{self, Packet};
 use super::prefilter::{Extent, Prefilter, Scan};
@@ -82,7 +80,6 @@ impl<D: DetectionAccess> MatchStage<D> {
             app,
             original: AppProtocol::Unknown,
             app_new: header::AppNew::No,
-            ends: &Ends::default(),
         };
         let facts = Facts::of(&packet, self.app_before);
         let streams = (group.is_some_and(|group| group.wants_stream)
@@ -171,19 +168,14 @@ impl<D: DetectionAccess> MatchStage<D> {
                 self.propose_by(prefilter, facts, (payload, Extent::WHOLE), emit);
             }
         }
-        self.propose_always(group.packet_always, facts, IN_PACKET);
+        group
+            .packet_always
+            .each(facts, |signature| self.propose(signature, IN_PACKET));
         if alone {
-            self.propose_always(group.stream_always, facts, IN_PACKET);
+            group
+                .stream_always
+                .each(facts, |signature| self.propose(signature, IN_PACKET));
         }
-    }
-
-    /// Proposes what a list of signatures without a fast pattern names.
-    pub(super) fn propose_always(&mut self, list: &AlwaysList, facts: &Facts, view: u64) {
-        let (candidates, over) = (&mut self.candidates, &mut self.over);
-        list.each(facts, &mut self.answers, |signature| {
-            let candidate = u64::from(signature) << 1 | view;
-            *over += u64::from(!push(candidates, candidate));
-        });
     }
 
     /// Checks the candidates in the order of evaluation. `reach` is where candidates of the stream
@@ -216,7 +208,6 @@ impl<D: DetectionAccess> MatchStage<D> {
                 AppProtocol::Unknown => header::AppNew::No,
                 _ => self.slabs.first_known(mark.slab, context.direction),
             },
-            ends: &Ends::default(),
         };
         for at in 0..self.candidates.len() {
             let candidate = self.candidates.get(at).copied().unwrap_or(0);

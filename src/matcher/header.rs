@@ -3,7 +3,6 @@
 //! is not there never matches. Nothing here looks at payload.
 
 use super::answer::which_hold;
-use super::ends::Ends;
 use crate::app::AppProtocol;
 use crate::decode::ethernet_header;
 use crate::decode::sctp::{Sctp, chunk};
@@ -36,8 +35,6 @@ pub struct Packet<'a> {
     pub original: AppProtocol,
     /// Whether that is known since this packet.
     pub app_new: AppNew,
-    /// Which sets of addresses and ports hold its ends.
-    pub ends: &'a Ends,
 }
 
 /// Whether a flow's protocol is known since this packet.

@@ -37,7 +37,6 @@ pub mod base64;
 pub mod check;
 mod chunk;
 pub mod detect;
-pub mod ends;
 mod feed;
 mod files;
 pub mod find;
@@ -221,8 +220,6 @@ pub struct MatchStage<D> {
     /// The parser could not read the packet's bytes.
     broken: bool,
     over: u64,
-    /// What lists of signatures without a fast pattern answered last.
-    answers: always::Answers,
     /// Entries that the prefilters may still look at for this packet.
     looks: u32,
     waited: bool,
@@ -258,7 +255,6 @@ impl<D: DetectionAccess> MatchStage<D> {
             app_records: config.app_records,
             file_events: config.app_records && config.files.events,
             anomalies: feed::Anomalies::default(),
-            answers: always::Answers::default(),
             budget_policy: config.policy(Area::MatchBudget),
             app_policy: config.policy(Area::AppError),
             tells_start: config.drop_events_start,

@@ -208,7 +208,9 @@ impl<D: DetectionAccess> MatchStage<D> {
         for prefilter in group.stream {
             self.propose_by(prefilter, facts, (piece, Extent::WHOLE), emit);
         }
-        self.propose_always(group.stream_always, facts, IN_PACKET);
+        group
+            .stream_always
+            .each(facts, |signature| self.propose(signature, IN_PACKET));
     }
 
     /// Proposes whose fast pattern ends in the `new` last bytes of the window, and who waits.
@@ -222,7 +224,9 @@ impl<D: DetectionAccess> MatchStage<D> {
         for prefilter in group.stream.iter().filter(|p| !p.is_empty()) {
             self.propose_found((prefilter, facts), window, new, emit);
         }
-        self.propose_always(group.stream_always, facts, 0);
+        group
+            .stream_always
+            .each(facts, |signature| self.propose(signature, 0));
         self.propose_live(window);
         if self.again_from != u64::MAX {
             self.propose_again(window);
