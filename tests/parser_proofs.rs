@@ -31,6 +31,9 @@ const SIZE_LAST: u32 = 1 << 15;
 /// Measurements of a case before it fails.
 const ROUNDS_MAX: u32 = 160;
 /// Pause before one more, that a machine which stops for a while comes back meanwhile.
+/// Later looks at a case that seems to grow too fast, and the pause before each.
+const LOOKS_AGAIN: usize = 5;
+const PAUSE_AGAIN: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(10);
 /// Bytes of the lane's heap that one flow may hold, whatever its peers send: transactions up to
 /// their limit, and the texts of a few of them at their longest.
@@ -259,16 +262,32 @@ fn work_grows_no_faster_than_input() {
     let mut apps = apps();
     let mut wrong = Vec::new();
     let (mut count, mut protocols) = (0, 0);
+    let mut suspects = Vec::new();
     for known in DESCRIPTIONS {
         protocols += 1;
         for transport in known.over {
             for case in cases(known) {
                 count += 1;
-                wrong.extend(doubles(&mut apps, known, *transport, case));
+                if doubles(&mut apps, known, *transport, case).is_some() {
+                    suspects.push((known, *transport, case));
+                }
             }
         }
     }
     println!("{count} hostile inputs of {protocols} protocols doubled twice");
+    // Work that grows faster does so at any time, a neighbour on the machine's caches does not stay:
+    // a suspect is cleared by one of some later looks.
+    for (known, transport, case) in suspects {
+        let mut again = None;
+        for _ in 0..LOOKS_AGAIN {
+            std::thread::sleep(PAUSE_AGAIN);
+            again = doubles(&mut apps, known, transport, case);
+            if again.is_none() {
+                break;
+            }
+        }
+        wrong.extend(again);
+    }
     assert!(
         wrong.is_empty(),
         "more than {RATIO_MAX} a doubling:\n{}",
