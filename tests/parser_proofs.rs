@@ -31,10 +31,10 @@ const SIZE_LAST: u32 = 1 << 15;
 /// Measurements of a case before it fails.
 const ROUNDS_MAX: u32 = 160;
 /// Pause before one more, that a machine which stops for a while comes back meanwhile.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Later looks at a case that seems to grow too fast, and the pause before each.
 const LOOKS_AGAIN: usize = 5;
 const PAUSE_AGAIN: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(10);
 /// Bytes of the lane's heap that one flow may hold, whatever its peers send: transactions up to
 /// their limit, and the texts of a few of them at their longest.
 const FLOW_MEMORY_MAX: usize = 2 << 20;
