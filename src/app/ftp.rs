@@ -58,7 +58,7 @@ const WAITING_MAX: usize = 24;
 const COMMAND_WITHIN: usize = 64;
 /// How long a data connection is waited for, nanoseconds.
 const EXPECT_NS: u64 = 30_000_000_000;
-const PORT: u16 = 21;
+pub(super) const PORT: u16 = 21;
 /// Ports of POP3, whose clients begin with the same words.
 const OTHERS: [u16; 2] = [110, 995];
 

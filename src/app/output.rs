@@ -256,6 +256,16 @@ pub struct FlowState {
     pub expected: Option<Expected>,
 }
 
+impl FlowState {
+    /// An event that belongs to no transaction; beyond the bound it is not told.
+    pub(super) fn tell(&mut self, event: AppEvent, direction: Direction) {
+        if let Some(entry) = self.events.get_mut(usize::from(self.event_count)) {
+            *entry = (event, direction);
+            self.event_count += 1;
+        }
+    }
+}
+
 impl Default for FlowState {
     fn default() -> Self {
         FlowState {
@@ -496,11 +506,7 @@ impl Output<'_> {
             self.number(tx, Field::AppLayerEvent, direction, u64::from(event.0));
             return;
         }
-        let place = usize::from(self.flow.event_count);
-        if let Some(entry) = self.flow.events.get_mut(place) {
-            *entry = (event, direction);
-            self.flow.event_count += 1;
-        }
+        self.flow.tell(event, direction);
     }
 
     /// From the next byte on the flow speaks another protocol (`Unknown`: find out).

@@ -118,7 +118,6 @@ const LINE_MAX: usize = 4096;
 const RUNS_MAX: usize = 24;
 /// Ports on which a greeting is enough to know.
 const PORTS: [u16; 2] = [25, 465];
-const FTP_PORT: u16 = 21;
 
 /// Replies that servers give (RFC 5321 section 4.2, RFC 4954 section 6 and common use).
 const CODES: [u16; 38] = [
@@ -136,7 +135,7 @@ fn probe(probe: &Probe<'_>) -> Guess {
                     .position(|known| word.eq_ignore_ascii_case(known))
                 {
                     // FTP's clients leave with the same word.
-                    Some(2) if probe.server_port == FTP_PORT => Guess::No,
+                    Some(2) if probe.server_port == super::ftp::PORT => Guess::No,
                     Some(_) => Guess::Yes,
                     None => Guess::No,
                 }

@@ -25,6 +25,7 @@ use crate::matcher::MatchPlan;
 use crate::memory::available_bytes;
 use crate::memory::heap::{Untouched, onto_huge_pages};
 use crate::port::open::{LanePorts, OpenOptions, Opened, open};
+use crate::port::rss::Rss;
 use crate::port::spec::PortSpec;
 use crate::port::{Discard, PortCounter, PortCounters, Transmit, Transmitter};
 use crate::replay::{cores, random_key};
@@ -196,16 +197,24 @@ pub(super) fn open_options(lanes: usize) -> OpenOptions {
     }
 }
 
-fn open_ports(args: &RunArgs, attached: Option<&Attached>) -> Result<Opened, Failure> {
-    if let Some(attached) = attached {
-        return attached.ports();
-    }
+/// The ports, and how all of them deal frames to lanes, where that is by addresses alone.
+fn open_ports(
+    args: &RunArgs,
+    attached: Option<&Attached>,
+) -> Result<(Opened, Option<Rss>), Failure> {
     let (specs, options) = (specs(args)?, options(args));
+    if let Some(attached) = attached {
+        // With one lane nothing could cross.
+        let several = || Starts::of(args.ports(), &specs, &options).rss();
+        let rss = (args.lanes() > 1).then(several).flatten();
+        return Ok((attached.ports()?, rss));
+    }
     if args.is_inline() {
         super::guard::check(args.ports(), args.force)?;
     }
     let mut opened = open(&specs, &options).map_err(|error| Failure::new(exit::DEVICE, error))?;
-    Starts::of(args.ports(), &specs, &options).tell();
+    let starts = Starts::of(args.ports(), &specs, &options);
+    starts.tell();
     for note in &opened.notes {
         eprintln!("note: {note}");
     }
@@ -219,7 +228,7 @@ fn open_ports(args: &RunArgs, attached: Option<&Attached>) -> Result<Opened, Fai
             *half = Transmitter::Discard(Discard::default());
         }
     }
-    Ok(opened)
+    Ok((opened, starts.rss()))
 }
 
 fn writer(
@@ -374,12 +383,12 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let wanted = super::replay::wanted(&args.engine)?.with(&config);
     let loaded = rules::load(&wanted)?;
     loaded.report();
-    let mut ports = open_ports(args, attached.as_deref())?;
+    let (mut ports, rss) = open_ports(args, attached.as_deref())?;
     let lanes = std::mem::take(&mut ports.lanes);
     let plan = FlowPlan::new(&config, lanes.len());
     eprintln!("memory: {plan} ({} MiB available)", available_bytes() >> 20);
     eprintln!("memory: {}", MatchPlan::new(&config));
-    let mut engine = build(args, &config, &loaded, lanes)?;
+    let mut engine = build(args, &config, &loaded, (lanes, rss))?;
     // Before the rights that this takes are given up.
     let huge = onto_huge_pages(Untouched::Now);
     eprintln!("memory: {} MiB of the heap on 2 MiB pages", huge >> 20);
@@ -493,15 +502,10 @@ fn build(
     args: &RunArgs,
     config: &Config,
     loaded: &Loaded,
-    lanes: Vec<LanePorts>,
+    (lanes, rss): (Vec<LanePorts>, Option<Rss>),
 ) -> Result<Engine, Failure> {
     let mut config = config.clone();
     config.lanes = args.lanes() as u8;
-    // With one lane nothing could cross.
-    let rss = match args.lanes() {
-        0 | 1 => None,
-        _ => Starts::of(args.ports(), &specs(args)?, &options(args)).rss(),
-    };
     let (receivers, transmitters) = lanes
         .into_iter()
         .map(|lane| (lane.receivers, lane.transmitters))

@@ -253,6 +253,24 @@ impl Decoder {
         walk.inner
     }
 
+    /// Drops the packet where it is ours to drop.
+    fn refuse(&self, reason: Reason, context: &mut Context) {
+        if self.inline {
+            context.worsen(Verdict::Drop(reason), u32::MAX);
+            context.set(flag::DECIDED);
+        }
+    }
+
+    /// Notes a wrong checksum, and refuses what has it.
+    #[cold]
+    fn bad_checksum(&self, anomaly: Anomaly, context: &mut Context, counters: &Counters) {
+        context.set(flag::CHECKSUM_BAD);
+        note(anomaly, context, counters);
+        if let Some(reason) = anomaly.refusal() {
+            self.refuse(reason, context);
+        }
+    }
+
     /// Decodes an inner packet, whose bytes are `bytes`, into a fresh context of its own.
     ///
     /// Returns what it carries in turn, or an error if it is none: its network header (or, for
@@ -347,6 +365,15 @@ enum TunnelKind {
 /// The inner packet turned out to be none.
 struct NoTunnel;
 
+/// Notes an anomaly, once per packet.
+fn note(anomaly: Anomaly, context: &mut Context, counters: &Counters) {
+    let code = anomaly.code();
+    if !context.noted().contains(&code) {
+        counters.anomaly(code);
+        context.note(code);
+    }
+}
+
 /// One walk through the layers of a packet.
 struct Walk<'a> {
     decoder: &'a Decoder,
@@ -419,11 +446,7 @@ impl<'a> Walk<'a> {
     /// Notes an anomaly, once per packet; the walk goes on.
     #[cold]
     fn note(&mut self, anomaly: Anomaly) {
-        let code = anomaly.code();
-        if !self.context.noted().contains(&code) {
-            self.counters.anomaly(code);
-            self.context.note(code);
-        }
+        note(anomaly, self.context, self.counters);
     }
 
     /// Notes an anomaly that Suricata calls invalid; the walk goes on.
@@ -445,20 +468,14 @@ impl<'a> Walk<'a> {
     /// Drops the packet where it is ours to drop.
     #[cold]
     fn refuse(&mut self, reason: Reason) {
-        if self.decoder.inline {
-            self.context.worsen(Verdict::Drop(reason), u32::MAX);
-            self.context.set(flag::DECIDED);
-        }
+        self.decoder.refuse(reason, self.context);
     }
 
     /// Notes a wrong checksum.
     #[cold]
     fn bad_checksum(&mut self, anomaly: Anomaly) {
-        self.context.set(flag::CHECKSUM_BAD);
-        self.note(anomaly);
-        if let Some(reason) = anomaly.refusal() {
-            self.refuse(reason);
-        }
+        self.decoder
+            .bad_checksum(anomaly, self.context, self.counters);
     }
 
     /// Sets payload position and length; what a context cannot hold is no payload.

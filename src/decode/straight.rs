@@ -11,7 +11,7 @@
 use super::tcp::options_are_right;
 use super::{Addresses, Anomaly, Decoder, V4, checksum, tunnel};
 use crate::counters::Counters;
-use crate::packet::{Context, VLANS_MAX, Verdict, flag};
+use crate::packet::{Context, VLANS_MAX, flag};
 
 /// Bytes of an Ethernet header.
 const ETHERNET: usize = 14;
@@ -75,36 +75,18 @@ pub(super) fn frame(
         let sum = addresses.sum();
         let is_header_right = checksum::header_is_right(head);
         let is_right = !is_summed || checksum::segment_is_right(sum, protocol, segment);
-        if !(is_header_right && is_right) {
-            wrong(decoder, context, counters, [is_header_right, is_right]);
+        if !is_header_right {
+            decoder.bad_checksum(Anomaly::Ipv4CsumInvalid, context, counters);
+        }
+        if !is_right {
+            let of_segment = match protocol {
+                6 => Anomaly::TcpCsumInvalid,
+                _ => Anomaly::UdpCsumInvalid,
+            };
+            decoder.bad_checksum(of_segment, context, counters);
         }
     }
     true
-}
-
-/// Notes checksums that are not right, of header and segment, and drops the packet where it is ours
-/// to drop.
-#[cold]
-fn wrong(decoder: &Decoder, context: &mut Context, counters: &Counters, are_right: [bool; 2]) {
-    let of_segment = match context.protocol {
-        6 => Anomaly::TcpCsumInvalid,
-        _ => Anomaly::UdpCsumInvalid,
-    };
-    for (anomaly, is_right) in [Anomaly::Ipv4CsumInvalid, of_segment]
-        .into_iter()
-        .zip(are_right)
-    {
-        if is_right {
-            continue;
-        }
-        context.set(flag::CHECKSUM_BAD);
-        counters.anomaly(anomaly.code());
-        context.note(anomaly.code());
-        if let Some(reason) = anomaly.refusal().filter(|_| decoder.inline) {
-            context.worsen(Verdict::Drop(reason), u32::MAX);
-            context.set(flag::DECIDED);
-        }
-    }
 }
 
 /// Length of the header of a plain segment; its checksum is always there.

@@ -237,7 +237,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         shared: Arc<HostState>,
     ) -> MatchStage<D> {
         let plan = MatchPlan::new(config);
-        let flows = plan.flows;
+        let (flows, app_flows) = (plan.flows, plan.app_flows);
         let (flowbits, flowints) = names_of(config, &program);
         let wants_app = config.app_records || config.reloads || program.app.is_wanted();
         let generation = program.ruleset().generation();
@@ -261,17 +261,20 @@ impl<D: DetectionAccess> MatchStage<D> {
             alerts_max: config.alerts_max as usize,
             stream_depth: depth(config),
             apps: wants_app.then(|| parsers(config, &plan, &program)),
-            seen: seen::room(if wants_app {
-                2 * plan.app_flows as u32
-            } else {
-                0
-            }),
+            seen: crate::memory::slab::Slabs::from_fn(
+                if wants_app { 2 * app_flows as u32 } else { 0 },
+                seen::Seen::default,
+            ),
             room: transform::Room::new(),
             slabs: state::Slabs::new(flows, flowbits, flowints),
             windows,
             recent: recent::Recent::new(plan.windows, flows),
             cut: 0,
-            scratch: scratch(config, &program),
+            scratch: verify::Scratch::new(
+                config.recursion_limit,
+                config.verify_steps_max,
+                program.patterns(),
+            ),
             candidates: Vec::with_capacity(CANDIDATES_MAX),
             hits: Vec::with_capacity(HITS_MAX),
             found: Vec::with_capacity(CANDIDATES_MAX),
@@ -641,12 +644,6 @@ fn limits(config: &Config) -> Limits {
         },
         ..Limits::of(&config.app_settings)
     }
-}
-
-/// Room for verifications, within the settings' limits.
-fn scratch(config: &Config, program: &Program) -> verify::Scratch {
-    let (recursion, steps) = (config.recursion_limit, config.verify_steps_max);
-    verify::Scratch::new(recursion, steps, program.patterns())
 }
 
 /// Room for the parsers of a lane's flows.

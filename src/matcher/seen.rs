@@ -2,7 +2,6 @@
 //! has hit. Detection itself is app.rs's.
 
 use super::verify::Lack;
-use crate::memory::slab::Slabs;
 
 /// Rules that wait in one direction of a transaction at most.
 pub const WAITING_MAX: usize = 48;
@@ -155,11 +154,6 @@ impl Default for Seen {
             generation: 0,
         }
     }
-}
-
-/// Room for so many.
-pub fn room(count: u32) -> Slabs<Seen> {
-    Slabs::from_fn(count, Seen::default)
 }
 
 impl Seen {

@@ -184,11 +184,8 @@ impl AppFlow {
 
     /// An event of the flow.
     fn tell(&mut self, place: u8, direction: Direction) {
-        let state = &mut self.state;
-        if let Some(entry) = state.events.get_mut(usize::from(state.event_count)) {
-            *entry = (AppEvent::of(AppProtocol::Unknown, place), direction);
-            state.event_count += 1;
-        }
+        let event = AppEvent::of(AppProtocol::Unknown, place);
+        self.state.tell(event, direction);
     }
 }
 
