@@ -5,7 +5,8 @@
 //! fragments and streams. Whether an anomaly also ends a packet's way inline is said here
 //! ([`Anomaly::refusal`]); whether it alerts is for rules to say.
 
-use crate::counters::ANOMALY_COUNT_MAX;
+use crate::counters::{ANOMALY_COUNT_MAX, Counters};
+use crate::packet::Context;
 use crate::reason::Reason;
 
 macro_rules! anomalies {
@@ -520,6 +521,15 @@ impl Anomaly {
     /// The anomaly with this number.
     pub fn from_code(code: u8) -> Option<Anomaly> {
         Anomaly::ALL.get(usize::from(code)).copied()
+    }
+
+    /// Notes it of a packet, once.
+    pub(super) fn note(self, context: &mut Context, counters: &Counters) {
+        let code = self.code();
+        if !context.noted().contains(&code) {
+            counters.anomaly(code);
+            context.note(code);
+        }
     }
 
     /// The number that contexts and counters keep.

@@ -265,7 +265,7 @@ impl Decoder {
     #[cold]
     fn bad_checksum(&self, anomaly: Anomaly, context: &mut Context, counters: &Counters) {
         context.set(flag::CHECKSUM_BAD);
-        note(anomaly, context, counters);
+        anomaly.note(context, counters);
         if let Some(reason) = anomaly.refusal() {
             self.refuse(reason, context);
         }
@@ -365,15 +365,6 @@ enum TunnelKind {
 /// The inner packet turned out to be none.
 struct NoTunnel;
 
-/// Notes an anomaly, once per packet.
-fn note(anomaly: Anomaly, context: &mut Context, counters: &Counters) {
-    let code = anomaly.code();
-    if !context.noted().contains(&code) {
-        counters.anomaly(code);
-        context.note(code);
-    }
-}
-
 /// One walk through the layers of a packet.
 struct Walk<'a> {
     decoder: &'a Decoder,
@@ -446,7 +437,7 @@ impl<'a> Walk<'a> {
     /// Notes an anomaly, once per packet; the walk goes on.
     #[cold]
     fn note(&mut self, anomaly: Anomaly) {
-        note(anomaly, self.context, self.counters);
+        anomaly.note(self.context, self.counters);
     }
 
     /// Notes an anomaly that Suricata calls invalid; the walk goes on.
