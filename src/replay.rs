@@ -49,6 +49,8 @@ pub struct Options {
     pub write: Option<PathBuf>,
     /// Pin workers to cores.
     pub cores: Vec<usize>,
+    /// Events under way between a worker and the caller; a worker waits when all are.
+    pub events_per_worker: usize,
     /// Key of the hashes; 0: a new one.
     pub key: u64,
 }
@@ -64,6 +66,7 @@ impl Default for Options {
             ordered: true,
             write: None,
             cores: Vec::new(),
+            events_per_worker: EVENTS_PER_WORKER,
             key: 0,
         }
     }
@@ -243,7 +246,7 @@ impl Session {
             receivers,
             transmitters,
             program,
-            events_per_worker: EVENTS_PER_WORKER,
+            events_per_worker: options.events_per_worker,
             rss: (options.spread == Spread::Pair).then(|| Arc::new(Rss::even(options.lanes))),
             cores: options.cores,
             key: if options.key == 0 {

@@ -7,14 +7,14 @@
 mod outage;
 mod wire;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use outage::{Far, Kept, Sent};
 use sluice::keeper::board::Half;
 use sluice::port::PortCounter;
 use sluice::port::memory::Shape;
-use wire::{PATIENCE, Scratch, Wire};
+use wire::{LITTLE, Namespace, PATIENCE, Scratch, Wire};
 
 /// Kills of one test: a share of those of `SLUICE_LONG=1`.
 fn kills() -> usize {
@@ -40,6 +40,40 @@ fn shape() -> Shape {
         extra: 24_576,
         ..Shape::default()
     }
+}
+
+/// The control socket of a keeper that `start` started.
+fn control(scratch: &Scratch) -> PathBuf {
+    scratch.0.join("control")
+}
+
+/// Starts a keeper that lets frames through on its own, and waits until its engine has the ports:
+/// `inside` is the namespace of ports that are interfaces. Gives the engine's process too.
+fn start(
+    scratch: &Scratch,
+    far: &mut Far,
+    inside: Option<&Namespace>,
+    more: &[&str],
+) -> (Kept, u32) {
+    let socket = control(scratch);
+    let mut words = vec!["--keeper", "open", "--socket", socket.to_str().unwrap()];
+    words.extend(LITTLE.iter().chain(more));
+    let ports = far.ports();
+    let started = || Kept::start(scratch, &ports, &words);
+    let kept = match inside {
+        Some(namespace) => namespace.inside(started),
+        None => started(),
+    };
+    kept.wait_ready(far);
+    let engine = kept.await_engine(far);
+    (kept, engine)
+}
+
+/// As `start`, between far ends that share memory with it.
+fn start_on_memory(scratch: &Scratch, more: &[&str]) -> (Far, Kept, u32) {
+    let mut far = Far::memory(&scratch.0.join("wire"), shape());
+    let (kept, engine) = start(scratch, &mut far, None, more);
+    (far, kept, engine)
 }
 
 /// After the end: everything that was sent came out, was dropped, or was lost and counted.
@@ -84,9 +118,7 @@ fn kill_engines(kept: &Kept, far: &mut Far) -> u64 {
 fn an_engine_that_is_killed_under_load_costs_what_it_held_and_is_replaced() {
     let _alone = alone();
     let scratch = Scratch::new("keeper-kill");
-    let mut far = Far::memory(&scratch.0.join("wire"), shape());
-    let kept = Kept::start(&scratch, &far.ports(), &["--keeper", "open"]);
-    kept.wait_ready(&mut far);
+    let (mut far, kept, _) = start_on_memory(&scratch, &[]);
     let kills = kill_engines(&kept, &mut far);
     assert_accounted(kept, &mut far, kills);
 }
@@ -101,12 +133,7 @@ fn on_interfaces_a_killed_engine_costs_what_it_held_and_no_link_flaps() {
     let wire = Wire::bare();
     wire::pin(0);
     let mut far = Far::wire(&wire);
-    let ports = far.ports();
-    let kept = wire
-        .appliance
-        .inside(|| Kept::start(&scratch, &ports, &["--keeper", "open"]));
-    kept.wait_ready(&mut far);
-    kept.await_engine(&mut far);
+    let (kept, _) = start(&scratch, &mut far, Some(&wire.appliance), &[]);
     let mut kills = 0;
     let changes = wire::link_changes(&wire.client, || {
         kills = kill_engines(&kept, &mut far);
@@ -129,12 +156,7 @@ fn an_interface_that_is_pulled_out_comes_back_to_keeper_and_engine() {
     }
     wire::pin(0);
     let mut far = Far::wire(&wire);
-    let ports = far.ports();
-    let kept = wire
-        .appliance
-        .inside(|| Kept::start(&scratch, &ports, &["--keeper", "open"]));
-    kept.wait_ready(&mut far);
-    let engine = kept.await_engine(&mut far);
+    let (kept, engine) = start(&scratch, &mut far, Some(&wire.appliance), &[]);
     // While the engine has the rings, then while the keeper has them: no engine starts without rules.
     for round in 1..=2 {
         if round == 2 {
@@ -204,13 +226,8 @@ fn an_interface_of_several_lanes_comes_back_to_keeper_and_a_new_engine() {
     }
     wire::pin(0);
     let mut far = Far::wire(&wire);
-    let ports = far.ports();
-    let words = ["--keeper", "open", "--lanes", "2"];
-    let kept = wire
-        .appliance
-        .inside(|| Kept::start(&scratch, &ports, &words));
-    kept.wait_ready(&mut far);
-    let mut engine = kept.await_engine(&mut far);
+    let lanes = ["--lanes", "2"];
+    let (kept, mut engine) = start(&scratch, &mut far, Some(&wire.appliance), &lanes);
     let (out, home) = (elsewhere.path(), wire.appliance.path());
     for round in 1..=2 {
         let said = |what: &str| (kept.errors().matches(what).count() == round).then_some(());
@@ -245,10 +262,7 @@ fn a_netmap_port_that_is_pulled_out_comes_back_to_keeper_and_a_new_engine() {
     let _alone = alone();
     let scratch = Scratch::new("keeper-unplugged");
     let mut far = Far::netmap_nics(&scratch.0.join("machine"));
-    let words = ["--keeper", "open", "--restart-pause", "50"];
-    let kept = Kept::start(&scratch, &far.ports(), &words);
-    kept.wait_ready(&mut far);
-    let mut engine = kept.await_engine(&mut far);
+    let (kept, mut engine) = start(&scratch, &mut far, None, &["--restart-pause", "50"]);
     for round in 1..=2 {
         let said = |what: &str| (kept.errors().matches(what).count() == round).then_some(());
         far.run(Duration::from_millis(20));
@@ -303,12 +317,8 @@ fn logs_may_be_rotated_while_an_engine_starts() {
 fn an_upgrade_whose_engine_fails_leaves_the_old_one_and_the_next_upgrade_succeeds() {
     let _alone = alone();
     let scratch = Scratch::new("keeper-upgrades");
-    let mut far = Far::memory(&scratch.0.join("wire"), shape());
-    let socket = scratch.0.join("control");
-    let words = ["--keeper", "open", "--socket", socket.to_str().unwrap()];
-    let kept = Kept::start(&scratch, &far.ports(), &words);
-    kept.wait_ready(&mut far);
-    let first = kept.await_engine(&mut far);
+    let (mut far, kept, first) = start_on_memory(&scratch, &[]);
+    let socket = control(&scratch);
     let rules = scratch.0.join("r.rules");
     let text = std::fs::read(&rules).unwrap();
     std::fs::remove_file(&rules).unwrap();
@@ -333,9 +343,7 @@ fn on_netmap_ports_a_killed_engine_costs_what_it_held_and_all_buffers_come_back(
     let _alone = alone();
     let scratch = Scratch::new("keeper-netmap");
     let mut far = Far::netmap(&scratch.0.join("machine"));
-    let words = ["--keeper", "open", "--restart-pause", "50"];
-    let kept = Kept::start(&scratch, &far.ports(), &words);
-    kept.wait_ready(&mut far);
+    let (kept, _) = start(&scratch, &mut far, None, &["--restart-pause", "50"]);
     let kills = kill_engines(&kept, &mut far);
     assert_accounted(kept, &mut far, kills);
 }
@@ -345,19 +353,16 @@ fn on_netmap_ports_hangs_are_fenced_and_upgrades_lose_nothing() {
     let _alone = alone();
     let scratch = Scratch::new("keeper-netmap-hang");
     let mut far = Far::netmap(&scratch.0.join("machine"));
-    let socket = scratch.0.join("control");
-    let mut words = vec!["--keeper", "open", "--socket", socket.to_str().unwrap()];
-    words.extend([
+    let socket = control(&scratch);
+    let words = [
         "--hang-limit",
         "20",
         "--restart-pause",
         "50",
         "--idle",
         "adaptive",
-    ]);
-    let kept = Kept::start(&scratch, &far.ports(), &words);
-    kept.wait_ready(&mut far);
-    let first = kept.await_engine(&mut far);
+    ];
+    let (kept, first) = start(&scratch, &mut far, None, &words);
     far.run(Duration::from_millis(20));
     outage::operator(&socket, &["upgrade"], &mut far);
     let second = kept.until(&mut far, "another engine has the ports", || {
@@ -386,7 +391,8 @@ fn fail_closed_lets_nothing_through_and_says_why() {
     let _alone = alone();
     let scratch = Scratch::new("keeper-closed");
     let mut far = Far::memory(&scratch.0.join("wire"), shape());
-    let kept = Kept::start(&scratch, &far.ports(), &["--keeper", "closed"]);
+    let words = [&["--keeper", "closed"][..], &LITTLE].concat();
+    let kept = Kept::start(&scratch, &far.ports(), &words);
     kept.wait_ready(&mut far);
     let pid = kept.await_engine(&mut far);
     // Its successor cannot start while the rules are gone.
@@ -424,13 +430,7 @@ fn fail_closed_lets_nothing_through_and_says_why() {
 fn an_engine_that_is_stopped_is_fenced_and_wakes_up_to_nothing() {
     let _alone = alone();
     let scratch = Scratch::new("keeper-stop");
-    let mut far = Far::memory(&scratch.0.join("wire"), shape());
-    let kept = Kept::start(
-        &scratch,
-        &far.ports(),
-        &["--keeper", "open", "--hang-limit", "20"],
-    );
-    kept.wait_ready(&mut far);
+    let (mut far, kept, _) = start_on_memory(&scratch, &["--hang-limit", "20"]);
     for _ in 0..2 {
         let pid = kept.await_engine(&mut far);
         far.run(Duration::from_millis(20));
@@ -449,14 +449,7 @@ fn an_engine_that_is_stopped_is_fenced_and_wakes_up_to_nothing() {
 fn an_engine_in_an_endless_loop_is_fenced() {
     let _alone = alone();
     let scratch = Scratch::new("keeper-loop");
-    let mut far = Far::memory(&scratch.0.join("wire"), shape());
-    let kept = Kept::start(
-        &scratch,
-        &far.ports(),
-        &["--keeper", "open", "--hang-limit", "20"],
-    );
-    kept.wait_ready(&mut far);
-    let pid = kept.await_engine(&mut far);
+    let (mut far, kept, pid) = start_on_memory(&scratch, &["--hang-limit", "20"]);
     far.run(Duration::from_millis(20));
     outage::send_into_a_loop(pid, "lane0");
     kept.until(&mut far, "it is taken over", || {
@@ -473,12 +466,8 @@ fn an_engine_in_an_endless_loop_is_fenced() {
 fn passthrough_and_upgrade_lose_nothing() {
     let _alone = alone();
     let scratch = Scratch::new("keeper-word");
-    let mut far = Far::memory(&scratch.0.join("wire"), shape());
-    let socket = scratch.0.join("control");
-    let words = ["--keeper", "open", "--socket", socket.to_str().unwrap()];
-    let kept = Kept::start(&scratch, &far.ports(), &words);
-    kept.wait_ready(&mut far);
-    let first = kept.await_engine(&mut far);
+    let (mut far, kept, first) = start_on_memory(&scratch, &[]);
+    let socket = control(&scratch);
     far.run(Duration::from_millis(20));
     outage::operator(&socket, &["passthrough", "on"], &mut far);
     kept.until(&mut far, "the keeper forwards", || {
@@ -508,13 +497,9 @@ fn several_lanes_let_go_of_their_rings_together() {
     let wire = Wire::bare();
     wire::pin(0);
     let mut far = Far::wire(&wire);
-    let (ports, socket) = (far.ports(), scratch.0.join("control"));
-    let mut words = vec!["--keeper", "open", "--socket", socket.to_str().unwrap()];
-    words.extend(["--lanes", "2"]);
-    let inside = &wire.appliance;
-    let kept = inside.inside(|| Kept::start(&scratch, &ports, &words));
-    kept.wait_ready(&mut far);
-    let engine = kept.await_engine(&mut far);
+    let lanes = ["--lanes", "2"];
+    let (kept, engine) = start(&scratch, &mut far, Some(&wire.appliance), &lanes);
+    let socket = control(&scratch);
     for _ in 0..20 {
         far.run(Duration::from_millis(5));
         outage::operator(&socket, &["passthrough", "on"], &mut far);
@@ -539,10 +524,7 @@ fn a_busy_machine_makes_nobody_hang() {
         false => Duration::from_secs(8),
     };
     let scratch = Scratch::new("keeper-busy");
-    let mut far = Far::memory(&scratch.0.join("wire"), shape());
-    let kept = Kept::start(&scratch, &far.ports(), &["--keeper", "open"]);
-    kept.wait_ready(&mut far);
-    let pid = kept.await_engine(&mut far);
+    let (mut far, kept, pid) = start_on_memory(&scratch, &[]);
     let over = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let cores = std::thread::available_parallelism().map_or(2, |count| count.get());
@@ -570,12 +552,8 @@ fn a_busy_machine_makes_nobody_hang() {
 fn the_engine_has_no_rights_and_writes_its_log_all_the_same() {
     let _alone = alone();
     let scratch = Scratch::new("keeper-rights");
-    let mut far = Far::memory(&scratch.0.join("wire"), shape());
     let log = scratch.0.join("log");
-    let words = ["--keeper", "open", "-l", log.to_str().unwrap()];
-    let kept = Kept::start(&scratch, &far.ports(), &words);
-    kept.wait_ready(&mut far);
-    let pid = kept.await_engine(&mut far);
+    let (mut far, kept, pid) = start_on_memory(&scratch, &["-l", log.to_str().unwrap()]);
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let field = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();

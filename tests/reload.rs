@@ -4,11 +4,15 @@
 //! What is not here: what a flow keeps (src/matcher/tests/reload.rs), and how much later frames come
 //! meanwhile (benches/reload.rs).
 
+#[path = "wire/tool.rs"]
+mod tool;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tool::pcap_replay;
 
 /// A folder of this test's own, gone at its end.
 struct Scratch(PathBuf);
@@ -21,25 +25,6 @@ impl Drop for Scratch {
 
 fn sluice() -> Command {
     Command::new(env!("CARGO_BIN_EXE_sluice"))
-}
-
-/// Builds the tool that plays captures and gives its path.
-fn pcap_replay() -> PathBuf {
-    let beside = Path::new(env!("CARGO_BIN_EXE_sluice")).parent().unwrap();
-    let mut build = Command::new(env!("CARGO"));
-    build.args([
-        "build",
-        "--quiet",
-        "--package",
-        "pcap-replay",
-        "--target-dir",
-    ]);
-    build.arg(beside.parent().unwrap());
-    if beside.ends_with("release") {
-        build.arg("--release");
-    }
-    assert!(build.status().unwrap().success(), "{build:?}");
-    beside.join("pcap-replay")
 }
 
 /// Exit code and text of `sluice reload`.

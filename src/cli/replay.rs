@@ -155,7 +155,7 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
         ordered: !args.free,
         write: args.write.clone(),
         cores: if args.pin { cores() } else { Vec::new() },
-        key: 0,
+        ..Options::default()
     };
     log_dir(args)?;
     let session =

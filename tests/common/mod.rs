@@ -182,15 +182,19 @@ pub fn pressed(outcome: &Outcome) -> bool {
         })
 }
 
+/// Scales of [`tables`]. At the second one few captures of their own press any table.
+pub const SCALES: u32 = 4;
+
 /// Tables for captures of `bytes` on so many lanes: each lane could take all of it. `scale` counts
-/// up where some table was too small all the same.
+/// up where some table was too small all the same. An engine's memory is cleared and touched before
+/// it runs, which takes longer than a small capture: the first scale is for those.
 pub fn tables(mode: Mode, bytes: u64, lanes: usize, scale: u32) -> Config {
     let lanes = lanes as u64;
     let memory = (4 * bytes).next_multiple_of(1 << 16).max(1 << 18);
     Config {
         mode,
-        flows_max: ((1 << (11 + 4 * scale)) * lanes) as u32,
-        inspected_flows_max: ((1 << (9 + 3 * scale)) * lanes) as u32,
+        flows_max: ((1 << (11 + 3 * scale)) * lanes) as u32,
+        inspected_flows_max: ((1 << (6 + 3 * scale)) * lanes) as u32,
         stream_memory: memory * lanes,
         defrag_memory: memory * lanes,
         contexts_per_lane: 512,
@@ -231,7 +235,7 @@ pub fn engine(
         receivers: (0..lanes).map(reader).collect(),
         transmitters: (0..lanes).map(|_| vec![transmitter()]).collect(),
         program: Arc::clone(&loaded.program),
-        events_per_worker: 256,
+        events_per_worker: 64,
         rss: None,
         cores: Vec::new(),
         key: 11,

@@ -7,9 +7,10 @@
 //! ```
 //! A namespace lives as long as its `Namespace`: nothing is left behind, whatever a test does.
 //! Frames are made in frame.rs. Needs root and iproute2; without, tests say so loudly.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 pub mod frame;
+mod tool;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -19,10 +20,29 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+pub use tool::pcap_replay;
+
 /// Longest wait for anything that should happen at once, on a machine that is busy otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// A test that dies without a word leaves an appliance that ends by itself.
 const APPLIANCE_SECONDS: &str = "300";
+
+/// Settings of an engine that holds little: it touches all of its memory before it is ready, and
+/// tests start many.
+pub const LITTLE: [&str; 12] = [
+    "--set",
+    "flows=8192",
+    "--set",
+    "inspected-flows=1024",
+    "--set",
+    "stream.window-memory=16mb",
+    "--set",
+    "stream.reassembly.memcap=16mb",
+    "--set",
+    "defrag.memcap=4mb",
+    "--set",
+    "app-layer.memory=8mb",
+];
 
 /// Whether namespaces can be made here; a loud word, or a failure where a skip is one, if not.
 pub fn possible(test: &str) -> bool {
@@ -415,30 +435,11 @@ pub fn program() -> std::ffi::OsString {
 /// `sluice run` with its summary in JSON, ready.
 pub fn appliance(wire: &Wire, arguments: &[&str]) -> Process {
     let mut command = Command::new(program());
-    command.arg("run").args(arguments);
+    command.arg("run").args(LITTLE).args(arguments);
     command.args(["--format", "json", "--seconds", APPLIANCE_SECONDS]);
     let mut process = Process::start(&wire.appliance, &mut command);
     process.wait_for("ready:");
     process
-}
-
-/// A tool of the workspace, built if it is not there.
-pub fn pcap_replay() -> PathBuf {
-    let beside = Path::new(env!("CARGO_BIN_EXE_sluice")).parent().unwrap();
-    let mut build = Command::new(env!("CARGO"));
-    build.args([
-        "build",
-        "--quiet",
-        "--package",
-        "pcap-replay",
-        "--target-dir",
-    ]);
-    build.arg(beside.parent().unwrap());
-    if beside.ends_with("release") {
-        build.arg("--release");
-    }
-    assert!(build.status().unwrap().success(), "{build:?}");
-    beside.join("pcap-replay")
 }
 
 /// Waits until something holds.
