@@ -218,6 +218,6 @@ impl HalfOf for crate::port::Transmitter {
     }
 
     fn let_go(&mut self) {
-        self.sync();
+        self.park();
     }
 }

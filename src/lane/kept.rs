@@ -61,9 +61,7 @@ impl Worker {
         if !has_ports || !self.is_clear() {
             return true;
         }
-        if let Input::Ports { receivers, .. } = &mut self.input {
-            receivers.iter_mut().for_each(Receive::park);
-        }
+        self.park();
         let Some(pulse) = &mut self.pulse else {
             return true;
         };
@@ -92,12 +90,22 @@ impl Worker {
             })
     }
 
+    /// Lets go of the rings of its ports; what was sent goes out first.
+    fn park(&mut self) {
+        if let Some(part) = &mut self.verdict {
+            part.transmitters.iter_mut().for_each(Transmit::park);
+        }
+        if let Input::Ports { receivers, .. } = &mut self.input {
+            receivers.iter_mut().for_each(Receive::park);
+        }
+    }
+
     /// Ends in order: the rings are let go of before anybody is told.
     pub(super) fn leave(&mut self) {
+        if self.pulse.is_some() {
+            self.park();
+        }
         if let Some(pulse) = &mut self.pulse {
-            if let Input::Ports { receivers, .. } = &mut self.input {
-                receivers.iter_mut().for_each(Receive::park);
-            }
             pulse.end();
         }
     }

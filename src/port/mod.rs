@@ -231,7 +231,8 @@ pub trait Transmit {
     /// (`receive` does it), so that a crash between the two loses a burst and never doubles it.
     fn sync(&mut self);
 
-    /// Frames that can be queued now; a lane that must not lose any receives no more than that.
+    /// Frames that can be queued now; a lane that must not lose any receives no more than that. No
+    /// bound where the port is gone or down and nothing is to wait for it: they are dropped.
     fn room(&mut self) -> usize {
         usize::MAX
     }
@@ -248,6 +249,11 @@ pub trait Transmit {
     /// Counts from now on where it is told. Called before the first `transmit`.
     fn keep(&mut self, tally: Tally) {
         let _ = tally;
+    }
+
+    /// Publishes, and lets go of the ring: another process may go on with it.
+    fn park(&mut self) {
+        self.sync();
     }
 
     /// Goes on with a ring where somebody else stopped.
@@ -580,6 +586,10 @@ impl Transmit for Transmitter {
 
     fn keep(&mut self, tally: Tally) {
         each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap, Made], half => half.keep(tally));
+    }
+
+    fn park(&mut self) {
+        each!(self, Transmitter, [Discard, Capture, Memory, Packet, Netmap, Made], half => half.park());
     }
 
     fn resume(&mut self) {

@@ -534,6 +534,9 @@ impl Transmit for PacketTransmitter {
     }
 
     fn room(&mut self) -> usize {
+        if self.is_down {
+            return usize::MAX;
+        }
         // Frames are freed in order, so the free ones behind `next` are found from both ends; to
         // know of a half is enough for a burst, and cheap.
         let frames = self.ring.frames;

@@ -283,11 +283,19 @@ fn a_port_that_vanishes_is_survived_and_opened_again() {
     near.turn(&mut totals, |_, _| true);
     assert_eq!(arrived(&mut far, 1).len(), 10);
     machine.unplug("b1");
+    let before = totals.received;
     for _ in 0..4 {
         send(&mut far, 0, 0..10);
         near.turn(&mut totals, |_, _| true);
     }
     assert!(counted(&near, PortCounter::Down) > 0);
+    // What is for it does not wait, and is dropped for what it is: no ring is full.
+    assert!(totals.received > before + 10);
+    assert_eq!(
+        near.transmitters[1].send_copy(&frame(0)),
+        Err(Reason::PortTxDown)
+    );
+    assert_eq!(counted(&near, PortCounter::RingFull), 0);
     machine.plug("b1");
     let start = Instant::now();
     while counted(&near, PortCounter::Reopened) < 2 {

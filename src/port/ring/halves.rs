@@ -429,6 +429,8 @@ pub struct RingTransmitter<X: Exchange> {
     open: bool,
     /// The port was down at the last sync: what was queued then is still to be taken.
     unsent: bool,
+    /// The ring is somebody else's for now.
+    parked: bool,
     counters: Arc<PortCounters>,
     ledger: Ledger,
 }
@@ -451,6 +453,7 @@ impl<X: Exchange> RingTransmitter<X> {
             built: 0,
             open: true,
             unsent: false,
+            parked: false,
             counters: Arc::default(),
             ledger,
         }
@@ -529,6 +532,14 @@ impl<X: Exchange> RingTransmitter<X> {
         Err(reason)
     }
 
+    /// A frame that finds no slot: the ring of a port that is down or gone is not full of traffic.
+    fn refuse_full(&self) -> Result<(), Reason> {
+        match self.open && !self.unsent {
+            true => self.refuse(Reason::PortTxFull),
+            false => Err(Reason::PortTxDown),
+        }
+    }
+
     fn queued(&mut self, bytes: usize) -> Result<(), Reason> {
         self.next = self.ring.next(self.next);
         self.queued.0 += 1;
@@ -569,7 +580,7 @@ impl<X: Exchange> RingTransmitter<X> {
             self.publish();
         }
         if (self.space() as usize) < parts {
-            return self.refuse(Reason::PortTxFull);
+            return self.refuse_full();
         }
         let mut slot = self.next;
         for (part, number) in frame.chunks(buf_size).zip(1..) {
@@ -592,7 +603,7 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
 
     fn transmit(&mut self, context: &mut Context, regions: &Regions) -> Result<(), Reason> {
         if !self.has_slot() {
-            return self.refuse(Reason::PortTxFull);
+            return self.refuse_full();
         }
         if !self.is_swappable(context) {
             let frame = regions.bytes(context.span);
@@ -616,7 +627,7 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
 
     fn send_copy(&mut self, frame: &[u8]) -> Result<(), Reason> {
         if !self.has_slot() {
-            return self.refuse(Reason::PortTxFull);
+            return self.refuse_full();
         }
         self.copy(frame)?;
         self.built += 1;
@@ -636,7 +647,11 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
         if self.space() < (BURST_MAX as u32).min(self.ring.num_slots() / 2) {
             self.publish();
         }
-        self.space() as usize
+        match self.open {
+            true => self.space() as usize,
+            // What is for a port that is gone is dropped, and waits for nothing.
+            false => usize::MAX,
+        }
     }
 
     fn is_drained(&mut self) -> bool {
@@ -653,6 +668,13 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
         tally.replace(head, &mut self.counters, &mut self.ledger);
     }
 
+    fn park(&mut self) {
+        if !self.parked {
+            self.sync();
+            self.parked = true;
+        }
+    }
+
     fn resume(&mut self) {
         self.ring.resync();
         // Whether the port is there: what is put into the ring of one that is gone is nowhere.
@@ -663,6 +685,7 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
         self.next = self.ring.head();
         self.space();
         self.synced_full = false;
+        self.parked = false;
         (self.queued, self.built) = ((0, 0), 0);
     }
 
@@ -681,7 +704,7 @@ impl<X: Exchange> Transmit for RingTransmitter<X> {
 
 impl<X: Exchange> Drop for RingTransmitter<X> {
     fn drop(&mut self) {
-        self.sync();
+        self.park();
         self.exchange.close(&self.ring, &mut Vec::new());
     }
 }

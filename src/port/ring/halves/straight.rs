@@ -11,10 +11,10 @@ use crate::port::{PortCounter, Received};
 impl<X: Exchange> RingReceiver<X> {
     /// Moves up to `limit` frames into `to`, as far as that has room for them; its next sync sends
     /// them. `None`, and nothing was moved, where a frame waits that cannot go straight: the rings'
-    /// regions differ, no buffer is free, it is a chain, or its slot is broken. Then it goes by
-    /// `receive`; frames behind such a one wait for the next call.
+    /// regions differ, the other port is gone, no buffer is free, it is a chain, or its slot is
+    /// broken. Then it goes by `receive`; frames behind such a one wait for the next call.
     pub fn straight(&mut self, to: &mut RingTransmitter<X>, limit: usize) -> Option<Received> {
-        if self.region != to.region || self.in_chain || self.free.is_empty() {
+        if self.region != to.region || !to.open || self.in_chain || self.free.is_empty() {
             return None;
         }
         let limit = u32::try_from(limit).unwrap_or(u32::MAX).min(to.space());
