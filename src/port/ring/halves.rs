@@ -5,15 +5,17 @@
 //! built, are copied into a TX slot's buffer.
 
 mod chains;
+mod place;
 mod straight;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use chains::{CHAIN_SLOTS_MAX, Chains};
+pub use place::Place;
 
 use super::{MORE_FRAGMENTS, Ring, Slot};
-use crate::memory::{Arena, Buffer, Handle, Region, Regions};
+use crate::memory::{Arena, Buffer, Handle, Regions};
 use crate::packet::{BURST_MAX, Burst, Context};
 use crate::port::ledger::Ledger;
 use crate::port::{PortCounter, PortCounters, Receive, Received, Tally, Transmit, own};
@@ -72,27 +74,6 @@ fn count(counters: &PortCounters, synced: Synced, was_open: bool) {
             counters.add(PortCounter::Down, 1);
         }
         Synced::Reopened => counters.add(PortCounter::Reopened, 1),
-    }
-}
-
-/// Where the halves of one port stand in their lane.
-pub struct Place {
-    /// Memory of the rings.
-    pub region: Arc<Region>,
-    /// Port index in the lane's pair: 0 inside, 1 outside.
-    pub port: u8,
-    /// `Context::link` of the frames.
-    pub link: u8,
-    /// Longest frame that may be sent, bytes, where that is more than a buffer: it goes as a chain.
-    pub longest: u32,
-}
-
-impl Place {
-    /// Says in a context where and when its frame came.
-    fn mark(&self, context: &mut Context, now_ns: u64) {
-        context.time_ns = now_ns;
-        context.link = self.link;
-        context.port = self.port;
     }
 }
 
