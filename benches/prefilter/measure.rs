@@ -137,8 +137,9 @@ pub fn run(row: &Row, library: Option<&Library>, background: &Background) -> Tim
         Some(Box::new(move || {
             let (mut count, mut budget) = (0, u32::MAX);
             for buffer in row.buffers {
-                let found = |_, _| count += 1;
-                let _ = set.scan(path, buffer, Extent::WHOLE, &mut budget, found);
+                let _ = set.scan(path, buffer, Extent::WHOLE, &mut budget, &mut |_, _| {
+                    count += 1
+                });
             }
             count
         }))
@@ -208,7 +209,7 @@ fn check(row: &Row, peers: &Peers) {
             buffer,
             Extent::WHOLE,
             &mut budget,
-            |literal, at| {
+            &mut |literal, at| {
                 ours.push((literal, at));
             },
         );

@@ -189,9 +189,10 @@ impl AlwaysList {
         }
     }
 
-    /// Calls `propose` with each signature that is a candidate.
-    #[inline(always)]
-    pub fn each(&self, facts: &Facts, mut propose: impl FnMut(u32)) {
+    /// Calls `propose` with each signature that is a candidate. One copy for all who ask, and few are
+    /// proposed: see `Literals::scan`.
+    #[inline(never)]
+    pub fn each(&self, facts: &Facts, propose: &mut dyn FnMut(u32)) {
         for (summary, blocks) in self.summaries.iter().zip(self.entries.chunks(LANES)) {
             summary.each(facts, |lane| {
                 if let Some(block) = blocks.get(lane) {
@@ -249,7 +250,7 @@ mod tests {
                 .map(|(always, signature)| Always { signature, ..always })
                 .collect();
             let mut named = Vec::new();
-            AlwaysList::new(entries.clone()).each(&facts, |signature| named.push(signature));
+            AlwaysList::new(entries.clone()).each(&facts, &mut |signature| named.push(signature));
             named.sort_unstable();
             let is_empty = |a: &Always| a.gate.high < a.gate.low || a.gate.longest < a.gate.shortest;
             let lets = entries.iter().filter(|a| a.lets(&facts) && !is_empty(a));

@@ -170,11 +170,11 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
         group
             .packet_always
-            .each(facts, |signature| self.propose(signature, IN_PACKET));
+            .each(facts, &mut |signature| self.propose(signature, IN_PACKET));
         if alone {
             group
                 .stream_always
-                .each(facts, |signature| self.propose(signature, IN_PACKET));
+                .each(facts, &mut |signature| self.propose(signature, IN_PACKET));
         }
     }
 

@@ -153,12 +153,13 @@ impl Prefilter {
         haystack: &[u8],
         extent: Extent,
         looks: &mut u32,
-        found: impl FnMut(u32, usize),
+        mut found: impl FnMut(u32, usize),
     ) -> Scan {
         let Some(path) = self.path.filter(|_| !self.literals.is_empty()) else {
             return Scan::Complete;
         };
-        self.literals.scan(path, haystack, extent, looks, found)
+        self.literals
+            .scan(path, haystack, extent, looks, &mut found)
     }
 
     fn owners(&self, literal: u32) -> &[Owner] {

@@ -210,7 +210,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
         group
             .stream_always
-            .each(facts, |signature| self.propose(signature, IN_PACKET));
+            .each(facts, &mut |signature| self.propose(signature, IN_PACKET));
     }
 
     /// Proposes whose fast pattern ends in the `new` last bytes of the window, and who waits.
@@ -226,7 +226,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
         group
             .stream_always
-            .each(facts, |signature| self.propose(signature, 0));
+            .each(facts, &mut |signature| self.propose(signature, 0));
         self.propose_live(window);
         if self.again_from != u64::MAX {
             self.propose_again(window);

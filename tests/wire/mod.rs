@@ -597,6 +597,12 @@ pub fn flaps(changes: &str) -> usize {
 
 /// What `ip monitor link` says in a namespace while `work` is done.
 pub fn link_changes(namespace: &Namespace, work: impl FnOnce()) -> String {
+    // The kernel tells that a new link came up as much as a second later.
+    until("the link is up", || {
+        let links = namespace.inside(|| Command::new("ip").args(["-br", "link"]).output());
+        let links = String::from_utf8(links.unwrap().stdout).unwrap();
+        links.lines().any(|link| link.contains(" UP "))
+    });
     let monitor = namespace.inside(|| {
         let mut command = Command::new("ip");
         command.args(["monitor", "link"]);

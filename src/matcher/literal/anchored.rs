@@ -116,13 +116,13 @@ impl Anchored {
 
     /// Calls `found` with each literal at the buffer's start (or end). Gives how many entries were
     /// looked at.
-    #[inline]
+    #[inline(never)]
     pub fn look(
         &self,
         store: &Store,
         buffer: &[u8],
         end: bool,
-        found: &mut impl FnMut(u32, usize),
+        found: &mut dyn FnMut(u32, usize),
     ) -> u32 {
         let Some(table) = &self.table else {
             return 0;

@@ -184,7 +184,9 @@ fn try_all() -> Path {
             let start = Instant::now();
             let mut budget = u32::MAX;
             let mut hits = 0u32;
-            let _ = trial.scan(*path, &sample, Extent::WHOLE, &mut budget, |_, _| hits += 1);
+            let _ = trial.scan(*path, &sample, Extent::WHOLE, &mut budget, &mut |_, _| {
+                hits += 1
+            });
             std::hint::black_box(hits);
             *time = start.elapsed().min(*time);
         }

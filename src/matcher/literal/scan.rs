@@ -155,17 +155,22 @@ impl Literals {
     }
 
     /// Calls `found` with the number of each literal in `buffer` and where it starts; all
-    /// occurrences, unless told to skip some. Looks at no more than `budget` entries, and takes from it what it looked at.
-    #[inline]
+    /// occurrences, unless told to skip some. Looks at no more than `budget` entries, and takes from
+    /// it what it looked at.
+    ///
+    /// `found` is called through a pointer and the scan is never inlined: there is one copy of its
+    /// eight kilobytes for all who scan, where a copy each would push one another out of the
+    /// instruction cache with every packet.
+    #[inline(never)]
     pub fn scan(
         &self,
         path: Path,
         buffer: &[u8],
         extent: Extent,
         budget: &mut u32,
-        mut found: impl FnMut(u32, usize),
+        found: &mut dyn FnMut(u32, usize),
     ) -> Scan {
-        self.ends(buffer, extent, budget, &mut found);
+        self.ends(buffer, extent, budget, found);
         if self.windows.is_none() && self.classes.is_none() || buffer.is_empty() {
             return spent(*budget);
         }
@@ -199,8 +204,8 @@ impl Literals {
         while next < buffers.len() && *budget > 0 {
             if buffers[next].len() > SMALL_MAX {
                 let number = next;
-                let found = |literal, at| found(number, literal, at);
-                let _ = self.scan(path, buffers[next], Extent::WHOLE, budget, found);
+                let mut found = |literal, at| found(number, literal, at);
+                let _ = self.scan(path, buffers[next], Extent::WHOLE, budget, &mut found);
                 next += 1;
                 continue;
             }
@@ -264,27 +269,26 @@ impl Literals {
             let after = piece.len().min(CARRY_MAX);
             line[..before].copy_from_slice(&carry.bytes[..before]);
             line[before..before + after].copy_from_slice(&piece[..after]);
-            let across = |literal: u32, at: usize| {
+            let mut across = |literal: u32, at: usize| {
                 let end = at + self.store.length(literal);
                 if at < before && end > before {
                     found(literal, at as isize - before as isize);
                 }
             };
-            let _ = self.scan(path, &line[..before + after], extent, budget, across);
+            let _ = self.scan(path, &line[..before + after], extent, budget, &mut across);
         }
         carry.push(piece);
-        self.scan(path, piece, extent, budget, |literal, at| {
+        self.scan(path, piece, extent, budget, &mut |literal, at| {
             found(literal, at as isize);
         })
     }
 
-    #[inline]
     fn ends(
         &self,
         buffer: &[u8],
         extent: Extent,
         budget: &mut u32,
-        found: &mut impl FnMut(u32, usize),
+        found: &mut dyn FnMut(u32, usize),
     ) {
         let mut looked = 0;
         if extent.starts {

@@ -42,9 +42,15 @@ pub(crate) fn twin(literals: &[Literal], buffer: &[u8]) -> Vec<(u32, usize)> {
 fn scanned(set: &Literals, path: Path, buffer: &[u8]) -> Vec<(u32, usize)> {
     let mut found = Vec::new();
     let mut budget = u32::MAX;
-    let scan = set.scan(path, buffer, Extent::WHOLE, &mut budget, |literal, at| {
-        found.push((literal, at));
-    });
+    let scan = set.scan(
+        path,
+        buffer,
+        Extent::WHOLE,
+        &mut budget,
+        &mut |literal, at| {
+            found.push((literal, at));
+        },
+    );
     assert_eq!(scan, Scan::Complete);
     found.sort_unstable();
     found
@@ -226,9 +232,13 @@ fn a_spent_budget_ends_the_scan() {
     let set = Literals::build(&literals, &Background::default(), Path::best()).unwrap();
     let bytes = b"abcdefgh".repeat(1000);
     let (mut budget, mut count) = (1000, 0);
-    let scan = set.scan(Path::best(), &bytes, Extent::WHOLE, &mut budget, |_, _| {
-        count += 1
-    });
+    let scan = set.scan(
+        Path::best(),
+        &bytes,
+        Extent::WHOLE,
+        &mut budget,
+        &mut |_, _| count += 1,
+    );
     assert_eq!((scan, budget), (Scan::Spent, 0));
     assert!((900..4000).contains(&count), "{count}");
 }
