@@ -113,6 +113,7 @@ impl Apps {
         };
         if let Some(expected) = self.expected(piece) {
             flow.state.protocol = expected.protocol;
+            flow.state.sides = [expected.protocol; 2];
             flow.state.expected = Some(expected);
             flow.parser = Parser::new(expected.protocol);
         }
@@ -259,6 +260,7 @@ impl Apps {
             flow.continue_held(holds, shared, piece.direction, piece.end);
         }
         flow.take_turns(holds, shared, piece.direction);
+        flow.settle_sides(piece.end.then_some(piece.direction));
         if shared.wants(Field::FrameStream) && piece.transport == Transport::Tcp {
             let (frames, state) = (&mut flow.frames, &mut flow.state);
             frames.take(holds, shared, state, way, piece.bytes);
@@ -469,6 +471,7 @@ impl AppFlow {
         self.parser = Parser::new(next);
         self.state.original = self.state.protocol;
         self.state.protocol = next;
+        self.state.sides = [next; 2];
         self.need = [0; 2];
         self.excluded = [0; 2];
         self.failed = [false; 2];

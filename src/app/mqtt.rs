@@ -7,6 +7,7 @@ use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
+use super::settings::Number;
 use crate::packet::Direction::{self, ToClient, ToServer};
 
 /// See `Description`.
@@ -177,7 +178,8 @@ impl Parse for Mqtt {
             let Some((head, length)) = found else {
                 return Ok(Taken::until(at, rest.len() + 1));
             };
-            if length > PACKET_MAX {
+            let most = out.shared.limits.parsers.number(Number::MqttMessage) as usize;
+            if length - head > most || length > PACKET_MAX {
                 self.skip[way] = length as u32;
                 continue;
             }

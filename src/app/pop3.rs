@@ -6,6 +6,7 @@ use super::output::{AppEvent, Output};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
+use super::settings::Number;
 use crate::packet::Direction::{self, ToClient, ToServer};
 
 /// See `Description`.
@@ -55,8 +56,6 @@ const ARGUMENTS: [(&[u8], std::ops::RangeInclusive<usize>); 17] = [
     (b"utf8", 0..=0),
     (b"lang", 0..=1),
 ];
-/// Commands without an answer; a client that sends more is followed no further (Suricata's limit).
-const WAITING_MAX: u16 = 256;
 /// Bytes of a command with its end (RFC 2449 section 4).
 const COMMAND_MAX: usize = 255;
 
@@ -116,7 +115,8 @@ impl Parse for Pop3 {
                 self.discard.begin(way);
             }
             self.judge(line, input.direction, out);
-            if self.waiting > WAITING_MAX + 1 {
+            let most = out.shared.limits.parsers.number(Number::Pop3Transactions);
+            if u32::from(self.waiting) > most + 1 {
                 tell(Odd::TooMany, input.direction, out);
                 return Err(Broken);
             }

@@ -834,6 +834,42 @@ pub const ROWS: &[Row] = &[
         "mixed",
         "http",
     ),
+    row(
+        "ip | app-layer-event:applayer_detect_protocol_only_one_direction;",
+        "odd_method",
+        "http",
+    ),
+    // What a direction's own first bytes tell is not always what the flow is.
+    row(
+        "tcp | flow:established; app-layer-protocol:failed,to_server;",
+        "odd_method",
+        "http",
+    ),
+    row(
+        "tcp | flow:to_client,established; app-layer-protocol:ssh;",
+        "mixed",
+        "http",
+    ),
+    row(
+        "tcp | flow:established; app-layer-protocol:!http,to_client;",
+        "mixed",
+        "odd_method",
+    ),
+    row(
+        "tcp | flow:established; app-layer-protocol:ssh,either;",
+        "mixed",
+        "odd_method",
+    ),
+    row(
+        "tcp | flow:established; app-layer-protocol:!http,either;",
+        NOWHERE,
+        "mixed",
+    ),
+    row(
+        "tcp | flow:established; app-layer-protocol:ssh,final;",
+        NOWHERE,
+        "mixed",
+    ),
     row("http2:stream:request_started | ", "h2", "http"),
     row(
         "http2:stream:request_headers | http.method; content:\"GET\";",

@@ -10,8 +10,9 @@ use crate::packet::Direction;
 /// Places in [`FLOW_EVENTS`].
 const MISMATCH: u8 = 0;
 const WRONG_DIRECTION: u8 = 1;
+const ONE_DIRECTION: u8 = 2;
 
-const _: () = assert!(FLOW_EVENTS.len() > WRONG_DIRECTION as usize);
+const _: () = assert!(FLOW_EVENTS.len() > ONE_DIRECTION as usize);
 
 /// First bytes of a direction by which it is compared with the other one.
 const BEGINNING: usize = 16;
@@ -54,7 +55,7 @@ impl Apps {
             server_port: piece.server_port,
             limits,
         };
-        if let Some(protocol) = told_at_once(&probe) {
+        if let Some(protocol) = told_at_once(&probe).one() {
             // The first of DNS's flags, behind its identifier.
             let answers = probe.bytes.get(2).is_some_and(|flags| flags & 0x80 != 0);
             let of_dns = matches!(protocol, AppProtocol::Dns | AppProtocol::Llmnr);
@@ -66,7 +67,7 @@ impl Apps {
             server_port: probe.client_port,
             ..probe
         };
-        told_at_once(&other).is_some_and(says_its_side)
+        told_at_once(&other).one().is_some_and(says_its_side)
     }
 }
 
@@ -117,6 +118,7 @@ impl AppFlow {
         let [client, server] = self.failed;
         if client && (server || self.midstream) {
             self.state.protocol = AppProtocol::Failed;
+            self.settle_sides(None);
         }
         false
     }
@@ -134,51 +136,100 @@ impl AppFlow {
         self.state.protocol = protocol;
         self.parser = Parser::new(protocol);
         self.state.done = limits.told_only & protocol.bit() != 0;
+        if !is_first {
+            self.state.sides = [protocol; 2];
+            return;
+        }
+        let other = direction.opposite();
+        if let Some(side) = self.state.sides.get_mut(direction.index()) {
+            *side = protocol;
+        }
+        if self.failed[other.index()] {
+            self.of_none(other);
+        }
     }
 
-    /// Tells of a direction whose first bytes are of another protocol than the other direction's.
+    /// A direction's own bytes are of no protocol; the other direction tells it alone.
+    fn of_none(&mut self, direction: Direction) {
+        if let Some(side) = self.state.sides.get_mut(direction.index()) {
+            *side = AppProtocol::Failed;
+        }
+        if self.transport == Some(Transport::Tcp) {
+            self.tell(ONE_DIRECTION, direction);
+        }
+    }
+
+    /// Where nothing more can be told of a direction (its end, a flow that no parser knows) it is
+    /// what the flow is.
+    pub(super) fn settle_sides(&mut self, ended: Option<Direction>) {
+        let protocol = self.state.protocol;
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            let side = self.state.sides.get_mut(direction.index());
+            let due = protocol == AppProtocol::Failed || ended == Some(direction);
+            if let Some(side) = side.filter(|side| due && **side == AppProtocol::Unknown) {
+                *side = protocol;
+            }
+        }
+    }
+
+    /// Tells of a direction whose first bytes are of another protocol than the other direction's,
+    /// or of none.
     pub(super) fn compare(&mut self, shared: &Shared, direction: Direction, bytes: &[u8]) {
-        if bytes.is_empty() || self.transport != Some(Transport::Tcp) {
+        if bytes.is_empty() {
             return;
         }
         self.first.get_or_insert(direction);
         let protocol = self.state.protocol;
         let known = !matches!(protocol, AppProtocol::Unknown | AppProtocol::Failed);
         let same = self.state.original == AppProtocol::Unknown && self.state.expected.is_none();
-        let Some(beginning) = self.beginnings.get_mut(direction.index()) else {
+        let way = direction.index();
+        let Some(beginning) = self.beginnings.get_mut(way) else {
             return;
         };
         if beginning.is_full() {
             return;
         }
+        let of_stream = self.transport == Some(Transport::Tcp);
         // What came before the protocol was known is asked by `identify`.
-        if !known || !same || !shared.wants(Field::AppLayerEvent) {
+        if !known || !same || !of_stream || !shared.wants(Field::AppLayerEvent) {
             beginning.length = BEGINNING as u8;
+            if let Some(side) = self.state.sides.get_mut(way)
+                && known
+                && *side == AppProtocol::Unknown
+            {
+                *side = protocol;
+            }
             return;
         }
         beginning.take(bytes);
-        let told = |bytes| {
-            let probe = Probe {
-                transport: Transport::Tcp,
-                direction,
-                bytes,
-                client_port: self.ports[0],
-                server_port: self.ports[1],
-                limits: &shared.limits,
-            };
-            let own = description(protocol).map(|description| (description.probe)(&probe));
-            match own {
-                Some(Guess::No) => told_at_once(&probe),
-                Some(Guess::Yes) => Some(protocol),
-                _ => None,
+        let full = beginning.is_full();
+        let probe = Probe {
+            transport: Transport::Tcp,
+            direction,
+            bytes: beginning.bytes(),
+            client_port: self.ports[0],
+            server_port: self.ports[1],
+            limits: &shared.limits,
+        };
+        let told = match description(protocol).map(|description| (description.probe)(&probe)) {
+            Some(Guess::No) => told_at_once(&probe),
+            Some(Guess::Yes) => Told::One(protocol),
+            _ if full => Told::One(protocol),
+            _ => Told::More,
+        };
+        match told {
+            Told::More if !full => return,
+            Told::None if !full => return,
+            Told::One(told) => {
+                self.state.sides[way] = told;
+                if told != protocol {
+                    self.tell(MISMATCH, direction);
+                }
             }
-        };
-        let Some(told) = told(beginning.bytes()) else {
-            return;
-        };
-        beginning.length = BEGINNING as u8;
-        if told != protocol {
-            self.tell(MISMATCH, direction);
+            Told::More | Told::None => self.of_none(direction),
+        }
+        if let Some(beginning) = self.beginnings.get_mut(way) {
+            beginning.length = BEGINNING as u8;
         }
     }
 
@@ -189,19 +240,36 @@ impl AppFlow {
     }
 }
 
-/// The protocol that the probes tell by these bytes alone.
-fn told_at_once(probe: &Probe<'_>) -> Option<AppProtocol> {
+/// What the probes tell by some bytes alone.
+enum Told {
+    One(AppProtocol),
+    /// More bytes may tell.
+    More,
+    /// None knows them.
+    None,
+}
+
+impl Told {
+    fn one(self) -> Option<AppProtocol> {
+        match self {
+            Told::One(protocol) => Some(protocol),
+            Told::More | Told::None => None,
+        }
+    }
+}
+
+fn told_at_once(probe: &Probe<'_>) -> Told {
     let fitting = DESCRIPTIONS
         .iter()
         .filter(|description| description.over.contains(&probe.transport));
     for description in fitting {
         match (description.probe)(probe) {
-            Guess::Yes => return Some(description.protocol),
-            Guess::More => return None,
+            Guess::Yes => return Told::One(description.protocol),
+            Guess::More => return Told::More,
             Guess::No => {}
         }
     }
-    None
+    Told::None
 }
 
 /// Protocols whose messages show whether they are a client's or a server's.
