@@ -212,6 +212,7 @@ impl AppFlow {
             limits: &shared.limits,
         };
         let told = match description(protocol).map(|description| (description.probe)(&probe)) {
+            Some(Guess::No) if tells_client_alone(protocol) => Told::One(protocol),
             Some(Guess::No) => told_at_once(&probe),
             Some(Guess::Yes) => Told::One(protocol),
             _ if full => Told::One(protocol),
@@ -270,6 +271,11 @@ fn told_at_once(probe: &Probe<'_>) -> Told {
         }
     }
     Told::None
+}
+
+/// Protocols whose probe knows a client's first bytes alone.
+fn tells_client_alone(protocol: AppProtocol) -> bool {
+    protocol == AppProtocol::Pgsql
 }
 
 /// Protocols whose messages show whether they are a client's or a server's.
