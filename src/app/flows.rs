@@ -52,6 +52,8 @@ struct AppFlow {
     midstream: bool,
     /// Who spoke first.
     first: Option<Direction>,
+    /// Bytes of each direction of a stream while the protocol is unknown.
+    unknown: [u32; 2],
     /// By which each direction is compared with the other one.
     beginnings: [identify::Beginning; 2],
     /// The protocol has changed, and bytes of the same piece follow.
@@ -260,6 +262,7 @@ impl Apps {
             flow.continue_held(holds, shared, piece.direction, piece.end);
         }
         flow.take_turns(holds, shared, piece.direction);
+        flow.give_up_long(piece);
         flow.settle_sides(piece.end.then_some(piece.direction));
         if shared.wants(Field::FrameStream) && piece.transport == Transport::Tcp {
             let (frames, state) = (&mut flow.frames, &mut flow.state);

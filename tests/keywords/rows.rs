@@ -95,6 +95,7 @@ pub fn talks() -> Vec<(&'static str, Vec<Vec<u8>>)> {
             "mixed",
             tcp(7777, &[(true, GET), (false, b"SSH-2.0-gate\r\n")]),
         ),
+        ("one_sided", tcp(7777, &[(true, &[0xfe; 110_000])])),
         ("wrong_ack", wrong_ack()),
         ("plain", tcp(7777, &[(true, PLAIN), (false, b"yes")])),
         ("other", tcp(7777, &[(true, OTHER), (false, b"no")])),
@@ -838,6 +839,11 @@ pub const ROWS: &[Row] = &[
         "ip | app-layer-event:applayer_detect_protocol_only_one_direction;",
         "odd_method",
         "http",
+    ),
+    row(
+        "ip | app-layer-event:applayer_proto_detection_skipped;",
+        "one_sided",
+        "plain",
     ),
     // What a direction's own first bytes tell is not always what the flow is.
     row(

@@ -11,8 +11,14 @@ use crate::packet::Direction;
 const MISMATCH: u8 = 0;
 const WRONG_DIRECTION: u8 = 1;
 const ONE_DIRECTION: u8 = 2;
+const SKIPPED: u8 = 3;
 
-const _: () = assert!(FLOW_EVENTS.len() > ONE_DIRECTION as usize);
+const _: () = assert!(FLOW_EVENTS.len() > SKIPPED as usize);
+
+/// Bytes of a direction that no probe knows, without any of the other one, after which the flow is
+/// given up; with some of the other one twice as many. (Suricata's least; its limit grows with the
+/// receiver's window.)
+const UNKNOWN_BYTES_MAX: u32 = 100_000;
 
 /// First bytes of a direction by which it is compared with the other one.
 const BEGINNING: usize = 16;
@@ -146,6 +152,23 @@ impl AppFlow {
         }
         if self.failed[other.index()] {
             self.of_none(other);
+        }
+    }
+
+    /// Gives a stream up that goes on and on without telling what it is.
+    pub(super) fn give_up_long(&mut self, piece: &Piece<'_>) {
+        if self.state.protocol != AppProtocol::Unknown || piece.transport != Transport::Tcp {
+            return;
+        }
+        let way = piece.direction.index();
+        let new = (piece.bytes.len() as u32).saturating_add(piece.gap);
+        let seen = self.unknown[way].saturating_add(new);
+        self.unknown[way] = seen;
+        let alone = self.unknown[1 - way] == 0 && self.failed[way];
+        let most = UNKNOWN_BYTES_MAX * if alone { 1 } else { 2 };
+        if seen > most {
+            self.tell(SKIPPED, piece.direction);
+            self.state.protocol = AppProtocol::Failed;
         }
     }
 
