@@ -221,7 +221,7 @@ impl Apps {
             return;
         }
         flow.ended[way] = piece.end;
-        flow.compare(shared, piece.direction, piece.bytes);
+        flow.compare(shared, piece);
         if piece.gap > 0 {
             let mut lost = piece.gap;
             if !flow.parser.bridges(piece.direction) {

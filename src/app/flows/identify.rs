@@ -150,8 +150,12 @@ impl AppFlow {
         if let Some(side) = self.state.sides.get_mut(direction.index()) {
             *side = protocol;
         }
-        if self.failed[other.index()] {
-            self.of_none(other);
+        let spoke = self.beginnings[other.index()].is_full();
+        match self.failed[other.index()] {
+            true => self.of_none(other),
+            // Its bytes, which told nothing yet, are no contradiction.
+            false if spoke => self.state.sides[other.index()] = protocol,
+            false => {}
         }
     }
 
@@ -177,19 +181,21 @@ impl AppFlow {
         if let Some(side) = self.state.sides.get_mut(direction.index()) {
             *side = AppProtocol::Failed;
         }
-        if self.transport == Some(Transport::Tcp) {
+        // Where a flow's beginning was not seen, what is seen first tells nothing.
+        let seen = !self.midstream && self.gap[direction.index()] == 0;
+        if seen && self.transport == Some(Transport::Tcp) {
             self.tell(ONE_DIRECTION, direction);
         }
     }
 
-    /// Where nothing more can be told of a direction (its end, a flow that no parser knows) it is
-    /// what the flow is.
+    /// Where nothing more is told of a direction (its end, a flow that no parser knows or follows
+    /// any longer) it is what the flow is.
     pub(super) fn settle_sides(&mut self, ended: Option<Direction>) {
         let protocol = self.state.protocol;
+        let over = protocol == AppProtocol::Failed || self.state.done;
         for direction in [Direction::ToServer, Direction::ToClient] {
-            let side = self.state.sides.get_mut(direction.index());
-            let due = protocol == AppProtocol::Failed || ended == Some(direction);
-            if let Some(side) = side.filter(|side| due && **side == AppProtocol::Unknown) {
+            let side = &mut self.state.sides[direction.index()];
+            if *side == AppProtocol::Unknown && (over || ended == Some(direction)) {
                 *side = protocol;
             }
         }
@@ -197,7 +203,8 @@ impl AppFlow {
 
     /// Tells of a direction whose first bytes are of another protocol than the other direction's,
     /// or of none.
-    pub(super) fn compare(&mut self, shared: &Shared, direction: Direction, bytes: &[u8]) {
+    pub(super) fn compare(&mut self, shared: &Shared, piece: &Piece<'_>) {
+        let (direction, bytes) = (piece.direction, piece.bytes);
         if bytes.is_empty() {
             return;
         }
@@ -213,8 +220,9 @@ impl AppFlow {
             return;
         }
         let of_stream = self.transport == Some(Transport::Tcp);
+        let asked = of_stream && piece.gap == 0 && shared.wants(Field::AppLayerEvent);
         // What came before the protocol was known is asked by `identify`.
-        if !known || !same || !of_stream || !shared.wants(Field::AppLayerEvent) {
+        if !known || !same || !asked {
             beginning.length = BEGINNING as u8;
             if let Some(side) = self.state.sides.get_mut(way)
                 && known
@@ -235,7 +243,9 @@ impl AppFlow {
             limits: &shared.limits,
         };
         let told = match description(protocol).map(|description| (description.probe)(&probe)) {
-            Some(Guess::No) if tells_client_alone(protocol) => Told::One(protocol),
+            Some(Guess::No) if direction == Direction::ToClient && tells_client_alone(protocol) => {
+                Told::One(protocol)
+            }
             Some(Guess::No) => told_at_once(&probe),
             Some(Guess::Yes) => Told::One(protocol),
             _ if full => Told::One(protocol),
@@ -296,9 +306,10 @@ fn told_at_once(probe: &Probe<'_>) -> Told {
     Told::None
 }
 
-/// Protocols whose probe knows a client's first bytes alone.
+/// Protocols whose probe knows a client's first bytes alone (RDP's: away from its port).
 fn tells_client_alone(protocol: AppProtocol) -> bool {
-    protocol == AppProtocol::Pgsql
+    use AppProtocol as P;
+    matches!(protocol, P::Nfs | P::Pgsql | P::Rdp)
 }
 
 /// Protocols whose messages show whether they are a client's or a server's.
@@ -321,4 +332,97 @@ fn says_its_side(protocol: AppProtocol) -> bool {
             | P::Telnet
             | P::FtpData
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{Place, run_missing};
+    use super::*;
+    use crate::packet::Direction::{ToClient, ToServer};
+
+    const ALONE: &str = "applayer_detect_protocol_only_one_direction";
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+    fn apps(settings: &[(&str, &str)]) -> Apps {
+        let own = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
+        let settings: Vec<_> = settings.iter().map(own).collect();
+        let wanted = Field::ALL.iter().map(|_| true).collect();
+        Apps::new(4, 1 << 20, wanted, Limits::of(&settings))
+    }
+
+    /// What the flow and its sides are after these pieces.
+    fn sides(
+        apps: &mut Apps,
+        port: u16,
+        talk: &[(Direction, &[u8])],
+    ) -> (AppProtocol, [AppProtocol; 2]) {
+        let piece = |(direction, bytes)| Piece {
+            transport: Transport::Tcp,
+            direction,
+            bytes,
+            gap: 0,
+            end: false,
+            client_port: 40_000,
+            server_port: port,
+            client_addr: [1; 16],
+            server_addr: [2; 16],
+            time_ns: 1,
+        };
+        let flow = apps.open(&piece((ToServer, &[]))).expect("there is room");
+        for part in talk {
+            apps.feed(flow, &piece(*part));
+        }
+        let state = apps.state(flow).expect("it is open");
+        (state.protocol, state.sides)
+    }
+
+    #[test]
+    fn a_side_whose_first_bytes_told_nothing_yet_is_what_the_other_tells() {
+        let banner: &[u8] = b"220 mail.example ready\r\n";
+        let talk = [(ToClient, banner), (ToServer, b"EHLO a.example\r\n")];
+        let (protocol, both) = sides(&mut apps(&[]), 2525, &talk);
+        assert_eq!(protocol, AppProtocol::Smtp);
+        assert_eq!(both, [AppProtocol::Smtp; 2]);
+    }
+
+    #[test]
+    fn a_flow_that_is_followed_no_further_is_one_thing_on_both_sides() {
+        let talk: [(_, &[u8]); 1] = [(ToServer, b"GET / HTTP/1.1\r\n")];
+        let of = |settings: &[_]| sides(&mut apps(settings), 80, &talk);
+        let (http, unknown) = (AppProtocol::Http, AppProtocol::Unknown);
+        assert_eq!(of(&[]), (http, [http, unknown]));
+        let told_only = [("app-layer.protocols.http.enabled", "detection-only")];
+        assert_eq!(of(&told_only), (http, [http; 2]));
+    }
+
+    #[test]
+    fn a_server_that_no_probe_knows_is_what_its_client_is() {
+        let mut call = vec![0x80, 0, 0, 40];
+        for word in [7u32, 0, 2, 100_003, 4, 0, 0, 0, 0, 0] {
+            call.extend(word.to_be_bytes());
+        }
+        let mut reply = vec![0x80, 0, 0, 24];
+        for word in [7u32, 1, 0, 0, 0, 0] {
+            reply.extend(word.to_be_bytes());
+        }
+        let talk: [(_, &[u8]); 2] = [(ToServer, &call), (ToClient, &reply)];
+        let (nfs, both) = sides(&mut apps(&[]), 2049, &talk);
+        assert_eq!((nfs, both), (AppProtocol::Nfs, [AppProtocol::Nfs; 2]));
+    }
+
+    #[test]
+    fn what_is_lost_at_the_beginning_is_no_direction_of_no_protocol() {
+        let place = Place {
+            transport: Transport::Tcp,
+            server_port: 80,
+        };
+        let told = |pieces: &[_]| run_missing(place, &[], pieces).join("\n").contains(ALONE);
+        let get: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let odd: &[u8] = b"nothing that any probe knows, and long";
+        assert!(told(&[(ToServer, 0, get), (ToClient, 0, odd)]));
+        assert!(!told(&[(ToServer, 0, get), (ToClient, 0, OK)]));
+        assert!(!told(&[(ToServer, 0, get), (ToClient, 9, odd)]));
+        assert!(told(&[(ToServer, 0, odd), (ToClient, 0, OK)]));
+        assert!(!told(&[(ToServer, 9, odd), (ToClient, 0, OK)]));
+    }
 }
