@@ -408,8 +408,7 @@ impl Http2 {
             if frames == 1 {
                 reach(stream.tx, direction, Reached::Started, out);
             }
-            let most = out.shared.limits.parsers.number(Number::Http2Frames);
-            if frames == most + 1 {
+            if frames == out.shared.limits.parsers.number(Number::Http2Frames) + 1 {
                 event(stream.tx, direction, event::TOO_MANY_FRAMES, out);
             }
             return Some(stream);

@@ -180,7 +180,7 @@ fn odd_command(line: &[u8]) -> Option<Odd> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, same_for_every_cut};
+    use super::super::testing::{Place, run_missing, same_for_every_cut};
     use super::*;
 
     #[test]
@@ -232,6 +232,13 @@ mod tests {
         // It is followed no further.
         assert_eq!(of(&beyond, "unknown_command"), 0);
         assert_eq!(of(&odd(0, 258), "too_many_transactions"), 1);
+        let pieces: [(Direction, u32, &[u8]); 2] = [
+            (ToClient, 0, b"+OK ready\r\n"),
+            (ToServer, 0, &b"NOOP\r\n".repeat(5)),
+        ];
+        let set = |most| run_missing(place, &[("app-layer.protocols.pop3.max-tx", most)], &pieces);
+        assert_eq!(of(&set("4"), "too_many_transactions"), 0);
+        assert_eq!(of(&set("3"), "too_many_transactions"), 1);
     }
 
     #[test]

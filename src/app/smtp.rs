@@ -637,7 +637,7 @@ mod tests {
     #[test]
     fn settings_say_what_is_seen_of_a_mail() {
         let mail: &[u8] = b"From: a\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
-            see http://x.org/1 now\r\n--b\r\nContent-Transfer-Encoding: base64\r\n\
+            --b\r\nContent-Type: text/plain\r\n\r\nsee http://x.org/1 now\r\n--b\r\nContent-Transfer-Encoding: base64\r\n\
             Content-Disposition: attachment; filename=f\r\n\r\nQUJDREVG\r\n--b--\r\n.\r\n";
         let of = |settings: &[(&str, &str)]| {
             let talk = with_mail(mail);

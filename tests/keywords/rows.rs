@@ -868,12 +868,12 @@ pub const ROWS: &[Row] = &[
     ),
     row(
         "tcp | flow:established; app-layer-protocol:!http,either;",
-        NOWHERE,
+        "ssh",
         "mixed",
     ),
     row(
         "tcp | flow:established; app-layer-protocol:ssh,final;",
-        NOWHERE,
+        "ssh",
         "mixed",
     ),
     row("http2:stream:request_started | ", "h2", "http"),
