@@ -52,6 +52,8 @@ struct AppFlow {
     midstream: bool,
     /// Who spoke first.
     first: Option<Direction>,
+    /// Bytes of each direction of a stream while the protocol is unknown.
+    unknown: [u32; 2],
     /// By which each direction is compared with the other one.
     beginnings: [identify::Beginning; 2],
     /// The protocol has changed, and bytes of the same piece follow.
@@ -113,6 +115,7 @@ impl Apps {
         };
         if let Some(expected) = self.expected(piece) {
             flow.state.protocol = expected.protocol;
+            flow.state.sides = [expected.protocol; 2];
             flow.state.expected = Some(expected);
             flow.parser = Parser::new(expected.protocol);
         }
@@ -218,7 +221,7 @@ impl Apps {
             return;
         }
         flow.ended[way] = piece.end;
-        flow.compare(shared, piece.direction, piece.bytes);
+        flow.compare(shared, piece);
         if piece.gap > 0 {
             let mut lost = piece.gap;
             if !flow.parser.bridges(piece.direction) {
@@ -259,6 +262,8 @@ impl Apps {
             flow.continue_held(holds, shared, piece.direction, piece.end);
         }
         flow.take_turns(holds, shared, piece.direction);
+        flow.give_up_long(piece);
+        flow.settle_sides(piece.end.then_some(piece.direction));
         if shared.wants(Field::FrameStream) && piece.transport == Transport::Tcp {
             let (frames, state) = (&mut flow.frames, &mut flow.state);
             frames.take(holds, shared, state, way, piece.bytes);
@@ -469,6 +474,7 @@ impl AppFlow {
         self.parser = Parser::new(next);
         self.state.original = self.state.protocol;
         self.state.protocol = next;
+        self.state.sides = [next; 2];
         self.need = [0; 2];
         self.excluded = [0; 2];
         self.failed = [false; 2];

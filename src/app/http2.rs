@@ -20,6 +20,7 @@ use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
 use super::reader::Reader;
+use super::settings::Number;
 use crate::packet::Direction;
 use hpack::Table;
 use shown::Shown;
@@ -407,7 +408,7 @@ impl Http2 {
             if frames == 1 {
                 reach(stream.tx, direction, Reached::Started, out);
             }
-            if frames == streams::FRAMES_MAX + 1 {
+            if frames == out.shared.limits.parsers.number(Number::Http2Frames) + 1 {
                 event(stream.tx, direction, event::TOO_MANY_FRAMES, out);
             }
             return Some(stream);
@@ -420,7 +421,8 @@ impl Http2 {
             return Some(Stream::new(0, tx));
         }
         let stream = Stream::new(id, tx).with_frame(direction);
-        if !self.streams.add(&stream, out.heap()) {
+        let most = out.shared.limits.parsers.number(Number::Http2Streams) as usize;
+        if !self.streams.add(&stream, most, out.heap()) {
             event(tx, direction, event::TOO_MANY_STREAMS, out);
             out.complete(tx);
             return None;
@@ -817,7 +819,7 @@ mod tests {
     fn too_many_frames_of_a_stream_are_an_event() {
         let begin = frame(kind::HEADERS, flag::END_HEADERS, 1, b"\x82\x84");
         let unknown = frame(0x20, 0, 1, &[]);
-        let most = streams::FRAMES_MAX as usize;
+        let most = 65_536;
         let told = |count: usize| {
             let client = [MAGIC.to_vec(), begin.clone(), unknown.repeat(count)].concat();
             let apps = super::super::testing::apps_for(&[Field::AppLayerEvent]);

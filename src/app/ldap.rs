@@ -9,6 +9,7 @@ use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
+use super::settings::Number;
 use crate::packet::Direction::{self, ToClient, ToServer};
 
 /// See `Description`.
@@ -48,8 +49,6 @@ const PORTS: [u16; 2] = [389, 3268];
 const MESSAGE_MAX: usize = 128 << 10;
 /// Requests without their last response.
 const WAITING_MAX: usize = 12;
-/// Responses of a transaction that are looked at.
-const RESPONSES_MAX: u32 = 1024;
 /// Attributes of a message that are looked at.
 const ATTRIBUTES_MAX: usize = 256;
 /// The request for TLS (RFC 4511 section 4.14.1).
@@ -252,8 +251,9 @@ impl Ldap {
         };
         waiting.responses += 1;
         let known = *waiting;
-        if known.responses > RESPONSES_MAX {
-            if known.responses == RESPONSES_MAX + 1 {
+        let most = out.shared.limits.parsers.number(Number::LdapResponses);
+        if known.responses > most {
+            if known.responses == most + 1 {
                 out.event(known.tx, ToClient, TOO_MANY_RESPONSES);
             }
             return false;

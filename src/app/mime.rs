@@ -193,7 +193,10 @@ impl Mime {
         // From the first line behind the mail's own headers on all lines count, those that part it too.
         if let Some(body) = &mut self.body {
             body.update(full);
-        } else if self.place == Place::Body && out.wants(Field::EmailBodyMd5) {
+        } else if self.place == Place::Body
+            && out.wants(Field::EmailBodyMd5)
+            && out.shared.limits.parsers.mail.body_md5 != Some(false)
+        {
             self.body = Some(Md5::new_with_prefix(full));
         }
         match self.place {
@@ -452,7 +455,11 @@ impl Mime {
         0
     }
 
+    /// A line in base64; where settings say not to decode it, nothing of it is seen.
     fn base64_line(&mut self, tx: TxId, line: &[u8], out: &mut Output<'_>) -> u16 {
+        if !out.shared.limits.parsers.mail.base64 {
+            return 0;
+        }
         let mut odd = 0;
         if line.len() > ENCODED_LENGTH {
             odd |= odd::LONG_ENCODED;
@@ -470,6 +477,9 @@ impl Mime {
     }
 
     fn quoted_line(&mut self, tx: TxId, line: &[u8], full: &[u8], out: &mut Output<'_>) -> u16 {
+        if !out.shared.limits.parsers.mail.quoted {
+            return 0;
+        }
         let mut odd = 0;
         if line.len() > ENCODED_LENGTH {
             odd |= odd::LONG_ENCODED;
@@ -552,7 +562,8 @@ impl Mime {
 
     /// Looks for links in a text; a line may come in pieces.
     fn find_links(&mut self, tx: TxId, new: &[u8], out: &mut Output<'_>) {
-        if !out.wants(Field::EmailUrl) || new.is_empty() {
+        let links = out.shared.limits.parsers.mail.links;
+        if !links || !out.wants(Field::EmailUrl) || new.is_empty() {
             return;
         }
         let ends = new.last() == Some(&b'\n');
@@ -580,7 +591,7 @@ impl Mime {
     }
 }
 
-/// Gives each link of a text, without its scheme.
+/// Gives each link of a text, without its scheme unless that is asked for.
 fn give_links(tx: TxId, text: &[u8], out: &mut Output<'_>) {
     let mut rest = text;
     let mut from = 0;
@@ -598,7 +609,11 @@ fn give_links(tx: TxId, text: &[u8], out: &mut Output<'_>) {
         }
         let closes = |b: &u8| matches!(b, b' ' | b'"' | b'\'' | b'<' | b'>' | b']' | b'\t');
         let end = link.iter().position(closes).unwrap_or(link.len());
-        let url = link.get(SCHEME.len()..end).unwrap_or(&[]);
+        let scheme = match out.shared.limits.parsers.mail.schemes {
+            true => 0,
+            false => SCHEME.len(),
+        };
+        let url = link.get(scheme..end).unwrap_or(&[]);
         out.field(tx, Field::EmailUrl, ToServer, url);
         rest = link.get(end..).unwrap_or(&[]);
         from = 0;

@@ -53,6 +53,7 @@ pub mod record;
 pub mod registry;
 pub mod rfb;
 mod sdp;
+pub mod settings;
 pub mod sip;
 pub mod smb;
 pub mod smtp;

@@ -7,6 +7,7 @@ use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
+use super::settings::Number;
 use crate::packet::Direction::{self, ToClient, ToServer};
 
 /// See `Description`.
@@ -177,7 +178,8 @@ impl Parse for Mqtt {
             let Some((head, length)) = found else {
                 return Ok(Taken::until(at, rest.len() + 1));
             };
-            if length > PACKET_MAX {
+            let most = out.shared.limits.parsers.number(Number::MqttMessage) as usize;
+            if length - head > most || length > PACKET_MAX {
                 self.skip[way] = length as u32;
                 continue;
             }
@@ -502,8 +504,29 @@ impl Mqtt {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, same_for_every_cut, survives_damage};
+    use super::super::testing::{Place, run_missing, same_for_every_cut, survives_damage};
     use super::*;
+
+    #[test]
+    fn messages_longer_than_the_setting_are_passed_over() {
+        let place = Place {
+            transport: Transport::Tcp,
+            server_port: PORT,
+        };
+        let connect = b"\x10\x15\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01c\x00\x01u\x00\x03pwd";
+        let pieces: [(Direction, u32, &[u8]); 3] = [
+            (ToServer, 0, connect),
+            (ToServer, 0, b"\x30\x1b\x00\x01t01234567890123456789more"),
+            (ToServer, 0, b"\x30\x05\x00\x01tok"),
+        ];
+        let seen = |most| {
+            let key = "app-layer.protocols.mqtt.max-msg-length";
+            let lines = run_missing(place, &[(key, most)], &pieces);
+            let said = lines.iter().filter(|l| l.contains("publish.message"));
+            said.count()
+        };
+        assert_eq!((seen("27"), seen("26")), (2, 1));
+    }
 
     #[test]
     fn answers_join_their_questions() {

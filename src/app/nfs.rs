@@ -17,6 +17,7 @@ use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
 use super::reader::Reader;
+use super::settings::Number;
 use super::table::{Table, guid_bytes, guid_words, number, tx_of, tx_words, words};
 use crate::packet::Direction;
 
@@ -72,8 +73,6 @@ const AUTH_MAX: u32 = 400;
 const HANDLE_MAX: usize = 128;
 /// Calls that wait for their reply; the oldest is completed.
 const CALLS_MAX: usize = 128;
-/// Calls without a reply, beyond which each further one is an event (Suricata's limit).
-const WAITING_MAX: u32 = 1024;
 /// Names of handles and of calls that are remembered.
 const NAMES_MAX: usize = 256;
 const LOOKUPS_MAX: usize = 32;
@@ -490,7 +489,8 @@ impl Nfs {
         // Reads are a part of their file's transaction.
         if !call.reads() {
             self.waiting = self.waiting.saturating_add(1);
-            if self.waiting > WAITING_MAX + 1 {
+            let most = out.shared.limits.parsers.number(Number::NfsTransactions);
+            if self.waiting > most + 1 {
                 out.event(oldest, Direction::ToServer, TOO_MANY);
             }
         }

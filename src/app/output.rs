@@ -7,6 +7,7 @@ use super::field::{Field, Progress};
 use super::file::{self, FileSettings};
 use super::heap::{Heap, TEXT_MAX};
 use super::protocol::AppProtocol;
+use super::settings::Settings;
 use super::transaction::{NONE, Transaction};
 use crate::memory::slab::Slabs;
 use crate::packet::Direction;
@@ -79,6 +80,8 @@ pub struct Limits {
     pub off: [u64; 2],
     /// Protocols that are told and not read (`detection-only`).
     pub told_only: u64,
+    /// Numbers and switches of single parsers.
+    pub parsers: Settings,
     /// Other settings of parsers, by Suricata's key names (`app-layer.protocols...`).
     pub settings: Vec<(String, String)>,
 }
@@ -92,6 +95,7 @@ impl Limits {
         };
         for (key, value) in settings {
             limits.switch(key, value);
+            limits.parsers.take(key, value);
             let Some(size) = size(value) else { continue };
             // 0 is Suricata's word for no limit; a text cannot be longer than this.
             let size = if size == 0 {
@@ -163,6 +167,7 @@ impl Default for Limits {
             files: FileSettings::default(),
             off: [0; 2],
             told_only: 0,
+            parsers: Settings::default(),
             settings: Vec::new(),
         }
     }
@@ -233,6 +238,9 @@ pub struct FlowState {
     pub protocol: AppProtocol,
     /// Protocol before it changed (STARTTLS, CONNECT), or `Unknown`.
     pub original: AppProtocol,
+    /// What each direction's own first bytes tell: `Unknown` until they do, `Failed` where they are
+    /// of no protocol. Looked at closely where a rule asks for it; otherwise the flow's.
+    pub sides: [AppProtocol; 2],
     /// First transaction, or `NONE`.
     pub first: u32,
     pub(super) last: u32,
@@ -271,6 +279,7 @@ impl Default for FlowState {
         FlowState {
             protocol: AppProtocol::Unknown,
             original: AppProtocol::Unknown,
+            sides: [AppProtocol::Unknown; 2],
             first: NONE,
             last: NONE,
             open: 0,
@@ -344,6 +353,7 @@ impl Output<'_> {
     pub fn rename(&mut self, tx: TxId, protocol: AppProtocol) {
         self.with(tx, |tx, _| tx.protocol = protocol);
         self.flow.protocol = protocol;
+        self.flow.sides = [protocol; 2];
     }
 
     /// Transactions of the flow that are open.

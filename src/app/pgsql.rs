@@ -7,6 +7,7 @@ use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
+use super::settings::Number;
 use crate::packet::Direction::{self, ToClient, ToServer};
 
 /// See `Description`.
@@ -47,8 +48,6 @@ const CANCEL_REQUEST: u32 = 80_877_102;
 /// Ways to authenticate that a server may ask for (chapter on message formats, `Authentication...`):
 /// done, a password, its MD5, SSPI, and SASL in three steps.
 const AUTHENTICATIONS: [u32; 7] = [0, 3, 5, 9, 10, 11, 12];
-/// Queries without an answer, beyond which each further one is an event (Suricata's limit).
-const WAITING_MAX: u32 = 1024;
 /// Bytes of a message that is read.
 const MESSAGE_MAX: usize = 128 << 10;
 
@@ -165,7 +164,8 @@ impl Pgsql {
         match (direction, message.first()) {
             (ToServer, Some(b'Q')) => {
                 self.waiting = self.waiting.saturating_add(1);
-                if self.waiting > WAITING_MAX + 1 {
+                let most = out.shared.limits.parsers.number(Number::PgsqlTransactions);
+                if self.waiting > most + 1 {
                     tell(self.tx, Odd::TooMany, direction, out);
                 }
                 out.complete(self.tx);

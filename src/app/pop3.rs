@@ -6,6 +6,7 @@ use super::output::{AppEvent, Output};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
+use super::settings::Number;
 use crate::packet::Direction::{self, ToClient, ToServer};
 
 /// See `Description`.
@@ -55,8 +56,6 @@ const ARGUMENTS: [(&[u8], std::ops::RangeInclusive<usize>); 17] = [
     (b"utf8", 0..=0),
     (b"lang", 0..=1),
 ];
-/// Commands without an answer; a client that sends more is followed no further (Suricata's limit).
-const WAITING_MAX: u16 = 256;
 /// Bytes of a command with its end (RFC 2449 section 4).
 const COMMAND_MAX: usize = 255;
 
@@ -116,7 +115,8 @@ impl Parse for Pop3 {
                 self.discard.begin(way);
             }
             self.judge(line, input.direction, out);
-            if self.waiting > WAITING_MAX + 1 {
+            let most = out.shared.limits.parsers.number(Number::Pop3Transactions);
+            if u32::from(self.waiting) > most + 1 {
                 tell(Odd::TooMany, input.direction, out);
                 return Err(Broken);
             }
@@ -180,7 +180,7 @@ fn odd_command(line: &[u8]) -> Option<Odd> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, same_for_every_cut};
+    use super::super::testing::{Place, run_missing, same_for_every_cut};
     use super::*;
 
     #[test]
@@ -232,6 +232,13 @@ mod tests {
         // It is followed no further.
         assert_eq!(of(&beyond, "unknown_command"), 0);
         assert_eq!(of(&odd(0, 258), "too_many_transactions"), 1);
+        let pieces: [(Direction, u32, &[u8]); 2] = [
+            (ToClient, 0, b"+OK ready\r\n"),
+            (ToServer, 0, &b"NOOP\r\n".repeat(5)),
+        ];
+        let set = |most| run_missing(place, &[("app-layer.protocols.pop3.max-tx", most)], &pieces);
+        assert_eq!(of(&set("4"), "too_many_transactions"), 0);
+        assert_eq!(of(&set("3"), "too_many_transactions"), 1);
     }
 
     #[test]

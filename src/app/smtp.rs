@@ -381,7 +381,7 @@ impl Smtp {
                 return;
             }
             self.has_data = true;
-            self.mime = Some(Mime::new());
+            self.mime = mail_of(out);
             if out.wants(Field::FrameSmtpData) {
                 self.frame = Some(out.begin_frame(Field::FrameSmtpData, ToServer));
             }
@@ -438,7 +438,9 @@ impl Smtp {
         };
         self.command = Command::Bdat;
         self.has_data = true;
-        self.mime.get_or_insert_with(Mime::new);
+        if self.mime.is_none() {
+            self.mime = mail_of(out);
+        }
         self.mode = Mode::Chunk { rest, last };
         if rest == 0 {
             self.end_chunk(last, out);
@@ -617,15 +619,42 @@ fn chunk_size(words: &[u8]) -> Option<(u32, bool)> {
     }
 }
 
+/// A new mail's reader, unless settings say that mails are not looked into.
+fn mail_of(out: &Output<'_>) -> Option<Mime> {
+    (out.shared.limits.parsers.mail.decode).then(Mime::new)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, same_for_every_cut, survives_damage};
+    use super::super::testing::{Place, run, run_missing, same_for_every_cut, survives_damage};
     use super::*;
 
     const PLACE: Place = Place {
         transport: Transport::Tcp,
         server_port: 25,
     };
+
+    #[test]
+    fn settings_say_what_is_seen_of_a_mail() {
+        let mail: &[u8] = b"From: a\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+            --b\r\nContent-Type: text/plain\r\n\r\nsee http://x.org/1 now\r\n--b\r\nContent-Transfer-Encoding: base64\r\n\
+            Content-Disposition: attachment; filename=f\r\n\r\nQUJDREVG\r\n--b--\r\n.\r\n";
+        let of = |settings: &[(&str, &str)]| {
+            let talk = with_mail(mail);
+            let pieces: Vec<_> = talk.iter().map(|(way, bytes)| (*way, 0, *bytes)).collect();
+            run_missing(PLACE, settings, &pieces).join("\n")
+        };
+        let usual = of(&[]);
+        for seen in ["email.from", "email.url \"x.org/1\"", "ABCDEF"] {
+            assert!(usual.contains(seen), "{seen} in {usual}");
+        }
+        let key = |name: &str| format!("app-layer.protocols.smtp.mime.{name}");
+        assert!(!of(&[(&key("decode-mime"), "no")]).contains("email."));
+        assert!(!of(&[(&key("decode-base64"), "no")]).contains("ABCDEF"));
+        assert!(!of(&[(&key("extract-urls"), "no")]).contains("email.url"));
+        let whole = of(&[(&key("log-url-scheme"), "yes")]);
+        assert!(whole.contains("email.url \"http://x.org/1\""));
+    }
 
     /// A conversation up to the mail.
     fn with_mail(mail: &[u8]) -> Vec<(Direction, &[u8])> {

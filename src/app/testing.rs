@@ -280,10 +280,16 @@ pub fn survives_damage(place: Place, talk: Talk<'_>, rounds: u64) {
         }
         let shown: Vec<_> = damaged.iter().map(|(d, b)| (*d, b.as_slice())).collect();
         let frames = seed % 2 == 0;
-        let whole = run_with(place, &shown, usize::MAX, frames);
+        // The sides of a flow that its parser has given up are compared no further.
+        let lines = |cut| {
+            let (protocol, mut lines) = run_with(place, &shown, cut, frames);
+            lines.retain(|line| !line.contains("detect_protocol_only_one_direction"));
+            (protocol, lines)
+        };
+        let whole = lines(usize::MAX);
         if place.transport == Transport::Tcp {
             let cut = 1 + random.below(7);
-            let parts = run_with(place, &shown, cut, frames);
+            let parts = lines(cut);
             assert_eq!(
                 parts, whole,
                 "seed {seed}, cut into pieces of {cut}, frames: {frames}"

@@ -395,13 +395,13 @@ impl Tls {
             return Ok(());
         };
         if first && after_starttls {
-            /// Place of `applayer_no_tls_after_starttls` in `FLOW_EVENTS`.
-            const NO_TLS: u8 = 4;
-            out.event(
-                TxId::NONE,
-                direction,
-                AppEvent::of(AppProtocol::Unknown, NO_TLS),
-            );
+            /// Places of `applayer_no_tls_after_starttls` and `applayer_unexpected_protocol` in
+            /// `FLOW_EVENTS`.
+            const NO_TLS: [u8; 2] = [4, 5];
+            for place in NO_TLS {
+                let event = AppEvent::of(AppProtocol::Unknown, place);
+                out.event(TxId::NONE, direction, event);
+            }
         }
         self.event(out, direction, place);
         Err(Broken)

@@ -9,6 +9,7 @@ use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
 use super::reader::Reader;
+use super::settings::Number;
 use crate::packet::Direction;
 
 /// See `Description`.
@@ -121,7 +122,8 @@ impl Parse for Websocket {
             let Some(head) = Head::read(rest) else {
                 return Ok(Taken::until(at, rest.len() + 1));
             };
-            let kept = head.payload.min(PAYLOAD_MAX as u64);
+            let most = out.shared.limits.parsers.number(Number::WebsocketPayload);
+            let kept = head.payload.min(u64::from(most));
             let end = head.size + kept as usize;
             let Some(payload) = rest.get(head.size..end) else {
                 return Ok(Taken::until(at, end));
@@ -188,8 +190,9 @@ impl Websocket {
                 side.compressed = compressed;
             }
             compressed = side.compressed;
+            let most = out.shared.limits.parsers.number(Number::WebsocketPayload) as usize;
             let heap = &mut out.shared.heap;
-            let room = PAYLOAD_MAX.saturating_sub(side.message.len());
+            let room = most.saturating_sub(side.message.len());
             let part = text.get(..room).unwrap_or(&text);
             let limited = part.len() < text.len();
             let lost = !heap.append(&mut side.message, part);

@@ -46,6 +46,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             bytes,
             app: self.app_protocol(mark),
             original: self.app_original(mark),
+            sides: self.app_sides(mark),
             app_new: header::AppNew::No,
         };
         self.flow_events(program, app, &packet, mark);

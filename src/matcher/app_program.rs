@@ -12,7 +12,9 @@ use crate::app::{AppProtocol, Field};
 use crate::packet::Direction;
 use crate::rules::fast_pattern::{self, Choice};
 use crate::rules::group::{self, Pattern};
-use crate::rules::signature::{Buffer, Compare, Protocol, Signature, Test, Transform, Which};
+use crate::rules::signature::{
+    Buffer, Compare, PacketTest, Protocol, Signature, Spoken, Test, Transform, Which,
+};
 
 /// A buffer of a rule and the tests on it.
 #[derive(Debug)]
@@ -53,9 +55,18 @@ pub struct AppProgram {
 
 /// Whether a signature needs to know what a flow speaks.
 fn asks_protocol(signature: &Signature) -> bool {
-    use crate::rules::signature::PacketTest;
     let asks = |test: &PacketTest| matches!(test, PacketTest::AppProtocol { .. });
     matches!(signature.header.protocol, Protocol::App(_)) || signature.packet.iter().any(asks)
+}
+
+/// Whether a signature asks what a direction tells, not the flow.
+fn asks_sides(signature: &Signature) -> bool {
+    signature.packet.iter().any(|test| {
+        let PacketTest::AppProtocol { of, .. } = test else {
+            return false;
+        };
+        !matches!(of, Spoken::Final | Spoken::Original)
+    })
 }
 
 type Patterns = Vec<(Pattern, Owner)>;
@@ -181,7 +192,9 @@ impl AppProgram {
             .any(|view| view.buffer == Buffer::Payload && !view.tests.is_empty());
         let buffers = signature.inspect.iter().filter_map(field_of);
         let numbers = signature.app.iter().map(|test| test.field);
-        for field in buffers.chain(numbers) {
+        // The two directions of a flow are compared where events are wanted.
+        let sides = asks_sides(signature).then_some(Field::AppLayerEvent);
+        for field in buffers.chain(numbers).chain(sides) {
             if let Some(wanted) = self.wanted.get_mut(field as usize) {
                 *wanted = true;
             }

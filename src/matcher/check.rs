@@ -387,6 +387,7 @@ mod tests {
                 bytes: &[],
                 app,
                 original: AppProtocol::Unknown,
+                sides: [app; 2],
                 app_new: AppNew::No,
             };
             let direction = if towards { Direction::ToServer } else { Direction::ToClient };

@@ -79,6 +79,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             bytes,
             app,
             original: AppProtocol::Unknown,
+            sides: [AppProtocol::Unknown; 2],
             app_new: header::AppNew::No,
         };
         let facts = Facts::of(&packet, self.app_before);
@@ -204,6 +205,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             bytes,
             app,
             original: self.app_original(mark),
+            sides: self.app_sides(mark),
             app_new: match app {
                 AppProtocol::Unknown => header::AppNew::No,
                 _ => self.slabs.first_known(mark.slab, context.direction),

@@ -32,6 +32,17 @@ impl<D: DetectionAccess> MatchStage<D> {
             .map_or(AppProtocol::Unknown, |state| state.original)
     }
 
+    /// What the first bytes of each direction of a packet's flow tell.
+    pub(super) fn app_sides(&self, mark: &FlowMark) -> [AppProtocol; 2] {
+        if self.slabs.has_failed(mark.slab) {
+            return [AppProtocol::Failed; 2];
+        }
+        self.apps
+            .as_ref()
+            .and_then(|apps| apps.state(self.slabs.app(mark.slab)))
+            .map_or([AppProtocol::Unknown; 2], |state| state.sides)
+    }
+
     /// Gives the packet the direction that the flow's bytes say it has: where the first packet that
     /// was seen is an answer (a capture or an engine that began in between, an answer from another
     /// address than was asked), its sender is the server.

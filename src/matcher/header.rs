@@ -9,7 +9,7 @@ use crate::decode::sctp::{Sctp, chunk};
 use crate::flow::record::TcpPhase;
 use crate::packet::{Context, Direction, Kind, flag};
 use crate::rules::signature::{
-    Buffer, Compare, FlowKeyword, Header, PacketTest, Protocol, Signature, Which,
+    Buffer, Compare, FlowKeyword, Header, PacketTest, Protocol, Signature, Spoken, Which,
 };
 
 const PROTOCOL_IGMP: u8 = 2;
@@ -33,6 +33,8 @@ pub struct Packet<'a> {
     pub app: AppProtocol,
     /// What its flow spoke before it changed.
     pub original: AppProtocol,
+    /// What the first bytes of each direction tell.
+    pub sides: [AppProtocol; 2],
     /// Whether that is known since this packet.
     pub app_new: AppNew,
 }
@@ -288,25 +290,33 @@ fn speaks(test: &PacketTest, packet: &Packet) -> bool {
     let PacketTest::AppProtocol {
         names,
         negated,
-        original,
+        of,
         exact,
     } = test
     else {
         return false;
     };
-    let app = if *original {
-        packet.original
-    } else {
-        packet.app
+    let [to_server, to_client] = packet.sides;
+    let apps = match of {
+        Spoken::Direction if packet.context.direction == Direction::ToServer => [to_server; 2],
+        Spoken::Direction => [to_client; 2],
+        Spoken::Final => [packet.app; 2],
+        Spoken::Original => [packet.original; 2],
+        Spoken::Either => [to_server, to_client],
+        Spoken::ToServer => [to_server; 2],
+        Spoken::ToClient => [to_client; 2],
     };
-    let known = app != AppProtocol::Unknown;
-    let is = |name: &str| match (known, name) {
+    let known = |app: AppProtocol| app != AppProtocol::Unknown;
+    let is = |app: AppProtocol, name: &str| match (known(app), name) {
         (known, "unknown") => !known,
         (false, _) => false,
         (true, name) if *exact => app.is_exactly(name),
         (true, name) => app.is(name),
     };
-    names.iter().any(|name| is(name)) != *negated && (known || !*negated)
+    let any = apps
+        .iter()
+        .any(|app| names.iter().any(|name| is(*app, name)));
+    any != *negated && (!*negated || apps.into_iter().any(known))
 }
 
 /// Program, version and procedure of the remote call that a packet begins with (RFC 5531 9, 11).

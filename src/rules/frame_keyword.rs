@@ -6,7 +6,7 @@ use crate::rules::argument::Argument;
 use crate::rules::diagnostic::Problem;
 use crate::rules::lex::shorten;
 use crate::rules::parse::Builder;
-use crate::rules::signature::{PacketTest, Protocol};
+use crate::rules::signature::{PacketTest, Protocol, Spoken};
 
 /// The frame of a rule: its full name, or the name within the protocol of the header.
 pub fn frame(
@@ -44,7 +44,7 @@ pub fn frame(
             builder.signature.packet.push(PacketTest::AppProtocol {
                 names,
                 negated: false,
-                original: false,
+                of: Spoken::Final,
                 exact: false,
             });
         }

@@ -373,13 +373,13 @@ fn app_protocol(
     builder: &mut Builder<'_, '_>,
     argument: &Argument<'_>,
 ) -> Result<PacketTest, Problem> {
-    const MODES: &[&str] = &[
-        "direction",
-        "final",
-        "original",
-        "either",
-        "to_server",
-        "to_client",
+    const MODES: &[(&str, Spoken)] = &[
+        ("direction", Spoken::Direction),
+        ("final", Spoken::Final),
+        ("original", Spoken::Original),
+        ("either", Spoken::Either),
+        ("to_server", Spoken::ToServer),
+        ("to_client", Spoken::ToClient),
     ];
     let mut parts = argument.text.split(',').map(str::trim);
     let names: Vec<&str> = parts
@@ -402,14 +402,16 @@ fn app_protocol(
     }
     let (mut mode, mut exact) = (None, false);
     for word in parts {
-        match word {
-            "exact" if !exact => exact = true,
-            word if mode.is_none() && MODES.contains(&word) => mode = Some(word),
-            word => {
+        let named = MODES.iter().find(|(name, _)| *name == word);
+        match (word, named) {
+            ("exact", _) => exact = true,
+            (_, Some((_, of))) if mode.is_none() => mode = Some(*of),
+            _ => {
                 let message = format!("`{}` is not a mode of app-layer-protocol", shorten(word));
+                let names: Vec<&str> = MODES.iter().map(|(name, _)| *name).collect();
                 return Err(argument
                     .bad(message)
-                    .help(format!("modes are {}; and exact", MODES.join(", "))));
+                    .help(format!("modes are {}; and exact", names.join(", "))));
             }
         }
     }
@@ -427,7 +429,7 @@ fn app_protocol(
     Ok(PacketTest::AppProtocol {
         names: names.into_iter().map(Box::from).collect(),
         negated: argument.negated,
-        original: mode == Some("original"),
+        of: mode.unwrap_or_default(),
         exact,
     })
 }

@@ -342,11 +342,27 @@ pub enum PacketTest {
         names: Vec<Box<str>>,
         /// `!`: a known one, and none of them.
         negated: bool,
-        /// What was spoken before the protocol changed is meant.
-        original: bool,
+        /// Whose protocol is meant.
+        of: Spoken,
         /// No relatives (`http` for `http2`).
         exact: bool,
     },
+}
+
+/// Whose protocol `app-layer-protocol` means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Spoken {
+    /// What the packet's own direction tells.
+    #[default]
+    Direction,
+    /// What the flow is taken for.
+    Final,
+    /// What it was before it changed.
+    Original,
+    /// What either direction tells.
+    Either,
+    ToServer,
+    ToClient,
 }
 
 /// Test or change of state that outlives the packet.

@@ -95,6 +95,7 @@ pub fn talks() -> Vec<(&'static str, Vec<Vec<u8>>)> {
             "mixed",
             tcp(7777, &[(true, GET), (false, b"SSH-2.0-gate\r\n")]),
         ),
+        ("one_sided", tcp(7777, &[(true, &[0xfe; 110_000])])),
         ("wrong_ack", wrong_ack()),
         ("plain", tcp(7777, &[(true, PLAIN), (false, b"yes")])),
         ("other", tcp(7777, &[(true, OTHER), (false, b"no")])),
@@ -833,6 +834,47 @@ pub const ROWS: &[Row] = &[
         "ip | app-layer-event:applayer_mismatch_protocol_both_directions;",
         "mixed",
         "http",
+    ),
+    row(
+        "ip | app-layer-event:applayer_detect_protocol_only_one_direction;",
+        "odd_method",
+        "http",
+    ),
+    row(
+        "ip | app-layer-event:applayer_proto_detection_skipped;",
+        "one_sided",
+        "plain",
+    ),
+    // What a direction's own first bytes tell is not always what the flow is.
+    row(
+        "tcp | flow:established; app-layer-protocol:failed,to_server;",
+        "odd_method",
+        "http",
+    ),
+    row(
+        "tcp | flow:to_client,established; app-layer-protocol:ssh;",
+        "mixed",
+        "http",
+    ),
+    row(
+        "tcp | flow:established; app-layer-protocol:!http,to_client;",
+        "mixed",
+        "odd_method",
+    ),
+    row(
+        "tcp | flow:established; app-layer-protocol:ssh,either;",
+        "mixed",
+        "odd_method",
+    ),
+    row(
+        "tcp | flow:established; app-layer-protocol:!http,either;",
+        "ssh",
+        "mixed",
+    ),
+    row(
+        "tcp | flow:established; app-layer-protocol:ssh,final;",
+        "ssh",
+        "mixed",
     ),
     row("http2:stream:request_started | ", "h2", "http"),
     row(

@@ -10,8 +10,15 @@ use crate::packet::Direction;
 /// Places in [`FLOW_EVENTS`].
 const MISMATCH: u8 = 0;
 const WRONG_DIRECTION: u8 = 1;
+const ONE_DIRECTION: u8 = 2;
+const SKIPPED: u8 = 3;
 
-const _: () = assert!(FLOW_EVENTS.len() > WRONG_DIRECTION as usize);
+const _: () = assert!(FLOW_EVENTS.len() > SKIPPED as usize);
+
+/// Bytes of a direction that no probe knows, without any of the other one, after which the flow is
+/// given up; with some of the other one twice as many. (Suricata's least; its limit grows with the
+/// receiver's window.)
+const UNKNOWN_BYTES_MAX: u32 = 100_000;
 
 /// First bytes of a direction by which it is compared with the other one.
 const BEGINNING: usize = 16;
@@ -54,7 +61,7 @@ impl Apps {
             server_port: piece.server_port,
             limits,
         };
-        if let Some(protocol) = told_at_once(&probe) {
+        if let Some(protocol) = told_at_once(&probe).one() {
             // The first of DNS's flags, behind its identifier.
             let answers = probe.bytes.get(2).is_some_and(|flags| flags & 0x80 != 0);
             let of_dns = matches!(protocol, AppProtocol::Dns | AppProtocol::Llmnr);
@@ -66,7 +73,7 @@ impl Apps {
             server_port: probe.client_port,
             ..probe
         };
-        told_at_once(&other).is_some_and(says_its_side)
+        told_at_once(&other).one().is_some_and(says_its_side)
     }
 }
 
@@ -117,6 +124,7 @@ impl AppFlow {
         let [client, server] = self.failed;
         if client && (server || self.midstream) {
             self.state.protocol = AppProtocol::Failed;
+            self.settle_sides(None);
         }
         false
     }
@@ -134,51 +142,128 @@ impl AppFlow {
         self.state.protocol = protocol;
         self.parser = Parser::new(protocol);
         self.state.done = limits.told_only & protocol.bit() != 0;
+        if !is_first {
+            self.state.sides = [protocol; 2];
+            return;
+        }
+        let other = direction.opposite();
+        if let Some(side) = self.state.sides.get_mut(direction.index()) {
+            *side = protocol;
+        }
+        let spoke = self.beginnings[other.index()].is_full();
+        match self.failed[other.index()] {
+            true => self.of_none(other),
+            // Its bytes, which told nothing yet, are no contradiction.
+            false if spoke => self.state.sides[other.index()] = protocol,
+            false => {}
+        }
     }
 
-    /// Tells of a direction whose first bytes are of another protocol than the other direction's.
-    pub(super) fn compare(&mut self, shared: &Shared, direction: Direction, bytes: &[u8]) {
-        if bytes.is_empty() || self.transport != Some(Transport::Tcp) {
+    /// Gives a stream up that goes on and on without telling what it is.
+    pub(super) fn give_up_long(&mut self, piece: &Piece<'_>) {
+        if self.state.protocol != AppProtocol::Unknown || piece.transport != Transport::Tcp {
+            return;
+        }
+        let way = piece.direction.index();
+        let new = (piece.bytes.len() as u32).saturating_add(piece.gap);
+        let seen = self.unknown[way].saturating_add(new);
+        self.unknown[way] = seen;
+        let alone = self.unknown[1 - way] == 0 && self.failed[way];
+        let most = UNKNOWN_BYTES_MAX * if alone { 1 } else { 2 };
+        if seen > most {
+            self.tell(SKIPPED, piece.direction);
+            self.state.protocol = AppProtocol::Failed;
+        }
+    }
+
+    /// A direction's own bytes are of no protocol; the other direction tells it alone.
+    fn of_none(&mut self, direction: Direction) {
+        if let Some(side) = self.state.sides.get_mut(direction.index()) {
+            *side = AppProtocol::Failed;
+        }
+        // Where a flow's beginning was not seen, what is seen first tells nothing.
+        let seen = !self.midstream && self.gap[direction.index()] == 0;
+        if seen && self.transport == Some(Transport::Tcp) {
+            self.tell(ONE_DIRECTION, direction);
+        }
+    }
+
+    /// Where nothing more is told of a direction (its end, a flow that no parser knows or follows
+    /// any longer) it is what the flow is.
+    pub(super) fn settle_sides(&mut self, ended: Option<Direction>) {
+        let protocol = self.state.protocol;
+        let over = protocol == AppProtocol::Failed || self.state.done;
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            let side = &mut self.state.sides[direction.index()];
+            if *side == AppProtocol::Unknown && (over || ended == Some(direction)) {
+                *side = protocol;
+            }
+        }
+    }
+
+    /// Tells of a direction whose first bytes are of another protocol than the other direction's,
+    /// or of none.
+    pub(super) fn compare(&mut self, shared: &Shared, piece: &Piece<'_>) {
+        let (direction, bytes) = (piece.direction, piece.bytes);
+        if bytes.is_empty() {
             return;
         }
         self.first.get_or_insert(direction);
         let protocol = self.state.protocol;
         let known = !matches!(protocol, AppProtocol::Unknown | AppProtocol::Failed);
         let same = self.state.original == AppProtocol::Unknown && self.state.expected.is_none();
-        let Some(beginning) = self.beginnings.get_mut(direction.index()) else {
+        let way = direction.index();
+        let Some(beginning) = self.beginnings.get_mut(way) else {
             return;
         };
         if beginning.is_full() {
             return;
         }
+        let of_stream = self.transport == Some(Transport::Tcp);
+        let asked = of_stream && piece.gap == 0 && shared.wants(Field::AppLayerEvent);
         // What came before the protocol was known is asked by `identify`.
-        if !known || !same || !shared.wants(Field::AppLayerEvent) {
+        if !known || !same || !asked {
             beginning.length = BEGINNING as u8;
+            if let Some(side) = self.state.sides.get_mut(way)
+                && known
+                && *side == AppProtocol::Unknown
+            {
+                *side = protocol;
+            }
             return;
         }
         beginning.take(bytes);
-        let told = |bytes| {
-            let probe = Probe {
-                transport: Transport::Tcp,
-                direction,
-                bytes,
-                client_port: self.ports[0],
-                server_port: self.ports[1],
-                limits: &shared.limits,
-            };
-            let own = description(protocol).map(|description| (description.probe)(&probe));
-            match own {
-                Some(Guess::No) => told_at_once(&probe),
-                Some(Guess::Yes) => Some(protocol),
-                _ => None,
+        let full = beginning.is_full();
+        let probe = Probe {
+            transport: Transport::Tcp,
+            direction,
+            bytes: beginning.bytes(),
+            client_port: self.ports[0],
+            server_port: self.ports[1],
+            limits: &shared.limits,
+        };
+        let told = match description(protocol).map(|description| (description.probe)(&probe)) {
+            Some(Guess::No) if direction == Direction::ToClient && tells_client_alone(protocol) => {
+                Told::One(protocol)
             }
+            Some(Guess::No) => told_at_once(&probe),
+            Some(Guess::Yes) => Told::One(protocol),
+            _ if full => Told::One(protocol),
+            _ => Told::More,
         };
-        let Some(told) = told(beginning.bytes()) else {
-            return;
-        };
-        beginning.length = BEGINNING as u8;
-        if told != protocol {
-            self.tell(MISMATCH, direction);
+        match told {
+            Told::More if !full => return,
+            Told::None if !full => return,
+            Told::One(told) => {
+                self.state.sides[way] = told;
+                if told != protocol {
+                    self.tell(MISMATCH, direction);
+                }
+            }
+            Told::More | Told::None => self.of_none(direction),
+        }
+        if let Some(beginning) = self.beginnings.get_mut(way) {
+            beginning.length = BEGINNING as u8;
         }
     }
 
@@ -189,19 +274,42 @@ impl AppFlow {
     }
 }
 
-/// The protocol that the probes tell by these bytes alone.
-fn told_at_once(probe: &Probe<'_>) -> Option<AppProtocol> {
+/// What the probes tell by some bytes alone.
+enum Told {
+    One(AppProtocol),
+    /// More bytes may tell.
+    More,
+    /// None knows them.
+    None,
+}
+
+impl Told {
+    fn one(self) -> Option<AppProtocol> {
+        match self {
+            Told::One(protocol) => Some(protocol),
+            Told::More | Told::None => None,
+        }
+    }
+}
+
+fn told_at_once(probe: &Probe<'_>) -> Told {
     let fitting = DESCRIPTIONS
         .iter()
         .filter(|description| description.over.contains(&probe.transport));
     for description in fitting {
         match (description.probe)(probe) {
-            Guess::Yes => return Some(description.protocol),
-            Guess::More => return None,
+            Guess::Yes => return Told::One(description.protocol),
+            Guess::More => return Told::More,
             Guess::No => {}
         }
     }
-    None
+    Told::None
+}
+
+/// Protocols whose probe knows a client's first bytes alone (RDP's: away from its port).
+fn tells_client_alone(protocol: AppProtocol) -> bool {
+    use AppProtocol as P;
+    matches!(protocol, P::Nfs | P::Pgsql | P::Rdp)
 }
 
 /// Protocols whose messages show whether they are a client's or a server's.
@@ -224,4 +332,97 @@ fn says_its_side(protocol: AppProtocol) -> bool {
             | P::Telnet
             | P::FtpData
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{Place, run_missing};
+    use super::*;
+    use crate::packet::Direction::{ToClient, ToServer};
+
+    const ALONE: &str = "applayer_detect_protocol_only_one_direction";
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+    fn apps(settings: &[(&str, &str)]) -> Apps {
+        let own = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
+        let settings: Vec<_> = settings.iter().map(own).collect();
+        let wanted = Field::ALL.iter().map(|_| true).collect();
+        Apps::new(4, 1 << 20, wanted, Limits::of(&settings))
+    }
+
+    /// What the flow and its sides are after these pieces.
+    fn sides(
+        apps: &mut Apps,
+        port: u16,
+        talk: &[(Direction, &[u8])],
+    ) -> (AppProtocol, [AppProtocol; 2]) {
+        let piece = |(direction, bytes)| Piece {
+            transport: Transport::Tcp,
+            direction,
+            bytes,
+            gap: 0,
+            end: false,
+            client_port: 40_000,
+            server_port: port,
+            client_addr: [1; 16],
+            server_addr: [2; 16],
+            time_ns: 1,
+        };
+        let flow = apps.open(&piece((ToServer, &[]))).expect("there is room");
+        for part in talk {
+            apps.feed(flow, &piece(*part));
+        }
+        let state = apps.state(flow).expect("it is open");
+        (state.protocol, state.sides)
+    }
+
+    #[test]
+    fn a_side_whose_first_bytes_told_nothing_yet_is_what_the_other_tells() {
+        let banner: &[u8] = b"220 mail.example ready\r\n";
+        let talk = [(ToClient, banner), (ToServer, b"EHLO a.example\r\n")];
+        let (protocol, both) = sides(&mut apps(&[]), 2525, &talk);
+        assert_eq!(protocol, AppProtocol::Smtp);
+        assert_eq!(both, [AppProtocol::Smtp; 2]);
+    }
+
+    #[test]
+    fn a_flow_that_is_followed_no_further_is_one_thing_on_both_sides() {
+        let talk: [(_, &[u8]); 1] = [(ToServer, b"GET / HTTP/1.1\r\n")];
+        let of = |settings: &[_]| sides(&mut apps(settings), 80, &talk);
+        let (http, unknown) = (AppProtocol::Http, AppProtocol::Unknown);
+        assert_eq!(of(&[]), (http, [http, unknown]));
+        let told_only = [("app-layer.protocols.http.enabled", "detection-only")];
+        assert_eq!(of(&told_only), (http, [http; 2]));
+    }
+
+    #[test]
+    fn a_server_that_no_probe_knows_is_what_its_client_is() {
+        let mut call = vec![0x80, 0, 0, 40];
+        for word in [7u32, 0, 2, 100_003, 4, 0, 0, 0, 0, 0] {
+            call.extend(word.to_be_bytes());
+        }
+        let mut reply = vec![0x80, 0, 0, 24];
+        for word in [7u32, 1, 0, 0, 0, 0] {
+            reply.extend(word.to_be_bytes());
+        }
+        let talk: [(_, &[u8]); 2] = [(ToServer, &call), (ToClient, &reply)];
+        let (nfs, both) = sides(&mut apps(&[]), 2049, &talk);
+        assert_eq!((nfs, both), (AppProtocol::Nfs, [AppProtocol::Nfs; 2]));
+    }
+
+    #[test]
+    fn what_is_lost_at_the_beginning_is_no_direction_of_no_protocol() {
+        let place = Place {
+            transport: Transport::Tcp,
+            server_port: 80,
+        };
+        let told = |pieces: &[_]| run_missing(place, &[], pieces).join("\n").contains(ALONE);
+        let get: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let odd: &[u8] = b"nothing that any probe knows, and long";
+        assert!(told(&[(ToServer, 0, get), (ToClient, 0, odd)]));
+        assert!(!told(&[(ToServer, 0, get), (ToClient, 0, OK)]));
+        assert!(!told(&[(ToServer, 0, get), (ToClient, 9, odd)]));
+        assert!(told(&[(ToServer, 0, odd), (ToClient, 0, OK)]));
+        assert!(!told(&[(ToServer, 9, odd), (ToClient, 0, OK)]));
+    }
 }

@@ -14,8 +14,6 @@ use crate::packet::Direction;
 
 /// Streams that are open at once.
 pub const STREAMS_MAX: usize = 512;
-/// Frames of a direction of a stream, beyond which there are too many (Suricata's limit).
-pub const FRAMES_MAX: u32 = 65_536;
 /// Bytes of one in the list, and where the counts of its frames stand.
 const SIZE: usize = 72;
 const FRAMES: usize = 64;
@@ -175,10 +173,11 @@ impl Streams {
     }
 
     /// Adds a stream; false if there are too many.
-    pub fn add(&mut self, stream: &Stream, heap: &mut Heap) -> bool {
+    pub fn add(&mut self, stream: &Stream, most: usize, heap: &mut Heap) -> bool {
         let highest = &mut self.highest[(stream.id % 2) as usize];
         *highest = (*highest).max(stream.id);
-        self.list.len() < STREAMS_MAX * SIZE && heap.append(&mut self.list, &stream.encode())
+        self.list.len() < most.min(STREAMS_MAX) * SIZE
+            && heap.append(&mut self.list, &stream.encode())
     }
 
     fn put(&mut self, place: usize, stream: &Stream, heap: &mut Heap) {
@@ -458,7 +457,7 @@ mod tests {
         let mut heap = Heap::new(1 << 20);
         let mut streams = Streams::default();
         let stream = Stream::new(3, TxId::NONE).with_frame(Direction::ToServer);
-        assert!(streams.add(&stream, &mut heap));
+        assert!(streams.add(&stream, STREAMS_MAX, &mut heap));
         let mut met = |direction| {
             streams
                 .meet(3, direction, &mut heap)
