@@ -235,7 +235,8 @@ pub fn engine(
         receivers: (0..lanes).map(reader).collect(),
         transmitters: (0..lanes).map(|_| vec![transmitter()]).collect(),
         program: Arc::clone(&loaded.program),
-        events_per_worker: 64,
+        // A turn in a test has nobody beside it who takes events: all of a burst's must have room.
+        events_per_worker: 256,
         rss: None,
         cores: Vec::new(),
         key: 11,
