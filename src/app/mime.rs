@@ -195,7 +195,7 @@ impl Mime {
             body.update(full);
         } else if self.place == Place::Body
             && out.wants(Field::EmailBodyMd5)
-            && out.shared.limits.parsers.mail.body_md5 != Some(false)
+            && out.shared.limits.parsers.mail.body_md5
         {
             self.body = Some(Md5::new_with_prefix(full));
         }

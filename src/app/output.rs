@@ -127,7 +127,7 @@ impl Limits {
             return;
         };
         let bit = protocol.bit();
-        let off = matches!(value, "no" | "false" | "off" | "0");
+        let off = is_off(value);
         for off_over in self.off.get_mut(over).unwrap_or(&mut []) {
             *off_over = *off_over & !bit | if off { bit } else { 0 };
         }
@@ -140,6 +140,16 @@ impl Limits {
         let of_key = self.settings.iter().rev().find(|(k, _)| k.ends_with(key));
         of_key.map(|(_, value)| value.as_str())
     }
+}
+
+/// Whether a setting's word means yes.
+pub(super) fn is_on(value: &str) -> bool {
+    matches!(value, "yes" | "true" | "on" | "1")
+}
+
+/// Whether a setting's word means no.
+pub(super) fn is_off(value: &str) -> bool {
+    matches!(value, "no" | "false" | "off" | "0")
 }
 
 /// A number of bytes with its unit (`100kb`, `1 MiB`).

@@ -1,7 +1,7 @@
 //! Settings of single parsers (`app-layer.protocols.NAME...`, Suricata's key names), read once, so
 //! that a parser asks an array and no list of names. HTTP's are http/settings.rs's.
 
-use super::output::size;
+use super::output::{is_off, is_on, size};
 
 /// A number that a parser takes from the settings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,8 +76,8 @@ pub struct Mail {
     pub links: bool,
     /// Links with their scheme.
     pub schemes: bool,
-    /// Hash bodies: always, never, or (`None`) where a rule asks.
-    pub body_md5: Option<bool>,
+    /// Hash bodies where a rule asks for it.
+    pub body_md5: bool,
 }
 
 /// Settings of single parsers.
@@ -98,7 +98,7 @@ impl Default for Settings {
                 quoted: true,
                 links: true,
                 schemes: false,
-                body_md5: None,
+                body_md5: true,
             },
         }
     }
@@ -122,15 +122,14 @@ impl Settings {
         let Some((_, key)) = key.split_once(".smtp.mime.") else {
             return;
         };
-        let on = matches!(value, "yes" | "true" | "1" | "on");
-        let off = matches!(value, "no" | "false" | "0" | "off");
+        let on = is_on(value);
         match key {
             "decode-mime" => self.mail.decode = on,
             "decode-base64" => self.mail.base64 = on,
             "decode-quoted-printable" => self.mail.quoted = on,
             "extract-urls" => self.mail.links = on,
             "log-url-scheme" => self.mail.schemes = on,
-            "body-md5" => self.mail.body_md5 = (on || off).then_some(on),
+            "body-md5" => self.mail.body_md5 = !is_off(value),
             _ => {}
         }
     }

@@ -20,6 +20,24 @@ pub struct Place {
     pub server_port: u16,
 }
 
+impl Place {
+    /// Bytes of a direction, none missing before them and more to come.
+    pub fn piece<'a>(&self, direction: Direction, bytes: &'a [u8]) -> Piece<'a> {
+        Piece {
+            transport: self.transport,
+            direction,
+            bytes,
+            gap: 0,
+            end: false,
+            client_port: 40_000,
+            server_port: self.server_port,
+            client_addr: [1; 16],
+            server_addr: [2; 16],
+            time_ns: 1,
+        }
+    }
+}
+
 /// A lane's parsers with every field wanted but frames, which are transactions of their own.
 pub fn apps() -> Apps {
     apps_with(false, Limits::default())
@@ -46,6 +64,13 @@ fn apps_with(frames: bool, limits: Limits) -> Apps {
     };
     let wanted = Field::ALL.iter().map(wanted).collect();
     Apps::new(128, 8 << 20, wanted, limits)
+}
+
+/// A lane's parsers with these settings; frames and what is for events are wanted, too.
+pub fn apps_set(settings: &[(&str, &str)]) -> Apps {
+    let own = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
+    let settings: Vec<(String, String)> = settings.iter().map(own).collect();
+    apps_with(true, Limits::of(&settings))
 }
 
 /// A lane's parsers with these fields wanted alone.
@@ -102,10 +127,7 @@ pub fn run_missing(
     settings: &[(&str, &str)],
     pieces: &[(Direction, u32, &[u8])],
 ) -> Vec<String> {
-    let own = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
-    let settings: Vec<(String, String)> = settings.iter().map(own).collect();
-    let apps = apps_with(true, Limits::of(&settings));
-    run_pieces(place, pieces, apps).1
+    run_pieces(place, pieces, apps_set(settings)).1
 }
 
 fn run_pieces(
@@ -113,24 +135,13 @@ fn run_pieces(
     pieces: &[(Direction, u32, &[u8])],
     mut apps: Apps,
 ) -> (AppProtocol, Vec<String>) {
-    let piece = |direction, gap, bytes, end| Piece {
-        transport: place.transport,
-        direction,
-        bytes,
-        gap,
-        end,
-        client_port: 40_000,
-        server_port: place.server_port,
-        client_addr: [1; 16],
-        server_addr: [2; 16],
-        time_ns: 1,
-    };
     let flow = apps
-        .open(&piece(Direction::ToServer, 0, &[], false))
+        .open(&place.piece(Direction::ToServer, &[]))
         .expect("there is room");
     let mut lines = Vec::new();
     for (direction, gap, bytes) in pieces {
-        apps.feed(flow, &piece(*direction, *gap, bytes, false));
+        let piece = place.piece(*direction, bytes);
+        apps.feed(flow, &Piece { gap: *gap, ..piece });
         note_events(&apps, flow, &mut lines);
     }
     apps.finish(flow);

@@ -252,8 +252,7 @@ impl AppFlow {
             _ => Told::More,
         };
         match told {
-            Told::More if !full => return,
-            Told::None if !full => return,
+            Told::More | Told::None if !full => return,
             Told::One(told) => {
                 self.state.sides[way] = told;
                 if told != protocol {
@@ -292,6 +291,7 @@ impl Told {
     }
 }
 
+/// The first probe that knows these bytes, or may yet, speaks for all.
 fn told_at_once(probe: &Probe<'_>) -> Told {
     let fitting = DESCRIPTIONS
         .iter()
@@ -336,19 +336,12 @@ fn says_its_side(protocol: AppProtocol) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::{Place, run_missing};
+    use super::super::super::testing::{Place, apps_set, run_missing};
     use super::*;
     use crate::packet::Direction::{ToClient, ToServer};
 
     const ALONE: &str = "applayer_detect_protocol_only_one_direction";
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-
-    fn apps(settings: &[(&str, &str)]) -> Apps {
-        let own = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
-        let settings: Vec<_> = settings.iter().map(own).collect();
-        let wanted = Field::ALL.iter().map(|_| true).collect();
-        Apps::new(4, 1 << 20, wanted, Limits::of(&settings))
-    }
 
     /// What the flow and its sides are after these pieces.
     fn sides(
@@ -356,21 +349,15 @@ mod tests {
         port: u16,
         talk: &[(Direction, &[u8])],
     ) -> (AppProtocol, [AppProtocol; 2]) {
-        let piece = |(direction, bytes)| Piece {
+        let place = Place {
             transport: Transport::Tcp,
-            direction,
-            bytes,
-            gap: 0,
-            end: false,
-            client_port: 40_000,
             server_port: port,
-            client_addr: [1; 16],
-            server_addr: [2; 16],
-            time_ns: 1,
         };
-        let flow = apps.open(&piece((ToServer, &[]))).expect("there is room");
-        for part in talk {
-            apps.feed(flow, &piece(*part));
+        let flow = apps
+            .open(&place.piece(ToServer, &[]))
+            .expect("there is room");
+        for (direction, bytes) in talk {
+            apps.feed(flow, &place.piece(*direction, bytes));
         }
         let state = apps.state(flow).expect("it is open");
         (state.protocol, state.sides)
@@ -380,7 +367,7 @@ mod tests {
     fn a_side_whose_first_bytes_told_nothing_yet_is_what_the_other_tells() {
         let banner: &[u8] = b"220 mail.example ready\r\n";
         let talk = [(ToClient, banner), (ToServer, b"EHLO a.example\r\n")];
-        let (protocol, both) = sides(&mut apps(&[]), 2525, &talk);
+        let (protocol, both) = sides(&mut apps_set(&[]), 2525, &talk);
         assert_eq!(protocol, AppProtocol::Smtp);
         assert_eq!(both, [AppProtocol::Smtp; 2]);
     }
@@ -388,7 +375,7 @@ mod tests {
     #[test]
     fn a_flow_that_is_followed_no_further_is_one_thing_on_both_sides() {
         let talk: [(_, &[u8]); 1] = [(ToServer, b"GET / HTTP/1.1\r\n")];
-        let of = |settings: &[_]| sides(&mut apps(settings), 80, &talk);
+        let of = |settings: &[_]| sides(&mut apps_set(settings), 80, &talk);
         let (http, unknown) = (AppProtocol::Http, AppProtocol::Unknown);
         assert_eq!(of(&[]), (http, [http, unknown]));
         let told_only = [("app-layer.protocols.http.enabled", "detection-only")];
@@ -406,7 +393,7 @@ mod tests {
             reply.extend(word.to_be_bytes());
         }
         let talk: [(_, &[u8]); 2] = [(ToServer, &call), (ToClient, &reply)];
-        let (nfs, both) = sides(&mut apps(&[]), 2049, &talk);
+        let (nfs, both) = sides(&mut apps_set(&[]), 2049, &talk);
         assert_eq!((nfs, both), (AppProtocol::Nfs, [AppProtocol::Nfs; 2]));
     }
 

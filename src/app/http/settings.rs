@@ -1,7 +1,7 @@
 //! What the HTTP parsers of a lane share: the settings (Suricata's keys under
 //! `app-layer.protocols.http.libhtp.default-config`), and memory that each of them uses in turn.
 
-use super::super::output::{Limits, size};
+use super::super::output::{Limits, is_on, size};
 use super::brotli::Brotli;
 use super::coding::{Codings, LAYERS_MAX, Swf};
 use super::head::Head;
@@ -55,7 +55,7 @@ impl Settings {
             let Some((_, key)) = key.split_once("libhtp.default-config.") else {
                 continue;
             };
-            let on = matches!(value.as_str(), "yes" | "true" | "1" | "on");
+            let on = is_on(value);
             let bytes = size(value).unwrap_or(0) as u64;
             match key {
                 "double-decode-path" => settings.uri.double_path = on,
