@@ -249,12 +249,10 @@ impl Worker {
         self.sample();
         // Without a mesh what is taken goes straight to flow, which must have gone on first.
         let flow_waits = self.flow.as_ref().is_some_and(|f| f.stage.is_waiting());
-        if !flow_waits || self.flow.as_ref().is_some_and(|f| f.mesh.is_some()) {
-            self.take(&mut burst);
-        }
-        let taken = !burst.is_empty();
-        self.flow(&mut burst);
+        let may_take = !flow_waits || self.flow.as_ref().is_some_and(|f| f.mesh.is_some());
         // What crossed to another lane left an empty burst; what came from there filled one.
+        let taken = may_take && self.take(&mut burst);
+        self.flow(&mut burst);
         if taken || !burst.is_empty() {
             moved = true;
             self.emit.counters.inc(Counter::Bursts);
@@ -277,29 +275,29 @@ impl Worker {
     // --- in ---------------------------------------------------------------------------------
 
     /// Takes the next burst: frames from ports (decoded), or handles from the worker before.
-    fn take(&mut self, burst: &mut Burst) {
-        match &mut self.input {
+    /// Returns whether there was one, though all of it may be for other lanes.
+    fn take(&mut self, burst: &mut Burst) -> bool {
+        let taken = match &mut self.input {
             Input::Ports { .. } => self.receive(burst),
-            Input::Ring(ring) => {
-                ring.pop_burst(burst, BURST_MAX);
-            }
-            Input::Mesh => {}
-        }
+            Input::Ring(ring) => ring.pop_burst(burst, BURST_MAX) > 0,
+            Input::Mesh => false,
+        };
         if self.live {
             self.emit.now_ns = crate::time::wall_nanos();
         } else if let Some(last) = burst.last() {
             self.emit.now_ns = self.emit.now_ns.max(self.contexts.get(last).clock());
         }
+        taken
     }
 
-    fn receive(&mut self, burst: &mut Burst) {
+    fn receive(&mut self, burst: &mut Burst) -> bool {
         let Input::Ports {
             receivers,
             decode,
             mesh,
         } = &mut self.input
         else {
-            return;
+            return false;
         };
         let counters = &self.emit.counters;
         let room = mesh.as_ref().is_none_or(MeshOut::is_clear)
@@ -344,6 +342,7 @@ impl Worker {
             }
             decode.run(burst, &mut self.emit);
         }
+        let taken = !burst.is_empty();
         if let Some(mesh) = mesh {
             let crossed = mesh.dispatch(burst, &self.contexts);
             self.emit.counters.add(Counter::MeshCrossed, crossed);
@@ -355,6 +354,7 @@ impl Worker {
                 mesh.close();
             }
         }
+        taken
     }
 
     // --- stages -----------------------------------------------------------------------------

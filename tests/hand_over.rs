@@ -128,21 +128,36 @@ impl Rig {
         &mut self.engine.workers[lane]
     }
 
-    /// Both workers have the rings; then the second takes frames that are partly the first one's.
-    fn send(&mut self) {
+    /// Both workers have the rings.
+    fn begin(&mut self) {
         for lane in 0..2 {
             self.worker(lane).begin();
             assert!(self.worker(lane).attend());
             self.worker(lane).turn();
         }
+    }
+
+    /// The second worker takes these frames, which are partly the first one's, in one turn. Returns
+    /// whether it says that it moved something.
+    fn take(&mut self, numbers: std::ops::Range<u16>) -> bool {
         let (_, transmitter) = &mut self.far[0][1];
-        for number in 0..FRAMES {
+        for number in numbers {
             transmitter.send_copy(&frame(number)).unwrap();
         }
         transmitter.sync();
         assert!(self.worker(1).attend());
-        self.worker(1).turn();
-        let crossed = self.engine.counters[1].get(Counter::MeshCrossed);
+        self.worker(1).turn()
+    }
+
+    /// A counter of the second worker.
+    fn count(&self, counter: Counter) -> u64 {
+        self.engine.counters[1].get(counter)
+    }
+
+    fn send(&mut self) {
+        self.begin();
+        self.take(0..FRAMES);
+        let crossed = self.count(Counter::MeshCrossed);
         assert!((8..40).contains(&crossed), "{crossed} frames crossed");
     }
 
@@ -176,6 +191,19 @@ impl Rig {
         }
         count
     }
+}
+
+#[test]
+fn a_lane_whose_frames_are_all_for_another_one_was_not_idle() {
+    let mut rig = Rig::new();
+    rig.begin();
+    let bursts = rig.count(Counter::Bursts);
+    for number in 0..FRAMES {
+        assert!(rig.take(number..number + 1), "frame {number}");
+        let counted = rig.count(Counter::Bursts) - bursts;
+        assert_eq!(counted, u64::from(number) + 1, "frame {number}");
+    }
+    assert!(rig.count(Counter::MeshCrossed) >= 8);
 }
 
 #[test]
