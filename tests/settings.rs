@@ -276,6 +276,16 @@ fn a_suricata_yaml_is_taken_over_and_nothing_is_silent() {
     assert_eq!(config.tcp_timeouts.established, 700);
     assert!(config.midstream && !config.vlan_tracking && config.drop_events_start);
     assert_eq!(config.action_order, [1, 0, 2, 3]);
+    for (key, value) in [
+        ("modbus.enabled", "no"),
+        ("tls.enabled", "yes"),
+        ("imap.enabled", "detection-only"),
+        ("dns.udp.detection-ports.dp", "53,5353"),
+    ] {
+        let key = format!("app-layer.protocols.{key}");
+        let of_key = config.app_settings.iter().find(|(k, _)| *k == key);
+        assert_eq!(of_key.map(|(_, v)| v.as_str()), Some(value), "{key}");
+    }
     assert_eq!(settings.one("rules.classification"), Some("classes.cfg"));
     assert_eq!(config.threshold_file.as_deref(), Some("/etc/thresholds"));
     // Every value is in one of the lists: one value a line in the fixture, marked with what is to

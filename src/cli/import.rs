@@ -344,10 +344,17 @@ impl Work {
                 Ok(_) => Fate::Key(name, quote(&text.replace(' ', ""))),
                 Err(_) => left("no size"),
             },
-            Kind::Word(words) => match words.contains(&lower.as_str()) {
-                true => Fate::Key(name, quote(&lower)),
-                false => left("a word that Sluice does not know here"),
-            },
+            Kind::Word(words) => {
+                let word = match lower.as_str() {
+                    "true" | "on" | "1" if words.contains(&"yes") => "yes",
+                    "false" | "off" | "0" if words.contains(&"no") => "no",
+                    word => word,
+                };
+                match words.contains(&word) {
+                    true => Fate::Key(name, quote(word)),
+                    false => left("a word that Sluice does not know here"),
+                }
+            }
             Kind::Ports => match self.port_list(&text) {
                 Some(ports) => Fate::Key(name, format!("[{}]", ports.join(", "))),
                 None => left("no list of ports"),
@@ -470,7 +477,7 @@ const REASONS: &[(&str, &str)] = &[
     ("logging.", "Sluice tells on standard error what it has to say"),
     ("stats.", "metrics take its place: metrics.listen"),
     ("unix-command.", "the control socket is named by run.control-socket"),
-    ("app-layer.protocols.", "parsers are always on, and a protocol is told by its bytes"),
+    ("app-layer.protocols.", "parsers have no such setting here, and most protocols are told by their bytes on every port"),
     ("stream.reassembly.", "streams are kept as one: no chunks, no segments to be prepared"),
     ("stream.", "no such choice in this build: see the keys below [stream]"),
     ("flow.", "the table is sized by `flows` and all of its memory is taken at start"),

@@ -42,7 +42,7 @@ impl Kind {
             Number => "a number",
             Seconds => "seconds",
             Bytes => "bytes, or \"64kb\", \"1mb\", \"2gb\" (x 1024)",
-            Ports => "UDP ports",
+            Ports => "ports",
             Word(_) => "one of the words below",
             Text => "text",
             Path => "a path, relative to this file's folder",
@@ -95,6 +95,22 @@ const fn engine(name: &'static str, kind: Kind, usual: Usual, help: &'static str
         reader,
         help,
     }
+}
+
+/// The switch of a parser.
+macro_rules! switch {
+    ($name:literal) => {
+        engine(
+            concat!("app-layer.protocols.", $name, ".enabled"),
+            Word(&["yes", "no", "detection-only"]),
+            Is("\"yes\""),
+            concat!(
+                "Look for ",
+                $name,
+                " and parse it; no: it is never told, detection-only: it is told and not parsed."
+            ),
+        )
+    };
 }
 
 const fn command(name: &'static str, kind: Kind, usual: Usual, help: &'static str) -> Key {
@@ -227,6 +243,45 @@ pub const KEYS: &[Key] = &[
     engine("app-layer.memory", Bytes, Is("\"128mb\""), "Memory for parsers of the application layer, all lanes together."),
     engine("app-layer.flows-max", Number, Is("32768"), "Flows whose application layer is followed at once, all lanes together."),
     engine("app-layer.records", Flag, Is("true"), "Follow the application layer for events, too, and not for rules alone."),
+    switch!("http"),
+    switch!("http2"),
+    switch!("tls"),
+    switch!("dns.tcp"),
+    switch!("dns.udp"),
+    switch!("mdns"),
+    switch!("llmnr"),
+    switch!("smtp"),
+    switch!("ftp"),
+    switch!("ftp-data"),
+    switch!("ssh"),
+    switch!("smb"),
+    switch!("dcerpc"),
+    switch!("quic"),
+    switch!("tftp"),
+    switch!("snmp"),
+    switch!("ntp"),
+    switch!("dhcp"),
+    switch!("ike"),
+    switch!("krb5"),
+    switch!("sip"),
+    switch!("mqtt"),
+    switch!("rdp"),
+    switch!("rfb"),
+    switch!("nfs"),
+    switch!("ldap.tcp"),
+    switch!("ldap.udp"),
+    switch!("pgsql"),
+    switch!("modbus"),
+    switch!("dnp3"),
+    switch!("enip"),
+    switch!("websocket"),
+    switch!("imap"),
+    switch!("pop3"),
+    switch!("telnet"),
+    switch!("bittorrent-dht"),
+    switch!("doh2"),
+    engine("app-layer.protocols.dns.tcp.detection-ports.dp", Ports, Is("[53]"), "Ports of servers that are asked for DNS over TCP."),
+    engine("app-layer.protocols.dns.udp.detection-ports.dp", Ports, Is("[53]"), "Ports of servers that are asked for DNS over UDP."),
     engine("app-layer.protocols.ftp.max-tx", Number, Is("512"), "Commands of one FTP connection without an answer."),
     engine("app-layer.protocols.http2.max-streams", Number, Is("512"), "Streams of one HTTP/2 connection that are open at once; 512 at most."),
     engine("app-layer.protocols.http2.max-frames", Number, Is("65536"), "Frames of a direction of one HTTP/2 stream, beyond which too_many_frames is told."),
