@@ -89,6 +89,12 @@ counters! {
     FlowsEndedCrash = "sluice_flows_ended_total", "reason" = "crash";
     /// New flows refused because the table was full.
     FlowsRefused = "sluice_flows_refused_total";
+    /// Flows that reached the rate of `flow.rate-tracking`, by direction.
+    FlowsElephant = "sluice_flows_elephant_total", "direction" = "any";
+    /// Flows that reached the rate of `flow.rate-tracking`, by direction.
+    FlowsElephantToServer = "sluice_flows_elephant_total", "direction" = "to_server";
+    /// Flows that reached the rate of `flow.rate-tracking`, by direction.
+    FlowsElephantToClient = "sluice_flows_elephant_total", "direction" = "to_client";
     /// TCP segments by what became of their bytes.
     SegmentsInOrder = "sluice_stream_segments_total", "result" = "in_order";
     /// TCP segments by what became of their bytes.

@@ -458,7 +458,6 @@ static VALUE: &[(&str, Family)] = &[
     ("template2", Family::Other),
     ("vxlan_vni", Family::Other),
     ("igmp-csum", Family::Packet),
-    ("flow.elephant", Family::Other),
     ("subslice", Family::Transform),
 ];
 
@@ -490,6 +489,7 @@ static PACKET_ONLY: &[&str] = &[
     "flow.bytes",
     "flow.bytes_toserver",
     "flow.bytes_toclient",
+    "flow.elephant",
 ];
 
 /// Other spellings of keywords that are no buffers.

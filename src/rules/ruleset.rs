@@ -105,7 +105,6 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("replace", "a frame that is forwarded is never changed"),
     ("geoip", "no database of places is read"),
-    ("flow.elephant", "rates of flows are not tracked"),
     (
         "config:tracking packet",
         "every packet of a flow is tracked",

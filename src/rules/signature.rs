@@ -319,6 +319,8 @@ pub enum PacketTest {
         /// Comparison.
         compare: Compare,
     },
+    /// `flow.elephant`: side 0 to server, 1 to client, 2 either, 3 both.
+    FlowElephant(u8),
     /// `vlan.id`: of the tags, from the outermost, those that are meant.
     VlanId {
         /// The id; `None` where tags are counted.

@@ -111,6 +111,7 @@ pub const KEYWORDS: &[&str] = &[
     "flow.bytes",
     "flow.bytes_toserver",
     "flow.bytes_toclient",
+    "flow.elephant",
     "ipv4-csum",
     "tcpv4-csum",
     "tcpv6-csum",

@@ -417,6 +417,7 @@ pub const ROWS: &[Row] = &[
     row("stream_size:client,>,20; flow:established;", "plain", "syn"),
     row("flow.pkts_toserver:>3;", "plain", "syn"),
     row("flow.bytes_toserver:>200;", "plain", "syn"),
+    row("flow.elephant:toserver;", "plain", "syn"),
     row(
         "content:\"alpha\"; flowbits:set,one; noalert; && flowbits:isset,one; content:\"yes\";",
         "plain",
