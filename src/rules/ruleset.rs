@@ -110,10 +110,6 @@ const REFUSED: &[(&str, &str)] = &[
         "every packet of a flow is tracked",
     ),
     (
-        "config:logging flow",
-        "logging is switched for a transaction alone",
-    ),
-    (
         "nfq_set_mark",
         "there is no netfilter queue here to mark packets of",
     ),

@@ -613,6 +613,11 @@ pub const LINTS: &[Case] = &[
         "the rule has no condition",
     ),
     (
+    (
+        "content:\"abc\"; config:«logging disable,type tx,scope flow»;",
+        Code::NoEffect,
+        "`logging disable,type tx,scope flow` changes nothing",
+    ),
         "«drop» ip any any -> any any (msg:\"x\"; sid:1;)",
         Code::DropWithoutCondition,
         "the rule drops everything",
