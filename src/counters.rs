@@ -155,7 +155,7 @@ counters! {
     PcreSteps = "sluice_pcre_steps_exhausted_total";
     /// Bodies in a coding that is not decoded (LZMA, unless settings ask for it), looked at as they are.
     BodiesUndecoded = "sluice_bodies_undecoded_total";
-    /// Detection state (flowbit slabs, thresholds) that did not fit its pool.
+    /// Detection state (flowbit slabs, thresholds, variables) that did not fit its pool.
     DetectionStateLost = "sluice_detection_state_lost_total";
     /// Streams whose older bytes were let go because all windows were in use: matches that reach
     /// further back than a few bytes are missed there.

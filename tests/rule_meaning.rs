@@ -327,6 +327,16 @@ fn config_hushes_transactions_in_their_own_scope_alone() {
 }
 
 #[test]
+fn expressions_name_variables_by_the_order_of_their_groups() {
+    let signature = read(r#"pcre:"/(a)(?P<flow_two>b)(?P<pkt_two>c)/, alert:one";"#);
+    let Test::Pcre(pcre) = &signature.inspect[0].tests[0] else {
+        panic!()
+    };
+    let expected = [Capture::Nothing, Capture::Flow(0), Capture::Packet(0)];
+    assert_eq!(pcre.captures, expected);
+}
+
+#[test]
 fn priorities_come_from_the_classtype_or_the_rule() {
     assert_eq!(read("classtype:trojan-activity;").priority, 1);
     assert_eq!(read("classtype:trojan-activity; priority:4;").priority, 4);

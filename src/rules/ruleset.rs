@@ -113,14 +113,6 @@ const REFUSED: &[(&str, &str)] = &[
         "nfq_set_mark",
         "there is no netfilter queue here to mark packets of",
     ),
-    (
-        "flowvar",
-        "what a group of a regex took is not kept for the flow",
-    ),
-    (
-        "pktvar",
-        "what a group of a regex took is not kept for the packet",
-    ),
 ];
 
 /// Why this build does not run the signature; `None` if it does.

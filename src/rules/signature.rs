@@ -397,6 +397,20 @@ pub enum StateTest {
         /// Seconds until it expires (default 300 for hostbits, as given or 0 = guide default).
         expire: u32,
     },
+    /// `flowvar:name,value`: the flow's variable has these bytes in it.
+    FlowVariable {
+        /// Number of its name.
+        name: u32,
+        /// What it holds.
+        bytes: Box<[u8]>,
+    },
+    /// `pktvar:name,value`: the packet's variable has these bytes in it.
+    PacketVariable {
+        /// Number of its name.
+        name: u32,
+        /// What it holds.
+        bytes: Box<[u8]>,
+    },
     /// `xbits:set,NAME,track tx`: the bit is set in the transaction that the rule hit.
     TransactionBit {
         /// Id.

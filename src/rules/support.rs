@@ -122,6 +122,8 @@ pub const KEYWORDS: &[&str] = &[
     "flow",
     "flowbits",
     "flowint",
+    "flowvar",
+    "pktvar",
     "xbits",
     "hostbits",
     "threshold",

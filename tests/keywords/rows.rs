@@ -429,6 +429,26 @@ pub const ROWS: &[Row] = &[
         "other",
     ),
     row(
+        "content:\"alpha\"; pcre:\"/al(?P<flow_rest>[a-z]+)/\"; noalert; && flowvar:rest,pha; content:\"yes\";",
+        "plain",
+        "other",
+    ),
+    row(
+        "pcre:\"/(al)(p)/, flow:none, flow:p\"; noalert; && flowvar:p,|70|; content:\"yes\";",
+        "plain",
+        "other",
+    ),
+    row(
+        "content:\"alpha\"; pcre:\"/al(?P<pkt_rest>[a-z]+)/\"; noalert; && pktvar:rest,ha; content:\"alpha\";",
+        "plain",
+        "other",
+    ),
+    row(
+        "content:\"alpha\"; pcre:\"/al([a-z]+)/, pkt:rest\"; noalert; && pktvar:rest,ha; content:\"yes\";",
+        NOWHERE,
+        NOWHERE,
+    ),
+    row(
         "content:\"alpha\"; xbits:set,x,track ip_src,expire 60; noalert; && xbits:isset,x,track ip_dst; content:\"yes\";",
         "plain",
         "other",

@@ -211,6 +211,12 @@ pub const VALUES: &[Case] = &[
         "`maybe` is neither valid nor invalid",
     ),
     ("flow.pkts:«up,>5»;", Code::BadValue, "`up` is not a side"),
+    ("flow.elephant:«up»;", Code::BadValue, "`up` is not a side"),
+    (
+        "flowvar:«name»;",
+        Code::BadValue,
+        "`flowvar` takes a name and what its value holds",
+    ),
     (
         "flowbits:«sett,x»;",
         Code::BadValue,
@@ -608,16 +614,16 @@ pub const LINTS: &[Case] = &[
         "`classtype` stands a second time in this rule",
     ),
     (
+        "content:\"abc\"; config:«logging disable,type tx,scope flow»;",
+        Code::NoEffect,
+        "`logging disable,type tx,scope flow` changes nothing",
+    ),
+    (
         "«alert» ip any any -> any any (msg:\"x\"; sid:1;)",
         Code::NoCondition,
         "the rule has no condition",
     ),
     (
-    (
-        "content:\"abc\"; config:«logging disable,type tx,scope flow»;",
-        Code::NoEffect,
-        "`logging disable,type tx,scope flow` changes nothing",
-    ),
         "«drop» ip any any -> any any (msg:\"x\"; sid:1;)",
         Code::DropWithoutCondition,
         "the rule drops everything",
