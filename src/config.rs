@@ -31,6 +31,15 @@ pub struct Timeouts {
     pub closed: u32,
 }
 
+/// The rate that makes an elephant of a flow (`flow.rate-tracking`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RateTracking {
+    /// Bytes of one direction within the interval; 0: no flow is tracked.
+    pub bytes: u64,
+    /// The interval, seconds.
+    pub interval: u16,
+}
+
 /// All settings of the data plane.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
@@ -56,6 +65,8 @@ pub struct Config {
     pub flows_max: u32,
     /// Flows inspected at once (with stream state), all lanes together.
     pub inspected_flows_max: u32,
+    /// Elephant flows (`flow.rate-tracking`).
+    pub rate_tracking: RateTracking,
     /// Bytes of reassembly memory, all lanes together (`stream.reassembly.memcap`).
     pub stream_memory: u64,
     /// Bytes of defragmentation memory, all lanes together (`defrag.memcap`).
@@ -163,6 +174,10 @@ impl Default for Config {
             layers_max: 16,
             flows_max: 1 << 17,
             inspected_flows_max: 1 << 15,
+            rate_tracking: RateTracking {
+                bytes: 0,
+                interval: 10,
+            },
             stream_memory: 256 << 20,
             defrag_memory: 32 << 20,
             defrag_timeout: 60,
@@ -489,6 +504,17 @@ impl Config {
         match key {
             "flows" => self.flows_max = number(key, value)?,
             "inspected-flows" => self.inspected_flows_max = number(key, value)?,
+            "flow.rate-tracking.bytes" => self.rate_tracking.bytes = size(key, value)?,
+            "flow.rate-tracking.interval" => {
+                let seconds: u16 = number(key, value)?.try_into().unwrap_or(0);
+                if seconds == 0 {
+                    return Err(error(
+                        format!("{key}: `{value}` is no interval"),
+                        "write seconds, from 1 to 65535",
+                    ));
+                }
+                self.rate_tracking.interval = seconds;
+            }
             "contexts-per-lane" => self.contexts_per_lane = number(key, value)?,
             "defrag.memcap" => self.defrag_memory = size(key, value)?,
             "defrag.timeout" => self.defrag_timeout = number(key, value)?,

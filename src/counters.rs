@@ -89,6 +89,12 @@ counters! {
     FlowsEndedCrash = "sluice_flows_ended_total", "reason" = "crash";
     /// New flows refused because the table was full.
     FlowsRefused = "sluice_flows_refused_total";
+    /// Flows that reached the rate of `flow.rate-tracking`, by direction.
+    FlowsElephant = "sluice_flows_elephant_total", "direction" = "any";
+    /// Flows that reached the rate of `flow.rate-tracking`, by direction.
+    FlowsElephantToServer = "sluice_flows_elephant_total", "direction" = "to_server";
+    /// Flows that reached the rate of `flow.rate-tracking`, by direction.
+    FlowsElephantToClient = "sluice_flows_elephant_total", "direction" = "to_client";
     /// TCP segments by what became of their bytes.
     SegmentsInOrder = "sluice_stream_segments_total", "result" = "in_order";
     /// TCP segments by what became of their bytes.
@@ -149,7 +155,7 @@ counters! {
     PcreSteps = "sluice_pcre_steps_exhausted_total";
     /// Bodies in a coding that is not decoded (LZMA, unless settings ask for it), looked at as they are.
     BodiesUndecoded = "sluice_bodies_undecoded_total";
-    /// Detection state (flowbit slabs, thresholds) that did not fit its pool.
+    /// Detection state (flowbit slabs, thresholds, variables) that did not fit its pool.
     DetectionStateLost = "sluice_detection_state_lost_total";
     /// Streams whose older bytes were let go because all windows were in use: matches that reach
     /// further back than a few bytes are missed there.

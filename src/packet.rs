@@ -221,6 +221,8 @@ pub struct FlowValues {
     pub tcp_flags: [u8; 2],
     /// Why the flow ended (`FlowEnd` views; flow/record.rs).
     pub end_reason: u8,
+    /// Directions that reached the rate of `flow.rate-tracking`: bits 1 to the server, 2 to the client.
+    pub elephant: u8,
     /// Milliseconds are not kept; this is the last packet's arrival for `FlowEnd`, nanoseconds.
     pub last_ns: u64,
 }

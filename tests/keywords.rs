@@ -60,8 +60,10 @@ fn text(row: &rows::Row) -> String {
 /// Whether the last rule of a row alerts in a conversation.
 fn alerts(row: &rows::Row, capture: &Path) -> bool {
     let loaded = rules(&text(row));
+    let mut config = small(Mode::Tap);
+    config.set("flow.rate-tracking.bytes", "200").unwrap();
     let options = Options {
-        config: small(Mode::Tap),
+        config,
         key: 3,
         ..Options::default()
     };

@@ -308,6 +308,35 @@ fn what_cannot_run_is_named() {
 }
 
 #[test]
+fn config_hushes_transactions_in_their_own_scope_alone() {
+    let of = |what: &str| read(&format!("content:\"a\"; config:{what};"));
+    for subsystem in ["logging", "tracking"] {
+        let hushed = of(&format!("{subsystem} disable, type tx, scope tx"));
+        assert!(hushed.quiet && hushed.unsupported.is_empty());
+        for rest in [
+            "type tx, scope flow",
+            "type flow, scope tx",
+            "type tx, scope packet",
+        ] {
+            let nothing = of(&format!("{subsystem} disable, {rest}"));
+            assert!(!nothing.quiet && nothing.unsupported.is_empty());
+        }
+    }
+    let untracked = of("tracking disable, type flow, scope packet");
+    assert_eq!(untracked.unsupported, ["config:tracking packet".into()]);
+}
+
+#[test]
+fn expressions_name_variables_by_the_order_of_their_groups() {
+    let signature = read(r#"pcre:"/(a)(?P<flow_two>b)(?P<pkt_two>c)/, alert:one";"#);
+    let Test::Pcre(pcre) = &signature.inspect[0].tests[0] else {
+        panic!()
+    };
+    let expected = [Capture::Nothing, Capture::Flow(0), Capture::Packet(0)];
+    assert_eq!(pcre.captures, expected);
+}
+
+#[test]
 fn priorities_come_from_the_classtype_or_the_rule() {
     assert_eq!(read("classtype:trojan-activity;").priority, 1);
     assert_eq!(read("classtype:trojan-activity; priority:4;").priority, 4);

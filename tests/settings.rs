@@ -274,6 +274,8 @@ fn a_suricata_yaml_is_taken_over_and_nothing_is_silent() {
     assert_eq!(config.defrag_memory, 64 << 20);
     assert_eq!(config.defrag_timeout, 45);
     assert_eq!(config.tcp_timeouts.established, 700);
+    let rate = config.rate_tracking;
+    assert_eq!((rate.bytes, rate.interval), (1 << 30, 20));
     assert!(config.midstream && !config.vlan_tracking && config.drop_events_start);
     assert_eq!(config.action_order, [1, 0, 2, 3]);
     for (key, value) in [

@@ -211,6 +211,8 @@ pub const KEYS: &[Key] = &[
     engine("stream.reassembly.urgent.policy", Word(URGENT), Else("\"oob\"", "drop with `run --inline`, else oob"), "TCP urgent data: as ordinary data, out of band, dropped, or skipped."),
     engine("profiling.sample-rate", Number, Is("64"), "One burst in so many is measured for `sluice profile --live`; 0: none."),
     engine("flow.memcap-policy", Word(POLICIES), INLINE_DROPS, "The flow table is full."),
+    engine("flow.rate-tracking.bytes", Bytes, Is("0"), "Bytes of one direction of a flow within the interval that make it an elephant (flow.elephant); 0: rates of flows are not tracked. Takes about 400 bytes of memory a flow of the table."),
+    engine("flow.rate-tracking.interval", Seconds, Is("10"), "The interval of flow.rate-tracking.bytes; one of more than 16 seconds is exact to a sixteenth."),
     engine("flow-timeouts.tcp.new", Seconds, Is("60"), "TCP without a whole handshake."),
     engine("flow-timeouts.tcp.established", Seconds, Is("600"), "TCP, established."),
     engine("flow-timeouts.tcp.closed", Seconds, Is("60"), "TCP, closed by both sides."),

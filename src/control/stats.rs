@@ -51,6 +51,9 @@ pub fn line(snapshot: &Snapshot, uptime_seconds: u64, now_ns: u64) -> Vec<u8> {
                 total: get(Counter::FlowsCreated),
                 active: snapshot.flows(),
                 memcap: get(Counter::FlowsRefused),
+                elephant: get(Counter::FlowsElephant),
+                elephant_toserver: get(Counter::FlowsElephantToServer),
+                elephant_toclient: get(Counter::FlowsElephantToClient),
             },
             tcp: Tcp {
                 overlap: get(Counter::SegmentsOverlap),
@@ -109,6 +112,9 @@ struct Flow {
     total: u64,
     active: u64,
     memcap: u64,
+    elephant: u64,
+    elephant_toserver: u64,
+    elephant_toclient: u64,
 }
 
 #[derive(Serialize)]

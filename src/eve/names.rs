@@ -76,6 +76,16 @@ pub fn end_reason(number: u8) -> &'static str {
         .unwrap_or("unknown")
 }
 
+/// `flow.elephant_direction` of `FlowValues::elephant`.
+pub fn elephant_directions(bits: u8) -> &'static [&'static str] {
+    match bits & 3 {
+        1 => &["toserver"],
+        2 => &["toclient"],
+        3 => &["toserver", "toclient"],
+        _ => &[],
+    }
+}
+
 /// `flow.reason` for one of our ends. A closed flow is one that a shorter timeout ended.
 pub fn eve_end_reason(ours: &'static str) -> &'static str {
     match ours {

@@ -258,6 +258,10 @@ struct FlowEnd {
     reason: &'static str,
     alerted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    elephant: Option<bool>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    elephant_direction: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<&'static str>,
 }
 
@@ -554,6 +558,8 @@ fn flow_parts(record: &mut Record<'_>, event: &Event, names: &Names) {
             bypass: bypassed.then_some("local"),
             reason: names::eve_end_reason(end_reason),
             alerted: event.alerted,
+            elephant: (values.elephant != 0).then_some(true),
+            elephant_direction: names::elephant_directions(values.elephant),
             action: if event.flags & flag::DROP_FLOW != 0 {
                 Some("drop")
             } else {

@@ -316,6 +316,11 @@ fn a_flow_is_this_line() {
         id = id()
     );
     assert_eq!(text_of(&event, &options()), want);
+    event.values.elephant = 3;
+    let flow = &value_of(&event, &options())["flow"];
+    assert_eq!(flow["elephant"], true);
+    let both = serde_json::json!(["toserver", "toclient"]);
+    assert_eq!(flow["elephant_direction"], both);
 }
 
 #[test]
@@ -527,6 +532,8 @@ const KNOWN: &[&str] = &[
     "flow.bypass",
     "flow.reason",
     "flow.alerted",
+    "flow.elephant",
+    "flow.elephant_direction",
     "flow.src_ip",
     "flow.dest_ip",
     "flow.src_port",
@@ -585,6 +592,7 @@ fn every_field_is_one_of_suricata_s_or_stands_under_sluice() {
                     }
                     event.reason = Some(Reason::Rule);
                     event.values.tcp_flags = [0xff, 0];
+                    event.values.elephant = 1;
                     event.anomaly = 1;
                     let value = serde_json::from_str(&text_of(&event, &options)).unwrap();
                     names_in(&value, "", &mut names);

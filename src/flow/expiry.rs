@@ -308,6 +308,7 @@ impl FlowStage {
         let mut values = values_of(&record, None);
         values.end_reason = reason as u8;
         values.last_ns = record.last_ns;
+        values.elephant = self.elephant(flow);
         let line = self.flows.line(flow);
         let class = line.as_ref().map(|line| line.state().expiry);
         let tuple = line.map(|line| line.tuple()).unwrap_or_default();

@@ -36,6 +36,7 @@ pub mod handshake;
 pub mod notice;
 pub mod pages;
 pub mod policy;
+pub mod rate;
 pub mod record;
 pub mod segment;
 pub mod stage;
@@ -48,7 +49,7 @@ pub mod views;
 pub use record::{EndReason, TcpPhase};
 pub use stage::FlowStage;
 
-use crate::config::{Config, Urgent};
+use crate::config::{Config, RateTracking, Urgent};
 use crate::memory::slab::Slabs;
 use crate::memory::{BlockPool, MemoryError, PageKind, Regions, available_bytes, reserved_bytes};
 use crate::packet::FRAME_LENGTH_MAX;
@@ -57,6 +58,7 @@ use std::fmt;
 use crate::packet::FlowHandle;
 use expiry::Ends;
 use pages::{PAGE_BYTES, PagePool};
+use rate::Rates;
 use record::Tcp;
 use stream::Limits;
 use table::{
@@ -77,6 +79,8 @@ pub struct FlowPlan {
     pub lanes: usize,
     /// Flows of all lanes.
     pub flows: usize,
+    /// The rate that makes an elephant of a flow.
+    pub rate_tracking: RateTracking,
     /// TCP connections with state, per lane.
     pub connections: u32,
     /// Stream pages per lane.
@@ -95,6 +99,8 @@ pub struct FlowParts {
     pub detection: DetectionSide,
     /// Its flows' records, in the table's second lines.
     pub records: RecordSide,
+    /// Their rates, where they are tracked.
+    pub rates: Option<Rates>,
     /// TCP state.
     pub connections: Slabs<Tcp>,
     /// Stream bytes.
@@ -115,6 +121,7 @@ impl FlowPlan {
         FlowPlan {
             lanes,
             flows: config.flows_max as usize,
+            rate_tracking: config.rate_tracking,
             connections: config.inspected_flows_max.div_ceil(lanes as u32).max(1),
             stream_pages: share(config.stream_memory),
             fragment_pages: share(config.defrag_memory),
@@ -130,16 +137,25 @@ impl FlowPlan {
         TablePlan::new(self.flows.div_ceil(self.lanes))
     }
 
+    /// Slots of one lane's table: handles name one of them.
+    fn slots(&self) -> Result<usize, MemoryError> {
+        Ok(self.table()?.group_count as usize * table::GROUP_SLOTS as usize)
+    }
+
     /// Bytes of all lanes, by what they are for.
     ///
     /// # Errors
     /// As [`FlowPlan::table`].
-    pub fn sizes(&self) -> Result<[(&'static str, usize); 6], MemoryError> {
+    pub fn sizes(&self) -> Result<[(&'static str, usize); 7], MemoryError> {
         let each = [
             ("flow table", self.table()?.size()),
             (
                 "order of closed flows",
                 Ends::closed_max(self.table()?.flows_max) * size_of::<FlowHandle>(),
+            ),
+            (
+                "rates of flows",
+                Rates::size_of(self.rate_tracking, self.slots()?),
             ),
             ("TCP state", Slabs::<Tcp>::size_of(self.connections)),
             ("stream pages", PagePool::size_of(self.stream_pages)),
@@ -180,7 +196,7 @@ impl FlowPlan {
     ) -> Result<Vec<FlowParts>, MemoryError> {
         self.check(available_bytes().saturating_add(reserved_bytes()))?;
         let config = TableConfig::new(self.flows, self.lanes, TableMode::Owner);
-        let table = FlowTable::build(&config, hash)?;
+        let (table, slots) = (FlowTable::build(&config, hash)?, self.slots()?);
         let table_pages = table.page_kind;
         let parts = table
             .sides
@@ -192,6 +208,7 @@ impl FlowPlan {
                 flows,
                 detection,
                 table_pages,
+                rates: Rates::new(self.rate_tracking, slots),
                 connections: Slabs::new(self.connections, Tcp::default()),
                 pages: PagePool::new(self.stream_pages),
                 fragments: PagePool::new(self.fragment_pages),

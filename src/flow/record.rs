@@ -211,9 +211,9 @@ impl Record {
         }
     }
 
-    /// Counts a packet whose direction is known.
+    /// Counts a packet whose direction is known; gives its length.
     #[inline]
-    pub fn count(&mut self, context: &Context, length: u32) {
+    pub fn count(&mut self, context: &Context, length: u32) -> u32 {
         let length = if length == 0 {
             context.span.length
         } else {
@@ -223,6 +223,7 @@ impl Record {
         self.packets[way] = self.packets[way].saturating_add(1);
         self.bytes[way] = self.bytes[way].saturating_add(u64::from(length));
         self.last_ns = self.last_ns.max(context.time_ns);
+        length
     }
 }
 

@@ -19,6 +19,7 @@ use super::defrag::Defrag;
 use super::expiry::{self, Ends, Stage, class_of};
 use super::notice::{Notice, Notices};
 use super::pages::{PAGE_BYTES, PagePool};
+use super::rate::{self, Rates};
 use super::record::*;
 use super::segment::{Segment, URG};
 use super::stream::{Limits, URGENT_MAX};
@@ -74,6 +75,7 @@ pub struct FlowStage {
     pub(super) decoder: Decoder,
     pub(super) flows: FlowSide,
     pub(super) records: RecordSide,
+    pub(super) rates: Option<Rates>,
     pub(super) connections: Slabs<Tcp>,
     pub(super) pages: PagePool,
     pub(super) fragments: PagePool,
@@ -125,6 +127,7 @@ impl FlowStage {
             defrag: Defrag::new(config, parts.fragments.len()),
             flows: parts.flows,
             records: parts.records,
+            rates: parts.rates,
             connections: parts.connections,
             pages: parts.pages,
             fragments: parts.fragments,
@@ -360,7 +363,7 @@ impl FlowStage {
         }
         let (flow, created) = self.admit(context, bytes, answer, emit)?;
         context.flow = flow;
-        self.count_packet(context, flow, created, length);
+        self.count_packet(context, flow, created, length, &emit.counters);
         self.condemn(context, flow);
         let work = if context.protocol == TCP && context.has(flag::TRANSPORT) {
             self.tcp(context, bytes, flow, emit, room)
@@ -444,6 +447,9 @@ impl FlowStage {
             0
         };
         record.flags |= if reused { FLOW_REUSE } else { 0 };
+        if let Some(rates) = &mut self.rates {
+            rates.begin(flow.slot);
+        }
         Some(true)
     }
 
@@ -483,6 +489,7 @@ impl FlowStage {
         flow: FlowHandle,
         created: bool,
         length: u32,
+        counters: &Counters,
     ) {
         let Some(record) = self.records.get_mut(flow.slot) else {
             return;
@@ -496,7 +503,8 @@ impl FlowStage {
         if record.packets[direction.index()] == 0 {
             context.set(flag::FIRST_OF_DIRECTION);
         }
-        record.count(context, length);
+        let length = record.count(context, length);
+        rate::track(&mut self.rates, context, length, counters);
         if created {
             context.set(flag::FLOW_NEW);
         }
@@ -563,6 +571,13 @@ impl FlowStage {
             context.set(flag::BYPASS);
         }
         context.values = values_of(record, connection);
+        context.values.elephant = self.elephant(flow);
+    }
+
+    /// The directions of a flow that are elephants, as bits.
+    #[inline]
+    pub(super) fn elephant(&self, flow: FlowHandle) -> u8 {
+        self.rates.as_ref().map_or(0, |r| r.elephant(flow.slot))
     }
 
     // --- verdicts ---
@@ -613,6 +628,7 @@ pub(super) fn values_of(record: &Record, connection: Option<&Tcp>) -> FlowValues
         tcp_state: record.phase,
         tcp_flags: record.tcp_flags,
         end_reason: EndReason::None as u8,
+        elephant: 0,
         last_ns: record.last_ns,
     }
 }

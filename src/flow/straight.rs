@@ -17,6 +17,7 @@
 
 use super::expiry::{Stage, class_of};
 use super::pages::PagePool;
+use super::rate;
 use super::record::*;
 use super::segment::Segment;
 use super::stage::{FlowStage, TCP, values_of};
@@ -106,13 +107,14 @@ impl FlowStage {
         }
         context.flow = flow;
         context.direction = direction;
-        record.count(context, length);
+        let length = record.count(context, length);
         line.touch(now);
         context.set(match record.flags & FLOW_MIDSTREAM {
             0 => marks,
             _ => marks | flag::MIDSTREAM,
         });
         context.values = values_of(record, connection);
+        rate::track(&mut self.rates, context, length, counters);
         #[cfg(any(test, fuzzing))]
         (self.straight_probe.1 += 1);
         true

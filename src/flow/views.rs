@@ -200,6 +200,7 @@ impl FlowStage {
             carrier.port ^ 1
         };
         context.values = values_of(&record, self.connections.get(record.tcp));
+        context.values.elephant = self.elephant(flow);
         context.set(if is_v6(&tuple) {
             flag::IPV6
         } else {

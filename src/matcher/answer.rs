@@ -45,6 +45,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         mark: &FlowMark,
     ) -> Answer {
         let Place { index, direction } = place;
+        self.scratch.captured.clear();
         let mut answer = Answer::Holds;
         for test in &signature.app {
             answer = answer.and(self.number_answer(index, direction, test));

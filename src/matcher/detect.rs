@@ -8,13 +8,14 @@ use super::header::{self, Packet};
 use super::prefilter::{Extent, Prefilter, Scan};
 use super::program::{Group, Program, Rule, is_long};
 use super::state::{self, int_holds};
+use super::variables::holds;
 use super::verify::{Outcome, View};
 use super::{CANDIDATES_MAX, DetectionAccess, FlowMark, HITS_MAX, Hit, MatchStage, profile};
 use crate::app::{AppProtocol, Field};
 use crate::counters::Counter;
 use crate::event::Emit;
 use crate::packet::{Context, Direction, Kind, flag};
-use crate::rules::signature::{BitCommand, Signature, StateTest};
+use crate::rules::signature::{BitCommand, Capture, Signature, StateTest};
 
 /// Bit of a candidate that is to be looked for in the packet (else in the stream).
 pub(super) const IN_PACKET: u64 = 1;
@@ -306,7 +307,9 @@ impl<D: DetectionAccess> MatchStage<D> {
             && self.scratch.verify(&rule.payload, &View::whole(payload)) == Outcome::Match
     }
 
+    /// The first question about bytes: what groups took of those of earlier signatures is forgotten.
     fn headers_hold(&mut self, rule: &Rule, packet: &Packet) -> bool {
+        self.scratch.captured.clear();
         rule.headers.iter().all(|(buffer, steps)| {
             header::any_instance(buffer, packet, |data| {
                 self.scratch.verify(steps, &View::whole(data)) == Outcome::Match
@@ -347,6 +350,12 @@ impl<D: DetectionAccess> MatchStage<D> {
                 let set = self.shared.bit(*bit, *track, context);
                 read_holds(*command, set, true)
             }
+            StateTest::FlowVariable { name, bytes } => {
+                holds(self.slabs.variables.get(mark.slab, *name), bytes)
+            }
+            StateTest::PacketVariable { name, bytes } => {
+                holds(self.variables.get(Capture::Packet(*name)), bytes)
+            }
             StateTest::HostBit { .. } | StateTest::TransactionBit { .. } => true,
         })
     }
@@ -378,11 +387,32 @@ impl<D: DetectionAccess> MatchStage<D> {
             return;
         }
         self.hits.push(hit);
+        self.keep_variables(context, mark);
         for test in &signature.state {
             match test {
                 StateTest::TransactionBit { bit } => self.set_in_transaction(*bit, hit.transaction),
                 _ => self.write_state(test, hit.direction, context, mark),
             }
+        }
+    }
+
+    /// Keeps what groups of the signature's expressions took.
+    fn keep_variables(&mut self, context: &Context, mark: &mut FlowMark) {
+        if self.scratch.captured.is_empty() {
+            return;
+        }
+        let flows = |(what, _): (Capture, &[u8])| matches!(what, Capture::Flow(_));
+        let of_flow = self.scratch.captured.iter().any(flows);
+        let slab = match of_flow {
+            true => self.slab(mark, context).unwrap_or(state::NONE),
+            false => state::NONE,
+        };
+        for (what, value) in self.scratch.captured.iter() {
+            let kept = match what {
+                Capture::Flow(name) => self.slabs.variables.set(slab, name, value),
+                what => self.variables.set(what, value),
+            };
+            self.lost += u64::from(!kept);
         }
     }
 

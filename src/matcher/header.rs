@@ -270,6 +270,15 @@ fn holds(test: &PacketTest, packet: &Packet) -> bool {
             let [to_server, to_client] = context.values.bytes;
             context.flow.is_some() && ways_hold(*side, compare, to_server, to_client)
         }
+        PacketTest::FlowElephant(side) => {
+            let elephant = context.values.elephant;
+            let wanted = if *side < 2 { 1 << side } else { 3 };
+            context.flow.is_some()
+                && match side {
+                    3 => elephant == wanted,
+                    _ => elephant & wanted != 0,
+                }
+        }
         PacketTest::AppProtocol { .. } => speaks(test, packet),
         _ => ip_holds(test, packet) || transport_holds(test, packet),
     }

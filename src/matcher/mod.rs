@@ -61,6 +61,7 @@ pub mod tag;
 pub mod threads;
 pub mod threshold;
 pub mod transform;
+pub mod variables;
 pub mod verify;
 pub mod window;
 
@@ -199,6 +200,8 @@ pub struct MatchStage<D> {
     hits: Vec<Hit>,
     /// Fast patterns found in a window: signature and position.
     found: Vec<(u32, usize)>,
+    /// Variables of the packet (`pktvar`).
+    variables: variables::Values,
     /// Signatures that were told of earlier, in the chunk that this packet closes.
     told: Vec<u32>,
     /// Stream position up to which a chunk that is being closed reaches.
@@ -238,7 +241,6 @@ impl<D: DetectionAccess> MatchStage<D> {
     ) -> MatchStage<D> {
         let plan = MatchPlan::new(config);
         let (flows, app_flows) = (plan.flows, plan.app_flows);
-        let (flowbits, flowints) = names_of(config, &program);
         let wants_app = config.app_records || config.reloads || program.app.is_wanted();
         let generation = program.ruleset().generation();
         let mut windows = window::Windows::new(plan.windows);
@@ -266,7 +268,8 @@ impl<D: DetectionAccess> MatchStage<D> {
                 seen::Seen::default,
             ),
             room: transform::Room::new(),
-            slabs: state::Slabs::new(flows, flowbits, flowints),
+            slabs: slabs_of(config, &program, flows),
+            variables: variables::Values::new(),
             windows,
             recent: recent::Recent::new(plan.windows, flows),
             cut: 0,
@@ -403,6 +406,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     fn one(&mut self, program: &Program, context: &mut Context, bytes: &[u8], emit: &mut Emit) {
         self.candidates.clear();
         self.hits.clear();
+        self.variables.clear();
         self.told.clear();
         self.again_from = u64::MAX;
         self.waited = false;
@@ -578,7 +582,8 @@ impl<D: DetectionAccess> MatchStage<D> {
 
     fn report(&mut self, emit: &Emit) {
         self.spent(emit);
-        let lost = std::mem::take(&mut self.lost);
+        let captures = std::mem::take(&mut self.scratch.captures_lost);
+        let lost = std::mem::take(&mut self.lost) + captures;
         if lost > 0 {
             emit.counters.add(Counter::DetectionStateLost, lost);
         }
@@ -609,12 +614,15 @@ fn wanted(config: &Config, program: &Program) -> Box<[bool]> {
     wanted
 }
 
-/// Names of flowbits and flow counters that flows have room for.
-fn names_of(config: &Config, program: &Program) -> (usize, usize) {
+/// Slabs with room for the names of flowbits and flow counters, and for variables if a rule keeps
+/// any or may do so later.
+fn slabs_of(config: &Config, program: &Program, count: usize) -> state::Slabs {
     let names = program.ruleset().names();
     let spare = if config.reloads { SPARE_NAMES } else { (0, 0) };
     let (bits, counters) = (names.flowbits.names(), names.flowints.names());
-    (bits.len() + spare.0, counters.len() + spare.1)
+    let wants_variables = config.reloads || !names.flowvars.names().is_empty();
+    state::Slabs::new(count, bits.len() + spare.0, counters.len() + spare.1)
+        .with_variables(wants_variables)
 }
 
 /// Whether neither a rule nor an event asks for anything.

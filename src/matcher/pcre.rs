@@ -111,15 +111,23 @@ impl Pattern {
 impl Pattern {
     /// Where the first group of the first match stands.
     pub fn first_group(&self, cache: &mut RegexCache, subject: &[u8]) -> Option<(usize, usize)> {
-        let subject = subject.get(..SEARCH_BYTES_MAX).unwrap_or(subject);
         let mut groups = [None; 1];
-        match self
-            .regex
-            .captures_at(cache, subject, 0, &self.limits, &mut groups)
-        {
-            RegexResult::Match { .. } => groups[0],
-            _ => None,
-        }
+        let found = self.groups(cache, subject, 0, &mut groups);
+        groups[0].filter(|_| found)
+    }
+
+    /// Where the groups of the first match stand that starts at `start` or later, if there is one.
+    pub fn groups(
+        &self,
+        cache: &mut RegexCache,
+        subject: &[u8],
+        start: usize,
+        groups: &mut [Option<(usize, usize)>],
+    ) -> bool {
+        let subject = subject.get(..SEARCH_BYTES_MAX).unwrap_or(subject);
+        let (regex, limits) = (&self.regex, &self.limits);
+        let found = regex.captures_at(cache, subject, start, limits, groups);
+        matches!(found, RegexResult::Match { .. })
     }
 }
 

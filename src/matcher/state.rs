@@ -6,6 +6,7 @@
 
 use super::chunk::Chunk;
 use super::header::AppNew;
+use super::variables::FlowValues;
 use crate::memory::prefetch::prefetch_read;
 use crate::rules::signature::IntOperator;
 
@@ -80,6 +81,8 @@ pub struct Slabs {
     ints_set: Vec<u64>,
     ints_per_slab: usize,
     int_words_per_slab: usize,
+    /// Variables of flows (`flowvar`).
+    pub variables: FlowValues,
 }
 
 impl Slabs {
@@ -96,7 +99,14 @@ impl Slabs {
             ints_set: vec![0; count * int_words_per_slab],
             ints_per_slab: flowints,
             int_words_per_slab,
+            variables: FlowValues::new(count, false),
         }
+    }
+
+    /// The same with room for variables, if they are `wanted`.
+    pub fn with_variables(self, wanted: bool) -> Slabs {
+        let variables = FlowValues::new(self.lines.len(), wanted);
+        Slabs { variables, ..self }
     }
 
     /// Takes an empty slab, or `None` when all are in use.
@@ -114,6 +124,7 @@ impl Slabs {
     /// Gives a slab back; its windows must have been given back before.
     pub fn give(&mut self, slab: u32) {
         debug_assert!(!self.free.contains(&slab), "a slab is given back once");
+        self.variables.clear(slab);
         self.free.push(slab);
     }
 

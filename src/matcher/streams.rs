@@ -502,6 +502,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             let Some((signature, rule)) = program.rule(index) else {
                 break;
             };
+            self.scratch.captured.clear();
             if self.holds_in(window, index, rule, true) {
                 let hit = Hit {
                     signature: index,

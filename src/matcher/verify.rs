@@ -14,19 +14,23 @@
 //! ```
 
 mod lack;
+mod pcre;
 
 pub use lack::Lack;
+use pcre::compile_pcre;
+pub use pcre::{PcreStep, asked};
 
 use super::asn1;
 use super::base64::{self, DECODED_MAX};
 use super::find::Literal;
 use super::number;
-use super::pcre::{Asked, Pattern, Patterns, Wanted};
-use super::regex::{RegexCache, RegexResult};
+use super::pcre::{Pattern, Patterns};
+use super::regex::RegexCache;
+use super::variables::Values;
 use crate::rules::entropy::Entropy;
 use crate::rules::signature::{
     Asn1, Base64Decode, ByteExtract, ByteFormat, ByteJump, ByteMath, ByteTest, Compare, Content,
-    DatasetTest, IsDataAt, Number, Pcre, Test,
+    DatasetTest, IsDataAt, Number, Test,
 };
 
 /// Variables of one signature, the most that are kept.
@@ -75,7 +79,7 @@ impl Step {
     pub fn can_be_contradicted(&self) -> bool {
         match self {
             Step::Content(content) => content.negated || content.endswith,
-            Step::Pcre(pcre) => pcre.negated || pcre.pattern.wants_end,
+            Step::Pcre(pcre) => pcre.can_be_contradicted(),
             Step::IsDataAt(test) => test.negated,
             Step::ByteJump(jump) => jump.from_end,
             Step::Size(_) | Step::Entropy(_) | Step::Dataset(_) | Step::Base64 { .. } => true,
@@ -94,15 +98,6 @@ pub struct ContentStep {
     distance: Option<Number>,
     within: Option<Number>,
     endswith: bool,
-    relative_next: bool,
-}
-
-/// A compiled pcre.
-#[derive(Clone, Debug)]
-pub struct PcreStep {
-    pattern: Pattern,
-    negated: bool,
-    relative: bool,
     relative_next: bool,
 }
 
@@ -153,25 +148,6 @@ fn compile_content(content: &Content) -> ContentStep {
         endswith: content.endswith,
         relative_next: content.relative_next,
     }
-}
-
-/// What `pcre` options ask of their patterns: where a match begins only if another is looked for
-/// behind it.
-pub fn asked(pcre: &Pcre) -> Asked {
-    if pcre.relative_next && !pcre.negated {
-        Asked::Starts
-    } else {
-        Asked::Ends
-    }
-}
-
-fn compile_pcre(pcre: &Pcre, patterns: &mut Patterns<'_>) -> Result<PcreStep, String> {
-    Ok(PcreStep {
-        pattern: patterns.compile(&pcre.pattern, &pcre.flags, asked(pcre))?,
-        negated: pcre.negated,
-        relative: pcre.relative,
-        relative_next: pcre.relative_next,
-    })
 }
 
 /// Bytes under inspection.
@@ -247,6 +223,10 @@ pub struct Scratch {
     count: usize,
     /// What the tests lack so far.
     lack: Lack,
+    /// What groups took since the signature was asked.
+    pub captured: Values,
+    /// Values that found no room, or were cut.
+    pub captures_lost: u64,
 }
 
 impl Scratch {
@@ -269,6 +249,8 @@ impl Scratch {
             dce_little: false,
             count: 0,
             lack: Lack::Hope,
+            captured: Values::new(),
+            captures_lost: 0,
         }
     }
 
@@ -505,41 +487,6 @@ impl Scratch {
             if low > high {
                 return failed;
             }
-        }
-    }
-
-    fn pcre(&mut self, p: &PcreStep, next: &[Step], view: &View, offset: usize) -> Rest {
-        let start = if p.relative { offset } else { 0 };
-        let Some(subject) = view.data.get(start..) else {
-            return No;
-        };
-        let wanted = match next {
-            _ if p.negated => Wanted::Whether,
-            [] => Wanted::Whether,
-            _ if p.relative_next => Wanted::Span,
-            _ => Wanted::End,
-        };
-        let mut from = 0;
-        loop {
-            if !self.charge(subject.len().saturating_sub(from)) {
-                return Never;
-            }
-            let found = p.pattern.search(&mut self.regex, subject, from, wanted);
-            self.cut.pcre += u32::from(found == RegexResult::LimitHit);
-            let (at, end) = match found {
-                RegexResult::NoMatch if p.negated => {
-                    return unsettled_if(true, self.run(next, view, offset));
-                }
-                RegexResult::Match { start, end } if !p.negated => (start, end),
-                // What was not searched to its end holds neither way.
-                _ => return No,
-            };
-            let rest = self.run(next, view, start + end);
-            let rest = unsettled_if(p.pattern.wants_end, rest);
-            if rest != No || !p.relative_next {
-                return rest;
-            }
-            from = at + 1;
         }
     }
 

@@ -67,6 +67,7 @@ fn looks(test: &StateTest) -> bool {
             matches!(command, BitCommand::IsSet | BitCommand::IsNotSet)
         }
         StateTest::TransactionBit { .. } => false,
+        StateTest::FlowVariable { .. } | StateTest::PacketVariable { .. } => true,
         StateTest::Flowint { operator, .. } => !matches!(
             operator,
             IntOperator::Set | IntOperator::Add | IntOperator::Subtract
@@ -132,7 +133,9 @@ fn without_buffers(signature: &Signature, facts: &Facts) -> Option<Class> {
     let only_sets = signature.state.iter().all(|test| match test {
         StateTest::Flowbit { command, .. } => *command == BitCommand::Set,
         StateTest::HostBit { .. } | StateTest::TransactionBit { .. } => true,
-        StateTest::Flowint { .. } => false,
+        StateTest::Flowint { .. }
+        | StateTest::FlowVariable { .. }
+        | StateTest::PacketVariable { .. } => false,
     });
     // A rule that only writes state may still wait for the detection of a protocol.
     let no_reads = !signature

@@ -443,22 +443,21 @@ static VALUE: &[(&str, Family)] = &[
     ("flow", Family::State),
     ("flowbits", Family::State),
     ("flowint", Family::State),
+    ("flowvar", Family::State),
+    ("pktvar", Family::State),
     ("xbits", Family::State),
     ("hostbits", Family::State),
     ("threshold", Family::State),
     ("detection_filter", Family::State),
     ("tag", Family::State),
-    ("flowvar", Family::Other),
     ("frame", Family::Other),
     ("geoip", Family::Other),
     ("lua", Family::Other),
     ("nfq_set_mark", Family::Other),
-    ("pktvar", Family::Other),
     ("template", Family::Other),
     ("template2", Family::Other),
     ("vxlan_vni", Family::Other),
     ("igmp-csum", Family::Packet),
-    ("flow.elephant", Family::Other),
     ("subslice", Family::Transform),
 ];
 
@@ -490,6 +489,7 @@ static PACKET_ONLY: &[&str] = &[
     "flow.bytes",
     "flow.bytes_toserver",
     "flow.bytes_toclient",
+    "flow.elephant",
 ];
 
 /// Other spellings of keywords that are no buffers.

@@ -358,11 +358,32 @@ fn rank(uses: impl Iterator<Item = bool>) -> u8 {
 /// Ranks of pass, drop, reject and alert unless the operator says otherwise.
 pub const ACTION_RANKS: [u8; 4] = [0, 1, 2, 3];
 
+/// Rank of what a signature does with variables of its flow, or of its packet: expressions write
+/// them.
+fn variables(signature: &Signature, of_packet: bool) -> u8 {
+    let reads = signature.state.iter().filter_map(|test| match test {
+        StateTest::FlowVariable { .. } if !of_packet => Some(false),
+        StateTest::PacketVariable { .. } if of_packet => Some(false),
+        _ => None,
+    });
+    let tests = signature.inspect.iter().flat_map(|inspect| &inspect.tests);
+    let captures = tests.filter_map(|test| match test {
+        Test::Pcre(pcre) => Some(&pcre.captures),
+        _ => None,
+    });
+    let writes = captures.flatten().filter_map(|capture| match capture {
+        Capture::Flow(_) if !of_packet => Some(true),
+        Capture::Packet(_) if of_packet => Some(true),
+        _ => None,
+    });
+    rank(reads.chain(writes))
+}
+
 /// Key of the order of evaluation: action, state writers before readers, priority, sid.
 pub fn order(
     signature: &Signature,
     [pass, drop, reject, alert]: [u8; 4],
-) -> (u8, [u8; 4], u8, u32) {
+) -> (u8, [u8; 6], u8, u32) {
     let action = match signature.action {
         Action::Pass => pass,
         Action::Drop => drop,
@@ -391,6 +412,13 @@ pub fn order(
             _ => None,
         }))
     };
-    let ranks = [flowbits, flowints, host(false), host(true)];
+    let ranks = [
+        flowbits,
+        flowints,
+        variables(signature, false),
+        variables(signature, true),
+        host(false),
+        host(true),
+    ];
     (action, ranks, signature.priority, signature.sid)
 }

@@ -356,8 +356,9 @@ pub fn need_file(signature: &mut Signature) {
     }
 }
 
-/// `config:SUBSYSTEM disable,type TYPE,scope SCOPE`: what logging says of a transaction; what
-/// changes the tracking of flows is not run.
+/// `config:SUBSYSTEM disable,type TYPE,scope SCOPE`. Of transactions in the scope of a transaction,
+/// nothing is told, whatever the subsystem. Flows are tracked all the same: what would leave a
+/// packet out is not run. Other combinations change nothing, in Suricata neither, and are warned of.
 fn config(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), Problem> {
     let words: Vec<&str> = argument
         .text
@@ -365,10 +366,32 @@ fn config(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), 
         .filter(|w| !w.is_empty())
         .collect();
     match words.as_slice() {
-        ["logging", "disable", "type", "tx", "scope", "tx"] => builder.signature.quiet = true,
-        ["logging", "disable", "type", "tx", "scope", "flow"]
-        | ["tracking", "disable", "type", "flow", "scope", "packet"] => {
-            builder.executable(&format!("config:{} {}", words[0], words[5]), false);
+        [
+            "logging" | "tracking",
+            "disable",
+            "type",
+            "tx",
+            "scope",
+            "tx",
+        ] => {
+            builder.signature.quiet = true;
+        }
+        ["tracking", "disable", "type", "flow", "scope", "packet"] => {
+            builder.executable("config:tracking packet", false);
+        }
+        [
+            "logging" | "tracking",
+            "disable",
+            "type",
+            "tx" | "flow",
+            "scope",
+            "tx" | "flow" | "packet",
+        ] => {
+            let message = format!("`{}` changes nothing", shorten(argument.text));
+            let problem = Problem::new(Code::NoEffect, argument.span, message);
+            builder
+                .problems
+                .push(problem.help("write config:logging disable,type tx,scope tx"));
         }
         _ => {
             return Err(argument

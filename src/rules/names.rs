@@ -1,4 +1,4 @@
-//! Stable numbers for the names of flowbits, flow counters and host bits.
+//! Stable numbers for the names of flowbits, flow counters, variables and host bits.
 //!
 //! A number is the position in its list; the lists of a rule set stand beside its signatures.
 
@@ -41,6 +41,10 @@ pub struct Names {
     pub flowbits: Table,
     /// `flowint`.
     pub flowints: Table,
+    /// `flowvar`, and groups of expressions that flows keep.
+    pub flowvars: Table,
+    /// `pktvar`, and groups of expressions that packets keep.
+    pub pktvars: Table,
     /// `hostbits` and `xbits`.
     pub hostbits: Table,
     /// Sets that `dataset` names.

@@ -67,6 +67,7 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         "tcp.session" => PacketTest::TcpSession(phases(&argument)?),
         "iprep" => return reputation::parse(builder, argument),
         "decode-event" | "stream-event" | "engine-event" => return event(builder, &argument),
+        "flow.elephant" => PacketTest::FlowElephant(flow_side(&argument, argument.text)?),
         _ if name.starts_with("flow.") => flow_count(&argument)?,
         _ => checksum(&argument)?,
     };
@@ -292,19 +293,7 @@ fn flow_count(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
         (1, argument.text)
     } else {
         let (side, text) = argument.text.split_once(',').unwrap_or(("", argument.text));
-        let side = match side.trim() {
-            "toserver" => 0,
-            "toclient" => 1,
-            "either" => 2,
-            "both" => 3,
-            other => {
-                let message = format!("`{}` is not a side", shorten(other));
-                return Err(argument
-                    .bad(message)
-                    .help("sides are toserver, toclient, either, both"));
-            }
-        };
-        (side, text.trim())
+        (flow_side(argument, side)?, text.trim())
     };
     let Some(compare) = number::compare(text, max) else {
         let message = format!("`{}` is not a comparison that can match", shorten(text));
@@ -314,6 +303,18 @@ fn flow_count(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
         PacketTest::FlowBytes { side, compare }
     } else {
         PacketTest::FlowPackets { side, compare }
+    })
+}
+
+/// Sides of a flow's counts: 0 to server, 1 to client, 2 either, 3 both.
+fn flow_side(argument: &Argument<'_>, text: &str) -> Result<u8, Problem> {
+    const SIDES: [&str; 4] = ["toserver", "toclient", "either", "both"];
+    let side = SIDES.iter().position(|side| *side == text.trim());
+    side.map(|side| side as u8).ok_or_else(|| {
+        let message = format!("`{}` is not a side", shorten(text.trim()));
+        argument
+            .bad(message)
+            .help("sides are toserver, toclient, either, both")
     })
 }
 

@@ -11,9 +11,6 @@ use crate::rules::parse::Builder;
 use crate::rules::signature::*;
 use crate::rules::support;
 
-/// Most captures that are stored under names.
-const CAPTURES_MAX: usize = 8;
-
 /// Buffer that a flag letter names.
 fn buffer_of(flag: char) -> Option<&'static str> {
     Some(match flag {
@@ -89,7 +86,7 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         let message = "the expression has upper-case letters";
         return Err(Problem::new(Code::UppercaseHost, pattern_span, message));
     }
-    let captures = captures(pattern, &text[found.names..]);
+    let captures = captures(builder, pattern, &text[found.names..]);
     if captures.len() > CAPTURES_MAX {
         return Err(argument.bad(format!("more than {CAPTURES_MAX} named captures")));
     }
@@ -194,17 +191,25 @@ fn undo(pattern: &str) -> Vec<u8> {
     plain
 }
 
-/// Names of captures: those behind the flags, then `(?P<flow_name>...)` within.
-fn captures(pattern: &str, names: &str) -> Vec<Box<str>> {
-    let mut found: Vec<Box<str>> = names
-        .split([',', ' '])
-        .filter(|name| name.contains(':'))
-        .map(Box::from)
-        .collect();
+/// What groups are kept as: by the names behind the flags, then by `(?P<flow_name>...)` within.
+fn captures(builder: &mut Builder<'_, '_>, pattern: &str, names: &str) -> Vec<Capture> {
+    let mut found = Vec::new();
+    let mut add = |kind: &str, name: &str, listed: bool| {
+        found.push(match kind {
+            "flow" => Capture::Flow(builder.context.names.flowvars.id(name)),
+            // Name and value are both of the packet's bytes: no rule can ask for it by name.
+            "pkt" if listed && matches!(name, "key" | "value") => Capture::Nothing,
+            "pkt" => Capture::Packet(builder.context.names.pktvars.id(name)),
+            _ => Capture::Nothing,
+        });
+    };
+    for (kind, name) in names.split([',', ' ']).filter_map(|n| n.split_once(':')) {
+        add(kind, name.trim_end_matches('"'), true);
+    }
     for piece in pattern.split("(?P<").skip(1) {
         let name = piece.split('>').next().unwrap_or("");
         if let Some((kind @ ("flow" | "pkt" | "alert"), name)) = name.split_once('_') {
-            found.push(format!("{kind}:{name}").into());
+            add(kind, name, false);
         }
     }
     found

@@ -105,26 +105,13 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("replace", "a frame that is forwarded is never changed"),
     ("geoip", "no database of places is read"),
-    ("flow.elephant", "rates of flows are not tracked"),
     (
         "config:tracking packet",
         "every packet of a flow is tracked",
     ),
     (
-        "config:logging flow",
-        "logging is switched for a transaction alone",
-    ),
-    (
         "nfq_set_mark",
         "there is no netfilter queue here to mark packets of",
-    ),
-    (
-        "flowvar",
-        "what a group of a regex took is not kept for the flow",
-    ),
-    (
-        "pktvar",
-        "what a group of a regex took is not kept for the packet",
     ),
 ];
 

@@ -319,6 +319,8 @@ pub enum PacketTest {
         /// Comparison.
         compare: Compare,
     },
+    /// `flow.elephant`: side 0 to server, 1 to client, 2 either, 3 both.
+    FlowElephant(u8),
     /// `vlan.id`: of the tags, from the outermost, those that are meant.
     VlanId {
         /// The id; `None` where tags are counted.
@@ -394,6 +396,20 @@ pub enum StateTest {
         track: Track,
         /// Seconds until it expires (default 300 for hostbits, as given or 0 = guide default).
         expire: u32,
+    },
+    /// `flowvar:name,value`: the flow's variable has these bytes in it.
+    FlowVariable {
+        /// Number of its name.
+        name: u32,
+        /// What it holds.
+        bytes: Box<[u8]>,
+    },
+    /// `pktvar:name,value`: the packet's variable has these bytes in it.
+    PacketVariable {
+        /// Number of its name.
+        name: u32,
+        /// What it holds.
+        bytes: Box<[u8]>,
     },
     /// `xbits:set,NAME,track tx`: the bit is set in the transaction that the rule hit.
     TransactionBit {

@@ -1,10 +1,11 @@
-//! Keywords about what outlives a packet: flow, flowbits, flowint, xbits, hostbits, thresholds,
+//! Keywords about what outlives a packet: flow, flowbits, flowint, variables, xbits, hostbits, thresholds,
 //! tag.
 //!
 //! Names become numbers of the rule set's tables (names.rs).
 
 use crate::app::Field;
 use crate::rules::argument::Argument;
+use crate::rules::content;
 use crate::rules::diagnostic::{Code, Problem, nearest};
 use crate::rules::lex::shorten;
 use crate::rules::parse::Builder;
@@ -21,6 +22,7 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         "flow" => flow(builder, &argument),
         "flowbits" => flowbits(builder, &argument),
         "flowint" => flowint(builder, &argument),
+        "flowvar" | "pktvar" => variable(builder, &argument),
         "xbits" => xbits(builder, &argument),
         "hostbits" => hostbits(builder, &argument),
         "threshold" => threshold(builder, &argument),
@@ -220,6 +222,31 @@ fn flowint(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(),
         name,
         operator,
         value,
+    });
+    Ok(())
+}
+
+/// `flowvar:name,value`, `pktvar:name,value`: the value as in a content; the last comma parts them.
+fn variable(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), Problem> {
+    let keyword = argument.keyword.name;
+    let (name, value) = argument.text.rsplit_once(',').unwrap_or(("", ""));
+    let (name, value) = (name.trim(), value.trim().trim_matches('"'));
+    if argument.negated || name.is_empty() || name.starts_with('!') || value.is_empty() {
+        return Err(argument
+            .bad(format!("`{keyword}` takes a name and what its value holds"))
+            .help(format!("write {keyword}:name,value")));
+    }
+    let bytes = content::bytes(value, argument.span)?;
+    let names = &mut builder.context.names;
+    builder.signature.state.push(match keyword {
+        "flowvar" => StateTest::FlowVariable {
+            name: names.flowvars.id(name),
+            bytes,
+        },
+        _ => StateTest::PacketVariable {
+            name: names.pktvars.id(name),
+            bytes,
+        },
     });
     Ok(())
 }

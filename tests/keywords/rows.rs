@@ -417,6 +417,7 @@ pub const ROWS: &[Row] = &[
     row("stream_size:client,>,20; flow:established;", "plain", "syn"),
     row("flow.pkts_toserver:>3;", "plain", "syn"),
     row("flow.bytes_toserver:>200;", "plain", "syn"),
+    row("flow.elephant:toserver;", "plain", "syn"),
     row(
         "content:\"alpha\"; flowbits:set,one; noalert; && flowbits:isset,one; content:\"yes\";",
         "plain",
@@ -426,6 +427,26 @@ pub const ROWS: &[Row] = &[
         "content:\"alpha\"; flowint:count,=,3; noalert; && flowint:count,==,3; content:\"yes\";",
         "plain",
         "other",
+    ),
+    row(
+        "content:\"alpha\"; pcre:\"/al(?P<flow_rest>[a-z]+)/\"; noalert; && flowvar:rest,pha; content:\"yes\";",
+        "plain",
+        "other",
+    ),
+    row(
+        "pcre:\"/(al)(p)/, flow:none, flow:p\"; noalert; && flowvar:p,|70|; content:\"yes\";",
+        "plain",
+        "other",
+    ),
+    row(
+        "content:\"alpha\"; pcre:\"/al(?P<pkt_rest>[a-z]+)/\"; noalert; && pktvar:rest,ha; content:\"alpha\";",
+        "plain",
+        "other",
+    ),
+    row(
+        "content:\"alpha\"; pcre:\"/al([a-z]+)/, pkt:rest\"; noalert; && pktvar:rest,ha; content:\"yes\";",
+        NOWHERE,
+        NOWHERE,
     ),
     row(
         "content:\"alpha\"; xbits:set,x,track ip_src,expire 60; noalert; && xbits:isset,x,track ip_dst; content:\"yes\";",

@@ -211,6 +211,12 @@ pub const VALUES: &[Case] = &[
         "`maybe` is neither valid nor invalid",
     ),
     ("flow.pkts:«up,>5»;", Code::BadValue, "`up` is not a side"),
+    ("flow.elephant:«up»;", Code::BadValue, "`up` is not a side"),
+    (
+        "flowvar:«name»;",
+        Code::BadValue,
+        "`flowvar` takes a name and what its value holds",
+    ),
     (
         "flowbits:«sett,x»;",
         Code::BadValue,
@@ -606,6 +612,11 @@ pub const LINTS: &[Case] = &[
         r#"content:"abc"; classtype:misc-attack; classtype:«misc-activity»;"#,
         Code::DuplicateClasstype,
         "`classtype` stands a second time in this rule",
+    ),
+    (
+        "content:\"abc\"; config:«logging disable,type tx,scope flow»;",
+        Code::NoEffect,
+        "`logging disable,type tx,scope flow` changes nothing",
     ),
     (
         "«alert» ip any any -> any any (msg:\"x\"; sid:1;)",

@@ -236,6 +236,10 @@ fn values_of_the_flow_are_those_of_this_packet() {
         ("flow.pkts_toserver:3;", true),
         ("flow.pkts_toclient:3;", false),
         ("flow.bytes_toserver:>100;", true),
+        ("flow.elephant:toclient;", true),
+        ("flow.elephant:toserver;", false),
+        ("flow.elephant:either;", true),
+        ("flow.elephant:both;", false),
         ("stream_size:client,>,50;", true),
         ("stream_size:server,>,50;", false),
         ("stream_size:both,>,5;", true),
@@ -245,6 +249,7 @@ fn values_of_the_flow_are_those_of_this_packet() {
         let mut shot = tcp(b"a");
         shot.context = |context| {
             context.values.start_ns = 90_000_000_000;
+            context.values.elephant = 2;
             context.values.packets = [3, 2];
             context.values.bytes = [101, 99];
             context.values.stream_bytes = [60, 40];

@@ -56,6 +56,20 @@ pub struct Content {
     pub relative_next: bool,
 }
 
+/// Groups of a `pcre` that are kept at most.
+pub const CAPTURES_MAX: usize = 8;
+
+/// What a group of a `pcre` is kept as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Capture {
+    /// A variable of the flow (`flow:x`): number of its name.
+    Flow(u32),
+    /// A variable of the packet (`pkt:x`): number of its name.
+    Packet(u32),
+    /// Nothing: what only events would tell (`alert:x`, `pkt:key`).
+    Nothing,
+}
+
 /// A `pcre`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Pcre {
@@ -67,8 +81,9 @@ pub struct Pcre {
     pub negated: bool,
     /// `R`: starts where the last match ended.
     pub relative: bool,
-    /// Names that captures are stored under (`flow:x`, `pkt:y`), in order of groups.
-    pub captures: Vec<Box<str>>,
+    /// What its groups are kept as, in order of groups: names are given to groups by their order
+    /// alone, as in Suricata.
+    pub captures: Vec<Capture>,
     /// As `Content::relative_next`.
     pub relative_next: bool,
 }
