@@ -172,6 +172,7 @@ enum Command {
     /// The end of the mail behind DATA, which has a reply of its own.
     Mail,
     Reset,
+    Quit,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -407,6 +408,8 @@ impl Smtp {
             self.has_recipient = true;
         } else if starts_with(line, b"rset") {
             self.command = Command::Reset;
+        } else if starts_with(line, b"quit") {
+            self.command = Command::Quit;
         }
         self.wait_for_reply(self.command, out);
     }
@@ -591,6 +594,7 @@ impl Smtp {
                 self.event(ToClient, Odd::DataRejected, out);
             }
             Command::Reset if code == 250 && !self.in_reply => self.end_transaction(out),
+            Command::Quit if code == 221 && !self.in_reply => self.end_transaction(out),
             _ => {}
         }
     }
@@ -654,6 +658,9 @@ mod tests {
         assert!(!of(&[(&key("extract-urls"), "no")]).contains("email.url"));
         let whole = of(&[(&key("log-url-scheme"), "yes")]);
         assert!(whole.contains("email.url \"http://x.org/1\""));
+        let schemes = key("extract-urls-schemes");
+        assert!(!of(&[(&schemes, "ftp,https")]).contains("email.url"));
+        assert!(of(&[(&schemes, "ftp,http")]).contains("email.url \"x.org/1\""));
     }
 
     /// A conversation up to the mail.
@@ -761,6 +768,27 @@ mod tests {
     }
 
     #[test]
+    fn a_goodbye_in_lines_ends_what_was_begun() {
+        let talk: &[(Direction, &[u8])] = &[
+            (ToClient, b"220-mx\r\n220-more\r\n220 ESMTP\r\n"),
+            (ToServer, b"HELO c\r\n"),
+            (ToClient, b"250-mx\r\n250\r\n"),
+            (ToServer, b"QUIT\r\n"),
+            (ToClient, b"221-good\r\n"),
+            (ToServer, b"NOOP\r\n"),
+            (ToClient, b"221 bye\r\n250 OK\r\n"),
+            (ToServer, b"MAIL FROM:<y>\r\n"),
+        ];
+        let (_, lines) = same_for_every_cut(PLACE, talk);
+        let expected = [
+            "tx 0 ToServer smtp.helo \"c\"",
+            "tx 1 ToServer smtp.helo \"c\"",
+            "tx 1 ToServer smtp.mail_from \"<y>\"",
+        ];
+        assert_eq!(lines, expected, "a code alone ends a reply, too");
+    }
+
+    #[test]
     fn a_greeting_within_a_mail_ends_it() {
         let talk: &[(Direction, &[u8])] = &[
             (ToClient, b"220 mx ESMTP\r\n"),
@@ -827,6 +855,31 @@ mod tests {
         assert_eq!(protocol, AppProtocol::Tls);
         assert_eq!(lines[0], "tx 0 ToServer smtp.helo \"c\"");
         assert!(lines.iter().all(|line| !line.contains("smtp.mail")));
+    }
+
+    #[test]
+    fn what_is_no_tls_behind_starttls_is_told() {
+        let begin: [(Direction, &[u8]); 5] = [
+            (ToClient, b"220 mx ESMTP\r\n"),
+            (ToServer, b"EHLO c\r\n"),
+            (ToClient, b"250-mx\r\n250 STARTTLS\r\n"),
+            (ToServer, b"STARTTLS\r\n"),
+            (ToClient, b"220 go ahead\r\n"),
+        ];
+        let told = |next: &[u8]| {
+            let talk = [&begin[..], &[(ToServer, next)]].concat();
+            let (_, lines) = run(PLACE, &talk);
+            let names = [
+                "applayer_no_tls_after_starttls",
+                "applayer_unexpected_protocol",
+            ];
+            names.map(|name| lines.iter().any(|line| line.contains(name)))
+        };
+        assert_eq!(told(b"MAIL FROM:<x>\r\n"), [true, true]);
+        assert_eq!(
+            told(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"),
+            [false; 2]
+        );
     }
 
     #[test]
