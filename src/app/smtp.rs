@@ -858,31 +858,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tls_behind_starttls_is_told() {
-        let begin: [(Direction, &[u8]); 5] = [
-            (ToClient, b"220 mx ESMTP\r\n"),
-            (ToServer, b"EHLO c\r\n"),
-            (ToClient, b"250-mx\r\n250 STARTTLS\r\n"),
-            (ToServer, b"STARTTLS\r\n"),
-            (ToClient, b"220 go ahead\r\n"),
-        ];
-        let told = |next: &[u8]| {
-            let talk = [&begin[..], &[(ToServer, next)]].concat();
-            let (_, lines) = run(PLACE, &talk);
-            let names = [
-                "applayer_no_tls_after_starttls",
-                "applayer_unexpected_protocol",
-            ];
-            names.map(|name| lines.iter().any(|line| line.contains(name)))
-        };
-        assert_eq!(told(b"MAIL FROM:<x>\r\n"), [true, true]);
-        assert_eq!(
-            told(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"),
-            [false; 2]
-        );
-    }
-
-    #[test]
     fn work_is_linear_in_a_mail_without_lines() {
         for size in [100_000, 200_000, 400_000] {
             let mut mail = b"Subject: x\r\n\r\n".to_vec();
