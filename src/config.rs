@@ -4,6 +4,7 @@
 //! `--set KEY=VALUE`; exception policies are policy.rs's, the list of all keys is keys.rs's. Knows no other room.
 
 mod files;
+pub mod foreign;
 pub mod keys;
 mod policy;
 
@@ -38,6 +39,14 @@ pub struct RateTracking {
     pub bytes: u64,
     /// The interval, seconds.
     pub interval: u16,
+}
+
+impl RateTracking {
+    /// No flow is tracked.
+    pub const OFF: RateTracking = RateTracking {
+        bytes: 0,
+        interval: 10,
+    };
 }
 
 /// All settings of the data plane.
@@ -100,6 +109,8 @@ pub struct Config {
     pub other_timeouts: Timeouts,
     /// `detect.inspection-recursion-limit`.
     pub recursion_limit: u32,
+    /// `asn1-max-frames`.
+    pub asn1_objects: u16,
     /// Budget of verification steps per packet.
     pub verify_steps_max: u32,
     /// One burst in so many is measured for `sluice profile` (`profiling.sample-rate`); 0: none.
@@ -174,10 +185,7 @@ impl Default for Config {
             layers_max: 16,
             flows_max: 1 << 17,
             inspected_flows_max: 1 << 15,
-            rate_tracking: RateTracking {
-                bytes: 0,
-                interval: 10,
-            },
+            rate_tracking: RateTracking::OFF,
             stream_memory: 256 << 20,
             defrag_memory: 32 << 20,
             defrag_timeout: 60,
@@ -210,6 +218,7 @@ impl Default for Config {
                 closed: 0,
             },
             recursion_limit: 3000,
+            asn1_objects: 30,
             verify_steps_max: 1 << 20,
             profile_bursts: 64,
             window_memory: 640 << 20,
@@ -369,14 +378,10 @@ impl Config {
             return Ok(());
         }
         match key {
-            "inline" => {
-                self.mode = if boolean(key, value)? {
-                    Mode::Inline
-                } else {
-                    Mode::Tap
-                };
-            }
+            "inline" if boolean(key, value)? => self.mode = Mode::Inline,
+            "inline" => self.mode = Mode::Tap,
             "detect.inspection-recursion-limit" => self.recursion_limit = number(key, value)?,
+            "asn1-max-frames" => self.asn1_objects = number(key, value)?.min(0xffff) as u16,
             "detect.budget" => self.verify_steps_max = number(key, value)?,
             "profiling.sample-rate" => self.profile_bursts = number(key, value)?,
             "app-layer.memory" => self.app_memory = size(key, value)?,
@@ -562,10 +567,20 @@ const APP_KEYS: &[&str] = &[
     ".pgsql.max-tx",
     ".pop3.max-tx",
     ".nfs.max-tx",
+    ".dnp3.max-tx",
+    ".dnp3.max-points",
+    ".dnp3.max-objects",
+    ".enip.max-tx",
+    ".smb.max-tx",
+    ".smb.max-read-size",
+    ".smb.max-write-size",
+    ".dcerpc.max-stub-size",
+    ".dcerpc.max-tx",
     ".smtp.mime.decode-mime",
     ".smtp.mime.decode-base64",
     ".smtp.mime.decode-quoted-printable",
     ".smtp.mime.extract-urls",
+    ".smtp.mime.extract-urls-schemes",
     ".smtp.mime.log-url-scheme",
     ".smtp.mime.body-md5",
     ".ja3-fingerprints",
@@ -594,7 +609,6 @@ const APP_KEYS: &[&str] = &[
 const IGNORED: &[&str] = &[
     "af-packet.",
     "af-xdp.",
-    "asn1-max-frames",
     "capture.",
     "classification-file",
     "coredump.",

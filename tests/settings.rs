@@ -226,6 +226,23 @@ fn a_replay_reads_rules_variables_and_limits_from_the_file() {
     // A lint of the same rules, with the same words.
     let checked = sluice(&["check", "--config", config]);
     assert_eq!(checked.0, Some(0), "{}{}", checked.1, checked.2);
+    let tracker = "[app-layer.protocols.smtp.inspected-tracker]\ncontent-limit = 1\n";
+    for (line, why) in [
+        ("host-os-policy = 1\n", "every system"),
+        (tracker, "without a window"),
+    ] {
+        std::fs::write(&file, line).unwrap();
+        let told = sluice(&["replay", "--config", config, demo]);
+        assert_eq!(told.0, Some(3));
+        assert!(told.2.contains(why), "{}", told.2);
+    }
+    let told = sluice(&["replay", "--set", "mpm-algo=ac", demo]);
+    assert!(
+        told.2
+            .contains("note: setting mpm-algo=ac has no effect: the prefilter"),
+        "{}",
+        told.2
+    );
     std::fs::write(&file, "[rules]\nfile = [\"x.rules\"]\n").unwrap();
     let wrong = sluice(&["replay", "--config", config, demo]);
     assert_eq!(wrong.0, Some(3));
@@ -288,6 +305,16 @@ fn a_suricata_yaml_is_taken_over_and_nothing_is_silent() {
         let of_key = config.app_settings.iter().find(|(k, _)| *k == key);
         assert_eq!(of_key.map(|(_, v)| v.as_str()), Some(value), "{key}");
     }
+    assert_eq!(config.asn1_objects, 256);
+    let key = "app-layer.protocols.smtp.mime.extract-urls-schemes";
+    let schemes = config.app_settings.iter().find(|(known, _)| known == key);
+    assert_eq!(schemes.map(|(_, value)| value.as_str()), Some("http,https"));
+    assert!(made.text.contains("max-stub-size = \"64kb\""));
+    assert!(
+        made.left
+            .iter()
+            .any(|l| l.contains("inspected-tracker") && l.contains("without a window"))
+    );
     assert_eq!(settings.one("rules.classification"), Some("classes.cfg"));
     assert_eq!(config.threshold_file.as_deref(), Some("/etc/thresholds"));
     // Every value is in one of the lists: one value a line in the fixture, marked with what is to

@@ -12,6 +12,7 @@ use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
 use super::reader::Reader;
+use super::settings::Number;
 use super::table::{Table, growing_of, growing_word, guid_bytes, guid_words, tx_of, tx_words};
 use crate::packet::Direction;
 
@@ -43,10 +44,6 @@ const HEADER_UDP: usize = 80;
 pub(super) const REQUEST_HEAD: usize = 8;
 /// Bindings that a flow remembers; the oldest is forgotten.
 const INTERFACES_MAX: usize = 64;
-/// Calls of a flow that are open at once; the oldest is completed.
-const CALLS_MAX: usize = 128;
-/// Bytes of stub data that are kept of a direction of a call; it ends there.
-pub(super) const STUB_MAX: usize = 128 << 10;
 
 /// Kinds of PDUs.
 pub(super) mod kind {
@@ -272,7 +269,8 @@ pub(super) fn tell_operation(out: &mut Output<'_>, tx: TxId, operation: u16) {
     }
 }
 
-/// Adds bytes to the stub data of a direction; `growing` is the word that names it, if it has begun.
+/// Adds bytes to the stub data of a direction, up to the setting's number of them; `growing` is the
+/// word that names it, if it has begun.
 pub(super) fn add_stub(
     out: &mut Output<'_>,
     tx: TxId,
@@ -286,7 +284,12 @@ pub(super) fn add_stub(
     if *growing == NOT_BEGUN {
         *growing = growing_word(out.begin(tx, Field::DcerpcStubData, direction));
     }
-    let room = STUB_MAX - out.grown(tx, growing_of(*growing)).min(STUB_MAX);
+    let most = match out.flow.protocol {
+        AppProtocol::Smb => Number::SmbStub,
+        _ => Number::DcerpcStub,
+    };
+    let most = out.shared.limits.parsers.number(most) as usize;
+    let room = most - out.grown(tx, growing_of(*growing)).min(most);
     let kept = bytes.get(..room).unwrap_or(bytes);
     if !kept.is_empty() {
         out.grow(tx, growing_of(*growing), kept);
@@ -484,7 +487,9 @@ impl Dcerpc {
             activity,
         };
         let record = call.encode();
-        if let Some(oldest) = self.calls.push(out.heap(), CALLS_MAX, &record) {
+        // Beyond the bound the oldest is completed.
+        let most = out.shared.limits.parsers.number(Number::DcerpcTransactions) as usize;
+        if let Some(oldest) = self.calls.push(out.heap(), most, &record) {
             out.complete(Call::decode(&oldest).tx);
             if oldest == record {
                 return None;
@@ -668,7 +673,7 @@ impl<'a> Datagram<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::super::testing::{Place, run, run_missing, same_for_every_cut};
     use super::*;
     use crate::packet::Direction::{ToClient, ToServer};
 
@@ -742,6 +747,24 @@ mod tests {
         ]
         .into();
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn stub_data_ends_at_its_setting() {
+        let calls = [bind(), request(1, b"ab"), request(2, b"cdef")].concat();
+        let of = |bytes: &str| {
+            let settings = [("app-layer.protocols.dcerpc.max-stub-size", bytes)];
+            run_missing(TCP, &settings, &[(ToServer, 0, &calls)]).join("\n")
+        };
+        assert!(
+            of("5").contains("dcerpc.stub_data \"abcde\""),
+            "{}",
+            of("5")
+        );
+        assert!(
+            of("0").contains("dcerpc.stub_data \"abcdef\""),
+            "no limit of none"
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
 use super::reader::Reader;
+use super::settings::Number;
 use crate::packet::Direction;
 
 /// See `Description`.
@@ -64,9 +65,6 @@ const LENGTH_MIN: u8 = 5;
 /// Bytes of an application fragment that are put together; a longer one is given up. A sequence of
 /// segments has 64 numbers, and a link frame 255 bytes at most.
 const FRAGMENT_MAX: usize = 63 * 255;
-/// Fragments of a flow that were begun and never ended, before that is a flood (Suricata's limit on
-/// open transactions).
-const UNENDED_MAX: u8 = 32;
 
 /// A value of `dnp3_obj`.
 pub fn object_value(group: u8, variation: u8) -> u64 {
@@ -122,7 +120,7 @@ struct Way {
 pub struct Dnp3 {
     ways: [Way; 2],
     /// Fragments that were begun and never ended.
-    unended: u8,
+    unended: u32,
 }
 
 impl Parse for Dnp3 {
@@ -243,7 +241,8 @@ impl Dnp3 {
             return;
         }
         self.unended = self.unended.saturating_add(1);
-        if self.unended == UNENDED_MAX + 1 {
+        let most = out.shared.limits.parsers.number(Number::Dnp3Unended);
+        if self.unended == most + 1 {
             out.event(TxId::NONE, direction, FLOODED);
         }
     }
@@ -280,7 +279,9 @@ fn tell(out: &mut Output<'_>, tx: TxId, direction: Direction, bytes: &[u8]) -> O
         out.number(tx, Field::Dnp3Ind, direction, indications);
     }
     out.field(tx, Field::Dnp3Data, direction, at.rest());
-    for object in Objects::new(function, at.rest()) {
+    let most = |number| out.shared.limits.parsers.number(number);
+    let (objects, points) = (most(Number::Dnp3Objects), most(Number::Dnp3Points));
+    for object in Objects::new(function, at.rest()).within(objects, points) {
         let value = object_value(object.group, object.variation);
         out.number(tx, Field::Dnp3Obj, direction, value);
         let event = match object.fault {
@@ -296,7 +297,7 @@ fn tell(out: &mut Output<'_>, tx: TxId, direction: Direction, bytes: &[u8]) -> O
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, for_events, same_for_every_cut};
+    use super::super::testing::{Place, for_events, run_missing, same_for_every_cut};
     use super::*;
     use crate::packet::Direction::ToServer;
 
@@ -376,6 +377,23 @@ mod tests {
         many.extend(frame(&[&[0x01][..], &segment].concat()).repeat(25));
         many.extend(frame(&[&[0x81][..], &segment].concat()));
         assert_eq!(events(&many), ["too_many_objects"]);
+    }
+
+    #[test]
+    fn settings_say_what_is_too_much() {
+        let with = |key: &str, value: &str, bytes: &[u8]| {
+            let key = format!("app-layer.protocols.dnp3.{key}");
+            run_missing(PLACE, &[(&key, value)], &[(ToServer, 0, bytes)]).join("\n")
+        };
+        let begun = frame(&[0x40, 0xc0, 1, 60, 2]);
+        assert!(!with("max-tx", "3", &begun.repeat(4)).contains("flooded"));
+        assert!(with("max-tx", "3", &begun.repeat(5)).contains("flooded"));
+        let two_objects = frame(&[0xc0, 0xc0, 1, 60, 1, 6, 60, 2, 6]);
+        assert!(!with("max-objects", "2", &two_objects).contains("too_many_objects"));
+        assert!(with("max-objects", "1", &two_objects).contains("too_many_objects"));
+        let two_points = frame(&[0xc0, 0xc0, 0x81, 0, 0, 30, 2, 0, 1, 2, 1, 2, 3, 1, 2, 3]);
+        assert!(!with("max-points", "2", &two_points).contains("too_many_points"));
+        assert!(with("max-points", "1", &two_points).contains("too_many_points"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
 use super::reader::Reader;
+use super::settings::Number;
 use super::table::{Table, tx_of, tx_words};
 use crate::packet::Direction;
 
@@ -52,8 +53,6 @@ const INVALID: AppEvent = AppEvent::of(AppProtocol::Enip, 1);
 const PORT: u16 = 44_818;
 /// Bytes of the encapsulation header.
 const HEADER: usize = 24;
-/// Requests that wait for their response; the oldest is completed.
-const PENDING_MAX: usize = 64;
 /// Items of a message, services of a packet and parts of a path that are told.
 const ITEMS_MAX: usize = 16;
 const SERVICES_MAX: usize = 64;
@@ -225,7 +224,9 @@ impl Enip {
             index,
             serial,
         ];
-        if let Some(oldest) = self.pending.push(out.heap(), PENDING_MAX, &record) {
+        // Beyond the bound the oldest is completed.
+        let most = out.shared.limits.parsers.number(Number::EnipTransactions) as usize;
+        if let Some(oldest) = self.pending.push(out.heap(), most, &record) {
             let oldest = tx_of(oldest[3], oldest[4]);
             out.event(oldest, direction, TOO_MANY);
             out.complete(oldest);

@@ -166,6 +166,8 @@ pub struct Ftp {
     active: bool,
     /// The code of a reply of several lines that is not over, or 0.
     in_reply: u16,
+    /// The transaction of a reply that nobody asked for (a greeting) and that is not over.
+    unasked: TxId,
     discard: Discard,
 }
 
@@ -327,7 +329,10 @@ impl Ftp {
         let Waiting { tx, kind } = if waits {
             self.waiting[0]
         } else {
-            Waiting::default()
+            Waiting {
+                tx: self.unasked(line, out),
+                kind: Kind::Other,
+            }
         };
         self.give_reply(tx, line, out);
         if long {
@@ -345,6 +350,7 @@ impl Ftp {
             self.in_reply = 0;
         }
         if !waits {
+            self.end_unasked(out);
             return false;
         }
         self.settle(tx, kind, code, line, out);
@@ -357,6 +363,23 @@ impl Ftp {
         out.number(tx, Field::FtpReplyReceived, ToClient, 1);
         out.complete(tx);
         kind == Kind::AuthTls && code == 234
+    }
+
+    /// The transaction that a line belongs to which answers no command: a greeting has one of its own.
+    fn unasked(&mut self, line: &[u8], out: &mut Output<'_>) -> TxId {
+        if !self.unasked.is_some() && !line.trim_ascii_end().is_empty() {
+            self.unasked = out.open();
+            out.progress(self.unasked, ToServer, Progress::Complete);
+        }
+        self.unasked
+    }
+
+    fn end_unasked(&mut self, out: &mut Output<'_>) {
+        let tx = std::mem::take(&mut self.unasked);
+        if tx.is_some() {
+            out.number(tx, Field::FtpReplyReceived, ToClient, 1);
+            out.complete(tx);
+        }
     }
 
     fn give_reply(&mut self, tx: TxId, line: &[u8], out: &mut Output<'_>) {
@@ -482,24 +505,29 @@ mod tests {
         let (protocol, lines) = same_for_every_cut(PLACE, talk);
         assert_eq!(protocol, AppProtocol::Ftp);
         let expected = [
-            "tx 0 ToServer ftp.command \"USER\"",
-            "tx 0 ToServer ftp.command_data \"anonymous\"",
-            "tx 0 ToClient ftp.completion_code \"331\"",
-            "tx 0 ToClient ftp.reply \"password?\"",
+            "tx 0 ToClient ftp.completion_code \"\"",
+            "tx 0 ToClient ftp.reply \"220-hello\"",
+            "tx 0 ToClient ftp.completion_code \"220\"",
+            "tx 0 ToClient ftp.reply \"ready\"",
             "tx 0 ToClient ftp.reply_received 1",
-            "tx 1 ToServer ftp.command \"PASS\"",
-            "tx 1 ToServer ftp.command_data \"x\"",
-            "tx 1 ToClient ftp.completion_code \"\"",
-            "tx 1 ToClient ftp.reply \"230-welcome\"",
-            "tx 1 ToClient ftp.completion_code \"\"",
-            "tx 1 ToClient ftp.reply \" more\"",
-            "tx 1 ToClient ftp.completion_code \"230\"",
-            "tx 1 ToClient ftp.reply \"in\"",
+            "tx 1 ToServer ftp.command \"USER\"",
+            "tx 1 ToServer ftp.command_data \"anonymous\"",
+            "tx 1 ToClient ftp.completion_code \"331\"",
+            "tx 1 ToClient ftp.reply \"password?\"",
             "tx 1 ToClient ftp.reply_received 1",
-            "tx 2 ToServer ftp.command \"PWD\"",
-            "tx 2 ToClient ftp.completion_code \"257\"",
-            "tx 2 ToClient ftp.reply \"\\\"/\\\"\"",
+            "tx 2 ToServer ftp.command \"PASS\"",
+            "tx 2 ToServer ftp.command_data \"x\"",
+            "tx 2 ToClient ftp.completion_code \"\"",
+            "tx 2 ToClient ftp.reply \"230-welcome\"",
+            "tx 2 ToClient ftp.completion_code \"\"",
+            "tx 2 ToClient ftp.reply \" more\"",
+            "tx 2 ToClient ftp.completion_code \"230\"",
+            "tx 2 ToClient ftp.reply \"in\"",
             "tx 2 ToClient ftp.reply_received 1",
+            "tx 3 ToServer ftp.command \"PWD\"",
+            "tx 3 ToClient ftp.completion_code \"257\"",
+            "tx 3 ToClient ftp.reply \"\\\"/\\\"\"",
+            "tx 3 ToClient ftp.reply_received 1",
         ];
         assert_eq!(lines, expected);
     }
@@ -539,7 +567,8 @@ mod tests {
         ];
         let (protocol, lines) = run(PLACE, talk);
         assert_eq!(protocol, AppProtocol::Tls);
-        assert!(lines.is_empty(), "{lines:?}");
+        let greeting = |line: &String| line.starts_with("tx 0 ToClient ftp.");
+        assert!(lines.iter().all(greeting), "{lines:?}");
     }
 
     #[test]

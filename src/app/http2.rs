@@ -830,6 +830,48 @@ mod tests {
     }
 
     #[test]
+    fn settings_say_how_many_streams_and_frames_are_too_many() {
+        let begin = |stream: u32| frame(kind::HEADERS, flag::END_HEADERS, stream, b"\x82\x84");
+        let told = |key: &str, value: &str, frames: &[Vec<u8>]| {
+            let key = format!("app-layer.protocols.http2.{key}");
+            let client = [MAGIC.to_vec(), frames.concat()].concat();
+            let run = super::super::testing::run_missing;
+            run(PLACE, &[(&key, value)], &[(ToServer, 0, &client)]).join("\n")
+        };
+        let frames = [begin(1), frame(0x20, 0, 1, &[]), frame(0x20, 0, 1, &[])];
+        assert!(!told("max-frames", "3", &frames).contains("too_many_frames"));
+        assert!(told("max-frames", "2", &frames).contains("too_many_frames"));
+        let streams = [begin(1), begin(3), begin(5)];
+        assert!(!told("max-streams", "3", &streams).contains("too_many_streams"));
+        assert!(told("max-streams", "2", &streams).contains("too_many_streams"));
+    }
+
+    /// Both sides' frames after RST_STREAM are of the stream, as far as it is remembered.
+    #[test]
+    fn what_comes_behind_a_reset_is_of_the_stream() {
+        let request = frame(kind::HEADERS, 5, 1, b"\x82\x84");
+        let reset = |stream: u32| frame(kind::RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+        let answer = frame(kind::HEADERS, flag::END_HEADERS, 1, b"\x88");
+        let body = frame(kind::DATA, flag::END_STREAM, 1, b"late");
+        let client = [MAGIC.to_vec(), request.clone(), reset(1), reset(1)].concat();
+        let server = [answer.clone(), body].concat();
+        let (_, lines) = same_for_every_cut(PLACE, &[(ToServer, &client), (ToClient, &server)]);
+        has(&lines, "tx 0 ToClient http.stat_code \"200\"");
+        has(&lines, "tx 0 ToClient file.data \"late\"");
+        assert!(!lines.iter().any(|line| line.contains("stream_id_reuse")));
+        // The first of too many is forgotten.
+        let mut many = Vec::new();
+        for stream in 0..40 {
+            many.push(frame(kind::HEADERS, 5, 2 * stream + 1, b"\x82\x84"));
+            many.push(reset(2 * stream + 1));
+        }
+        let client = [MAGIC.to_vec(), many.concat()].concat();
+        let run = super::super::testing::run;
+        let (_, lines) = run(PLACE, &[(ToServer, &client), (ToClient, &answer)]);
+        assert!(lines.iter().any(|line| line.contains("stream_id_reuse")));
+    }
+
+    #[test]
     fn what_cannot_be_decoded_and_wrong_ranges_are_events() {
         let request = frame(kind::HEADERS, 5, 1, b"\x82\x84");
         let head = |name: u8, value: &[u8]| {

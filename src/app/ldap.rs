@@ -405,7 +405,7 @@ fn read_response(message: &Message<'_>, tx: TxId, out: &mut Output<'_>) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, same_for_every_cut, survives_damage};
+    use super::super::testing::{Place, run, run_missing, same_for_every_cut, survives_damage};
     use super::*;
 
     const PLACE: Place = Place {
@@ -440,6 +440,24 @@ mod tests {
                 "ToServer ldap.request.operation 2",
             ]
         );
+    }
+
+    #[test]
+    fn the_setting_says_how_many_responses_are_too_many() {
+        // A search of `(objectClass=*)` from the root, three entries and the end.
+        let search = b"\x30\x25\x02\x01\x02\x63\x20\x04\x00\x0a\x01\x00\x0a\x01\x00\x02\x01\x00\
+            \x02\x01\x00\x01\x01\x00\x87\x0bobjectClass\x30\x00";
+        let entry = b"\x30\x09\x02\x01\x02\x64\x04\x04\x00\x30\x00";
+        let end = b"\x30\x0c\x02\x01\x02\x65\x07\x0a\x01\x00\x04\x00\x04\x00";
+        let answers = [entry.repeat(3), end.to_vec()].concat();
+        let told = |most: &str| {
+            let settings = [("app-layer.protocols.ldap.max-responses", most)];
+            let talk: [(_, _, &[u8]); 2] = [(ToServer, 0, search), (ToClient, 0, &answers)];
+            let lines = run_missing(PLACE, &settings, &talk);
+            let event = |line: &&String| line.contains("too_many_responses");
+            lines.iter().filter(event).count()
+        };
+        assert_eq!((told("3"), told("2"), told("4")), (1, 1, 0));
     }
 
     #[test]

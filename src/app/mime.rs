@@ -54,8 +54,6 @@ const ENCODED_LENGTH: usize = 76;
 const NAME_LENGTH: usize = 75;
 const VALUE_LENGTH: usize = 2000;
 const BOUNDARY_LENGTH: usize = 254;
-/// What a link begins with.
-const SCHEME: &[u8] = b"http://";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Place {
@@ -591,29 +589,36 @@ impl Mime {
     }
 }
 
-/// Gives each link of a text, without its scheme unless that is asked for.
+/// Gives each link of a text, without its scheme unless that is asked for; scheme by scheme.
 fn give_links(tx: TxId, text: &[u8], out: &mut Output<'_>) {
+    let schemes = out.shared.limits.parsers.mail.which;
+    for scheme in schemes.iter() {
+        give_links_of(scheme.text(), tx, text, out);
+    }
+}
+
+fn give_links_of(scheme: &[u8], tx: TxId, text: &[u8], out: &mut Output<'_>) {
     let mut rest = text;
     let mut from = 0;
     // Each round goes at least one byte on.
     while let Some(colon) = rest.get(from..).and_then(|r| memchr(b':', r)) {
         let colon = from + colon;
         from = colon + 1;
-        let start = colon.checked_sub(4);
+        let start = (colon + 3).checked_sub(scheme.len());
         let Some(link) = start.and_then(|start| rest.get(start..)) else {
             continue;
         };
-        let head = link.get(..SCHEME.len()).unwrap_or(&[]);
-        if !head.eq_ignore_ascii_case(SCHEME) {
+        let head = link.get(..scheme.len()).unwrap_or(&[]);
+        if !head.eq_ignore_ascii_case(scheme) {
             continue;
         }
         let closes = |b: &u8| matches!(b, b' ' | b'"' | b'\'' | b'<' | b'>' | b']' | b'\t');
         let end = link.iter().position(closes).unwrap_or(link.len());
-        let scheme = match out.shared.limits.parsers.mail.schemes {
+        let begin = match out.shared.limits.parsers.mail.schemes {
             true => 0,
-            false => SCHEME.len(),
+            false => scheme.len(),
         };
-        let url = link.get(scheme..end).unwrap_or(&[]);
+        let url = link.get(begin..end).unwrap_or(&[]);
         out.field(tx, Field::EmailUrl, ToServer, url);
         rest = link.get(end..).unwrap_or(&[]);
         from = 0;

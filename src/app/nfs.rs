@@ -668,7 +668,7 @@ fn compound(out: &mut Output<'_>, tx: TxId, at: &mut Reader<'_>) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::super::testing::{Place, run, run_missing, same_for_every_cut};
     use super::*;
     use crate::packet::Direction::{ToClient, ToServer};
 
@@ -764,6 +764,20 @@ mod tests {
         let name =
             |line: &String| Some(line.split("\"nfs\", \"").nth(1)?.split('"').next()?.into());
         lines.iter().filter_map(name).collect()
+    }
+
+    #[test]
+    fn the_setting_says_how_many_calls_may_wait() {
+        let ask = |id: u32| framed(&[call(id, 3), opaque_of(b"dir."), opaque_of(b"name")]);
+        let told = |count: u32| {
+            let settings = [("app-layer.protocols.nfs.max-tx", "2")];
+            let bytes: Vec<u8> = (1..=count).flat_map(ask).collect();
+            let lines = run_missing(PLACE, &settings, &[(ToServer, 0, &bytes)]);
+            lines
+                .iter()
+                .any(|line| line.contains("too_many_transactions"))
+        };
+        assert_eq!((told(3), told(4)), (false, true));
     }
 
     #[test]

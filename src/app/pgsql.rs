@@ -207,7 +207,7 @@ fn alone(odd: Odd, direction: Direction, out: &mut Output<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, same_for_every_cut};
+    use super::super::testing::{Place, run_missing, same_for_every_cut};
     use super::*;
 
     const PLACE: Place = Place {
@@ -260,6 +260,20 @@ mod tests {
             (ToServer, &many),
         ];
         assert!(events(talk).is_empty());
+    }
+
+    #[test]
+    fn the_setting_says_how_many_queries_may_wait() {
+        let query: &[u8] = b"Q\0\0\0\x0dselect 1\0";
+        let told = |count: usize| {
+            let settings = [("app-layer.protocols.pgsql.max-tx", "2")];
+            let talk: [(_, _, &[u8]); 2] =
+                [(ToServer, 0, HELLO), (ToServer, 0, &query.repeat(count))];
+            let lines = run_missing(PLACE, &settings, &talk);
+            let event = |line: &&String| line.contains("too_many_transactions");
+            lines.iter().filter(event).count()
+        };
+        assert_eq!((told(3), told(5)), (0, 2));
     }
 
     #[test]

@@ -22,12 +22,39 @@ pub enum Number {
     Http2Streams,
     /// Frames of a direction of an HTTP/2 stream.
     Http2Frames,
+    /// DNP3 fragments that began and did not end.
+    Dnp3Unended,
+    /// Points of the objects of one DNP3 fragment.
+    Dnp3Points,
+    /// Objects of one DNP3 fragment.
+    Dnp3Objects,
+    /// EtherNet/IP requests without an answer.
+    EnipTransactions,
+    /// SMB exchanges that are open at once.
+    SmbTransactions,
+    /// Bytes that one SMB read may ask for; 0: any number.
+    SmbRead,
+    /// Bytes that one SMB write may carry; 0: any number.
+    SmbWrite,
+    /// Bytes of stub data of a direction of a DCERPC call on an SMB pipe.
+    SmbStub,
+    /// DCERPC calls that are open at once.
+    DcerpcTransactions,
+    /// Bytes of stub data of a direction of a DCERPC call.
+    DcerpcStub,
+}
+
+impl Number {
+    /// Whether 0 is a value; for the others it is none and changes nothing.
+    const fn takes_zero(self) -> bool {
+        matches!(self as usize, 0..=7) || matches!(self, Number::SmbRead | Number::SmbWrite)
+    }
 }
 
 /// End of a key's name, what holds without it, and what is possible at most.
 type Row = (Number, &'static str, u32, u32);
 
-const NUMBERS: [Row; 8] = [
+const NUMBERS: [Row; 18] = [
     (
         Number::MqttMessage,
         ".mqtt.max-msg-length",
@@ -61,7 +88,88 @@ const NUMBERS: [Row; 8] = [
         65_536,
         u32::MAX - 1,
     ),
+    (Number::Dnp3Unended, ".dnp3.max-tx", 32, u32::MAX - 1),
+    (Number::Dnp3Points, ".dnp3.max-points", 16_384, 16_384),
+    (Number::Dnp3Objects, ".dnp3.max-objects", 2048, 2048),
+    (Number::EnipTransactions, ".enip.max-tx", 64, 64),
+    (Number::SmbTransactions, ".smb.max-tx", 128, 128),
+    (Number::SmbRead, ".smb.max-read-size", 16 << 20, u32::MAX),
+    (Number::SmbWrite, ".smb.max-write-size", 16 << 20, u32::MAX),
+    (
+        Number::SmbStub,
+        ".smb.dcerpc.max-stub-size",
+        128 << 10,
+        128 << 10,
+    ),
+    (
+        Number::DcerpcTransactions,
+        ".protocols.dcerpc.max-tx",
+        128,
+        128,
+    ),
+    (
+        Number::DcerpcStub,
+        ".protocols.dcerpc.max-stub-size",
+        128 << 10,
+        128 << 10,
+    ),
 ];
+
+/// Bytes of a scheme of links with its `://`, and schemes, at most.
+const SCHEME_MAX: usize = 32;
+const SCHEMES_MAX: usize = 16;
+
+/// What a link begins with.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Scheme {
+    bytes: [u8; SCHEME_MAX],
+    length: u8,
+}
+
+impl Scheme {
+    /// `http` or `http://`; `None` if it is empty or too long.
+    fn of(name: &str) -> Option<Scheme> {
+        let name = name.trim_matches(['"', '\'', ' ', '/', ':']);
+        let mut scheme = Scheme::default();
+        let whole = name.bytes().chain(*b"://");
+        for (place, byte) in whole.enumerate() {
+            *scheme.bytes.get_mut(place)? = byte.to_ascii_lowercase();
+            scheme.length += 1;
+        }
+        (!name.is_empty()).then_some(scheme)
+    }
+
+    /// With its `://`, in lower case.
+    pub fn text(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or(&[])
+    }
+}
+
+/// The schemes whose links are looked for (`extract-urls-schemes`).
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Schemes {
+    list: [Scheme; SCHEMES_MAX],
+    count: u8,
+}
+
+impl Schemes {
+    fn of(names: &str) -> Schemes {
+        let mut schemes = Schemes::default();
+        let names = names.trim_matches(['[', ']']).split(',');
+        for scheme in names.filter_map(|name| Scheme::of(name.trim())) {
+            if let Some(place) = schemes.list.get_mut(usize::from(schemes.count)) {
+                *place = scheme;
+                schemes.count += 1;
+            }
+        }
+        schemes
+    }
+
+    /// The schemes.
+    pub fn iter(&self) -> impl Iterator<Item = &Scheme> {
+        self.list.iter().take(usize::from(self.count))
+    }
+}
 
 /// What mail is looked at for (`smtp.mime...`).
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +182,8 @@ pub struct Mail {
     pub quoted: bool,
     /// Look for links.
     pub links: bool,
+    /// What links begin with.
+    pub which: Schemes,
     /// Links with their scheme.
     pub schemes: bool,
     /// Hash bodies where a rule asks for it.
@@ -97,6 +207,7 @@ impl Default for Settings {
                 base64: true,
                 quoted: true,
                 links: true,
+                which: Schemes::of("http"),
                 schemes: false,
                 body_md5: true,
             },
@@ -116,6 +227,7 @@ impl Settings {
         if let Some((place, most)) =
             row.and_then(|at| Some((self.numbers.get_mut(at)?, NUMBERS.get(at)?.3)))
             && let Some(value) = size(value)
+            && (value > 0 || row.is_some_and(|at| NUMBERS[at].0.takes_zero()))
         {
             *place = u32::try_from(value).unwrap_or(u32::MAX).min(most);
         }
@@ -128,6 +240,7 @@ impl Settings {
             "decode-base64" => self.mail.base64 = on,
             "decode-quoted-printable" => self.mail.quoted = on,
             "extract-urls" => self.mail.links = on,
+            "extract-urls-schemes" => self.mail.which = Schemes::of(value),
             "log-url-scheme" => self.mail.schemes = on,
             "body-md5" => self.mail.body_md5 = !is_off(value),
             _ => {}
@@ -148,9 +261,20 @@ mod tests {
         assert_eq!(settings.number(Number::LdapResponses), 1024);
         settings.take("app-layer.protocols.ldap.max-responses", "7");
         settings.take("app-layer.protocols.mqtt.max-msg-length", "1 MiB");
+        settings.take("app-layer.protocols.smb.dcerpc.max-stub-size", "9");
+        settings.take("app-layer.protocols.dnp3.max-points", "0");
+        settings.take("app-layer.protocols.smb.max-read-size", "0");
+        assert_eq!(settings.number(Number::SmbStub), 9);
+        assert_eq!(settings.number(Number::DcerpcStub), 128 << 10);
+        assert_eq!(settings.number(Number::Dnp3Points), 16_384, "0 is none");
+        assert_eq!(settings.number(Number::SmbRead), 0, "any");
         settings.take("app-layer.protocols.smtp.mime.decode-mime", "no");
         assert_eq!(settings.number(Number::LdapResponses), 7);
         assert_eq!(settings.number(Number::MqttMessage), 128 << 10);
         assert!(!settings.mail.decode && settings.mail.base64);
+        let key = "app-layer.protocols.smtp.mime.extract-urls-schemes";
+        settings.take(key, "[HTTP, \"ftp://\", , mailto]");
+        let texts: Vec<&[u8]> = settings.mail.which.iter().map(Scheme::text).collect();
+        assert_eq!(texts, [&b"http://"[..], b"ftp://", b"mailto://"]);
     }
 }

@@ -172,6 +172,7 @@ enum Command {
     /// The end of the mail behind DATA, which has a reply of its own.
     Mail,
     Reset,
+    Quit,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -407,6 +408,8 @@ impl Smtp {
             self.has_recipient = true;
         } else if starts_with(line, b"rset") {
             self.command = Command::Reset;
+        } else if starts_with(line, b"quit") {
+            self.command = Command::Quit;
         }
         self.wait_for_reply(self.command, out);
     }
@@ -591,6 +594,7 @@ impl Smtp {
                 self.event(ToClient, Odd::DataRejected, out);
             }
             Command::Reset if code == 250 && !self.in_reply => self.end_transaction(out),
+            Command::Quit if code == 221 && !self.in_reply => self.end_transaction(out),
             _ => {}
         }
     }
@@ -654,6 +658,9 @@ mod tests {
         assert!(!of(&[(&key("extract-urls"), "no")]).contains("email.url"));
         let whole = of(&[(&key("log-url-scheme"), "yes")]);
         assert!(whole.contains("email.url \"http://x.org/1\""));
+        let schemes = key("extract-urls-schemes");
+        assert!(!of(&[(&schemes, "ftp,https")]).contains("email.url"));
+        assert!(of(&[(&schemes, "ftp,http")]).contains("email.url \"x.org/1\""));
     }
 
     /// A conversation up to the mail.
@@ -758,6 +765,27 @@ mod tests {
             "tx 1 ToServer app-layer-event Some((\"smtp\", \"duplicate_fields\"))",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_goodbye_in_lines_ends_what_was_begun() {
+        let talk: &[(Direction, &[u8])] = &[
+            (ToClient, b"220-mx\r\n220-more\r\n220 ESMTP\r\n"),
+            (ToServer, b"HELO c\r\n"),
+            (ToClient, b"250-mx\r\n250\r\n"),
+            (ToServer, b"QUIT\r\n"),
+            (ToClient, b"221-good\r\n"),
+            (ToServer, b"NOOP\r\n"),
+            (ToClient, b"221 bye\r\n250 OK\r\n"),
+            (ToServer, b"MAIL FROM:<y>\r\n"),
+        ];
+        let (_, lines) = same_for_every_cut(PLACE, talk);
+        let expected = [
+            "tx 0 ToServer smtp.helo \"c\"",
+            "tx 1 ToServer smtp.helo \"c\"",
+            "tx 1 ToServer smtp.mail_from \"<y>\"",
+        ];
+        assert_eq!(lines, expected, "a code alone ends a reply, too");
     }
 
     #[test]

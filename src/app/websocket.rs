@@ -254,7 +254,10 @@ mod tests {
 
     /// Frames of a connection that has changed over, cut into pieces.
     fn run(cut: usize, talk: &[(Direction, &[u8])]) -> Vec<String> {
-        let mut apps: Apps = testing::apps();
+        run_in(testing::apps(), cut, talk)
+    }
+
+    fn run_in(mut apps: Apps, cut: usize, talk: &[(Direction, &[u8])]) -> Vec<String> {
         let (mut parser, mut lines) = (Websocket::default(), Vec::new());
         let mut held = [Vec::new(), Vec::new()];
         let mut flow = super::super::output::FlowState {
@@ -307,6 +310,18 @@ mod tests {
             next = tx.next;
         }
         lines
+    }
+
+    #[test]
+    fn a_message_is_inspected_up_to_its_setting() {
+        let talk: &[(Direction, &[u8])] = &[(ToClient, b"\x01\x03abc"), (ToClient, b"\x80\x02de")];
+        let with = |most: &str| {
+            let key = "app-layer.protocols.websocket.max-payload-size";
+            run_in(testing::apps_set(&[(key, most)]), usize::MAX, talk).join("\n")
+        };
+        assert!(with("5").contains("websocket.payload 0 \"abcde\""));
+        assert!(with("4").contains("websocket.payload 0 \"abcd\""));
+        assert!(!with("4").contains("abcde"));
     }
 
     #[test]

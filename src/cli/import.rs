@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 
 use super::{Failure, exit};
+use crate::config::foreign::reason;
 use crate::config::keys::{KEYS, Kind, Reader, VARIABLES, key};
 
 /// Bytes of Suricata's memory caps that we count as one flow, and as one inspected connection.
@@ -359,6 +360,7 @@ impl Work {
                 Some(ports) => Fate::Key(name, format!("[{}]", ports.join(", "))),
                 None => left("no list of ports"),
             },
+            Kind::Texts => Fate::Key(name, list(&leaf.values)),
             _ => Fate::Key(name, quote(&text)),
         }
     }
@@ -468,51 +470,4 @@ fn counted(name: &'static str, text: &str, bytes: u64, remarks: &mut Vec<String>
         }
         Err(_) => Fate::Left("no size".to_string()),
     }
-}
-
-/// Why keys have no counterpart, by the beginning of their names.
-#[rustfmt::skip] // One reason a line: a table to be read down.
-const REASONS: &[(&str, &str)] = &[
-    ("outputs.", "eve.json has all events, and metrics take the place of stats.log"),
-    ("logging.", "Sluice tells on standard error what it has to say"),
-    ("stats.", "metrics take its place: metrics.listen"),
-    ("unix-command.", "the control socket is named by run.control-socket"),
-    ("app-layer.protocols.", "parsers have no such setting here, and most protocols are told by their bytes on every port"),
-    ("stream.reassembly.", "streams are kept as one: no chunks, no segments to be prepared"),
-    ("stream.", "no such choice in this build: see the keys below [stream]"),
-    ("flow.", "the table is sized by `flows` and all of its memory is taken at start"),
-    ("flow-timeouts.", "there are three states: new, established, closed"),
-    ("defrag.", "fragments are judged without regard to the receiver's system"),
-    ("host-os-policy.", "what is forwarded reads the same on every system, so no policy is needed"),
-    ("host.", "hosts are kept in a table of fixed size"),
-    ("ippair.", "pairs of hosts are kept in a table of fixed size"),
-    ("threading.", "workers are laid out by run.lanes, run.layout and run.pin"),
-    ("detect.", "rules are grouped by what they ask for, without profiles"),
-    ("mpm-algo", "the prefilter is chosen by the processor"),
-    ("spm-algo", "single searches are chosen by the processor"),
-    ("af-packet", "defaults of ports: the port sees to it itself"),
-    ("netmap", "defaults of ports: the port sees to it itself"),
-    ("pcap", "captures are read by `sluice replay`"),
-    ("af-xdp", "no BPF and no XDP here: AF_PACKET or netmap"),
-    ("dpdk", "no DPDK here: AF_PACKET or netmap"),
-    ("napatech.", "no card of its own here: AF_PACKET or netmap"),
-    ("profiling.", "stages are timed in metrics, sampled, all the time"),
-    ("nfq", "no netfilter queue here: AF_PACKET or netmap"),
-    ("nflog", "no netfilter log here: AF_PACKET or netmap"),
-    ("ipfw", "no divert socket here: netmap"),
-    ("windivert", "not on Windows"),
-    ("pfring", "no PF_RING here: AF_PACKET or netmap"),
-    ("pcre.", "regexes are bounded by detect.budget"),
-    ("security.", "rights are a matter of the service unit and the keeper, not a setting"),
-    ("run-as.", "rights are a matter of the service unit and the keeper, not a setting"),
-    ("max-pending-packets", "packets in flight are bounded by contexts-per-lane"),
-    ("runmode", "workers are laid out by run.lanes and run.layout"),
-    ("default-packet-size", "a port's buffers are as long as its MTU asks for"),
-    ("suricata-version", "it says who wrote the file"),
-];
-
-/// Why a key of Suricata has no counterpart: the first reason that fits.
-fn reason(path: &str) -> &'static str {
-    let found = REASONS.iter().find(|(begin, _)| path.starts_with(begin));
-    found.map_or("no setting of Sluice has this meaning", |(_, why)| why)
 }

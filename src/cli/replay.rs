@@ -126,6 +126,15 @@ pub(super) fn fail(error: &ReplayError) -> Failure {
     Failure::new(code, error)
 }
 
+/// Says which settings have no effect here, and why.
+pub fn tell_ignored(config: &crate::config::Config) {
+    for ignored in &config.ignored {
+        let (key, _) = ignored.split_once('=').unwrap_or((ignored, ""));
+        let why = crate::config::foreign::reason(key);
+        eprintln!("note: setting {ignored} has no effect: {why}");
+    }
+}
+
 /// Runs `sluice replay`.
 ///
 /// # Errors
@@ -140,9 +149,7 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
     }
     let args = &args.with_file()?;
     let config = args.engine.config(args.inline)?;
-    for ignored in &config.ignored {
-        eprintln!("note: setting {ignored} means nothing here and was passed over");
-    }
+    tell_ignored(&config);
     let shown = config.clone();
     let loaded = rules::load(&wanted(&args.engine)?.with(&config))?;
     loaded.report();

@@ -377,6 +377,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     if args.keeper.keeps() {
         return keeper::keep(args);
     }
+    super::replay::tell_ignored(&config);
     // Logs may be rotated while rules are loaded, which takes seconds.
     let hangup = noted(SIGHUP, Arc::default())?;
     let attached = args.keeper.attach(args)?;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::{Failure, exit};
+use crate::config::foreign;
 use crate::config::keys::{DATASET_KEYS, DATASETS, KEYS, Key, Kind, Reader, VARIABLES, key};
 use crate::rules::diagnostic::nearest;
 
@@ -336,10 +337,18 @@ fn unknown(name: &str, offset: usize) -> Fault {
         let dots = key.name.match_indices('.').map(|(at, _)| &key.name[..at]);
         dots.chain(std::iter::once(key.name))
     });
+    if let Some(why) = foreign::of_parser(name) {
+        return Fault {
+            offset,
+            what: format!("`{name}` has no effect here: {why}"),
+            hint: "take it out".to_string(),
+        };
+    }
     let hint = match nearest(name, names.chain([VARIABLES, DATASETS])) {
         Some(near) => format!("did you mean `{near}`?"),
         None => match KEYS.iter().find(|key| last(key.name) == last(name)) {
             Some(elsewhere) => format!("did you mean `{}`?", elsewhere.name),
+            None if foreign::knows(name) => format!("take it out: {}", foreign::reason(name)),
             None => "`sluice config reference` shows every key".to_string(),
         },
     };

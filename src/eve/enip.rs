@@ -1,8 +1,7 @@
 //! EtherNet/IP messages as the `enip` object of EVE: read by the event writer from the messages'
 //! bytes, which a record carries. CIP volume 2, chapter 2 (encapsulation).
 //!
-//! What is deliberately absent: names of vendors and of kinds of devices, which stand as numbers, and
-//! the services within a service of several.
+//! What is deliberately absent: names of vendors and of kinds of devices, which stand as numbers.
 
 use std::fmt::{self, Display};
 
@@ -18,6 +17,8 @@ use crate::rules::app_readings::{ENIP_COMMANDS, ENIP_STATUS};
 const HEADER: usize = 24;
 /// Segments of a path that are told.
 const PATH_MAX: usize = 16;
+/// Services within one of several that are told.
+const SERVICES_MAX: usize = 64;
 
 /// A message from its header on.
 #[derive(Clone, Copy)]
@@ -45,7 +46,10 @@ impl<'a> Message<'a> {
             kind::UNCONNECTED => Some(item),
             _ => None,
         });
-        found.next().filter(|cip| !cip.is_empty()).map(Service)
+        found
+            .next()
+            .filter(|cip| !cip.is_empty())
+            .map(Service::outer)
     }
 }
 
@@ -168,24 +172,93 @@ impl Serialize for Services<'_> {
 }
 
 /// A CIP request or response.
-struct Service<'a>(&'a [u8]);
+struct Service<'a> {
+    bytes: &'a [u8],
+    /// It may hold others.
+    outer: bool,
+}
+
+impl<'a> Service<'a> {
+    fn outer(bytes: &'a [u8]) -> Service<'a> {
+        Service { bytes, outer: true }
+    }
+
+    /// Those that it holds, if it is a service of several; `at`: where its data begins.
+    fn list(&self, at: usize) -> Option<Several<'a>> {
+        let several = self.outer
+            && self
+                .bytes
+                .first()
+                .is_some_and(|code| code & 0x7f == MULTIPLE);
+        let data = self.bytes.get(at..).filter(|_| several)?;
+        Some(Several(data)).filter(|list| list.iter().next().is_some())
+    }
+}
+
+/// The data of a service of several: their number, where each begins, and they.
+struct Several<'a>(&'a [u8]);
+
+impl<'a> Several<'a> {
+    fn iter(&self) -> impl Iterator<Item = Service<'a>> + use<'a> {
+        let data = self.0;
+        let count = usize::from(u16_at(data, 0).unwrap_or(0)).min(SERVICES_MAX);
+        let places = (0..count).map_while(move |number| u16_at(data, 2 + 2 * number));
+        places.map_while(move |place| {
+            let bytes = data.get(usize::from(place)..).filter(|b| !b.is_empty())?;
+            Some(Service {
+                bytes,
+                outer: false,
+            })
+        })
+    }
+}
+
+impl Serialize for Several<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        for service in self.iter() {
+            list.serialize_element(&service)?;
+        }
+        list.end()
+    }
+}
+
+/// Bytes as hexadecimal digits.
+struct Hex<'a>(&'a [u8]);
+
+impl Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
 
 impl Serialize for Service<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        let byte = |at: usize| self.0.get(at).copied().unwrap_or(0);
+        let byte = |at: usize| self.bytes.get(at).copied().unwrap_or(0);
         let code = byte(0);
         map.serialize_entry("service", &Text(Named(SERVICES, u64::from(code & 0x7f))))?;
         if code & 0x80 != 0 {
             map.serialize_entry("status", &Text(Named(CIP_STATUS, u64::from(byte(2)))))?;
+            let end = 4 + 2 * usize::from(byte(3));
+            let more = self.bytes.get(4..end).unwrap_or(&[]);
+            if !more.is_empty() {
+                map.serialize_entry("status_extended", &Text(Hex(more)))?;
+            }
+            if let Some(list) = self.list(end) {
+                map.serialize_entry("multiple", &list)?;
+            }
             return map.end();
         }
-        let path = self.0.get(2..2 + 2 * usize::from(byte(1))).unwrap_or(&[]);
-        let segments = Segments(path);
-        if let Some((_, class)) = segments.iter().find(|(kind, _)| *kind == 0) {
+        let end = 2 + 2 * usize::from(byte(1));
+        let segments = Segments(self.bytes.get(2..end).unwrap_or(&[]));
+        if let Some((_, class)) = segments.iter().filter(|(kind, _)| *kind == 0).last() {
             map.serialize_entry("class_name", &Text(Named(CLASSES, u64::from(class))))?;
         }
         map.serialize_entry("path", &segments)?;
+        if let Some(list) = self.list(end) {
+            map.serialize_entry("multiple", &list)?;
+        }
         map.end()
     }
 }
@@ -239,6 +312,8 @@ impl Serialize for Segments<'_> {
     }
 }
 
+/// The service that holds others.
+const MULTIPLE: u8 = 10;
 const SERVICES: &[(&str, u64)] = &[
     ("get_attr_all", 1),
     ("set_attr_all", 2),
@@ -345,6 +420,47 @@ mod tests {
             {"segment_type": "instance", "value": 1}, {"segment_type": "attribute", "value": 7}]);
         let cip = json!({"service": "get_attr_single", "class_name": "identity", "path": path});
         assert_eq!(service["cip"], cip);
+    }
+
+    #[test]
+    fn services_within_one_are_told_each() {
+        let whole = |cip: &[u8]| {
+            let mut data = vec![
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                2,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0xb2,
+                0,
+                cip.len() as u8,
+                0,
+            ];
+            data.extend_from_slice(cip);
+            shown(&message(0x6f, &data))["cip"].clone()
+        };
+        // Two services to class 2 by their places: get attribute 7, and one with another in it.
+        let asked = whole(&[
+            10, 2, 0x20, 2, 0x24, 1, 2, 0, 6, 0, 14, 0, 14, 3, 0x20, 1, 0x24, 1, 0x30, 7, 10, 1,
+            0x20, 4, 1, 0, 4, 0, 14, 0,
+        ]);
+        let list = asked["multiple"].as_array().unwrap();
+        assert_eq!(list.len(), 2);
+        assert_eq!(list[0]["service"], "get_attr_single");
+        assert_eq!(list[0]["path"][2]["value"], 7);
+        assert_eq!(list[1]["path"][0]["value"], 4);
+        assert!(list[1].get("multiple").is_none(), "one level");
+        let answer = whole(&[0x8a, 0, 0, 0, 1, 0, 4, 0, 0x8e, 0, 5, 1, 1, 2]);
+        let inner = json!([{"service": "get_attr_single",
+            "status": answer["multiple"][0]["status"], "status_extended": "0102"}]);
+        assert_eq!(answer["multiple"], inner);
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! `asn1`: looks for encodings that broke decoders, in the BER (ITU-T X.690) objects from a place of
 //! the payload on. Bounded: so many objects, so deep; nothing is decoded.
 
+use super::verify::Scratch;
 use crate::rules::signature::Asn1;
 
-/// Objects looked at (the language's default `asn1-max-frames`).
-const OBJECTS_MAX: usize = 30;
 /// Bytes of a REAL from which on decoders overflowed, header included.
 const REAL_MAX: usize = 256;
 /// Octets of a length that can be meant.
@@ -13,10 +12,11 @@ const LENGTH_OCTETS_MAX: usize = 8;
 const BIT_STRING: u8 = 3;
 const REAL: u8 = 9;
 
-/// Whether one of the options asked for is true of an object in `data`.
-pub fn holds(test: &Asn1, data: &[u8]) -> bool {
+/// Whether one of the options asked for is true of one of the first `objects_max` objects
+/// (`asn1-max-frames`) in `data`.
+pub fn holds(test: &Asn1, data: &[u8], objects_max: u16) -> bool {
     let mut at = 0;
-    for _ in 0..OBJECTS_MAX {
+    for _ in 0..objects_max {
         let Some(object) = Object::at(data, at) else {
             return false;
         };
@@ -50,6 +50,14 @@ pub fn holds(test: &Asn1, data: &[u8]) -> bool {
         };
     }
     false
+}
+
+impl Scratch {
+    /// Room whose `asn1` looks at so many objects at most.
+    pub fn with_asn1(mut self, objects: u16) -> Scratch {
+        self.asn1_objects = objects;
+        self
+    }
 }
 
 /// Identifier and length of an object.
@@ -106,6 +114,10 @@ impl Object {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn holds(test: &Asn1, data: &[u8]) -> bool {
+        super::holds(test, data, 30)
+    }
 
     const NONE: Asn1 = Asn1 {
         oversize_length: None,

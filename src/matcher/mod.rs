@@ -273,11 +273,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             windows,
             recent: recent::Recent::new(plan.windows, flows),
             cut: 0,
-            scratch: verify::Scratch::new(
-                config.recursion_limit,
-                config.verify_steps_max,
-                program.patterns(),
-            ),
+            scratch: publish::scratch(config, &program),
             candidates: Vec::with_capacity(CANDIDATES_MAX),
             hits: Vec::with_capacity(HITS_MAX),
             found: Vec::with_capacity(CANDIDATES_MAX),

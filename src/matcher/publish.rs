@@ -97,16 +97,22 @@ pub struct Mailbox {
     outgoing: Mutex<Option<Box<Published>>>,
 }
 
+/// Room to verify the signatures of a set in, with the settings' budgets.
+pub(super) fn scratch(config: &Config, program: &Program) -> Scratch {
+    Scratch::new(
+        config.recursion_limit,
+        config.verify_steps_max,
+        program.patterns(),
+    )
+    .with_asn1(config.asn1_objects)
+}
+
 impl Mailbox {
     /// Lays a set in. One that the lane did not take yet is replaced.
     pub fn publish(&self, program: &Arc<Program>, renewal: &Renewal, config: &Config) {
         let published = Box::new(Published {
             program: Arc::clone(program),
-            scratch: Scratch::new(
-                config.recursion_limit,
-                config.verify_steps_max,
-                program.patterns(),
-            ),
+            scratch: scratch(config, program),
             wanted: program.app.wanted(),
             renewal: renewal.clone(),
         });

@@ -212,6 +212,8 @@ pub struct Scratch {
     variables: [u64; VARIABLES_MAX],
     recursion: u32,
     recursion_limit: u32,
+    /// Objects that `asn1` looks at.
+    pub(super) asn1_objects: u16,
     steps: u32,
     steps_max: u32,
     cut: Cut,
@@ -242,6 +244,7 @@ impl Scratch {
             variables: [0; VARIABLES_MAX],
             recursion: 0,
             recursion_limit,
+            asn1_objects: 30,
             steps: steps_max,
             steps_max,
             cut: Cut::default(),
@@ -315,7 +318,7 @@ impl Scratch {
                     (None, None) => Some(0),
                 };
                 let data = start.and_then(|start| view.data.get(start..));
-                if data.is_some_and(|data| asn1::holds(test, data)) {
+                if data.is_some_and(|data| asn1::holds(test, data, self.asn1_objects)) {
                     self.run(next, view, offset)
                 } else {
                     No

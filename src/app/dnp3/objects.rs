@@ -100,6 +100,8 @@ pub struct Objects<'a> {
     bare: bool,
     objects: usize,
     points: u64,
+    objects_max: usize,
+    points_max: u64,
     over: bool,
 }
 
@@ -112,7 +114,18 @@ impl<'a> Objects<'a> {
             bare: matches!(function, 1 | 7..=10 | 22),
             objects: 0,
             points: 0,
+            objects_max: OBJECTS_MAX,
+            points_max: POINTS_MAX,
             over: false,
+        }
+    }
+
+    /// With fewer objects and points at most than there can be.
+    pub fn within(self, objects: u32, points: u32) -> Objects<'a> {
+        Objects {
+            objects_max: OBJECTS_MAX.min(objects as usize),
+            points_max: POINTS_MAX.min(points.into()),
+            ..self
         }
     }
 
@@ -124,7 +137,7 @@ impl<'a> Objects<'a> {
             return Ok(());
         }
         self.points += u64::from(count);
-        if self.points > POINTS_MAX {
+        if self.points > self.points_max {
             return Err(Fault::Points);
         }
         let bytes = self.at.rest();
@@ -160,7 +173,7 @@ impl<'a> Iterator for Objects<'a> {
             fault: None,
         };
         self.objects += 1;
-        object.fault = if self.objects > OBJECTS_MAX {
+        object.fault = if self.objects > self.objects_max {
             Some(Fault::Objects)
         } else {
             self.fill(&mut object).err()

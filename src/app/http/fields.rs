@@ -104,10 +104,15 @@ pub(super) fn headers(out: &mut Output<'_>, head: &Head, whose: Whose, line: &[u
             }
         });
     }
-    let each = if request {
-        Field::HttpRequestHeader
-    } else {
-        Field::HttpResponseHeader
+    each_header(out, head, whose, raw);
+    single_headers(out, head, whose, raw);
+}
+
+/// Adds each header as a field of its own.
+fn each_header(out: &mut Output<'_>, head: &Head, whose: Whose, raw: &[u8]) {
+    let each = match whose.direction {
+        ToServer => Field::HttpRequestHeader,
+        ToClient => Field::HttpResponseHeader,
     };
     if out.wants(each) {
         for (name, value) in head.iter(raw) {
@@ -118,7 +123,58 @@ pub(super) fn headers(out: &mut Output<'_>, head: &Head, whose: Whose, line: &[u
             });
         }
     }
+}
+
+/// Adds what is made of the headers behind a body in chunks (RFC 9112 section 7.1.2): where a buffer
+/// holds all headers it comes again, with these behind those of the head.
+pub(super) fn trailers(out: &mut Output<'_>, head: &Head, whose: Whose, raw: &[u8]) {
+    for event in head.events() {
+        out.event(whose.tx, whose.direction, super::app_event(event));
+    }
+    let request = whose.direction == ToServer;
+    again(out, whose, Field::HttpHeaderRaw, b"", |text| {
+        text.extend_from_slice(raw);
+    });
+    let cookie: &[u8] = if request { b"cookie" } else { b"set-cookie" };
+    again(out, whose, Field::HttpHeader, b"", |text| {
+        for (name, value) in head.iter(raw) {
+            if !name.eq_ignore_ascii_case(cookie) {
+                push_header(text, name, value);
+            }
+        }
+    });
+    again(out, whose, Field::HttpHeaderNames, b"\r\n", |text| {
+        if text.is_empty() {
+            text.extend_from_slice(b"\r\n");
+        }
+        for (name, _) in head.iter(raw) {
+            text.extend_from_slice(name);
+            text.extend_from_slice(b"\r\n");
+        }
+        text.extend_from_slice(b"\r\n");
+    });
+    each_header(out, head, whose, raw);
     single_headers(out, head, whose, raw);
+}
+
+/// Adds a field that is its first instance, without `end`, and more.
+fn again(
+    out: &mut Output<'_>,
+    whose: Whose,
+    field: Field,
+    end: &[u8],
+    more: impl FnOnce(&mut Vec<u8>),
+) {
+    if !out.wants(field) {
+        return;
+    }
+    let mut scratch = std::mem::take(&mut out.shared.scratch);
+    scratch.clear();
+    let known = out.value(whose.tx, field, whose.direction).unwrap_or(&[]);
+    scratch.extend_from_slice(known.strip_suffix(end).unwrap_or(known));
+    more(&mut scratch);
+    add(out, whose, field, &scratch);
+    out.shared.scratch = scratch;
 }
 
 fn single_headers(out: &mut Output<'_>, head: &Head, whose: Whose, raw: &[u8]) {

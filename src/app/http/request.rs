@@ -463,7 +463,7 @@ impl Request {
         };
         if tools.head.len() > 0 {
             let raw = rest.get(..found).unwrap_or(&[]);
-            fields::headers(out, &tools.head, self.whose(), &[], raw);
+            fields::trailers(out, &tools.head, self.whose(), raw);
         }
         let whose = self.whose();
         self.body.close_coding(tools, out, whose);

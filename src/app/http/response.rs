@@ -562,7 +562,7 @@ impl Response {
         };
         if tools.head.len() > 0 {
             let raw = rest.get(..found).unwrap_or(&[]);
-            fields::headers(out, &tools.head, self.whose(), &[], raw);
+            fields::trailers(out, &tools.head, self.whose(), raw);
         }
         self.state = State::Finalize;
         Next::Go(found)

@@ -107,6 +107,37 @@ fn requests_in_a_row_have_their_responses_in_order() {
 }
 
 #[test]
+fn headers_behind_the_body_stand_behind_those_of_the_head() {
+    let request = b"POST /1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+        1\r\na\r\n0\r\nT: u\r\nCookie: c\r\n\r\n";
+    let seen = [
+        "http.header",
+        "http.header.raw",
+        "http.header_names",
+        "http.request_header",
+    ];
+    let head = "Host: h\\r\\nTransfer-Encoding: chunked\\r\\n";
+    let names = "\\r\\nHost\\r\\nTransfer-Encoding\\r\\n";
+    assert_eq!(
+        lines(&[(ToServer, request)], &seen),
+        [
+            format!("tx 0 ToServer http.header.raw \"{head}\\r\\n\""),
+            format!("tx 0 ToServer http.header \"{head}\""),
+            format!("tx 0 ToServer http.header_names \"{names}\\r\\n\""),
+            "tx 0 ToServer http.request_header \"Host: h\"".to_string(),
+            "tx 0 ToServer http.request_header \"Transfer-Encoding: chunked\"".to_string(),
+            format!(
+                "tx 0 ToServer http.header.raw \"{head}\\r\\nT: u\\r\\nCookie: c\\r\\n\\r\\n\""
+            ),
+            format!("tx 0 ToServer http.header \"{head}T: u\\r\\n\""),
+            format!("tx 0 ToServer http.header_names \"{names}T\\r\\nCookie\\r\\n\\r\\n\""),
+            "tx 0 ToServer http.request_header \"T: u\"".to_string(),
+            "tx 0 ToServer http.request_header \"Cookie: c\"".to_string(),
+        ]
+    );
+}
+
+#[test]
 fn a_form_with_files() {
     let body = b"--b\r\nContent-Disposition: form-data; name=\"n\"\r\n\r\nvalue\r\n--b\r\n\
         Content-Disposition: form-data; name=\"f\"; filename=\"x.txt\"\r\nContent-Type: t\r\n\r\n\

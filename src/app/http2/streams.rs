@@ -17,6 +17,8 @@ pub const STREAMS_MAX: usize = 512;
 /// Bytes of one in the list, and where the counts of its frames stand.
 const SIZE: usize = 72;
 const FRAMES: usize = 64;
+/// Streams that were given up and still wait for what is on its way; the oldest is completed.
+const RESETS_MAX: u32 = 32;
 
 /// Bits of [`Stream::flags`], shifted by the direction.
 mod state {
@@ -30,6 +32,8 @@ mod state {
     pub const FAILED: u32 = 64;
     /// It had a DATA frame.
     pub const DATA: u32 = 256;
+    /// A side gave it up (RST_STREAM).
+    pub const RESET: u32 = 1024;
 }
 
 /// A stream.
@@ -117,6 +121,8 @@ pub struct Streams {
     list: Text,
     /// Highest number of a client's and of a server's stream.
     highest: [u32; 2],
+    /// Streams of the list that were given up.
+    resets: u32,
 }
 
 impl Streams {
@@ -190,6 +196,10 @@ impl Streams {
     /// Takes a stream out; the last one moves to its place.
     fn remove(&mut self, place: usize, heap: &mut Heap) {
         let last = (self.list.len() / SIZE).saturating_sub(1);
+        let reset = self
+            .at(place, heap)
+            .is_some_and(|s| s.flags & state::RESET != 0);
+        self.resets = self.resets.saturating_sub(u32::from(reset));
         if let Some(stream) = self.at(last, heap) {
             self.put(place, &stream, heap);
         }
@@ -350,17 +360,42 @@ impl Streams {
         }
     }
 
-    /// A stream is given up.
+    /// A side gives a stream up. What was on its way still belongs to it (RFC 9113 section 5.1), so it
+    /// stays until both sides have ended; of many such streams the oldest goes.
     pub fn reset(&mut self, id: u32, out: &mut Output<'_>) {
-        if let Some(place) = self.place(id, out.heap()) {
-            if let Some(mut stream) = self.at(place, out.heap()) {
-                for chain in &mut stream.chains {
-                    close_chain(chain, out.shared);
-                }
-                out.complete(stream.tx);
-            }
-            self.remove(place, out.heap());
+        let Some(place) = self.place(id, out.heap()) else {
+            return;
+        };
+        let Some(mut stream) = self.at(place, out.heap()) else {
+            return;
+        };
+        if stream.flags & state::RESET != 0 {
+            return;
         }
+        stream.flags |= state::RESET;
+        self.put(place, &stream, out.heap());
+        self.resets += 1;
+        if self.resets > RESETS_MAX {
+            self.give_up_oldest(out);
+        }
+    }
+
+    /// Completes the given-up stream with the lowest number.
+    fn give_up_oldest(&mut self, out: &mut Output<'_>) {
+        let streams = (0..self.list.len() / SIZE).filter_map(|place| {
+            let stream = self.at(place, &out.shared.heap)?;
+            (stream.flags & state::RESET != 0).then_some((stream.id, place))
+        });
+        let Some((_, place)) = streams.min() else {
+            return;
+        };
+        if let Some(mut stream) = self.at(place, out.heap()) {
+            for chain in &mut stream.chains {
+                close_chain(chain, out.shared);
+            }
+            out.complete(stream.tx);
+        }
+        self.remove(place, out.heap());
     }
 
     /// A direction of the connection ends, or all of it.

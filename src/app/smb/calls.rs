@@ -5,12 +5,10 @@ use super::super::dcerpc::NOT_BEGUN;
 use super::super::field::{Field, Progress};
 use super::super::heap::Heap;
 use super::super::output::{Output, TxId};
+use super::super::settings::Number;
 use super::super::table::{Table, number, tx_of, tx_words, words};
 use super::{Key, Smb, odd, tell};
 use crate::packet::Direction;
-
-/// Exchanges of a flow that are open at once.
-const CALLS_MAX: usize = 128;
 
 /// The end of the path of all pipes.
 const PIPES: &[u8] = b"\\IPC$";
@@ -256,7 +254,8 @@ impl Smb {
     /// Adds an open call; its place, or `None` when the heap is full.
     pub(super) fn push(&mut self, out: &mut Output<'_>, call: &Call) -> Option<usize> {
         let record = call.encode();
-        if let Some(words) = self.calls.table.push(out.heap(), CALLS_MAX, &record) {
+        let most = out.shared.limits.parsers.number(Number::SmbTransactions) as usize;
+        if let Some(words) = self.calls.table.push(out.heap(), most, &record) {
             let oldest = Call::decode(&words).tx;
             tell(out, oldest, odd::TOO_MANY);
             out.complete(oldest);

@@ -40,6 +40,11 @@ pub const DESCRIPTION: Description = Description {
         Field::SmbNtlmsspDomain,
         Field::SmbVersion,
         Field::SmbFilename,
+        Field::SmbAccess,
+        Field::SmbSetInfoClass,
+        Field::SmbSetInfoLevel,
+        Field::SmbRenameFrom,
+        Field::SmbRenameTo,
         Field::SmbCommand,
         Field::SmbStatus,
         Field::SmbStatusCode,
@@ -127,8 +132,6 @@ pub const RECORD_MAX: usize = 192 << 10;
 const FRAME: usize = 4;
 /// Bytes of a record with which it is decided whether it streams.
 const DECIDE: usize = 256;
-/// Largest read and write that is not an event (Suricata's default for both).
-const TRANSFER_MAX: u32 = 16 << 20;
 /// The dialect of SMB1 that is still spoken, as events tell it (SMB2's numbers begin at 0x202).
 const NT_LM: u16 = 1;
 /// Most entries of the tables of a flow; the oldest goes.

@@ -3,9 +3,10 @@
 use super::super::field::Field;
 use super::super::output::{Output, TxId};
 use super::super::reader::Reader;
+use super::super::settings::Number;
 use super::calls::Kind;
 use super::files::Transfer;
-use super::{Key, Smb, TRANSFER_MAX, auth, narrow, odd, pipe};
+use super::{Key, Smb, auth, narrow, odd, pipe};
 use crate::packet::Direction;
 
 /// Bytes of the header.
@@ -218,13 +219,7 @@ impl Smb {
             WRITE => self.smb2_write(record, bytes, out),
             IOCTL => self.smb2_ioctl(record, out),
             GET_INFO => Some(()),
-            SET_INFO => {
-                // Renames and deletions alone are transactions.
-                if matches!(record.body.get(2..4), Some([1, 10 | 13])) {
-                    self.plain(out, record);
-                }
-                Some(())
-            }
+            SET_INFO => self.smb2_set_info(record, out),
             _ => {
                 self.plain(out, record);
                 Some(())
@@ -297,12 +292,45 @@ impl Smb {
         Some(())
     }
 
+    /// Renames and deletions (MS-FSCC 2.4.42, 2.4.11) alone are transactions.
+    fn smb2_set_info(&mut self, record: &Record<'_>, out: &mut Output<'_>) -> Option<()> {
+        let rename = match record.body.get(2..4)? {
+            [1, 10] => true,
+            [1, 13] => false,
+            _ => return Some(()),
+        };
+        let tx = self.plain(out, record);
+        let file: [u8; 16] = Reader::at(record.body, 16).array()?;
+        let mut data = Reader::at(record.body, 32);
+        if !self.name_of(out, &file) {
+            out.shared.scratch.extend_from_slice(b"<unknown>");
+        }
+        if !rename {
+            out.scratch_for_events(tx, Field::SmbFilename, Direction::ToServer);
+            let access: &[u8] = match data.u8()? & 1 {
+                0 => b"normal",
+                _ => b"delete on close",
+            };
+            tell_text(out, tx, Field::SmbAccess, access);
+            return Some(());
+        }
+        out.scratch_for_events(tx, Field::SmbRenameFrom, Direction::ToServer);
+        tell_text(out, tx, Field::SmbSetInfoClass, b"FILE_INFO");
+        tell_text(out, tx, Field::SmbSetInfoLevel, b"SMB2_FILE_RENAME_INFO");
+        data.skip(16)?;
+        let length = data.le32()? as usize;
+        narrow(out, data.take(length)?);
+        out.scratch_for_events(tx, Field::SmbRenameTo, Direction::ToServer);
+        Some(())
+    }
+
     fn smb2_read_request(&mut self, record: &Record<'_>, out: &mut Output<'_>) -> Option<()> {
         let mut at = Reader::at(record.body, 4);
         let size = at.le32()?;
         let offset = at.le64()?;
         let file = at.array()?;
-        if (self.max_read != 0 && size > self.max_read) || size > TRANSFER_MAX {
+        let over = exceeds(out, Number::SmbRead, size);
+        if (self.max_read != 0 && size > self.max_read) || over {
             self.odd(out, Direction::ToServer, odd::READ_REQUEST);
         }
         self.put_read(out.heap(), record.key.untreed(), file, offset);
@@ -385,10 +413,10 @@ impl Smb {
             && let (Some(read), Some(write)) = (at.le32(), at.le32())
         {
             (self.max_read, self.max_write) = (read, write);
-            if read > TRANSFER_MAX {
+            if exceeds(out, Number::SmbRead, read) {
                 self.odd(out, Direction::ToClient, odd::MAX_READ);
             }
-            if write > TRANSFER_MAX {
+            if exceeds(out, Number::SmbWrite, write) {
                 self.odd(out, Direction::ToClient, odd::MAX_WRITE);
             }
         }
@@ -444,4 +472,17 @@ fn control_output<'a>(record: &Record<'_>, bytes: &'a [u8]) -> Option<([u8; 16],
     let offset = at.le32()? as usize;
     let size = at.le32()? as usize;
     Some((file, bytes.get(offset..)?.get(..size)?))
+}
+
+/// Tells a word for events, of what the client asks.
+fn tell_text(out: &mut Output<'_>, tx: TxId, field: Field, text: &[u8]) {
+    out.shared.scratch.clear();
+    out.shared.scratch.extend_from_slice(text);
+    out.scratch_for_events(tx, field, Direction::ToServer);
+}
+
+/// Whether a transfer is longer than the setting allows; 0: any length is allowed.
+fn exceeds(out: &Output<'_>, setting: Number, size: u32) -> bool {
+    let most = out.shared.limits.parsers.number(setting);
+    most != 0 && size > most
 }

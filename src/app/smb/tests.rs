@@ -1,7 +1,7 @@
 //! Conversations of SMB, written out: what they give, and that every cut gives the same.
 
 use super::super::protocol::{AppProtocol, Transport};
-use super::super::testing::{Place, for_events, run, same_for_every_cut};
+use super::super::testing::{Place, for_events, run, run_missing, same_for_every_cut};
 use crate::packet::Direction::{self, ToClient, ToServer};
 
 const PLACE: Place = Place {
@@ -321,4 +321,63 @@ fn work_grows_with_the_bytes_alone() {
         let (small, large) = (time(small), time(large));
         assert!(large < 40.0 * small + 0.05, "{small} {large}");
     }
+}
+
+#[test]
+fn settings_bound_reads_and_open_exchanges() {
+    let with = |key: &str, value: &str, talk: &[Vec<u8>]| {
+        let key = format!("app-layer.protocols.smb.{key}");
+        let bytes = talk.concat();
+        run_missing(PLACE, &[(&key, value)], &[(ToServer, 0, &bytes)]).join("\n")
+    };
+    // 256 bytes are asked for.
+    let asks = [create(1, "a"), read(2, 0)];
+    let event = "read_request_too_large";
+    assert!(with("max-read-size", "255", &asks).contains(event));
+    assert!(!with("max-read-size", "256", &asks).contains(event));
+    assert!(!with("max-read-size", "0", &asks).contains(event));
+    let opens = [create(1, "a"), create(2, "b"), create(3, "c")];
+    assert!(with("max-tx", "2", &opens).contains("too_many_transactions"));
+    assert!(!with("max-tx", "3", &opens).contains("too_many_transactions"));
+}
+
+#[test]
+fn renames_and_deletions_are_told_with_their_names() {
+    let set_info = |message: u64, level: u8, data: &[u8]| {
+        let mut body = vec![33, 0, 1, level];
+        body.extend((data.len() as u32).to_le_bytes());
+        body.extend([96, 0, 0, 0, 0, 0, 0, 0]);
+        body.extend(HANDLE);
+        body.extend(data);
+        smb2(17, ToServer, message, &body)
+    };
+    let name = wide("new.exe");
+    let mut rename = vec![0; 16];
+    rename.extend((name.len() as u32).to_le_bytes());
+    rename.extend(&name);
+    let talk = [
+        (ToServer, create(1, "old")),
+        (ToClient, created(1)),
+        (ToServer, set_info(2, 10, &rename)),
+        (ToServer, set_info(3, 13, &[1])),
+        // Of other kinds nothing is told.
+        (ToServer, set_info(4, 4, &[1])),
+    ];
+    let talk: Vec<_> = talk.iter().map(|(way, b)| (*way, b.as_slice())).collect();
+    let lines = for_events(PLACE, &talk);
+    for line in [
+        "ToServer -smb.rename.from \"old\"",
+        "ToServer -smb.set_info.class \"FILE_INFO\"",
+        "ToServer -smb.set_info.info_level \"SMB2_FILE_RENAME_INFO\"",
+        "ToServer -smb.rename.to \"new.exe\"",
+        "ToServer -smb.filename \"old\"",
+        "ToServer -smb.access \"delete on close\"",
+    ] {
+        assert!(
+            lines.iter().any(|known| known.ends_with(line)),
+            "{line}: {lines:#?}"
+        );
+    }
+    let commands = lines.iter().filter(|line| line.contains("-smb.command"));
+    assert_eq!(commands.count(), 3, "{lines:#?}");
 }

@@ -1,0 +1,142 @@
+//! Suricata's settings that have no effect here, and why: `config import` writes the reason beside
+//! each value that it leaves, `--set` and a sluice.toml that name such a key say it.
+
+/// Why settings of parsers have no effect: the end of a key (with a dot or dash), or
+/// its beginning behind `app-layer.protocols.`; the first row that fits.
+#[rustfmt::skip] // One reason a line: a table to be read down.
+const PARSERS: &[(&str, &str)] = &[
+    (".enabled", "no parser here has this name; those of the reference can be switched off"),
+    (".detection-ports.dp", "a protocol is told by its bytes on any port"),
+    (".detection-ports.sp", "a protocol is told by its bytes on any port"),
+    (".stream-depth", "a stream is inspected to stream.reassembly.depth, whatever it carries"),
+    (".encryption-handling", "what is encrypted is tracked, and only its packets are matched"),
+    (".ja3-fingerprints", "fingerprints are made where a rule or a log asks for them"),
+    (".ja4-fingerprints", "fingerprints are made where a rule or a log asks for them"),
+    (".hassh", "fingerprints are made where a rule or a log asks for them"),
+    (".memcap", "all parsers share app-layer.memory"),
+    ("smb.max-read-queue-", "pieces of a file that come early wait within fixed bounds, and what finds no room is counted"),
+    ("smb.max-write-queue-", "pieces of a file that come early wait within fixed bounds, and what finds no room is counted"),
+    ("-cache-size", "names, trees and handles are remembered within fixed bounds"),
+    ("smtp.inspected-tracker.", "attachments are inspected as they come, 100 kb of each, without a window"),
+    ("smtp.mime.header-value-depth", "it changes nothing in Suricata either: a longer value than 2000 bytes is told in both"),
+    ("smtp.raw-extraction", "mails are stored by their attachments, not as they came"),
+    ("http.byterange.", "parts of one file in several answers are files of their own"),
+    ("http.libhtp.server-config.", "all servers are read by default-config"),
+    ("http.libhtp.default-config.personality", "there is one reading, that of IDS"),
+    ("http.libhtp.default-config.request-body-", "bodies are inspected as they come, without a window"),
+    ("http.libhtp.default-config.response-body-", "bodies are inspected as they come, without a window"),
+    ("http.libhtp.default-config.http-body-inline", "bodies are inspected as they come, without a window"),
+    ("http.libhtp.default-config.randomize-", "bodies are inspected as they come, without a window"),
+    ("http.libhtp.default-config.lzma-memlimit", "decoders and tables of HTTP have fixed bounds"),
+    ("http.libhtp.default-config.compression-bomb-", "decoders and tables of HTTP have fixed bounds"),
+    ("http.libhtp.default-config.decompression-time-limit", "decoders and tables of HTTP have fixed bounds"),
+    ("http.libhtp.default-config.headers-limit", "decoders and tables of HTTP have fixed bounds"),
+    ("http.libhtp.default-config.max-tx", "decoders and tables of HTTP have fixed bounds"),
+    ("mqtt.max-tx", "open messages (24) and topics of a message (100) have fixed bounds"),
+    ("mqtt.max-messages", "open messages (24) and topics of a message (100) have fixed bounds"),
+    ("mqtt.subscribe-", "open messages (24) and topics of a message (100) have fixed bounds"),
+    ("mqtt.unsubscribe-", "open messages (24) and topics of a message (100) have fixed bounds"),
+    ("http2.max-table-size", "tables and blocks of HTTP/2 have fixed bounds, Suricata's defaults"),
+    ("http2.max-reassembly-size", "tables and blocks of HTTP/2 have fixed bounds, Suricata's defaults"),
+    ("http2.compression-bomb-limit", "tables and blocks of HTTP/2 have fixed bounds, Suricata's defaults"),
+    ("nfs.max-", "calls and names are remembered within fixed bounds"),
+    ("modbus.request-flood", "requests without an answer have a fixed bound"),
+    (".max-tx", "a flow has 512 open transactions of this protocol at most"),
+    ("ftp.max-line-length", "a command line is read to 4096 bytes, Suricata's default"),
+];
+
+/// Why a setting of a parser has no effect, if the reason is that setting's own.
+pub fn of_parser(key: &str) -> Option<&'static str> {
+    let rest = key.strip_prefix("app-layer.protocols.")?;
+    let fits = |(part, _): &&(&str, &str)| match part.starts_with(['.', '-']) {
+        true => rest.ends_with(part),
+        false => begins(rest, part),
+    };
+    PARSERS.iter().find(fits).map(|(_, why)| *why)
+}
+
+/// Why keys have no counterpart, by the beginning of their names.
+#[rustfmt::skip] // One reason a line: a table to be read down.
+const REASONS: &[(&str, &str)] = &[
+    ("outputs.", "eve.json has all events, and metrics take the place of stats.log"),
+    ("logging.", "Sluice tells on standard error what it has to say"),
+    ("stats.", "metrics take its place: metrics.listen"),
+    ("unix-command.", "the control socket is named by run.control-socket"),
+    ("app-layer.protocols.", "what parsers do and how much they hold is not set here, but for the keys of the reference"),
+    ("asn1-", "no such choice in this build"),
+    ("decoder.recursion-level.", "two hosts and their ports are one flow within a tunnel and outside of it"),
+    ("stream.reassembly.", "streams are kept as one: no chunks, no segments to be prepared"),
+    ("stream.", "no such choice in this build: see the keys below [stream]"),
+    ("flow.", "the table is sized by `flows` and all of its memory is taken at start"),
+    ("flow-timeouts.", "there are three states: new, established, closed"),
+    ("defrag.", "fragments are judged without regard to the receiver's system"),
+    ("host-os-policy.", "what is forwarded reads the same on every system, so no policy is needed"),
+    ("host.", "hosts are kept in a table of fixed size"),
+    ("ippair.", "pairs of hosts are kept in a table of fixed size"),
+    ("threading.", "workers are laid out by run.lanes, run.layout and run.pin"),
+    ("detect.", "rules are grouped by what they ask for, without profiles"),
+    ("mpm-algo", "the prefilter is chosen by the processor"),
+    ("spm-algo", "single searches are chosen by the processor"),
+    ("af-packet", "defaults of ports: the port sees to it itself"),
+    ("netmap", "defaults of ports: the port sees to it itself"),
+    ("pcap", "captures are read by `sluice replay`"),
+    ("af-xdp", "no BPF and no XDP here: AF_PACKET or netmap"),
+    ("dpdk", "no DPDK here: AF_PACKET or netmap"),
+    ("napatech.", "no card of its own here: AF_PACKET or netmap"),
+    ("profiling.", "stages are timed in metrics, sampled, all the time"),
+    ("nfq", "no netfilter queue here: AF_PACKET or netmap"),
+    ("nflog", "no netfilter log here: AF_PACKET or netmap"),
+    ("ipfw", "no divert socket here: netmap"),
+    ("windivert", "not on Windows"),
+    ("pfring", "no PF_RING here: AF_PACKET or netmap"),
+    ("pcre.", "regexes are bounded by detect.budget"),
+    ("security.", "rights are a matter of the service unit and the keeper, not a setting"),
+    ("run-as.", "rights are a matter of the service unit and the keeper, not a setting"),
+    ("max-pending-packets", "packets in flight are bounded by contexts-per-lane"),
+    ("runmode", "workers are laid out by run.lanes and run.layout"),
+    ("default-packet-size", "a port's buffers are as long as its MTU asks for"),
+    ("suricata-version", "it says who wrote the file"),
+];
+
+/// Whether a key begins so; a table may stand without its last dot.
+fn begins(key: &str, part: &str) -> bool {
+    key.starts_with(part) || part.strip_suffix('.') == Some(key)
+}
+
+/// Whether Suricata has settings of this name, as far as is known here.
+pub fn knows(path: &str) -> bool {
+    REASONS.iter().any(|(part, _)| begins(path, part))
+}
+
+/// Why a key of Suricata has no counterpart: the first reason that fits.
+pub fn reason(path: &str) -> &'static str {
+    if let Some(why) = of_parser(path) {
+        return why;
+    }
+    let found = REASONS.iter().find(|(part, _)| begins(path, part));
+    found.map_or("no setting of Sluice has this meaning", |(_, why)| why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys::KEYS;
+
+    #[test]
+    fn each_key_without_effect_has_a_reason_of_its_own() {
+        for (key, told) in [
+            ("host-os-policy.windows", "every system"),
+            ("app-layer.protocols.smb.max-write-queue-cnt", "early"),
+            (
+                "app-layer.protocols.smtp.inspected-tracker.content-limit",
+                "window",
+            ),
+            ("app-layer.protocols.template.enabled", "no parser"),
+            ("app-layer.protocols.ldap.max-tx", "512"),
+            ("decoder.recursion-level.use-for-tracking", "tunnel"),
+        ] {
+            assert!(reason(key).contains(told), "{key}: {}", reason(key));
+            assert!(!KEYS.iter().any(|known| known.name == key), "{key}");
+        }
+    }
+}
