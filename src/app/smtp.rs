@@ -858,6 +858,27 @@ mod tests {
     }
 
     #[test]
+    fn text_behind_starttls_is_told() {
+        for said in [&b"MAIL FROM:<a@b>\r\n"[..], b"GET / HTTP/1.1\r\n\r\n"] {
+            let talk: &[(Direction, &[u8])] = &[
+                (ToClient, b"220 mx ESMTP\r\n"),
+                (ToServer, b"EHLO c\r\n"),
+                (ToClient, b"250-mx\r\n250 STARTTLS\r\n"),
+                (ToServer, b"STARTTLS\r\n"),
+                (ToClient, b"220 go ahead\r\n"),
+                (ToServer, said),
+            ];
+            let (_, lines) = run(PLACE, talk);
+            for name in ["no_tls_after_starttls", "unexpected_protocol"] {
+                let told = |line: &String| {
+                    line.starts_with("flow ToServer") && line.contains(&format!("applayer_{name}"))
+                };
+                assert!(lines.iter().any(told), "{name}: {lines:?}");
+            }
+        }
+    }
+
+    #[test]
     fn work_is_linear_in_a_mail_without_lines() {
         for size in [100_000, 200_000, 400_000] {
             let mut mail = b"Subject: x\r\n\r\n".to_vec();

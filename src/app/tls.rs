@@ -312,7 +312,9 @@ impl Tls {
                 break;
             }
             let fresh = self.side(direction).seen & seen::RECORD == 0;
-            if fresh && old::is_head(rest) {
+            // Behind STARTTLS stands a hello, or the text of who went on without.
+            let in_clear = out.flow.original == AppProtocol::Unknown;
+            if fresh && old::is_head(rest, in_clear) {
                 match self.old_record(rest, direction, out)? {
                     Taken { count: 0, need } => return Ok(Taken::until(at, need)),
                     taken => at += taken.count,

@@ -48,9 +48,11 @@ pub fn probe(probe: &Probe<'_>) -> Guess {
     }
 }
 
-/// Whether a record begins like an old one: no type of SSL 3 has one of the upper bits set.
-pub fn is_head(bytes: &[u8]) -> bool {
-    bytes.first().is_some_and(|first| first & 0xc0 != 0)
+/// Whether a record begins like an old one: no type of SSL 3 has one of the upper bits set. A head of
+/// three bytes, which could as well be text, is `padded`; hellos have none.
+pub fn is_head(bytes: &[u8], padded: bool) -> bool {
+    let bits = if padded { 0xc0 } else { 0x80 };
+    bytes.first().is_some_and(|first| first & bits != 0)
 }
 
 impl Tls {
