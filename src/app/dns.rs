@@ -148,11 +148,12 @@ impl Header {
 }
 
 fn probe(probe: &Probe<'_>) -> Guess {
-    let carrier = match probe.transport {
-        Transport::Udp => "dns.udp",
-        Transport::Tcp => "dns.tcp",
+    let [tcp, udp] = &probe.limits.parsers.dns_ports;
+    let ports = match probe.transport {
+        Transport::Tcp => tcp,
+        Transport::Udp => udp,
     };
-    if !probe.is_on(carrier, &[OF_DNS.port]) {
+    if !ports.contains(&probe.server_port) {
         return Guess::No;
     }
     if probe.transport == Transport::Udp {
@@ -587,7 +588,9 @@ impl<'r, 'o> Reader<'r, 'o> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, same_for_every_cut, survives_damage};
+    use super::super::testing::{
+        Place, apps_set, run, run_in, same_for_every_cut, survives_damage,
+    };
     use super::*;
     use crate::packet::Direction::{ToClient, ToServer};
 
@@ -629,6 +632,24 @@ mod tests {
         let mut bytes = (message.len() as u16).to_be_bytes().to_vec();
         bytes.extend(message);
         bytes
+    }
+
+    #[test]
+    fn dns_is_looked_for_on_the_ports_that_are_set() {
+        let key = "app-layer.protocols.dns.udp.detection-ports.dp";
+        let query = query();
+        let talk = [(ToServer, query.as_slice())];
+        let told = |port, settings: &[(&str, &str)]| {
+            let place = Place {
+                server_port: port,
+                ..UDP
+            };
+            !run_in(place, &talk, apps_set(settings)).is_empty()
+        };
+        assert!(told(53, &[]) && !told(5300, &[]));
+        let set = [(key, "5300, 53")];
+        assert!(told(53, &set) && told(5300, &set) && !told(5301, &set));
+        assert!(!told(53, &[(key, "5300")]));
     }
 
     const OF_THE_QUERY: &[&str] = &[

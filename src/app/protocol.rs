@@ -154,24 +154,6 @@ pub struct Probe<'a> {
     pub limits: &'a Limits,
 }
 
-impl Probe<'_> {
-    /// Whether the server's port is one on which the protocol is looked for: these, or those that
-    /// a setting names (`dns.tcp.detection-ports.dp: 53, 5353`).
-    pub fn is_on(&self, protocol: &str, ports: &[u16]) -> bool {
-        let of_protocol = |key: &str| {
-            let key = key.strip_suffix(".detection-ports.dp");
-            key.is_some_and(|key| key.ends_with(protocol))
-        };
-        let mut settings = self.limits.settings.iter().rev();
-        match settings.find(|(key, _)| of_protocol(key)) {
-            None => ports.contains(&self.server_port),
-            Some((_, value)) => value
-                .split(|c: char| !c.is_ascii_digit())
-                .any(|port| port.parse() == Ok(self.server_port)),
-        }
-    }
-}
-
 /// What a probe says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Guess {

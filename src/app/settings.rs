@@ -196,12 +196,15 @@ pub struct Settings {
     numbers: [u32; NUMBERS.len()],
     /// Of SMTP.
     pub mail: Mail,
+    /// Ports of servers that are asked for DNS, over TCP and over UDP.
+    pub dns_ports: [Vec<u16>; 2],
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Settings {
             numbers: NUMBERS.map(|(_, _, usual, _)| usual),
+            dns_ports: [vec![53], vec![53]],
             mail: Mail {
                 decode: true,
                 base64: true,
@@ -230,6 +233,13 @@ impl Settings {
             && (value > 0 || row.is_some_and(|at| NUMBERS[at].0.takes_zero()))
         {
             *place = u32::try_from(value).unwrap_or(u32::MAX).min(most);
+        }
+        let dns = ["tcp", "udp"].iter().zip(&mut self.dns_ports);
+        for (carrier, ports) in dns {
+            if key.ends_with(&format!(".dns.{carrier}.detection-ports.dp")) {
+                let each = value.split(|c: char| !c.is_ascii_digit());
+                *ports = each.filter_map(|port| port.parse().ok()).collect();
+            }
         }
         let Some((_, key)) = key.split_once(".smtp.mime.") else {
             return;
