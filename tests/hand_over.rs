@@ -154,6 +154,7 @@ impl Rig {
         self.engine.counters[1].get(counter)
     }
 
+    /// The second worker takes all frames at once.
     fn send(&mut self) {
         self.begin();
         self.take(0..FRAMES);

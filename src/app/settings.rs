@@ -47,7 +47,11 @@ pub enum Number {
 impl Number {
     /// Whether 0 is a value; for the others it is none and changes nothing.
     const fn takes_zero(self) -> bool {
-        matches!(self as usize, 0..=7) || matches!(self, Number::SmbRead | Number::SmbWrite)
+        use Number as N;
+        let others = matches!(self, N::Dnp3Unended | N::Dnp3Points | N::Dnp3Objects)
+            || matches!(self, N::EnipTransactions | N::SmbTransactions | N::SmbStub)
+            || matches!(self, N::DcerpcTransactions | N::DcerpcStub);
+        !others
     }
 }
 
@@ -226,13 +230,13 @@ impl Settings {
 
     /// Takes a setting in, if it is one of these.
     pub fn take(&mut self, key: &str, value: &str) {
-        let row = NUMBERS.iter().position(|(_, end, ..)| key.ends_with(end));
-        if let Some((place, most)) =
-            row.and_then(|at| Some((self.numbers.get_mut(at)?, NUMBERS.get(at)?.3)))
+        let mut rows = NUMBERS.iter().zip(&mut self.numbers);
+        if let Some(((number, _, _, most), place)) =
+            rows.find(|((_, end, ..), _)| key.ends_with(end))
             && let Some(value) = size(value)
-            && (value > 0 || row.is_some_and(|at| NUMBERS[at].0.takes_zero()))
+            && (value > 0 || number.takes_zero())
         {
-            *place = u32::try_from(value).unwrap_or(u32::MAX).min(most);
+            *place = u32::try_from(value).unwrap_or(u32::MAX).min(*most);
         }
         let dns = ["tcp", "udp"].iter().zip(&mut self.dns_ports);
         for (carrier, ports) in dns {

@@ -841,17 +841,22 @@ mod tests {
         assert_eq!(lines, ENVELOPE, "no event tells of a missing greeting");
     }
 
-    #[test]
-    fn tls_follows_starttls() {
+    /// What a conversation gives whose client says this once TLS may begin.
+    fn after_starttls(said: &[u8]) -> (AppProtocol, Vec<String>) {
         let talk: &[(Direction, &[u8])] = &[
             (ToClient, b"220 mx ESMTP\r\n"),
             (ToServer, b"EHLO c\r\n"),
             (ToClient, b"250-mx\r\n250 STARTTLS\r\n"),
             (ToServer, b"STARTTLS\r\n"),
             (ToClient, b"220 go ahead\r\n"),
-            (ToServer, b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"),
+            (ToServer, said),
         ];
-        let (protocol, lines) = run(PLACE, talk);
+        run(PLACE, talk)
+    }
+
+    #[test]
+    fn tls_follows_starttls() {
+        let (protocol, lines) = after_starttls(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00");
         assert_eq!(protocol, AppProtocol::Tls);
         assert_eq!(lines[0], "tx 0 ToServer smtp.helo \"c\"");
         assert!(lines.iter().all(|line| !line.contains("smtp.mail")));
@@ -860,15 +865,7 @@ mod tests {
     #[test]
     fn text_behind_starttls_is_told() {
         for said in [&b"MAIL FROM:<a@b>\r\n"[..], b"GET / HTTP/1.1\r\n\r\n"] {
-            let talk: &[(Direction, &[u8])] = &[
-                (ToClient, b"220 mx ESMTP\r\n"),
-                (ToServer, b"EHLO c\r\n"),
-                (ToClient, b"250-mx\r\n250 STARTTLS\r\n"),
-                (ToServer, b"STARTTLS\r\n"),
-                (ToClient, b"220 go ahead\r\n"),
-                (ToServer, said),
-            ];
-            let (_, lines) = run(PLACE, talk);
+            let (_, lines) = after_starttls(said);
             for name in ["no_tls_after_starttls", "unexpected_protocol"] {
                 let told = |line: &String| {
                     line.starts_with("flow ToServer") && line.contains(&format!("applayer_{name}"))

@@ -330,11 +330,15 @@ impl Work {
         let text = leaf.text();
         let lower = text.to_ascii_lowercase();
         let left = |what: &str| Fate::Left(what.to_string());
+        let switch = match lower.as_str() {
+            "yes" | "true" | "on" | "1" => Some("yes"),
+            "no" | "false" | "off" | "0" => Some("no"),
+            _ => None,
+        };
         match key.kind {
-            Kind::Flag => match lower.as_str() {
-                "yes" | "true" | "on" | "1" => Fate::Key(name, "true".to_string()),
-                "no" | "false" | "off" | "0" => Fate::Key(name, "false".to_string()),
-                _ => left("neither yes nor no"),
+            Kind::Flag => match switch {
+                Some(word) => Fate::Key(name, (word == "yes").to_string()),
+                None => left("neither yes nor no"),
             },
             Kind::Number | Kind::Seconds => match text.parse::<u32>() {
                 Ok(number) => Fate::Key(name, number.to_string()),
@@ -346,11 +350,8 @@ impl Work {
                 Err(_) => left("no size"),
             },
             Kind::Word(words) => {
-                let word = match lower.as_str() {
-                    "true" | "on" | "1" if words.contains(&"yes") => "yes",
-                    "false" | "off" | "0" if words.contains(&"no") => "no",
-                    word => word,
-                };
+                let word = switch.filter(|word| words.contains(word));
+                let word = word.unwrap_or(&lower);
                 match words.contains(&word) {
                     true => Fate::Key(name, quote(word)),
                     false => left("a word that Sluice does not know here"),

@@ -202,10 +202,7 @@ mod tests {
         assert_eq!((long.cell_ns, long.cells), (7 * SECOND, 15));
         let short = rates(1, 16);
         assert_eq!((short.cell_ns, short.cells), (SECOND, 16));
-        let off = RateTracking {
-            bytes: 0,
-            interval: 10,
-        };
+        let off = RateTracking::OFF;
         assert!(Rates::new(off, 8).is_none());
         assert_eq!(Rates::size_of(off, 8), 0);
     }
