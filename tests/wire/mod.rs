@@ -73,9 +73,10 @@ fn unshare_network() -> std::io::Result<()> {
 /// Keeps the calling thread on one processor: veth queues frames on their sender's, so a sender
 /// that wanders overtakes itself.
 pub fn pin(processor: usize) {
-    let count = std::thread::available_parallelism().map_or(1, |count| count.get());
-    // SAFETY: the set is a plain value that outlives the call.
+    // SAFETY: the set is a plain value that outlives the calls.
     unsafe {
+        // Of the machine: a thread that is kept to one already would be told of that one alone.
+        let count = libc::sysconf(libc::_SC_NPROCESSORS_ONLN).max(1) as usize;
         let mut processors: libc::cpu_set_t = std::mem::zeroed();
         libc::CPU_SET(processor % count, &mut processors);
         libc::sched_setaffinity(0, size_of_val(&processors), &processors);
