@@ -3,11 +3,13 @@
 //! Everything has a default; no configuration is needed to start. `set` takes the text of
 //! `--set KEY=VALUE`; exception policies are policy.rs's, the list of all keys is keys.rs's. Knows no other room.
 
+pub mod eve;
 mod files;
 pub mod foreign;
 pub mod keys;
 mod policy;
 
+pub use eve::Eve;
 pub use files::Files;
 pub use policy::{Area, Choice, Policies, Policy};
 
@@ -135,9 +137,8 @@ pub struct Config {
     pub reputation: (Option<String>, Vec<String>),
     /// A threshold file of Suricata's form (`threshold-file`).
     pub threshold_file: Option<String>,
-    /// Drop events: `start` (true) tells of a dropped flow once per direction, `all` of each packet
-    /// (`outputs.eve-log.drop.flows`).
-    pub drop_events_start: bool,
+    /// What eve.json tells (`outputs.eve-log`).
+    pub eve: Eve,
     /// ERSPAN type III is decoded (`decoder.erspan.typeIII.enabled`, ours).
     pub erspan_third: bool,
     /// Files in transactions.
@@ -232,7 +233,7 @@ impl Default for Config {
             action_order: [0, 1, 2, 3],
             reputation: (None, Vec::new()),
             threshold_file: None,
-            drop_events_start: false,
+            eve: Eve::default(),
             erspan_third: false,
             lanes: 1,
             contexts_per_lane: 8192,
@@ -347,11 +348,6 @@ fn action_order(key: &str, value: &str) -> Result<[u8; 4], SettingError> {
     Ok(ranks)
 }
 
-/// Whether a key of an output list (`outputs.1.eve-log.types.3.drop.flows`) ends in `tail`.
-fn is_output(key: &str, tail: &str) -> bool {
-    key.starts_with("outputs.") && key.ends_with(tail)
-}
-
 /// What a key says of one dataset (`NAME.type` of `datasets.NAME.type`), if it does.
 fn of_dataset(key: &str) -> Option<&str> {
     let own = key.strip_prefix("datasets.")?;
@@ -374,6 +370,7 @@ impl Config {
             || self.set_flow(key, value)?
             || self.set_policy(key, value)?
             || self.files.set(key, value)?
+            || self.eve.set(key, value)?
         {
             return Ok(());
         }
@@ -410,18 +407,6 @@ impl Config {
                     .extend(own.map(|key| (key, value.to_string())));
             }
             "threshold-file" => self.threshold_file = Some(value.to_string()),
-            _ if is_output(key, "drop.flows") => {
-                self.drop_events_start = match value {
-                    "start" => true,
-                    "all" => false,
-                    _ => {
-                        return Err(error(
-                            format!("{key}: `{value}` is neither start nor all"),
-                            "write start (once per flow and direction) or all",
-                        ));
-                    }
-                };
-            }
             _ if IGNORED.iter().any(|prefix| key.starts_with(prefix)) => {
                 self.ignored.push(format!("{key}={value}"));
             }

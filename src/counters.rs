@@ -164,6 +164,8 @@ counters! {
     Events = "sluice_events_emitted_total";
     /// Events lost because the pool or the queue to the writer was empty or full.
     EventsLost = "sluice_events_lost_total", "sink" = "writer";
+    /// Flowbits, flow counters and variables that an event had no room for.
+    EventVariablesLost = "sluice_event_variables_lost_total";
     /// Files that were told of, or stored.
     Files = "sluice_files_total";
     /// Pieces of stored files handed to the writer.

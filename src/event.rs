@@ -12,8 +12,12 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::counters::{Counter, Counters};
 use crate::memory::Handle;
-use crate::packet::{Context, Direction, FlowHandle, FlowValues, Kind, Tuple, VLANS_MAX};
+use crate::packet::{Context, Direction, FlowHandle, FlowValues, Kind, Tuple, VLANS_MAX, flag};
 use crate::reason::Reason;
+
+mod variables;
+
+pub use variables::{VARIABLES_MAX, Variable, Variables};
 
 /// Payload bytes that an event can carry (Suricata's `payload-buffer-size` default is 4 kB).
 pub const EVENT_PAYLOAD_MAX: usize = 4096;
@@ -166,6 +170,8 @@ pub struct Event {
     pub l4: u16,
     /// Link type of `packet` (decode::LinkType as u8).
     pub link: u8,
+    /// Flowbits, flow counters and variables of the flow and the packet.
+    pub variables: Variables,
 }
 
 impl Event {
@@ -175,6 +181,7 @@ impl Event {
             payload: room(EVENT_PAYLOAD_MAX),
             packet: room(EVENT_PACKET_MAX),
             record: room(EVENT_RECORD_MAX),
+            variables: Variables::with_room(),
             signature: u32::MAX,
             ..Event::default()
         }
@@ -218,6 +225,7 @@ impl Event {
             l3,
             l4,
             link,
+            variables,
         } = self;
         *kind = new;
         (*time_ns, *order, *flow) = (context.time_ns, context.order, context.flow);
@@ -233,9 +241,19 @@ impl Event {
         *file = FileNote::default();
         payload.clear();
         record.clear();
+        variables.clear();
         packet.clear();
         let kept = bytes.len().min(EVENT_PACKET_MAX);
         packet.extend_from_slice(bytes.get(..kept).unwrap_or(&[]));
+    }
+
+    /// Tells of the end of a flow.
+    pub fn fill_flow_end(&mut self, context: &Context, now_ns: u64) {
+        self.fill(EventKind::Flow, context, &[]);
+        self.alerted = context.has(flag::ALERTED);
+        if self.time_ns == 0 {
+            self.time_ns = now_ns;
+        }
     }
 
     /// Copies payload bytes, as many as fit.
@@ -391,6 +409,9 @@ impl Emit {
         };
         fill(&mut event);
         event.lane = self.lane;
+        let lost = event.variables.lost();
+        self.counters
+            .add(Counter::EventVariablesLost, u64::from(lost));
         self.counters.inc(Counter::Events);
         let pushed = self.events.full.push(event);
         debug_assert!(pushed.is_ok(), "the full queue has room for all events");

@@ -171,6 +171,8 @@ flags! {
     TAGGED = 12;
     /// The whole flow is passed: a rule or a policy said so.
     PASS_FLOW = 13;
+    /// The end of a flow (`FlowEnd` views) was told of.
+    FLOW_TOLD = 14;
     /// `stream_*` fields are valid: the payload's piece belongs to the stream, in order.
     STREAM = 16;
     /// Payload was not given to the stream (no handshake, invalid, not TCP): inspect as a packet.

@@ -1,89 +1,10 @@
 //! Files from packets to disk: `fileinfo` events and the store, through the lane, the writer's thread
 //! and `eve.json`, over a conversation that is made here. What is not here: the parsers' own tests.
 
-use std::path::{Path, PathBuf};
+mod talk;
 
-use clap::Parser;
 use sha2::{Digest, Sha256};
-use sluice::cli::{Cli, run};
-use sluice::port::capture::CaptureWriter;
-use sluice::port::generator::packet::{Envelope, Tcp, tcp_flag::*};
-
-/// Sequence number of the first byte of each side.
-const CLIENT: u32 = 1001;
-const SERVER: u32 = 5001;
-
-fn segment(to_server: bool, seq: u32, ack: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
-    let envelope = Envelope {
-        src_mac: [2, 0, 0, 0, 0, 1],
-        dst_mac: [2, 0, 0, 0, 0, 2],
-        vlans: Vec::new(),
-        src: "10.0.0.1".parse().unwrap(),
-        dst: "10.0.0.2".parse().unwrap(),
-        id: 7,
-    };
-    let (src_port, dst_port) = if to_server {
-        (40_000, 80)
-    } else {
-        (80, 40_000)
-    };
-    let tcp = Tcp {
-        src_port,
-        dst_port,
-        seq,
-        ack,
-        flags,
-        window: 60_000,
-        stamps: None,
-    };
-    if to_server {
-        tcp.frame(&envelope, payload)
-    } else {
-        tcp.frame(&envelope.reversed(), payload)
-    }
-}
-
-/// A request and an answer in segments of 1,000 bytes.
-fn capture(path: &Path, request: &[u8], answer: &[u8]) {
-    let mut frames = vec![
-        segment(true, CLIENT - 1, 0, SYN, b""),
-        segment(false, SERVER - 1, CLIENT, SYN | ACK, b""),
-        segment(true, CLIENT, SERVER, ACK, b""),
-    ];
-    let (mut seq, mut ack) = (CLIENT, SERVER);
-    for part in request.chunks(1000) {
-        frames.push(segment(true, seq, ack, ACK, part));
-        seq += part.len() as u32;
-    }
-    for part in answer.chunks(1000) {
-        frames.push(segment(false, ack, seq, ACK, part));
-        ack += part.len() as u32;
-    }
-    let mut writer = CaptureWriter::create(path).unwrap();
-    for (number, frame) in frames.iter().enumerate() {
-        let time_ns = 1_767_225_600_000_000_000 + number as u64 * 1_000_000;
-        writer.write(time_ns, 1, frame).unwrap();
-    }
-    writer.finish().unwrap();
-}
-
-/// A folder of a test, gone with it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let path = std::env::temp_dir().join(format!("sluice-files-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Scratch(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use talk::Scratch;
 
 /// Bytes that no two places have alike.
 fn body(length: usize) -> Vec<u8> {
@@ -100,34 +21,15 @@ fn replay(
     rules: &str,
     settings: &[&str],
 ) -> Vec<serde_json::Value> {
-    let path = scratch.0.join("download.pcap");
     let head = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: application/x\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     let request = b"GET /dir/tool.exe?a=b HTTP/1.1\r\nHost: a.example\r\n\r\n";
-    capture(&path, request, &[head.as_bytes(), body].concat());
-    let rule_file = scratch.0.join("test.rules");
-    std::fs::write(&rule_file, rules).unwrap();
-    let log = scratch.0.join("log");
-    let mut words = vec![
-        "sluice".to_string(),
-        "replay".into(),
-        path.display().to_string(),
-    ];
-    if !rules.is_empty() {
-        words.extend(["-S".into(), rule_file.display().to_string()]);
-    }
-    words.extend(["-l".into(), log.display().to_string()]);
-    for setting in settings {
-        words.extend(["--set".into(), (*setting).to_string()]);
-    }
-    assert_eq!(run(Cli::parse_from(words)), 0);
-    let eve = std::fs::read_to_string(log.join("eve.json")).unwrap();
-    eve.lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-        .filter(|event| event["event_type"] == "fileinfo")
-        .collect()
+    let answer = [head.as_bytes(), body].concat();
+    let mut events = talk::events(scratch, (request, &answer), rules, settings);
+    events.retain(|event| event["event_type"] == "fileinfo");
+    events
 }
 
 fn stored(scratch: &Scratch, name: &str) -> Option<Vec<u8>> {

@@ -8,6 +8,7 @@ use std::process::Command;
 use sluice::cli::EngineArgs;
 use sluice::cli::import::import;
 use sluice::cli::settings::Settings;
+use sluice::config::eve::TYPES;
 use sluice::config::keys::{KEYS, Reader, Usual, reference};
 use sluice::config::{Area, Config, Policies};
 
@@ -293,7 +294,15 @@ fn a_suricata_yaml_is_taken_over_and_nothing_is_silent() {
     assert_eq!(config.tcp_timeouts.established, 700);
     let rate = config.rate_tracking;
     assert_eq!((rate.bytes, rate.interval), (1 << 30, 20));
-    assert!(config.midstream && !config.vlan_tracking && config.drop_events_start);
+    assert!(config.midstream && !config.vlan_tracking && config.eve.drops_start);
+    let eve = &config.eve;
+    assert!(eve.community_id && eve.community_seed == 5 && eve.alert.payload);
+    assert!(!eve.alert.app && !eve.alert.rule_metadata);
+    assert_eq!(eve.file, "events.json");
+    let told = TYPES.iter().filter(|name| eve.tells(name));
+    let listed = ["alert", "drop", "fileinfo", "flow", "http"];
+    assert!(told.eq(&listed), "{}", made.text);
+    assert!(config.files.store && config.files.hashes == [true, false, false]);
     assert_eq!(config.action_order, [1, 0, 2, 3]);
     for (key, value) in [
         ("modbus.enabled", "no"),

@@ -56,7 +56,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "eve",
         &[
-            "time", "counters", "reason", "packet", "event", "decode", "app", "rules",
+            "time", "counters", "config", "reason", "packet", "event", "decode", "app", "rules",
         ],
     ),
     (

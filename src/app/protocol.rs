@@ -97,6 +97,16 @@ impl AppProtocol {
         }
     }
 
+    /// Name of its events in the log, and of the object that tells of its transactions.
+    pub fn event_name(self) -> &'static str {
+        match self {
+            AppProtocol::Http2 | AppProtocol::Doh2 => "http",
+            AppProtocol::FtpData => "ftp_data",
+            AppProtocol::BittorrentDht => "bittorrent_dht",
+            other => other.name(),
+        }
+    }
+
     /// A bit of its own.
     pub const fn bit(self) -> u64 {
         1 << self as u8

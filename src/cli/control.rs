@@ -207,6 +207,8 @@ pub struct Served {
     pub socket: Option<PathBuf>,
     /// Seconds between `stats` events; 0: one at the end.
     pub stats_interval: u32,
+    /// Whether there are `stats` events.
+    pub stats: bool,
     /// Sockets that are open already.
     pub listeners: Listeners,
 }
@@ -239,7 +241,7 @@ pub fn start(
         metrics_remote: false,
         socket: served.socket,
         stats_interval: served.stats_interval,
-        stats: true,
+        stats: served.stats,
     };
     Control::start_on(served.listeners, parts, options)
         .map_err(|error| Failure::new(exit::DEVICE, error))

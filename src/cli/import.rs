@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 
+mod events;
+
 use super::{Failure, exit};
 use crate::config::foreign::reason;
 use crate::config::keys::{KEYS, Kind, Reader, VARIABLES, key};
@@ -67,6 +69,7 @@ pub fn import(path: &Path) -> Result<Import, Failure> {
     read(path, &mut leaves, 0)?;
     let mut work = Work::new(path, &leaves);
     work.ports(&leaves);
+    work.events = events::Chosen::of(&leaves);
     for leaf in &leaves {
         match work.fate(leaf) {
             Fate::Key(name, value) => {
@@ -183,6 +186,8 @@ struct Work {
     variables: Vec<(String, String)>,
     /// Entries of capture sections (`af-packet.0`, ...), and why no port was made of one.
     entries: BTreeMap<String, Option<&'static str>>,
+    /// The event log among the outputs.
+    events: events::Chosen,
     folder: PathBuf,
     taken: usize,
     left: Vec<String>,
@@ -200,6 +205,7 @@ impl Work {
             keys: BTreeMap::new(),
             variables: leaves.iter().filter_map(group).collect(),
             entries: BTreeMap::new(),
+            events: events::Chosen::default(),
             folder: path.parent().unwrap_or(Path::new("")).to_path_buf(),
             taken: 0,
             left: Vec::new(),
@@ -265,6 +271,10 @@ impl Work {
     fn fate(&mut self, leaf: &Leaf) -> Fate {
         let path = leaf.path.as_str();
         let text = leaf.text();
+        // An entry of its list of events needs no value.
+        if let Some(output) = path.strip_prefix("outputs.") {
+            return self.output(output, leaf);
+        }
         if leaf.values.iter().all(String::is_empty) {
             return Fate::Left("it has no value".to_string());
         }
@@ -293,12 +303,6 @@ impl Work {
             }
             "stats.interval" => return Fate::Key("log.stats-interval", text),
             _ => {}
-        }
-        if path.starts_with("outputs.")
-            && path.contains(".eve-log.")
-            && path.ends_with("drop.flows")
-        {
-            return self.across("outputs.eve-log.drop.flows", leaf);
         }
         let capture = path.rsplit_once('.');
         if let Some((entry, name)) = capture
@@ -389,6 +393,7 @@ impl Work {
 
     /// The file, keys in the reference's order.
     fn finish(mut self, path: &Path) -> Import {
+        self.finish_events();
         for name in ["rules.path", "rules.classification", "rules.references"] {
             // Suricata's paths are absolute, or relative to where it is started.
             let relative = |value: &&String| !value.starts_with("\"/");

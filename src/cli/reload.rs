@@ -26,6 +26,7 @@ use crate::eve::{AlertInfo, SignatureInfo};
 use crate::keeper::sched::after_others;
 use crate::matcher::threads::work_alone;
 use crate::matcher::{Mailbox, Program, Renewal, SPARE_NAMES};
+use crate::rules::names::Names;
 use crate::rules::ruleset::RuleSet;
 
 /// Sets whose events may still be on their way to the writer.
@@ -114,6 +115,13 @@ impl SignatureInfo for Sets {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         for info in known.iter() {
             info.alert(generation, index, show);
+        }
+    }
+
+    fn names(&self, show: &mut dyn FnMut(&Names)) {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newest) = known.last() {
+            newest.names(show);
         }
     }
 }
@@ -404,7 +412,6 @@ impl std::fmt::Display for Difference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::names::Names;
     use crate::rules::ruleset::blank;
 
     fn set(sids: std::ops::Range<u32>) -> RuleSet {

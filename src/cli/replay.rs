@@ -180,6 +180,7 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
         metrics: args.engine.metrics,
         socket: None,
         stats_interval: 0,
+        stats: shown.eve.tells("stats"),
         listeners: Default::default(),
     };
     let handle = writer.as_ref().map(Writer::handle);
@@ -237,13 +238,16 @@ fn writer(
             ),
         )
     };
-    let path = dir.join("eve.json");
+    let mut eve = config.eve.clone();
+    eve.alert.payload |= args.payload;
+    eve.alert.printable |= args.payload;
+    let path = dir.join(&eve.file);
     // A replay is a new story: what an earlier one left does not belong to it.
     if path.is_file() {
         std::fs::remove_file(&path).map_err(|error| fail(&path, error))?;
     }
     let mut options = EveOptions::new(Target::Path(path.clone()));
-    options.payload = args.payload;
+    options.eve = eve;
     options.pcap_filename = match captures {
         [one] => Some(one.display().to_string()),
         _ => None,

@@ -464,6 +464,10 @@ impl SignatureInfo for Info {
             target: signature.target,
         });
     }
+
+    fn names(&self, show: &mut dyn FnMut(&Names)) {
+        show(self.ruleset.names());
+    }
 }
 
 /// A finding in one or two lines.

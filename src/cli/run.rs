@@ -251,7 +251,8 @@ fn writer(
     if !dir.is_dir() {
         std::fs::create_dir_all(dir).map_err(fail)?;
     }
-    let mut options = EveOptions::new(Target::Path(dir.join("eve.json")));
+    let mut options = EveOptions::new(Target::Path(dir.join(&config.eve.file)));
+    options.eve = config.eve.clone();
     options.interfaces = args.ports().to_vec();
     options.names = super::eve_names();
     options.store = super::file_store(config, dir);
@@ -335,11 +336,12 @@ fn defaults(inline: bool) -> Config {
 }
 
 /// What the control thread is to serve, on the keeper's sockets where there is one.
-fn served(args: &RunArgs, attached: Option<&Attached>) -> Served {
+fn served(args: &RunArgs, config: &Config, attached: Option<&Attached>) -> Served {
     Served {
         metrics: args.engine.metrics,
         socket: args.socket.clone(),
         stats_interval: args.stats_interval.unwrap_or(10),
+        stats: config.eve.tells("stats"),
         listeners: attached.map_or_else(Default::default, Attached::listeners),
     }
 }
@@ -418,7 +420,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     .with_reloader(Arc::clone(&reloader))
     .under(attached.clone());
     drop(loaded);
-    let served = served(args, attached.as_deref());
+    let served = served(args, &config, attached.as_deref());
     let handle = writer.as_ref().map(Writer::handle);
     let control = control::start(named, hooks, handle, served)?;
     tell_address(&control);

@@ -58,7 +58,7 @@ pub fn of_parser(key: &str) -> Option<&'static str> {
 /// Why keys have no counterpart, by the beginning of their names.
 #[rustfmt::skip] // One reason a line: a table to be read down.
 const REASONS: &[(&str, &str)] = &[
-    ("outputs.", "eve.json has all events, and metrics take the place of stats.log"),
+    ("outputs.", "there is one log, eve.json, set below [outputs.eve-log]; metrics take the place of stats.log"),
     ("logging.", "Sluice tells on standard error what it has to say"),
     ("stats.", "metrics take its place: metrics.listen"),
     ("unix-command.", "the control socket is named by run.control-socket"),

@@ -258,7 +258,7 @@ impl Serialize for AppObject<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         let record = self.record;
-        let name = object_name(record.protocol());
+        let name = record.protocol().event_name();
         if let Some(messages) = Messages::of(self) {
             map.serialize_entry(name, &messages)?;
             return map.end();
@@ -352,16 +352,6 @@ fn dns_message(record: Record<'_>) -> Option<dns::Message<'_>> {
     match value_of(record, Field::DnsMessage)? {
         Value::Bytes(bytes) => Some(dns::Message::new(bytes, record.number())),
         Value::Number(_) => None,
-    }
-}
-
-/// Name of a protocol's object and events.
-pub fn object_name(protocol: AppProtocol) -> &'static str {
-    match protocol {
-        AppProtocol::Http2 | AppProtocol::Doh2 => "http",
-        AppProtocol::FtpData => "ftp_data",
-        AppProtocol::BittorrentDht => "bittorrent_dht",
-        other => other.name(),
     }
 }
 

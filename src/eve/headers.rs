@@ -5,7 +5,8 @@
 
 use serde::Serialize;
 
-use super::text::Address;
+use super::Options;
+use super::text::{Address, Mac, Text};
 use crate::event::{Event, EventKind};
 use crate::packet::{Direction, Kind, Tuple, flag};
 
@@ -82,6 +83,31 @@ impl Ends {
             tuple_ports: self.tuple_ports.map(|(src, dst)| (dst, src)),
         }
     }
+}
+
+/// Bytes of an Ethernet header, and its number as a link type (pcap's DLT_EN10MB).
+const ETHERNET_HEADER: usize = 14;
+const ETHERNET: u16 = 1;
+
+/// Hardware addresses of the frame.
+#[derive(Serialize)]
+pub(super) struct Ether {
+    src_mac: Text<Mac>,
+    dest_mac: Text<Mac>,
+}
+
+/// The addresses, if the event has the frame and that is Ethernet.
+pub(super) fn ether(event: &Event, options: &Options) -> Option<Ether> {
+    let wanted = options.eve.ethernet && usize::from(event.l3) >= ETHERNET_HEADER;
+    let is_ethernet = wanted && (options.names.link)(event.link) == ETHERNET;
+    let header = event.packet.first_chunk::<12>().filter(|_| is_ethernet)?;
+    let ([dest, src], _) = header.as_chunks::<6>() else {
+        return None;
+    };
+    Some(Ether {
+        src_mac: Text(Mac(*src)),
+        dest_mac: Text(Mac(*dest)),
+    })
 }
 
 pub(super) fn drop_headers(event: &Event) -> Option<Drop> {

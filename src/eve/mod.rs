@@ -20,15 +20,20 @@ use std::time::{Duration, Instant};
 
 use crossbeam_queue::ArrayQueue;
 
+use crate::config::Eve;
 use crate::event::{AlertAction, Event, EventKind, EventQueue};
+use crate::rules::names::Names as VariableNames;
 
 mod app;
+mod community;
 mod dhcp;
 mod dnp3;
 mod dns;
 mod enip;
 mod files;
+mod flow;
 mod headers;
+mod metadata;
 mod modbus;
 mod names;
 mod record;
@@ -37,6 +42,8 @@ mod smb;
 mod store;
 mod text;
 mod words;
+
+use metadata::Noted;
 
 pub use names::{Names, drop_reason as drop_word};
 pub use record::{event_type, flow_id};
@@ -100,6 +107,10 @@ pub trait SignatureInfo: Send + Sync {
     /// Calls `show` with what rule set `generation` says of signature `index`; does not if it has
     /// no such signature or is gone.
     fn alert(&self, generation: u32, index: u32, show: &mut dyn FnMut(AlertInfo<'_>));
+
+    /// Calls `show` with the names behind the numbers of flowbits, counters and variables, if there
+    /// are any. Numbers never change their names, so those of the newest rules serve all.
+    fn names(&self, _show: &mut dyn FnMut(&VariableNames)) {}
 }
 
 /// A rule set that knows nothing: for runs without rules.
@@ -114,12 +125,8 @@ impl SignatureInfo for NoSignatures {
 pub struct Options {
     /// Where to.
     pub target: Target,
-    /// Alerts carry payload and `payload_printable` (`alert.payload`).
-    pub payload: bool,
-    /// Alerts carry the packet (`alert.packet`).
-    pub packet: bool,
-    /// Alerts carry `references` (`alert.metadata.rule.reference`).
-    pub references: bool,
+    /// What is told, and with what.
+    pub eve: Eve,
     /// Port names, by port index; empty in replay, where there is no `in_iface`.
     pub interfaces: Vec<String>,
     /// Name of the capture, in replay.
@@ -135,9 +142,7 @@ impl Options {
     pub fn new(target: Target) -> Options {
         Options {
             target,
-            payload: false,
-            packet: false,
-            references: false,
+            eve: Eve::default(),
             interfaces: Vec::new(),
             pcap_filename: None,
             names: Names::default(),
@@ -225,11 +230,13 @@ impl RuleMatches {
     }
 }
 
-/// What the writer did. `taken` over all kinds plus `submitted` is lines written plus lines lost.
+/// What the writer did. `taken` over all kinds plus `submitted` is lines written, lines lost and
+/// events left out.
 #[derive(Default, Debug)]
 pub struct WriterCounters {
     taken: [AtomicU64; EVENT_KINDS.len()],
     submitted: AtomicU64,
+    left_out: AtomicU64,
     unknown_signatures: AtomicU64,
     /// Alerts by class type.
     pub alerts: AlertCounts,
@@ -245,6 +252,11 @@ impl WriterCounters {
     /// Events of `kind` taken from the queues.
     pub fn taken(&self, kind: EventKind) -> u64 {
         self.taken[kind as usize].load(Relaxed)
+    }
+
+    /// Events that the log does not tell of (`outputs.eve-log.types`).
+    pub fn left_out(&self) -> u64 {
+        self.left_out.load(Relaxed)
     }
 
     /// Lines of other threads (`stats`).
@@ -359,7 +371,11 @@ impl Log {
         if !known {
             self.counters.unknown_signatures.fetch_add(1, Relaxed);
         }
-        self.sink.push(&self.line, &self.counters.sink);
+        if self.options.eve.tells(record::event_name(event)) {
+            self.sink.push(&self.line, &self.counters.sink);
+        } else {
+            self.counters.left_out.fetch_add(1, Relaxed);
+        }
     }
 
     /// Writes a whole line that is no event of a lane.
@@ -508,6 +524,30 @@ fn encode(
     counters: &WriterCounters,
     buffer: &mut Vec<u8>,
 ) -> bool {
+    if event.variables.is_empty() || !options.eve.metadata {
+        return encode_named(event, stored, signatures, (options, None), counters, buffer);
+    }
+    let mut known = None;
+    signatures.names(&mut |names| {
+        let options = (options, Some(names));
+        known = Some(encode_named(
+            event, stored, signatures, options, counters, buffer,
+        ));
+    });
+    known.unwrap_or_else(|| {
+        encode_named(event, stored, signatures, (options, None), counters, buffer)
+    })
+}
+
+/// The same, once it is known what the event's variables are called.
+fn encode_named(
+    event: &Event,
+    stored: Option<Stored>,
+    signatures: &dyn SignatureInfo,
+    (options, names): (&Options, Option<&VariableNames>),
+    counters: &WriterCounters,
+    buffer: &mut Vec<u8>,
+) -> bool {
     buffer.clear();
     if event.signature != u32::MAX {
         let mut shown = false;
@@ -519,13 +559,13 @@ fn encode(
                 counters.alerts.count(info.classtype, blocked);
                 counters.rules.count(info.gid, info.sid);
             }
-            put(event, stored, Some(info), options, buffer);
+            put(event, stored, Some(info), (options, names), buffer);
         });
         if shown {
             return true;
         }
     }
-    put(event, stored, None, options, buffer);
+    put(event, stored, None, (options, names), buffer);
     event.kind != EventKind::Alert
 }
 
@@ -533,10 +573,11 @@ fn put(
     event: &Event,
     stored: Option<Stored>,
     info: Option<AlertInfo>,
-    options: &Options,
+    (options, names): (&Options, Option<&VariableNames>),
     buffer: &mut Vec<u8>,
 ) {
     let mut record = record::record(event, info, options);
+    record.note_variables(names.map(|names| Noted::new(&event.variables, names)));
     record.note_stored(stored);
     let written = text::line(buffer, &record);
     debug_assert!(written.is_ok(), "a record has no value that JSON lacks");

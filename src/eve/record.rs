@@ -6,11 +6,16 @@
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
+use super::community::{CommunityId, community_id};
 use super::files::{FileInfo, Files, fileinfo};
-use super::headers::{self, Drop, Ends, protocol};
+use super::flow::{Flow, Tcp, flow, flow_parts};
+use super::headers::{self, Drop, Ends, Ether, ether};
+use super::metadata::{Noted, Traffic};
 use super::names::{self, Names};
-use super::text::{Address, Base64, Capped, Digest, Hex, Printable, Text, Timestamp};
+use super::text::{Address, Base64, Capped, Digest, Printable, Text, Timestamp};
 use super::{AlertInfo, Options, Stored, app};
+use crate::app::AppProtocol;
+use crate::config::eve::Alert as AlertParts;
 use crate::event::{AlertAction, Event, EventKind};
 use crate::packet::{Direction, FlowHandle, Kind, flag};
 
@@ -55,6 +60,14 @@ pub struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     tx_id: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    community_id: Option<Text<CommunityId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ether: Option<Ether>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Noted<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traffic: Option<Traffic<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tunnel: Option<Tunnel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     alert: Option<Alert<'a>>,
@@ -73,13 +86,15 @@ pub struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     anomaly: Option<Anomaly>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    flow: Option<Flow>,
+    pub(super) flow: Option<Flow>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tcp: Option<Tcp>,
+    pub(super) tcp: Option<Tcp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Text<Base64<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_printable: Option<Text<Printable<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_length: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,19 +103,19 @@ pub struct Record<'a> {
     packet_info: Option<PacketInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pcap_filename: Option<Capped<'a>>,
-    sluice: Sluice,
+    pub(super) sluice: Sluice,
 }
 
 /// What only we say.
 #[derive(Serialize, Default)]
-struct Sluice {
+pub(super) struct Sluice {
     lane: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     would_drop: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    end_reason: Option<&'static str>,
+    pub(super) end_reason: Option<&'static str>,
 }
 
 /// `proto`: a name, or three digits.
@@ -228,71 +243,6 @@ impl Serialize for EventName {
     }
 }
 
-/// The flow as of an alert, or at its end.
-#[derive(Serialize)]
-struct Flow {
-    pkts_toserver: u32,
-    pkts_toclient: u32,
-    bytes_toserver: u64,
-    bytes_toclient: u64,
-    start: Text<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    src_ip: Option<Text<Address>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dest_ip: Option<Text<Address>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    src_port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dest_port: Option<u16>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    end: Option<FlowEnd>,
-}
-
-#[derive(Serialize)]
-struct FlowEnd {
-    end: Text<Timestamp>,
-    age: u64,
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bypass: Option<&'static str>,
-    reason: &'static str,
-    alerted: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    elephant: Option<bool>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    elephant_direction: &'static [&'static str],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    action: Option<&'static str>,
-}
-
-/// TCP of a flow: flags seen, in all and per direction, and the last state.
-#[derive(Serialize)]
-struct Tcp {
-    tcp_flags: Text<Hex>,
-    tcp_flags_ts: Text<Hex>,
-    tcp_flags_tc: Text<Hex>,
-    #[serde(flatten)]
-    seen: TcpFlags,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    state: &'static str,
-}
-
-/// The flags that were seen; one that was not is left out.
-struct TcpFlags(u8);
-
-impl Serialize for TcpFlags {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const NAMES: [&str; 8] = ["fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr"];
-        let mut map = serializer.serialize_map(None)?;
-        for (bit, name) in NAMES.iter().enumerate() {
-            if self.0 >> bit & 1 != 0 {
-                map.serialize_entry(name, &true)?;
-            }
-        }
-        map.end()
-    }
-}
-
 #[derive(Serialize)]
 struct PacketInfo {
     linktype: u16,
@@ -310,6 +260,10 @@ pub fn record<'a>(
     let icmp = headers::icmp_type_and_code(event);
     let (icmp_request, icmp_answer) = headers::icmp_types_of_flow(event, ends);
     let known_flow = event.flow.is_some();
+    let capture = options
+        .pcap_filename
+        .as_deref()
+        .filter(|_| options.eve.capture);
     let mut record = Record {
         timestamp: Some(Text(Timestamp(event.time_ns))),
         flow_id: known_flow.then(|| flow_id(event.flow, event.values.start_ns)),
@@ -326,7 +280,9 @@ pub fn record<'a>(
         icmp_type: icmp.map(|(kind, _)| kind).or(icmp_request),
         response_icmp_type: icmp_answer,
         icmp_code: icmp.map(|(_, code)| code),
-        pcap_filename: options.pcap_filename.as_deref().map(Capped),
+        pcap_filename: capture.map(Capped),
+        community_id: community_of(event, options),
+        ether: ether(event, options),
         sluice: Sluice {
             lane: event.lane,
             would_drop: event.would_drop,
@@ -339,7 +295,7 @@ pub fn record<'a>(
     }
     match event.kind {
         EventKind::Alert => alert_parts(&mut record, event, info, ends, options),
-        EventKind::Drop => drop_parts(&mut record, event, info, ends),
+        EventKind::Drop => drop_parts(&mut record, event, info, ends, options),
         EventKind::Flow => flow_parts(&mut record, event, &options.names),
         EventKind::Anomaly => {
             record.anomaly = Some(anomaly(event, &options.names));
@@ -351,11 +307,17 @@ pub fn record<'a>(
         EventKind::FilePiece => {}
         EventKind::Packet => packet_parts(&mut record, event, options),
     }
-    app_parts(&mut record, event);
+    app_parts(&mut record, event, options);
     record
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    /// What rules noted of the flow and its packet.
+    pub fn note_variables(&mut self, noted: Option<Noted<'a>>) {
+        self.traffic = noted.and_then(Noted::traffic);
+        self.metadata = noted.filter(|noted| !noted.is_empty());
+    }
+
     /// A file that was stored is known by the hash that the store computed.
     pub fn note_stored(&mut self, stored: Option<Stored>) {
         if let (Some(file), Some(stored)) = (&mut self.fileinfo, stored) {
@@ -381,9 +343,26 @@ pub fn event_type(kind: EventKind) -> &'static str {
     }
 }
 
+/// What `types` of the settings calls an event.
+pub(super) fn event_name(event: &Event) -> &'static str {
+    match event.kind {
+        EventKind::App => AppProtocol::from_number(event.app).event_name(),
+        kind => event_type(kind),
+    }
+}
+
+fn community_of(event: &Event, options: &Options) -> Option<Text<CommunityId>> {
+    let eve = &options.eve;
+    let wanted = eve.community_id.then_some(eve.community_seed);
+    wanted.and_then(|seed| community_id(event, seed)).map(Text)
+}
+
 /// The transaction: nested in an alert, or the event itself.
-fn app_parts<'a>(record: &mut Record<'a>, event: &'a Event) {
+fn app_parts<'a>(record: &mut Record<'a>, event: &'a Event, options: &Options) {
     record.app_proto = app::app_proto(event.app);
+    if event.kind == EventKind::Alert && !options.eve.alert.app {
+        return;
+    }
     let Some(transaction) = crate::app::record::Record::new(&event.record) else {
         return;
     };
@@ -395,7 +374,7 @@ fn app_parts<'a>(record: &mut Record<'a>, event: &'a Event) {
         record.files = Files::of(transaction);
     }
     if event.kind == EventKind::App {
-        record.event_type = app::object_name(transaction.protocol());
+        record.event_type = transaction.protocol().event_name();
     }
     record.app = Some(app::AppObject {
         record: transaction,
@@ -411,23 +390,29 @@ fn alert_parts<'a>(
     options: &'a Options,
 ) {
     record.tunnel = tunnel(event);
-    record.alert = Some(alert(event, info, ends, options.references));
+    let told = &options.eve.alert;
+    record.alert = Some(alert(event, info, ends, told));
     if event.flow.is_some() {
         record.direction = Some(direction(event.direction));
+    }
+    if event.flow.is_some() && told.flow {
         let client_first = match event.direction {
             Direction::ToServer => ends,
             Direction::ToClient => ends.swapped(),
         };
         record.flow = Some(flow(event, Some(client_first), None));
     }
-    if options.payload {
-        if !event.payload.is_empty() {
-            record.payload = Some(Text(Base64(&event.payload)));
-            record.payload_printable = Some(Text(Printable(&event.payload)));
-        }
+    let length = event.payload.len();
+    let payload = event.payload.get(..length.min(told.payload_max));
+    let payload = payload.filter(|bytes| !bytes.is_empty());
+    if told.payload || told.printable {
+        record.payload = payload.filter(|_| told.payload).map(|b| Text(Base64(b)));
+        let printable = payload.filter(|_| told.printable);
+        record.payload_printable = printable.map(|bytes| Text(Printable(bytes)));
         record.stream = Some(u8::from(event.stream));
     }
-    if options.packet {
+    record.payload_length = told.payload_length.then_some(length);
+    if told.packet {
         packet_parts(record, event, options);
     }
     if let (true, Some(reason)) = (event.would_drop, event.reason) {
@@ -475,7 +460,7 @@ fn alert<'a>(
     event: &Event,
     info: Option<AlertInfo<'a>>,
     ends: Ends,
-    references: bool,
+    told: &AlertParts,
 ) -> Alert<'a> {
     let blocked = event.kind == EventKind::Drop || event.action == AlertAction::Blocked;
     let action = if blocked && !event.would_drop {
@@ -508,9 +493,10 @@ fn alert<'a>(
         severity: info.severity,
         source,
         target,
-        references: (references && !info.references.is_empty())
+        references: (told.references && !info.references.is_empty())
             .then_some(References(info.references)),
-        metadata: (!info.metadata.is_empty()).then_some(Metadata(info.metadata)),
+        metadata: (told.rule_metadata && !info.metadata.is_empty())
+            .then_some(Metadata(info.metadata)),
     }
 }
 
@@ -519,83 +505,22 @@ fn drop_parts<'a>(
     event: &'a Event,
     info: Option<AlertInfo<'a>>,
     ends: Ends,
+    options: &Options,
 ) {
     if event.flow.is_some() {
         record.direction = Some(direction(event.direction));
     }
     if info.is_some() {
-        record.alert = Some(alert(event, info, ends, false));
+        let told = AlertParts {
+            references: false,
+            ..options.eve.alert
+        };
+        record.alert = Some(alert(event, info, ends, &told));
     }
     let mut drop = headers::drop_headers(event).unwrap_or_default();
     drop.reason = event.reason.map(names::drop_reason);
     record.drop = Some(drop);
     record.sluice.reason = event.reason.map(|reason| reason.name());
-}
-
-fn flow_parts(record: &mut Record<'_>, event: &Event, names: &Names) {
-    let values = &event.values;
-    let state_name = (names.tcp_state)(values.tcp_state);
-    let end_reason = (names.end_reason)(values.end_reason);
-    let bypassed = event.flags & flag::BYPASS != 0;
-    let closed = event.protocol == protocol::TCP && matches!(state_name, "closed" | "time_wait");
-    let state = if bypassed {
-        "bypassed"
-    } else if closed || end_reason == "closed" {
-        "closed"
-    } else if event.flags & flag::ESTABLISHED != 0 {
-        "established"
-    } else {
-        "new"
-    };
-    record.sluice.end_reason = Some(end_reason);
-    record.flow = Some(flow(
-        event,
-        None,
-        Some(FlowEnd {
-            end: Text(Timestamp(values.last_ns)),
-            age: (values.last_ns / 1_000_000_000).saturating_sub(values.start_ns / 1_000_000_000),
-            state,
-            bypass: bypassed.then_some("local"),
-            reason: names::eve_end_reason(end_reason),
-            alerted: event.alerted,
-            elephant: (values.elephant != 0).then_some(true),
-            elephant_direction: names::elephant_directions(values.elephant),
-            action: if event.flags & flag::DROP_FLOW != 0 {
-                Some("drop")
-            } else {
-                (event.flags & flag::PASS_FLOW != 0).then_some("pass")
-            },
-        }),
-    ));
-    if event.protocol == protocol::TCP {
-        let [to_server, to_client] = values.tcp_flags;
-        record.tcp = Some(Tcp {
-            tcp_flags: Text(Hex(to_server | to_client)),
-            tcp_flags_ts: Text(Hex(to_server)),
-            tcp_flags_tc: Text(Hex(to_client)),
-            seen: TcpFlags(to_server | to_client),
-            state: state_name,
-        });
-    }
-}
-
-fn flow(event: &Event, client_first: Option<Ends>, end: Option<FlowEnd>) -> Flow {
-    let [to_server, to_client] = event.values.packets;
-    let [bytes_to_server, bytes_to_client] = event.values.bytes;
-    let addrs = client_first.and_then(|ends| ends.addrs);
-    let ports = client_first.and_then(|ends| ends.ports);
-    Flow {
-        pkts_toserver: to_server,
-        pkts_toclient: to_client,
-        bytes_toserver: bytes_to_server,
-        bytes_toclient: bytes_to_client,
-        start: Text(Timestamp(event.values.start_ns)),
-        src_ip: addrs.map(|(src, _)| Text(src)),
-        dest_ip: addrs.map(|(_, dst)| Text(dst)),
-        src_port: ports.map(|(src, _)| src),
-        dest_port: ports.map(|(_, dst)| dst),
-        end,
-    }
 }
 
 /// Anomalies that decode finds are `decode`, those of TCP `stream`; a code without a name is given

@@ -118,6 +118,16 @@ fn alert() -> Event {
     event
 }
 
+fn tell_all(options: &mut Options) {
+    let alert = &mut options.eve.alert;
+    (
+        alert.payload,
+        alert.printable,
+        alert.packet,
+        alert.references,
+    ) = (true, true, true, true);
+}
+
 fn options() -> Options {
     Options {
         interfaces: vec!["eth0".to_string(), "eth1".to_string()],
@@ -230,7 +240,7 @@ fn matches_are_counted_by_rule_and_the_most_frequent_are_shown() {
 #[test]
 fn an_alert_is_this_line() {
     let mut options = options();
-    (options.payload, options.packet, options.references) = (true, true, true);
+    tell_all(&mut options);
     let mut event = alert();
     event.packet.truncate(24);
     (event.flags, event.stream) = (event.flags & !flag::TRANSPORT, true);
@@ -578,7 +588,7 @@ fn names_in(value: &Value, prefix: &str, into: &mut BTreeSet<String>) {
 fn every_field_is_one_of_suricata_s_or_stands_under_sluice() {
     let mut names = BTreeSet::new();
     let mut options = options();
-    (options.payload, options.packet, options.references) = (true, true, true);
+    tell_all(&mut options);
     options.pcap_filename = Some("x".to_string());
     for kind in EVENT_KINDS {
         for protocol in [1, 6, 17, 58, 132] {
@@ -653,7 +663,7 @@ proptest! {
         event.set_payload(&bytes);
         event.packet = bytes;
         let mut options = options();
-        (options.payload, options.packet) = (true, true);
+        tell_all(&mut options);
         let rules = Rules { msg, ..rules() };
         let mut buffer = Vec::new();
         encode(&event, None, &rules, &options, &WriterCounters::default(), &mut buffer);

@@ -179,6 +179,19 @@ impl Display for Hex {
     }
 }
 
+/// A hardware address: six pairs of hexadecimal digits with colons between them.
+pub struct Mac(pub [u8; 6]);
+
+impl Display for Mac {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.0.iter().enumerate() {
+            let colon = if i == 0 { "" } else { ":" };
+            write!(f, "{colon}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
 /// A digest in hexadecimal.
 pub struct Digest<const N: usize>(pub [u8; N]);
 
@@ -207,6 +220,11 @@ impl serde_json::ser::Formatter for LineFormatter {
     where
         W: ?Sized + io::Write,
     {
+        // Nearly every fragment is plain: one look at its bytes, where characters have to be decoded.
+        let is_plain = |byte: &u8| *byte < 0x7f;
+        if fragment.as_bytes().iter().all(is_plain) {
+            return writer.write_all(fragment.as_bytes());
+        }
         let mut rest = fragment;
         while let Some(at) = rest.find(misleading) {
             let (plain, from) = rest.split_at(at);

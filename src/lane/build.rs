@@ -506,7 +506,7 @@ impl Shared {
             Arc::clone(&self.contexts),
         );
         if !self.live {
-            stage.set_policy(EventPolicy::unlimited());
+            stage.set_policy(EventPolicy::of(&self.config.eve, false));
         }
         Box::new(stage)
     }

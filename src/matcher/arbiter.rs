@@ -7,13 +7,16 @@
 use super::detect::turned;
 use super::feed::TCP;
 use super::threshold::Counted;
+use super::variables::Values;
 use super::{DetectionAccess, FlowMark, FlowVerdict, Hit, MatchStage, host, state};
 use crate::counters::Counter;
-use crate::event::{AlertAction, Emit, Event, EventKind};
+use crate::event::{AlertAction, Emit, Event, EventKind, Variable, Variables};
 use crate::flow::segment::{Segment, has_syn};
 use crate::packet::{Context, Kind, Verdict, flag};
 use crate::reason::Reason;
-use crate::rules::signature::{Action, ActionScope, Class, Signature, TagScope, Threshold, Track};
+use crate::rules::signature::{
+    Action, ActionScope, Capture, Class, Signature, TagScope, Threshold, Track,
+};
 
 impl<D: DetectionAccess> MatchStage<D> {
     /// Applies the hits to packet and flow, and emits their alerts.
@@ -63,7 +66,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                 if alerts < self.alerts_max {
                     alerts += 1;
                     mark.alerted = true;
-                    self.alert(&hit, action, context, bytes, emit);
+                    self.alert((&hit, action), mark.slab, context, bytes, emit);
                 } else {
                     emit.counters.inc(Counter::AlertsQueueFull);
                 }
@@ -263,7 +266,14 @@ impl<D: DetectionAccess> MatchStage<D> {
         context.set(flag::WOULD_DROP);
     }
 
-    fn alert(&self, hit: &Hit, action: Action, context: &Context, bytes: &[u8], emit: &mut Emit) {
+    fn alert(
+        &self,
+        (hit, action): (&Hit, Action),
+        slab: u32,
+        context: &Context,
+        bytes: &[u8],
+        emit: &mut Emit,
+    ) {
         emit.counters.inc(Counter::Alerts);
         let generation = self.program.ruleset().generation();
         let inline = self.inline;
@@ -296,6 +306,10 @@ impl<D: DetectionAccess> MatchStage<D> {
                 crate::app::record::encode(transaction, &shared.heap, &mut event.record);
                 crate::app::tell_files(transaction, shared, &mut event.record);
             }
+            if self.tells_variables {
+                self.slabs.tell(slab, &mut event.variables);
+                tell_packet_variables(&self.variables, &mut event.variables);
+            }
             event.signature = hit.signature;
             event.generation = generation;
             event.stream = hit.stream;
@@ -310,6 +324,14 @@ impl<D: DetectionAccess> MatchStage<D> {
                 _ => AlertAction::Allowed,
             };
         });
+    }
+}
+
+fn tell_packet_variables(values: &Values, told: &mut Variables) {
+    for (what, text) in values.iter() {
+        if let Capture::Packet(name) = what {
+            told.push(Variable::OfPacket(name, text));
+        }
     }
 }
 

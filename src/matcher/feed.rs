@@ -5,7 +5,7 @@ use super::{DetectionAccess, FlowMark, MatchStage, files, state};
 use crate::app::transaction::NONE;
 use crate::app::{AppProtocol, Field, Heap, Piece, Transaction, Transport, record};
 use crate::counters::Counter;
-use crate::event::{Emit, EventKind, Listener};
+use crate::event::{Emit, Event, EventKind, Listener};
 use crate::packet::{Context, Direction, Kind, flag};
 
 /// IP protocol numbers.
@@ -142,25 +142,38 @@ impl<D: DetectionAccess> MatchStage<D> {
 
     /// Lets go of complete transactions of a flow and of what was kept about them, once alerts have
     /// been raised.
-    pub(super) fn release_transactions(&mut self, app: u32, context: &Context, emit: &mut Emit) {
+    pub(super) fn release_transactions(
+        &mut self,
+        app: u32,
+        slab: u32,
+        context: &Context,
+        emit: &mut Emit,
+    ) {
         let Some(apps) = self.apps.as_mut() else {
             return;
         };
         files::drain(apps, emit);
+        let slab = if self.tells_variables { slab } else { NONE };
+        let flow = OfFlow {
+            context,
+            slabs: &self.slabs,
+            slab,
+        };
         let mut any = false;
         let mut next = apps.state(app).map_or(NONE, |state| state.first);
         while let Some((transaction, heap)) = apps.transaction_mut(next) {
             if transaction.is_complete() {
                 any = true;
                 let told = std::mem::replace(&mut transaction.told, true);
-                if self.app_records && !told && !transaction.is_frame && !transaction.is_empty() {
-                    tell(transaction, heap, context, emit);
+                let is_told = self.told_protocols & transaction.protocol.bit() != 0;
+                if is_told && !told && !transaction.is_frame && !transaction.is_empty() {
+                    tell(transaction, heap, flow, emit);
                 }
-                if self.app_records && !told && !transaction.is_frame {
-                    self.anomalies.tell(transaction, heap, context, emit);
+                if self.app_anomalies && !told && !transaction.is_frame {
+                    self.anomalies.tell(transaction, heap, flow, emit);
                 }
                 if !told && !transaction.is_frame {
-                    files::tell(transaction, heap, self.file_events, context, emit);
+                    files::tell(transaction, heap, self.file_events, flow, emit);
                 }
                 for record in &mut transaction.detection {
                     if *record != NONE {
@@ -197,11 +210,32 @@ impl<D: DetectionAccess> MatchStage<D> {
         if app == state::NONE {
             return;
         }
-        self.release_transactions(app, context, emit);
+        self.release_transactions(app, mark.slab, context, emit);
         if let Some(apps) = self.apps.as_mut() {
             apps.close(app);
         }
         self.slabs.set_app(mark.slab, state::NONE);
+    }
+}
+
+/// What events of transactions take from their flow and the packet that completed them.
+#[derive(Clone, Copy)]
+pub(super) struct OfFlow<'a> {
+    context: &'a Context,
+    slabs: &'a state::Slabs,
+    /// Whose variables are told; `NONE`: nobody's.
+    slab: u32,
+}
+
+impl OfFlow<'_> {
+    /// An event of this kind, seen as going this way.
+    pub(super) fn fill(self, event: &mut Event, kind: EventKind, direction: Direction) {
+        event.fill(kind, self.context, &[]);
+        if self.context.direction != direction {
+            event.direction = direction;
+            event.flags ^= flag::REVERSED;
+        }
+        self.slabs.tell(self.slab, &mut event.variables);
     }
 }
 
@@ -217,14 +251,14 @@ pub(super) struct Anomalies {
 
 impl Anomalies {
     /// Tells of what a parser found odd in a transaction (`app-layer-event`).
-    fn tell(&mut self, transaction: &Transaction, heap: &Heap, context: &Context, emit: &mut Emit) {
+    fn tell(&mut self, transaction: &Transaction, heap: &Heap, flow: OfFlow<'_>, emit: &mut Emit) {
         for instance in transaction.instances(heap) {
             if instance.field == Field::AppLayerEvent {
                 self.one(
                     instance.number() as u16,
                     transaction,
                     instance.direction,
-                    context,
+                    flow,
                     emit,
                 );
             }
@@ -236,7 +270,7 @@ impl Anomalies {
         number: u16,
         transaction: &Transaction,
         direction: Direction,
-        context: &Context,
+        flow: OfFlow<'_>,
         emit: &mut Emit,
     ) {
         let second = emit.now_ns / 1_000_000_000;
@@ -250,11 +284,7 @@ impl Anomalies {
             return;
         }
         emit.event(|event| {
-            event.fill(EventKind::Anomaly, context, &[]);
-            if context.direction != direction {
-                event.direction = direction;
-                event.flags ^= flag::REVERSED;
-            }
+            flow.fill(event, EventKind::Anomaly, direction);
             event.app = transaction.protocol as u8;
             event.app_event = Some(number);
             event.app_number = transaction.number;
@@ -263,13 +293,9 @@ impl Anomalies {
 }
 
 /// The event of a transaction that is complete. It is told as its client's.
-fn tell(transaction: &Transaction, heap: &Heap, context: &Context, emit: &mut Emit) {
+fn tell(transaction: &Transaction, heap: &Heap, flow: OfFlow<'_>, emit: &mut Emit) {
     emit.event(|event| {
-        event.fill(EventKind::App, context, &[]);
-        if context.direction == Direction::ToClient {
-            event.direction = Direction::ToServer;
-            event.flags ^= flag::REVERSED;
-        }
+        flow.fill(event, EventKind::App, Direction::ToServer);
         event.app = transaction.protocol as u8;
         record::encode(transaction, heap, &mut event.record);
     });

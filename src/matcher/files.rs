@@ -2,11 +2,12 @@
 //! files, and the event of a file that is complete. What a file is, app/file.rs knows; where it is
 //! written, eve/.
 
+use super::feed::OfFlow;
 use super::{DetectionAccess, FlowMark, Hit, MatchStage, state};
 use crate::app::{Apps, Field, FileInfo, FileState, Heap, Instance, Transaction, record};
 use crate::counters::Counter;
 use crate::event::{Emit, EventKind, FileNote};
-use crate::packet::{Context, Direction, flag};
+use crate::packet::Direction;
 use crate::rules::signature::Signature;
 
 impl<D: DetectionAccess> MatchStage<D> {
@@ -77,7 +78,7 @@ pub(super) fn tell(
     transaction: &Transaction,
     heap: &Heap,
     events: bool,
-    context: &Context,
+    flow: OfFlow<'_>,
     emit: &mut Emit,
 ) {
     for instance in transaction.instances(heap) {
@@ -89,7 +90,7 @@ pub(super) fn tell(
         };
         if events || info.stored {
             emit.counters.inc(Counter::Files);
-            tell_file(transaction, heap, &instance, &info, context, emit);
+            tell_file(transaction, heap, &instance, &info, flow, emit);
         }
     }
 }
@@ -99,15 +100,11 @@ fn tell_file(
     heap: &Heap,
     instance: &Instance,
     info: &FileInfo,
-    context: &Context,
+    flow: OfFlow<'_>,
     emit: &mut Emit,
 ) {
     emit.event(|event| {
-        event.fill(EventKind::File, context, &[]);
-        if context.direction != instance.direction {
-            event.direction = instance.direction;
-            event.flags ^= flag::REVERSED;
-        }
+        flow.fill(event, EventKind::File, instance.direction);
         event.app = transaction.protocol as u8;
         event.file = FileNote {
             number: info.number,

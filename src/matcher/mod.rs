@@ -63,6 +63,7 @@ pub mod threshold;
 pub mod transform;
 pub mod variables;
 pub mod verify;
+mod wanted;
 pub mod window;
 
 pub use host::{HostState, NoTurn, Turn};
@@ -71,7 +72,7 @@ pub use program::Program;
 pub use publish::{Mailbox, Renewal};
 pub use state::FlowVerdict;
 
-use crate::app::{AppProtocol, Apps, Field, FileSettings, Limits, record};
+use crate::app::{AppProtocol, Apps};
 use crate::config::{Area, Config, Mode, Policy};
 use crate::counters::Counter;
 use crate::event::{Emit, Outer};
@@ -171,7 +172,14 @@ pub struct MatchStage<D> {
     /// no file. Flows that began by then are known by their packets and streams alone when rules
     /// come; their application layer is not followed from its middle.
     is_idle: bool,
-    app_records: bool,
+    /// Protocols whose transactions are events of their own, a bit each ([`AppProtocol::bit`]).
+    told_protocols: u64,
+    /// What parsers find odd is an event.
+    app_anomalies: bool,
+    /// Events carry the flow's flowbits, counters and variables.
+    tells_variables: bool,
+    /// The end of a flow is an event.
+    tells_flows: bool,
     /// Each file is an event.
     file_events: bool,
     anomalies: feed::Anomalies,
@@ -241,7 +249,8 @@ impl<D: DetectionAccess> MatchStage<D> {
     ) -> MatchStage<D> {
         let plan = MatchPlan::new(config);
         let (flows, app_flows) = (plan.flows, plan.app_flows);
-        let wants_app = config.app_records || config.reloads || program.app.is_wanted();
+        let wants_app =
+            wanted::tells_transactions(config) || config.reloads || program.app.is_wanted();
         let generation = program.ruleset().generation();
         let mut windows = window::Windows::new(plan.windows);
         windows.set_generation(generation);
@@ -253,16 +262,19 @@ impl<D: DetectionAccess> MatchStage<D> {
             turn: Box::new(NoTurn),
             inline: config.mode == Mode::Inline,
             is_apart: false,
-            is_idle: asks_nothing(config, &program),
-            app_records: config.app_records,
-            file_events: config.app_records && config.files.events,
+            is_idle: wanted::asks_nothing(config, &program),
+            told_protocols: wanted::told_protocols(config),
+            app_anomalies: config.app_records && wanted::tells_app_anomalies(config),
+            tells_variables: config.eve.metadata,
+            tells_flows: config.eve.tells("flow"),
+            file_events: wanted::tells_files(config),
             anomalies: feed::Anomalies::default(),
             budget_policy: config.policy(Area::MatchBudget),
             app_policy: config.policy(Area::AppError),
-            tells_start: config.drop_events_start,
+            tells_start: config.eve.drops_start,
             alerts_max: config.alerts_max as usize,
             stream_depth: depth(config),
-            apps: wants_app.then(|| parsers(config, &plan, &program)),
+            apps: wants_app.then(|| wanted::parsers(config, &plan, &program)),
             seen: crate::memory::slab::Slabs::from_fn(
                 if wants_app { 2 * app_flows as u32 } else { 0 },
                 seen::Seen::default,
@@ -433,7 +445,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                     let fed = self.inspect(program, context, bytes, &mut mark, emit);
                     self.arbitrate(context, bytes, &mut mark, emit);
                     if let Some(app) = fed {
-                        self.release_transactions(app, context, emit);
+                        self.release_transactions(app, mark.slab, context, emit);
                         self.let_go_failed(app, &mark);
                     }
                     self.follow_tags(context, &mut mark);
@@ -561,8 +573,27 @@ impl<D: DetectionAccess> MatchStage<D> {
             }
         }
         self.recent.forget(mark.slab);
+        self.tell_end(context, mark, emit);
         self.slabs.give(mark.slab);
         mark.slab = state::NONE;
+    }
+
+    /// The event of a flow that leaves variables: after this stage nobody knows them.
+    fn tell_end(&self, context: &mut Context, mark: &FlowMark, emit: &mut Emit) {
+        let is_told = self.tells_flows && self.tells_variables;
+        if !is_told || !self.slabs.has_any(mark.slab) {
+            return;
+        }
+        context.app = mark.app;
+        if mark.alerted {
+            context.set(flag::ALERTED);
+        }
+        let now_ns = emit.now_ns;
+        emit.event(|event| {
+            event.fill_flow_end(context, now_ns);
+            self.slabs.tell(mark.slab, &mut event.variables);
+        });
+        context.set(flag::FLOW_TOLD);
     }
 
     /// The flow's slab, taken if it has none yet. An empty pool is counted.
@@ -594,22 +625,6 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 }
 
-/// Fields that rules or events ask for.
-fn wanted(config: &Config, program: &Program) -> Box<[bool]> {
-    let mut wanted = program.app.wanted();
-    if config.app_records {
-        for field in Field::ALL.iter().filter(|field| record::is_told(**field)) {
-            if let Some(wanted) = wanted.get_mut(*field as usize) {
-                *wanted = true;
-            }
-        }
-    }
-    if let Some(name) = wanted.get_mut(Field::FileName as usize) {
-        *name |= config.app_records && config.files.events || config.files.store;
-    }
-    wanted
-}
-
 /// Slabs with room for the names of flowbits and flow counters, and for variables if a rule keeps
 /// any or may do so later.
 fn slabs_of(config: &Config, program: &Program, count: usize) -> state::Slabs {
@@ -621,39 +636,12 @@ fn slabs_of(config: &Config, program: &Program, count: usize) -> state::Slabs {
         .with_variables(wants_variables)
 }
 
-/// Whether neither a rule nor an event asks for anything.
-fn asks_nothing(config: &Config, program: &Program) -> bool {
-    program.ruleset().signatures().is_empty()
-        && !(config.app_records || config.files.store || config.drop_events_start)
-}
-
 /// Bytes of a stream that are inspected.
 fn depth(config: &Config) -> u64 {
     match config.stream_depth {
         0 => u64::MAX,
         depth => u64::from(depth),
     }
-}
-
-/// What parsers heed.
-fn limits(config: &Config) -> Limits {
-    let files = &config.files;
-    Limits {
-        files: FileSettings {
-            events: config.app_records && files.events,
-            hashes: files.hashes,
-            store: files.store,
-            store_all: files.store_all,
-            size_max: files.size_max,
-        },
-        ..Limits::of(&config.app_settings)
-    }
-}
-
-/// Room for the parsers of a lane's flows.
-fn parsers(config: &Config, plan: &MatchPlan, program: &Program) -> Apps {
-    let (flows, memory) = (plan.app_flows, plan.app_memory);
-    Apps::new(flows, memory, wanted(config, program), limits(config))
 }
 
 /// Of a flow that is dropped, one packet per direction is told; of one that goes on, those that a

@@ -7,6 +7,7 @@
 use super::chunk::Chunk;
 use super::header::AppNew;
 use super::variables::FlowValues;
+use crate::event::{Variable, Variables};
 use crate::memory::prefetch::prefetch_read;
 use crate::rules::signature::IntOperator;
 
@@ -265,6 +266,43 @@ impl Slabs {
             );
         }
     }
+}
+
+impl Slabs {
+    /// Whether a flow has a flowbit, a counter or a variable.
+    pub fn has_any(&self, slab: u32) -> bool {
+        let set = |words, per_slab| numbers(words, slab, per_slab).next().is_some();
+        set(&self.bits, self.words_per_slab)
+            || set(&self.ints_set, self.int_words_per_slab)
+            || self.variables.iter(slab).next().is_some()
+    }
+
+    /// Adds the flowbits, counters and variables of a flow to those of an event.
+    pub fn tell(&self, slab: u32, told: &mut Variables) {
+        let bits = numbers(&self.bits, slab, self.words_per_slab).map(Variable::Bit);
+        let counters = numbers(&self.ints_set, slab, self.int_words_per_slab)
+            .filter_map(|name| Some(Variable::Counter(name, self.int(slab, name)?)));
+        let texts = self.variables.iter(slab);
+        let all = bits
+            .chain(counters)
+            .chain(texts.map(|(name, text)| Variable::OfFlow(name, text)));
+        all.for_each(|one| told.push(one));
+    }
+}
+
+/// Numbers of the bits that a slab has set.
+fn numbers(words: &[u64], slab: u32, per_slab: usize) -> impl Iterator<Item = u32> {
+    let from = slab as usize * per_slab;
+    let of_slab = match slab {
+        NONE => &[],
+        _ => words.get(from..from + per_slab).unwrap_or(&[]),
+    };
+    let each = of_slab.iter().zip((0u32..).step_by(64));
+    each.filter(|(word, _)| **word != 0)
+        .flat_map(|(&word, first)| {
+            let set = (0..64).filter(move |bit| word >> bit & 1 != 0);
+            set.map(move |bit| first + bit)
+        })
 }
 
 fn clear(words: &mut [u64], slab: usize, per_slab: usize) {

@@ -305,6 +305,11 @@ impl Rig {
         self.stage.run(&mut self.burst, &mut self.emit);
         let mut events = Vec::new();
         while let Some(event) = self.emit.events.take() {
+            // A flow that leaves variables is told of by this stage, at its end.
+            if event.kind == EventKind::Flow && shot.kind == Kind::FlowEnd {
+                self.emit.events.give_back(event);
+                continue;
+            }
             assert_eq!(event.kind, EventKind::Alert);
             let signature = self.ruleset.signature(event.signature).unwrap();
             events.push(Told {

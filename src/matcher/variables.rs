@@ -155,6 +155,14 @@ impl FlowValues {
         self.blocks.get(at as usize).map(Block::value)
     }
 
+    /// All values of a slab.
+    pub fn iter(&self, slab: u32) -> impl Iterator<Item = (u32, &[u8])> {
+        let blocks = self
+            .chain(slab)
+            .filter_map(|at| self.blocks.get(at as usize));
+        blocks.map(|block| (block.name, block.value()))
+    }
+
     /// Sets a value in place of an older one. False: there was no room, or it was cut.
     pub fn set(&mut self, slab: u32, name: u32, value: &[u8]) -> bool {
         let known = self.find(slab, name);

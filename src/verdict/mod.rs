@@ -13,8 +13,9 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, Mode};
+use crate::config::{Config, Eve, Mode};
 use crate::counters::{Counter, Counters};
+use crate::decode::Anomaly;
 use crate::event::{Emit, EventKind};
 use crate::memory::{Arena, Handle, Regions};
 use crate::packet::{BURST_VIEWS_MAX, Burst, Context, Kind, Verdict, flag};
@@ -39,6 +40,8 @@ pub struct EventPolicy {
     pub drops_per_second: u32,
     /// Anomaly events per second and lane; 0 switches them off.
     pub anomalies_per_second: u32,
+    /// Anomalies of decode and of TCP that are events.
+    pub anomalies: [bool; 2],
     /// Events for tagged packets per second and lane; 0 switches them off.
     pub packets_per_second: u32,
     /// Whether a notional drop (tap, shadow) is a drop event too, marked `would_drop`.
@@ -52,6 +55,7 @@ impl Default for EventPolicy {
         EventPolicy {
             drops_per_second: DROP_EVENTS_PER_SECOND,
             anomalies_per_second: ANOMALY_EVENTS_PER_SECOND,
+            anomalies: [true; 2],
             packets_per_second: PACKET_EVENTS_PER_SECOND,
             notional_drops: false,
             flows: true,
@@ -60,13 +64,25 @@ impl Default for EventPolicy {
 }
 
 impl EventPolicy {
-    /// Every event, for replay: no wire waits there, and a capture's seconds pass at any speed.
-    pub fn unlimited() -> EventPolicy {
+    /// What the log is to tell, at most so much a second; without limit in replay, where no wire
+    /// waits and a capture's seconds pass at any speed.
+    pub fn of(eve: &Eve, limited: bool) -> EventPolicy {
+        let most = |name: &str, limit: u32| match (eve.tells(name), limited) {
+            (false, _) => 0,
+            (true, true) => limit,
+            (true, false) => u32::MAX,
+        };
+        let tagged = eve.alert.tagged;
         EventPolicy {
-            drops_per_second: u32::MAX,
-            anomalies_per_second: u32::MAX,
-            packets_per_second: u32::MAX,
-            ..EventPolicy::default()
+            drops_per_second: most("drop", DROP_EVENTS_PER_SECOND),
+            anomalies_per_second: most("anomaly", ANOMALY_EVENTS_PER_SECOND),
+            anomalies: [eve.anomalies[0], eve.anomalies[1]],
+            packets_per_second: match tagged {
+                true => most("packet", PACKET_EVENTS_PER_SECOND),
+                false => 0,
+            },
+            notional_drops: false,
+            flows: eve.tells("flow"),
         }
     }
 }
@@ -124,7 +140,7 @@ impl VerdictStage {
         regions: Arc<Regions>,
         contexts: Arc<Arena<Context>>,
     ) -> VerdictStage {
-        let policy = EventPolicy::default();
+        let policy = EventPolicy::of(&config.eve, true);
         VerdictStage {
             mode: config.mode,
             regions,
@@ -326,6 +342,10 @@ impl VerdictStage {
         }
         let bytes = self.regions.bytes(context.span);
         for code in context.noted() {
+            let of_stream = Anomaly::from_code(*code).is_some_and(Anomaly::is_stream);
+            if !self.policy.anomalies[usize::from(of_stream)] {
+                continue;
+            }
             if !self.anomaly_cap.admit(emit.now_ns) {
                 emit.counters.inc(Counter::EventsCappedAnomaly);
                 continue;
@@ -381,17 +401,11 @@ impl VerdictStage {
 
     /// One event for the end of a flow.
     fn tell_flow(&self, context: &Context, emit: &mut Emit) {
-        if !self.policy.flows {
+        if !self.policy.flows || context.has(flag::FLOW_TOLD) {
             return;
         }
         let now_ns = emit.now_ns;
-        emit.event(|event| {
-            event.fill(EventKind::Flow, context, &[]);
-            event.alerted = context.has(flag::ALERTED);
-            if event.time_ns == 0 {
-                event.time_ns = now_ns;
-            }
-        });
+        emit.event(|event| event.fill_flow_end(context, now_ns));
     }
 }
 

@@ -191,7 +191,7 @@ fn the_drop_of_a_flow_is_told_once_per_direction_on_request() {
     for (start, later) in [(false, false), (true, true)] {
         let mut rig = Rig::with(rules, |config| {
             config.mode = Mode::Inline;
-            config.drop_events_start = start;
+            config.eve.drops_start = start;
         });
         let hit = rig.send(piece(b"abc", 0)).context;
         assert!(!hit.has(flag::DROP_TOLD));

@@ -1,0 +1,72 @@
+//! What rules and events ask for of the application layer, by the settings and the rules in force.
+
+use super::plan::MatchPlan;
+use super::program::Program;
+use crate::app::{AppProtocol, Apps, Field, FileSettings, Limits, record};
+use crate::config::Config;
+
+/// Fields that rules or events ask for.
+fn wanted(config: &Config, program: &Program) -> Box<[bool]> {
+    let mut wanted = program.app.wanted();
+    if tells_transactions(config) {
+        for field in Field::ALL.iter().filter(|field| record::is_told(**field)) {
+            if let Some(wanted) = wanted.get_mut(*field as usize) {
+                *wanted = true;
+            }
+        }
+    }
+    if let Some(name) = wanted.get_mut(Field::FileName as usize) {
+        *name |= tells_files(config) || config.files.store;
+    }
+    wanted
+}
+
+/// Whether neither a rule nor an event asks for anything.
+pub(super) fn asks_nothing(config: &Config, program: &Program) -> bool {
+    program.ruleset().signatures().is_empty()
+        && !(tells_transactions(config) || config.files.store || config.eve.drops_start)
+}
+
+/// Whether some event tells of transactions.
+pub(super) fn tells_transactions(config: &Config) -> bool {
+    let eve = &config.eve;
+    config.app_records && (eve.tells_transactions() || tells_app_anomalies(config))
+}
+
+/// Protocols whose transactions the log tells of, a bit each.
+pub(super) fn told_protocols(config: &Config) -> u64 {
+    let told = |protocol: &&AppProtocol| config.eve.tells(protocol.event_name());
+    let protocols = AppProtocol::ALL.iter().filter(|_| config.app_records);
+    protocols.filter(told).fold(0, |bits, p| bits | p.bit())
+}
+
+/// What parsers find odd is an event.
+pub(super) fn tells_app_anomalies(config: &Config) -> bool {
+    config.eve.anomalies[2] && config.eve.tells("anomaly")
+}
+
+/// Files are events.
+pub(super) fn tells_files(config: &Config) -> bool {
+    config.app_records && config.files.events && config.eve.tells("fileinfo")
+}
+
+/// What parsers heed.
+fn limits(config: &Config) -> Limits {
+    let files = &config.files;
+    Limits {
+        files: FileSettings {
+            events: tells_files(config),
+            hashes: files.hashes,
+            store: files.store,
+            store_all: files.store_all,
+            size_max: files.size_max,
+        },
+        ..Limits::of(&config.app_settings)
+    }
+}
+
+/// Room for the parsers of a lane's flows.
+pub(super) fn parsers(config: &Config, plan: &MatchPlan, program: &Program) -> Apps {
+    let (flows, memory) = (plan.app_flows, plan.app_memory);
+    Apps::new(flows, memory, wanted(config, program), limits(config))
+}
