@@ -135,6 +135,8 @@ pub struct Config {
     /// Categories and files of address reputations (`reputation-categories-file`,
     /// `reputation-files`).
     pub reputation: (Option<String>, Vec<String>),
+    /// A database of countries (`geoip-database`).
+    pub geoip_database: Option<String>,
     /// A threshold file of Suricata's form (`threshold-file`).
     pub threshold_file: Option<String>,
     /// What eve.json tells (`outputs.eve-log`).
@@ -232,6 +234,7 @@ impl Default for Config {
             policies: Policies::default(),
             action_order: [0, 1, 2, 3],
             reputation: (None, Vec::new()),
+            geoip_database: None,
             threshold_file: None,
             eve: Eve::default(),
             erspan_third: false,
@@ -406,6 +409,7 @@ impl Config {
                 self.datasets
                     .extend(own.map(|key| (key, value.to_string())));
             }
+            "geoip-database" => self.geoip_database = Some(value.to_string()),
             "threshold-file" => self.threshold_file = Some(value.to_string()),
             _ if IGNORED.iter().any(|prefix| key.starts_with(prefix)) => {
                 self.ignored.push(format!("{key}={value}"));

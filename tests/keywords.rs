@@ -27,7 +27,7 @@ use sluice::cli::rules::{Wanted, load};
 use sluice::config::Mode;
 use sluice::packet::Direction;
 use sluice::replay::Options;
-use sluice::rules::keyword;
+use sluice::rules::{countries, keyword};
 
 /// Keywords that decide nothing about a match.
 const META: &[&str] = &[
@@ -350,6 +350,10 @@ fn lists_in_files_decide() {
     write("rank.csv", "d3d3LmV4YW1wbGUuY29t,120\n");
     write("hosts.json", "[{\"host\": \"www.example.com\"}]");
     let categories = write("categories.txt", "1,CnC,Command\n");
+    // 10.0.0.0/16, as IPv4 stands in such a database.
+    let places = folder.join("places.mmdb");
+    let networks = [(0x0a00_0000, 96 + 16, "DE")];
+    std::fs::write(&places, countries::testing::database(&networks)).unwrap();
     let list = write("reputation.list", "10.0.0.0/8,1,20\n10.0.0.2,1,90\n");
     let options = [
         "filemd5:md5.list;",
@@ -362,6 +366,11 @@ fn lists_in_files_decide() {
         "iprep:src,CnC,>,50; flow:to_server;",
         "iprep:src,CnC,<,50; flow:to_server;",
         "iprep:dst,CnC,isnotset; flow:to_server;",
+        "geoip:src,DE,US; flow:to_server;",
+        "geoip:src,US; flow:to_server;",
+        "geoip:dst,DE; flow:to_server;",
+        "geoip:!US; flow:to_server;",
+        "geoip:both,!US; flow:to_server;",
     ];
     let rule = |(place, options): (usize, &&str)| {
         format!(
@@ -373,6 +382,7 @@ fn lists_in_files_decide() {
     let wanted = Wanted {
         files: vec![write("test.rules", &text)],
         reputation: (Some(categories), vec![list]),
+        countries: Some(places),
         ..Wanted::default()
     };
     let loaded = load(&wanted).unwrap_or_else(|failure| panic!("{}", failure.text));
@@ -395,7 +405,7 @@ fn lists_in_files_decide() {
     sids.dedup();
     sids.sort_unstable();
     sids.dedup();
-    assert_eq!(sids, [1, 2, 3, 5, 7, 8, 10]);
+    assert_eq!(sids, [1, 2, 3, 5, 7, 8, 10, 11, 14]);
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

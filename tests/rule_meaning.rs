@@ -303,7 +303,7 @@ fn decoded_bytes_have_tests_of_their_own() {
 fn what_cannot_run_is_named() {
     let signature = read("alert irc any any -> any any (content:\"a\"; geoip:src,DE; sid:1;)");
     let names: Vec<&str> = signature.unsupported.iter().map(|u| &**u).collect();
-    assert_eq!(names, ["protocol irc", "geoip"]);
+    assert_eq!(names, ["protocol irc", "geoip without geoip-database"]);
     assert!(read("content:\"a\"; flags:S;").unsupported.is_empty());
 }
 

@@ -288,6 +288,7 @@ impl Reloader {
             datasets: self.wanted.datasets.clone(),
             missing: self.wanted.missing.clone(),
             reputation: self.wanted.reputation.clone(),
+            countries: self.wanted.countries.clone(),
             generation: old.ruleset().generation() + 1,
             cache: self.wanted.cache.clone(),
         };

@@ -10,6 +10,7 @@ use crate::decode::Anomaly;
 use crate::eve::{AlertInfo, SignatureInfo};
 use crate::matcher::Program;
 use crate::matcher::regex::{Tables, TablesReport};
+use crate::rules::countries::Countries;
 use crate::rules::dataset::Datasets;
 use crate::rules::diagnostic::{Diagnostic, Severity};
 use crate::rules::load::{Counts, folder_of};
@@ -32,6 +33,8 @@ pub struct Wanted {
     pub thresholds: Option<PathBuf>,
     /// Categories and files of address reputations.
     pub reputation: (Option<PathBuf>, Vec<PathBuf>),
+    /// A database of countries.
+    pub countries: Option<PathBuf>,
     /// classification.config, read after those beside rule files.
     pub classification: Option<PathBuf>,
     /// reference.config, read after those beside rule files.
@@ -57,6 +60,7 @@ impl Default for Wanted {
             action_order: rules::load::ACTION_RANKS,
             thresholds: None,
             reputation: (None, Vec::new()),
+            countries: None,
             classification: None,
             references: None,
             names: None,
@@ -82,6 +86,7 @@ impl Wanted {
         let (categories, files) = &config.reputation;
         let paths = files.iter().map(PathBuf::from).collect();
         self.reputation = (categories.as_ref().map(PathBuf::from), paths);
+        self.countries = config.geoip_database.as_ref().map(PathBuf::from);
         self.datasets.clone_from(&config.datasets);
         self.thresholds = config.threshold_file.as_ref().map(PathBuf::from);
         self
@@ -208,6 +213,20 @@ fn reputations(wanted: &Wanted) -> Result<Option<Arc<Reputations>>, Failure> {
     Ok(Some(Arc::new(all)))
 }
 
+/// The database of countries, if settings name one.
+fn countries(wanted: &Wanted) -> Result<Option<Arc<Countries>>, Failure> {
+    let Some(path) = &wanted.countries else {
+        return Ok(None);
+    };
+    let countries = Countries::open(path).map_err(|error| {
+        let hint =
+            "geoip-database names a database in MaxMind's format, e.g. GeoLite2-Country.mmdb";
+        let text = format!("{}: {error}\n [hint] {hint}", path.display());
+        Failure::new(exit::INPUT, text)
+    })?;
+    Ok(Some(Arc::new(countries)))
+}
+
 /// Says which lines of a file were passed over.
 fn told(path: &Path, lines: &[u32], form: &str) {
     for line in lines {
@@ -284,10 +303,8 @@ fn compile(
     wanted: &Wanted,
     thresholds: &[(PathBuf, String)],
 ) -> Result<Loaded, Failure> {
-    let files: Vec<File<'_>> = texts
-        .iter()
-        .map(|(path, text)| File { path, text })
-        .collect();
+    let named = texts.iter().map(|(path, text)| File { path, text });
+    let files: Vec<File<'_>> = named.collect();
     let progress = Progress::of(texts);
     let mut names = wanted.names.clone();
     if !wanted.datasets.is_empty() {
@@ -300,6 +317,7 @@ fn compile(
         names: names.as_ref(),
         missing: &wanted.missing,
         reputations: reputations(wanted)?,
+        countries: countries(wanted)?,
         reads_files: true,
         progress: &|count| progress.read(count),
         ..Options::default()

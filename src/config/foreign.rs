@@ -58,7 +58,16 @@ pub fn of_parser(key: &str) -> Option<&'static str> {
 /// Why keys have no counterpart, by the beginning of their names.
 #[rustfmt::skip] // One reason a line: a table to be read down.
 const REASONS: &[(&str, &str)] = &[
-    ("outputs.", "there is one log, eve.json, set below [outputs.eve-log]; metrics take the place of stats.log"),
+    ("outputs.eve-log.filetype", "the log is a file"),
+    ("outputs.eve-log.xff.", "addresses that a proxy names stand in the headers of http, and are no event's"),
+    ("outputs.eve-log.stats.", "`stats` has the totals; metrics have each worker's"),
+    ("outputs.eve-log.alert.", "an alert has the rest of what it knows anyhow, or not at all"),
+    ("outputs.eve-log.", "events have all that is known of this anyhow"),
+    ("outputs.fast.", "alerts stand in eve.json alone"),
+    ("outputs.stats.", "metrics take the place of stats.log: metrics.listen"),
+    ("outputs.pcap-log.", "packets are not recorded; alerts may carry theirs: outputs.eve-log.alert.packet"),
+    ("outputs.file-store.", "no such choice in this build: see the keys below [file-store]"),
+    ("outputs.", "there is one log, eve.json: outputs.eve-log"),
     ("logging.", "Sluice tells on standard error what it has to say"),
     ("stats.", "metrics take its place: metrics.listen"),
     ("unix-command.", "the control socket is named by run.control-socket"),
@@ -98,6 +107,16 @@ const REASONS: &[(&str, &str)] = &[
     ("suricata-version", "it says who wrote the file"),
 ];
 
+/// An output's key without its places in lists: `outputs.fast.enabled` of `outputs.0.fast.enabled`.
+fn without_places(key: &str) -> Option<String> {
+    if let Some(own) = super::eve::own(key) {
+        return Some(format!("outputs.eve-log.{own}"));
+    }
+    let (place, rest) = key.strip_prefix("outputs.")?.split_once('.')?;
+    let is_place = place.bytes().all(|byte| byte.is_ascii_digit());
+    is_place.then(|| format!("outputs.{rest}"))
+}
+
 /// Whether a key begins so; a table may stand without its last dot.
 fn begins(key: &str, part: &str) -> bool {
     key.starts_with(part) || part.strip_suffix('.') == Some(key)
@@ -110,6 +129,8 @@ pub fn knows(path: &str) -> bool {
 
 /// Why a key of Suricata has no counterpart: the first reason that fits.
 pub fn reason(path: &str) -> &'static str {
+    let output = without_places(path);
+    let path = output.as_deref().unwrap_or(path);
     if let Some(why) = of_parser(path) {
         return why;
     }
@@ -134,6 +155,11 @@ mod tests {
             ("app-layer.protocols.template.enabled", "no parser"),
             ("app-layer.protocols.ldap.max-tx", "512"),
             ("decoder.recursion-level.use-for-tracking", "tunnel"),
+            ("outputs.0.fast.enabled", "eve.json alone"),
+            ("outputs.3.pcap-log.mode", "not recorded"),
+            ("outputs.1.eve-log.xff.mode", "proxy"),
+            ("outputs.1.eve-log.types.3.http.extended", "anyhow"),
+            ("outputs.9.lua.enabled", "one log"),
         ] {
             assert!(reason(key).contains(told), "{key}: {}", reason(key));
             assert!(!KEYS.iter().any(|known| known.name == key), "{key}");

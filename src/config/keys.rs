@@ -185,6 +185,7 @@ pub const KEYS: &[Key] = &[
     command("rules.skip-bad", Flag, Is("false"), "Load the rules that are without fault and report the others, instead of refusing to start."),
     // --- read by the engine -----------------------------------------------------------------
     engine("reputation-categories-file", Path, Else("\"categories.txt\"", "none, and rules with iprep are not run"), "Categories of address reputations, NUMBER,NAME,DESCRIPTION a line."),
+    engine("geoip-database", Path, Else("\"/usr/share/GeoIP/GeoLite2-Country.mmdb\"", "none, and rules with geoip are not run"), "Database of countries in MaxMind's format, for rules with geoip."),
     engine("reputation-files", Text, Else("\"/etc/sluice/reputation.list\"", "none"), "Files of reputations, commas between them: ADDRESS[/BITS],CATEGORY,SCORE a line."),
     engine("threshold-file", Path, Else("\"threshold.config\"", "the one beside a rule file"), "Thresholds, rate filters and suppressions."),
     engine("action-order", Text, Is("\"pass, drop, reject, alert\""), "Which action is evaluated first where several rules match."),

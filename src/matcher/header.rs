@@ -240,6 +240,9 @@ fn holds(test: &PacketTest, packet: &Packet) -> bool {
         PacketTest::Reputation(test) => {
             packet.is_ip() && test.holds(context.src_addr(), context.dst_addr())
         }
+        PacketTest::Country(test) => {
+            packet.is_ip() && test.holds(context.src_addr(), context.dst_addr())
+        }
         PacketTest::SameIp => packet.is_ip() && context.src_addr() == context.dst_addr(),
         PacketTest::VlanId {
             compare,

@@ -206,6 +206,7 @@ fn read(
         names: None,
         missing: &[],
         reputations: None,
+        countries: None,
         reads_files: true,
         progress: &|_| {},
     };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::decode::Anomaly;
+use crate::rules::countries::Countries;
 use crate::rules::diagnostic::{Code, Diagnostic, Problem, Span};
 use crate::rules::lex::{self, LineKind, RuleLine};
 use crate::rules::lint::{self, BitUse};
@@ -42,6 +43,8 @@ pub struct Options<'a> {
     pub missing: &'a [&'a str],
     /// Reputations of addresses, if there are files of them.
     pub reputations: Option<Arc<Reputations>>,
+    /// Countries of addresses, if there is a database of them.
+    pub countries: Option<Arc<Countries>>,
     /// Read the files of values that rules name, below the folder of the first rule file; without,
     /// the sets wait to be filled.
     pub reads_files: bool,
@@ -58,6 +61,7 @@ impl Default for Options<'_> {
             names: None,
             missing: &[],
             reputations: None,
+            countries: None,
             reads_files: false,
             progress: &|_| {},
         }
@@ -118,6 +122,7 @@ pub fn load(
     loader.context.lint = options.lint;
     loader.context.missing = options.missing;
     loader.context.reputations = options.reputations.clone();
+    loader.context.countries = options.countries.clone();
     loader.context.names = options.names.cloned().unwrap_or_default();
     loader.context.folder = options.reads_files.then(|| {
         let first = files.first().map(|file| Path::new(file.path));

@@ -38,6 +38,7 @@ mod app_words;
 mod argument;
 mod bytes;
 mod content;
+pub mod countries;
 mod dataset_json;
 mod dataset_keywords;
 mod header;

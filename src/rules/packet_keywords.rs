@@ -5,6 +5,7 @@
 
 use crate::rules::app_keywords::indexed;
 use crate::rules::argument::Argument;
+use crate::rules::countries;
 use crate::rules::diagnostic::{Code, Problem};
 use crate::rules::header::ip_protocol;
 use crate::rules::lex::shorten;
@@ -66,6 +67,7 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         "rpc" => rpc(&argument)?,
         "tcp.session" => PacketTest::TcpSession(phases(&argument)?),
         "iprep" => return reputation::parse(builder, argument),
+        "geoip" => return countries::parse(builder, argument),
         "decode-event" | "stream-event" | "engine-event" => return event(builder, &argument),
         "flow.elephant" => PacketTest::FlowElephant(flow_side(&argument, argument.text)?),
         _ if name.starts_with("flow.") => flow_count(&argument)?,

@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use crate::packet::Direction;
 use crate::rules::argument::{Argument, argument, unknown};
 use crate::rules::class;
+use crate::rules::countries::Countries;
 use crate::rules::diagnostic::{Code, Problem, Span};
 use crate::rules::keyword::{self, BufferRow, Family, Side};
 use crate::rules::lex::{self, RawOption, RawRule};
@@ -37,6 +38,8 @@ pub struct Context<'a> {
     pub missing: &'a [&'a str],
     /// Reputations of addresses, if there are files of them.
     pub reputations: Option<std::sync::Arc<Reputations>>,
+    /// Countries of addresses, if there is a database of them.
+    pub countries: Option<std::sync::Arc<Countries>>,
     /// Folder of the files of values that rules name, if these are read here.
     pub folder: Option<std::path::PathBuf>,
     /// Names of bits and counters.
@@ -61,6 +64,7 @@ impl<'a> Context<'a> {
             lint: false,
             missing: &[],
             reputations: None,
+            countries: None,
             folder: None,
             names: Names::default(),
             addresses: HashMap::new(),

@@ -167,6 +167,34 @@ pub enum Side {
     Both,
 }
 
+impl Side {
+    /// The side of this name.
+    pub fn of(name: &str) -> Option<Side> {
+        Some(match name {
+            "any" => Side::Any,
+            "src" => Side::Source,
+            "dst" => Side::Destination,
+            "both" => Side::Both,
+            _ => return None,
+        })
+    }
+
+    /// Whether the addresses of this side are as a test wants them.
+    pub fn holds<'a>(
+        self,
+        one: impl Fn(&'a [u8; 16]) -> bool,
+        source: &'a [u8; 16],
+        destination: &'a [u8; 16],
+    ) -> bool {
+        match self {
+            Side::Any => one(source) || one(destination),
+            Side::Source => one(source),
+            Side::Destination => one(destination),
+            Side::Both => one(source) && one(destination),
+        }
+    }
+}
+
 /// What its score must be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Wanted {
@@ -201,28 +229,18 @@ impl Reputation {
             (Wanted::Some, score) => score.is_some(),
             (Wanted::None, score) => score.is_none(),
         };
-        match self.side {
-            Side::Any => one(source) || one(destination),
-            Side::Source => one(source),
-            Side::Destination => one(destination),
-            Side::Both => one(source) && one(destination),
-        }
+        self.side.holds(one, source, destination)
     }
 }
 
 /// `iprep:side,category,operator,score`, or `isset` or `isnotset` for the last two.
 pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result<(), Problem> {
     let mut parts = argument.text.split(',').map(str::trim);
-    let side = match parts.next().unwrap_or("") {
-        "any" => Side::Any,
-        "src" => Side::Source,
-        "dst" => Side::Destination,
-        "both" => Side::Both,
-        other => {
-            return Err(argument
-                .bad(format!("`{}` is not a side", shorten(other)))
-                .help("sides are any, src, dst, both"));
-        }
+    let word = parts.next().unwrap_or("");
+    let Some(side) = Side::of(word) else {
+        return Err(argument
+            .bad(format!("`{}` is not a side", shorten(word)))
+            .help("sides are any, src, dst, both"));
     };
     let name = parts.next().unwrap_or("");
     let wanted = match (parts.next().unwrap_or(""), parts.next()) {

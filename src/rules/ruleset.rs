@@ -104,7 +104,10 @@ const REFUSED: &[(&str, &str)] = &[
         "a script has no bound on its time in the path of packets",
     ),
     ("replace", "a frame that is forwarded is never changed"),
-    ("geoip", "no database of places is read"),
+    (
+        "geoip without geoip-database",
+        "settings name no database of countries: geoip-database",
+    ),
     (
         "config:tracking packet",
         "every packet of a flow is tracked",

@@ -245,6 +245,8 @@ pub enum PacketTest {
     TcpSession(u8),
     /// `iprep`.
     Reputation(crate::rules::reputation::Reputation),
+    /// `geoip`.
+    Country(crate::rules::countries::Country),
     /// `rpc`: a call of this program, of this version and procedure if they are named.
     Rpc {
         /// Program.

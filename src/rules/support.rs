@@ -101,6 +101,7 @@ pub const KEYWORDS: &[&str] = &[
     "engine-event",
     "l3_proto",
     "iprep",
+    "geoip",
     "rpc",
     "stream-event",
     "stream_size",
