@@ -23,6 +23,8 @@ use super::signature::{AddressSet, PacketTest};
 const COUNTRIES_MAX: usize = 64;
 
 type Range = ([u8; 16], [u8; 16]);
+/// Countries, and whether these or all others are meant.
+type Wanted = (Vec<[u8; 2]>, bool);
 type ByCountry = HashMap<[u8; 2], Vec<Range>>;
 
 /// A database of countries.
@@ -30,8 +32,8 @@ pub struct Countries {
     reader: Reader<Vec<u8>>,
     /// Read through when the first rule asks, or why that cannot be.
     countries: OnceLock<Result<ByCountry, String>>,
-    /// Sets of the rules so far, by their countries, and whether these or all others are meant.
-    sets: Mutex<HashMap<(Vec<[u8; 2]>, bool), Arc<AddressSet>>>,
+    /// Sets of the rules so far.
+    sets: Mutex<HashMap<Wanted, Arc<AddressSet>>>,
 }
 
 impl std::fmt::Debug for Countries {
