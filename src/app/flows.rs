@@ -223,28 +223,10 @@ impl Apps {
         flow.ended[way] = piece.end;
         flow.compare(shared, piece);
         if piece.gap > 0 {
-            let mut lost = piece.gap;
-            if !flow.parser.bridges(piece.direction) {
-                lost = lost.saturating_add(flow.held[way].len() as u32);
-                holds.clear(&mut flow.held[way]);
-            }
-            flow.gap[way] = flow.gap[way].saturating_add(lost);
-            flow.need[way] = 0;
+            flow.skip(holds, piece);
         }
-        if flow.state.protocol == AppProtocol::Unknown && flow.other_waits(piece.direction) {
-            // What the other side said came first (a greeting).
-            flow.hold(holds, way, piece.bytes);
-            let known = flow.identify(
-                &shared.limits,
-                piece.direction,
-                holds.get(&flow.held[way]),
-                piece.end,
-            );
-            if known {
-                flow.settle_other(holds, shared, piece.direction);
-                flow.continue_held(holds, shared, piece.direction, piece.end);
-            }
-        } else if flow.held[way].is_empty() {
+        let unknown = flow.state.protocol == AppProtocol::Unknown;
+        if flow.held[way].is_empty() && !(unknown && flow.other_waits(piece.direction)) {
             // Most pieces are taken where they stand.
             let rest = flow.step(shared, piece.direction, piece.bytes, piece.end);
             let kept = piece.bytes.get(rest..).unwrap_or(&[]);
@@ -254,21 +236,23 @@ impl Apps {
                 flow.continue_held(holds, shared, piece.direction, piece.end);
             }
         } else {
-            let long = holds.append(&mut flow.held[way], piece.bytes);
-            if !long {
-                flow.lose(holds, way, piece.bytes.len());
-                shared.lost += 1;
-            }
-            flow.continue_held(holds, shared, piece.direction, piece.end);
+            flow.take_behind(holds, shared, piece);
         }
-        flow.take_turns(holds, shared, piece.direction);
-        flow.give_up_long(piece);
-        flow.settle_sides(piece.end.then_some(piece.direction));
+        if flow.other_waits(piece.direction) {
+            flow.take_turns(holds, shared, piece.direction);
+        }
+        if flow.state.protocol == AppProtocol::Unknown {
+            flow.give_up_long(piece);
+        }
+        let over = flow.state.done || flow.state.protocol == AppProtocol::Failed;
+        if over || piece.end {
+            flow.settle_sides(piece.end.then_some(piece.direction));
+        }
         if shared.wants(Field::FrameStream) && piece.transport == Transport::Tcp {
             let (frames, state) = (&mut flow.frames, &mut flow.state);
             frames.take(holds, shared, state, way, piece.bytes);
         }
-        if flow.state.done || flow.state.protocol == AppProtocol::Failed {
+        if over {
             flow.state.done = true;
             flow.let_go(holds, shared);
         }
@@ -417,6 +401,47 @@ impl AppFlow {
         }
     }
 
+    /// Bytes were lost before the piece.
+    #[cold]
+    #[inline(never)]
+    fn skip(&mut self, holds: &mut Heap, piece: &Piece<'_>) {
+        let way = piece.direction.index();
+        let mut lost = piece.gap;
+        if !self.parser.bridges(piece.direction) {
+            lost = lost.saturating_add(self.held[way].len() as u32);
+            holds.clear(&mut self.held[way]);
+        }
+        self.gap[way] = self.gap[way].saturating_add(lost);
+        self.need[way] = 0;
+    }
+
+    /// Takes a piece behind bytes that wait, of its own side or of the other one.
+    #[inline(never)]
+    fn take_behind(&mut self, holds: &mut Heap, shared: &mut Shared, piece: &Piece<'_>) {
+        let way = piece.direction.index();
+        if self.state.protocol == AppProtocol::Unknown && self.other_waits(piece.direction) {
+            // What the other side said came first (a greeting).
+            self.hold(holds, way, piece.bytes);
+            let known = self.identify(
+                &shared.limits,
+                piece.direction,
+                holds.get(&self.held[way]),
+                piece.end,
+            );
+            if known {
+                self.settle_other(holds, shared, piece.direction);
+                self.continue_held(holds, shared, piece.direction, piece.end);
+            }
+        } else {
+            let long = holds.append(&mut self.held[way], piece.bytes);
+            if !long {
+                self.lose(holds, way, piece.bytes.len());
+                shared.lost += 1;
+            }
+            self.continue_held(holds, shared, piece.direction, piece.end);
+        }
+    }
+
     /// Shows bytes to whom they concern; how many were taken.
     fn step(
         &mut self,
@@ -469,6 +494,8 @@ impl AppFlow {
         taken
     }
 
+    #[cold]
+    #[inline(never)]
     fn change(&mut self, shared: &mut Shared, next: AppProtocol) {
         self.parser.free(shared);
         self.parser = Parser::new(next);
@@ -529,6 +556,7 @@ impl AppFlow {
     }
 
     /// What is held of one side may be due once the other side's is read, and so on in turns.
+    #[inline(never)]
     fn take_turns(&mut self, holds: &mut Heap, shared: &mut Shared, mut direction: Direction) {
         // Each turn takes a byte of what is held, or is the last.
         loop {
@@ -584,6 +612,8 @@ impl AppFlow {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn lose(&mut self, holds: &mut Heap, way: usize, more: usize) {
         let lost = (self.held[way].len() + more) as u32;
         self.gap[way] = self.gap[way].saturating_add(lost);

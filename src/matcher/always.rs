@@ -123,8 +123,8 @@ impl Eight {
         block
     }
 
-    /// Bits of the lanes that let these facts through.
-    #[inline(always)]
+    /// Bits of the lanes that let these facts through. One copy: a kilobyte of vector instructions.
+    #[inline(never)]
     fn lets(&self, facts: &Facts) -> u16 {
         let counts = |bit: u16| match facts.bits & bit {
             0 => 0,

@@ -66,6 +66,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         answer
     }
 
+    #[inline(never)]
     fn number_answer(&self, index: u32, direction: Direction, test: &AppTest) -> Answer {
         let Some(apps) = self.apps.as_ref() else {
             return Answer::Never;
@@ -185,6 +186,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// Contents outside of application buffers: in the stream at hand, or in the datagram.
+    #[inline(never)]
     fn payload_answer(
         &mut self,
         Place { index, direction }: Place,

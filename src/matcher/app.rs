@@ -49,11 +49,13 @@ impl<D: DetectionAccess> MatchStage<D> {
             sides: self.app_sides(mark),
             app_new: header::AppNew::No,
         };
-        self.flow_events(program, app, &packet, mark);
-        let first = match self.apps.as_ref().and_then(|apps| apps.state(app)) {
-            Some(state) => state.first,
-            None => return,
+        let state = self.apps.as_ref().and_then(|apps| apps.state(app));
+        let Some((first, events)) = state.map(|state| (state.first, state.event_count)) else {
+            return;
         };
+        if events > 0 {
+            self.flow_events(program, app, &packet, mark);
+        }
         let mut next = first;
         for _ in 0..TRANSACTIONS_MAX {
             let Some(transaction) = self.apps.as_ref().and_then(|apps| apps.transaction(next))
@@ -74,6 +76,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// The end of a flow: parsers and rules see the end of everything.
+    #[inline(never)]
     pub(super) fn end_app(
         &mut self,
         program: &Program,
@@ -94,6 +97,8 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// Rules that wait for an event of the flow alone.
+    #[cold]
+    #[inline(never)]
     fn flow_events(&mut self, program: &Program, app: u32, packet: &Packet, mark: &mut FlowMark) {
         let Some(state) = self.apps.as_ref().and_then(|apps| apps.state(app)) else {
             return;
@@ -155,6 +160,8 @@ impl<D: DetectionAccess> MatchStage<D> {
         Some(*place)
     }
 
+    /// One copy for both directions.
+    #[inline(never)]
     fn inspect_transaction(
         &mut self,
         program: &Program,
@@ -288,6 +295,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// What stood in the stream counts once a chunk.
+    #[inline(never)]
     fn note_in_chunk(&mut self, rule: &Rule, number: u32, direction: Direction, mark: &FlowMark) {
         if !rule.payload.is_empty() && mark.slab != state::NONE && !self.inline {
             let window = self.slabs.windows(mark.slab)[direction.index()];
@@ -297,6 +305,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// Whether a rule about both directions hit already in the other one's record.
+    #[inline(never)]
     fn has_matched(&self, index: u32, direction: Direction, signature: u32) -> bool {
         let other = direction.opposite().index();
         let transaction = self.apps.as_ref().and_then(|apps| apps.transaction(index));
@@ -433,6 +442,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// Proposes a rule that no fast pattern names.
+    #[inline(never)]
     fn propose_app(&mut self, signature: u32) {
         let candidate = u64::from(signature) | ALWAYS;
         self.over += u64::from(!push(&mut self.candidates, candidate));

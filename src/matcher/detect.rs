@@ -105,6 +105,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         fed
     }
 
+    #[inline(never)]
     pub(super) fn propose(&mut self, signature: u32, view: u64) {
         let candidate = u64::from(signature) << 1 | view;
         self.over += u64::from(!push(&mut self.candidates, candidate));
@@ -134,6 +135,17 @@ impl<D: DetectionAccess> MatchStage<D> {
             .add(Counter::PrefilterBytes, bytes.len() as u64);
     }
 
+    /// Proposes what names addresses alone: once for each direction of a flow.
+    #[cold]
+    #[inline(never)]
+    fn propose_by_address(&mut self, program: &Program, context: &Context) {
+        program
+            .ip_only
+            .propose(context.src_addr(), context.dst_addr(), |signature| {
+                self.propose(signature, IN_PACKET);
+            });
+    }
+
     /// Proposes what looks at the packet; if its bytes are `shared` with the stream, what the
     /// automata of streams hold is left to `stream`.
     fn propose_packet(
@@ -148,11 +160,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let is_ip = context.flags & (flag::IPV4 | flag::IPV6) != 0;
         let once = context.has(flag::FIRST_OF_DIRECTION) || !context.flow.is_some();
         if is_ip && once && !program.ip_only.is_empty() {
-            program
-                .ip_only
-                .propose(context.src_addr(), context.dst_addr(), |signature| {
-                    self.propose(signature, IN_PACKET);
-                });
+            self.propose_by_address(program, context);
         }
         let payload = context.payload_of(bytes);
         // Bytes that the stream did not take are looked at by stream signatures as well.
@@ -317,13 +325,19 @@ impl<D: DetectionAccess> MatchStage<D> {
         })
     }
 
-    /// Whether the state that a signature reads is as it wants.
+    /// Whether the state that a signature reads is as it wants. Most read none.
+    #[inline(always)]
     pub(super) fn state_holds(
         &mut self,
         signature: &Signature,
         context: &Context,
         mark: &FlowMark,
     ) -> bool {
+        signature.state.is_empty() || self.states_hold(signature, context, mark)
+    }
+
+    #[inline(never)]
+    fn states_hold(&mut self, signature: &Signature, context: &Context, mark: &FlowMark) -> bool {
         signature.state.iter().all(|test| match test {
             StateTest::Flowbit { command, bits } => {
                 let any = bits.iter().any(|bit| self.slabs.bit(mark.slab, *bit));

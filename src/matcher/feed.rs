@@ -47,29 +47,36 @@ impl<D: DetectionAccess> MatchStage<D> {
     /// was seen is an answer (a capture or an engine that began in between, an answer from another
     /// address than was asked), its sender is the server.
     pub(super) fn turn_round(&self, context: &mut Context, bytes: &[u8], mark: &mut FlowMark) {
-        let Some(apps) = self.apps.as_ref() else {
+        if self.apps.is_none() {
             return;
-        };
-        if !mark.turned {
-            let first = mark.slab == state::NONE
-                && context.direction == Direction::ToServer
-                && context.flags & (flag::ICMP_ERROR | flag::DECIDED) == 0;
-            let tcp = context.protocol == TCP && context.has(flag::MIDSTREAM);
-            let new = match context.protocol {
-                TCP if tcp && context.has(flag::STREAM) => context.stream_of(bytes),
-                UDP if context.has(flag::TRANSPORT) && context.has(flag::FIRST_OF_DIRECTION) => {
-                    context.payload_of(bytes)
-                }
-                _ => return,
-            };
-            if !first || new.is_empty() {
-                return;
-            }
-            mark.turned = apps.is_answer(&piece_of(context, new, 0, false, tcp));
+        }
+        let first = mark.slab == state::NONE && context.direction == Direction::ToServer;
+        if first && !mark.turned {
+            mark.turned = self.is_answer(context, bytes);
         }
         if mark.turned {
             context.direction = context.direction.opposite();
         }
+    }
+
+    /// Whether the packet, a flow's first towards what would be its server, is an answer.
+    #[inline(never)]
+    fn is_answer(&self, context: &Context, bytes: &[u8]) -> bool {
+        let tcp = context.protocol == TCP && context.has(flag::MIDSTREAM);
+        let new = match context.protocol {
+            TCP if tcp && context.has(flag::STREAM) => context.stream_of(bytes),
+            UDP if context.has(flag::TRANSPORT) && context.has(flag::FIRST_OF_DIRECTION) => {
+                context.payload_of(bytes)
+            }
+            _ => return false,
+        };
+        let asked = context.flags & (flag::ICMP_ERROR | flag::DECIDED) == 0 && !new.is_empty();
+        let piece = || piece_of(context, new, 0, false, tcp);
+        asked
+            && self
+                .apps
+                .as_ref()
+                .is_some_and(|apps| apps.is_answer(&piece()))
     }
 
     /// Shows the packet's new bytes to the flow's parser. Gives the flow among the parsers' flows if
@@ -107,25 +114,15 @@ impl<D: DetectionAccess> MatchStage<D> {
             0
         };
         let piece = piece_of(context, new, gap, end, tcp);
-        let apps = self.apps.as_mut()?;
         if self.slabs.has_failed(slab) {
             mark.app = AppProtocol::Failed as u8;
             return None;
         }
         let mut app = self.slabs.app(slab);
         if app == state::NONE {
-            app = match apps.open(&piece) {
-                Some(app) => app,
-                None => {
-                    self.lost += 1;
-                    return None;
-                }
-            };
-            self.slabs.set_app(slab, app);
-            if context.has(flag::MIDSTREAM) {
-                apps.set_midstream(app);
-            }
+            app = self.open_app(slab, context, &piece)?;
         }
+        let apps = self.apps.as_mut()?;
         apps.feed(app, &piece);
         if tcp && !self.inline && apps.has_ended_message(app, context.direction) {
             let end = context.stream_offset.wrapping_add(new.len() as u32);
@@ -137,6 +134,22 @@ impl<D: DetectionAccess> MatchStage<D> {
         self.broken = apps.state(app).is_some_and(|state| state.broken);
         self.lost += apps.take_lost();
         self.undecoded += apps.take_undecoded();
+        Some(app)
+    }
+
+    /// A flow's first bytes: its place among the parsers' flows.
+    #[cold]
+    #[inline(never)]
+    fn open_app(&mut self, slab: u32, context: &Context, piece: &Piece) -> Option<u32> {
+        let apps = self.apps.as_mut()?;
+        let Some(app) = apps.open(piece) else {
+            self.lost += 1;
+            return None;
+        };
+        self.slabs.set_app(slab, app);
+        if context.has(flag::MIDSTREAM) {
+            apps.set_midstream(app);
+        }
         Some(app)
     }
 

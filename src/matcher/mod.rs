@@ -443,12 +443,16 @@ impl<D: DetectionAccess> MatchStage<D> {
                 FlowVerdict::Bypass => context.set(flag::BYPASS),
                 FlowVerdict::Inspect => {
                     let fed = self.inspect(program, context, bytes, &mut mark, emit);
-                    self.arbitrate(context, bytes, &mut mark, emit);
+                    if !self.hits.is_empty() {
+                        self.arbitrate(context, bytes, &mut mark, emit);
+                    }
                     if let Some(app) = fed {
                         self.release_transactions(app, mark.slab, context, emit);
                         self.let_go_failed(app, &mark);
                     }
-                    self.follow_tags(context, &mut mark);
+                    if mark.tagged || self.program.tags_hosts {
+                        self.follow_tags(context, &mut mark);
+                    }
                     if std::mem::take(&mut self.broken) {
                         let what = (Counter::ExceptionsAppError, Reason::AppError);
                         self.except(self.app_policy, what, context, &mut mark, emit);
@@ -476,16 +480,16 @@ impl<D: DetectionAccess> MatchStage<D> {
     fn spent(&mut self, emit: &Emit) -> bool {
         let verify::Cut { budget, pcre } = self.scratch.begin();
         let cut = u64::from(budget) + std::mem::take(&mut self.over);
-        if cut > 0 {
-            emit.counters.add(Counter::VerifyBudget, cut);
-        }
-        if pcre > 0 {
-            emit.counters.add(Counter::PcreSteps, u64::from(pcre));
+        if cut > 0 || pcre > 0 {
+            count(emit, Counter::VerifyBudget, cut);
+            count(emit, Counter::PcreSteps, u64::from(pcre));
         }
         cut > 0
     }
 
     /// Applies a policy for packets that could not be inspected to their end.
+    #[cold]
+    #[inline(never)]
     fn except(
         &self,
         policy: Policy,
@@ -524,6 +528,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// A later packet of a flow that a rule dropped.
+    #[inline(never)]
     fn condemn(&self, context: &mut Context) {
         if self.inline {
             let signature = context.signature;
@@ -536,6 +541,8 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// Decides what waited for more bytes, then gives back all that the flow held.
+    #[cold]
+    #[inline(never)]
     fn end_of_flow(
         &mut self,
         program: &Program,
@@ -611,17 +618,22 @@ impl<D: DetectionAccess> MatchStage<D> {
         self.spent(emit);
         let captures = std::mem::take(&mut self.scratch.captures_lost);
         let lost = std::mem::take(&mut self.lost) + captures;
-        if lost > 0 {
-            emit.counters.add(Counter::DetectionStateLost, lost);
-        }
         let cut = std::mem::take(&mut self.cut);
-        if cut > 0 {
-            emit.counters.add(Counter::StreamHistoriesCut, cut);
-        }
         let undecoded = std::mem::take(&mut self.undecoded);
-        if undecoded > 0 {
-            emit.counters.add(Counter::BodiesUndecoded, undecoded);
+        if lost | cut | undecoded > 0 {
+            count(emit, Counter::DetectionStateLost, lost);
+            count(emit, Counter::StreamHistoriesCut, cut);
+            count(emit, Counter::BodiesUndecoded, undecoded);
         }
+    }
+}
+
+/// Counts what packets seldom bring.
+#[cold]
+#[inline(never)]
+fn count(emit: &Emit, counter: Counter, times: u64) {
+    if times > 0 {
+        emit.counters.add(counter, times);
     }
 }
 
@@ -646,6 +658,7 @@ fn depth(config: &Config) -> u64 {
 
 /// Of a flow that is dropped, one packet per direction is told; of one that goes on, those that a
 /// rule dropped (Suricata's `flows: start`).
+#[inline(never)]
 fn tell_once(context: &mut Context, mark: &mut FlowMark) {
     if matches!(context.verdict, Verdict::Forward) {
         return;

@@ -170,6 +170,7 @@ impl Profile {
     }
 
     #[cold]
+    #[inline(never)]
     fn lap(&mut self, costs: &[RuleCost], rule: u32) {
         let now = cycles::now();
         if let Some(cost) = costs.get(self.rule as usize) {
@@ -204,6 +205,7 @@ pub fn end_scan(cost: &ScanCost, since: u64, bytes: usize, looks: u32) {
 }
 
 #[cold]
+#[inline(never)]
 fn note_scan(cost: &ScanCost, since: u64, bytes: usize, looks: u32) {
     let took = cycles::now().saturating_sub(since);
     cost.scans.fetch_add(1, Relaxed);

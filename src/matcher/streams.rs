@@ -55,7 +55,10 @@ impl<D: DetectionAccess> MatchStage<D> {
         self.again_from = self.looks_back_to(at, rest.len(), context);
         if context.kind != Kind::Stream && is_all_stream(context) {
             self.packet_from = at;
-            self.propose_behind(rest.len(), reached, context, bytes, emit);
+            let payload = context.payload_of(bytes);
+            if rest.len() < payload.len() {
+                self.propose_behind(rest.len(), reached, payload, emit);
+            }
         }
         loop {
             if self.windows.is_full(window) {
@@ -88,18 +91,15 @@ impl<D: DetectionAccess> MatchStage<D> {
 
     /// Of a packet whose bytes are the stream's, what looks at both is found with the stream; if
     /// the depth ends that after `taken` bytes, the packet's own prefilters find the rest.
+    #[cold]
+    #[inline(never)]
     fn propose_behind(
         &mut self,
         taken: usize,
         (group, facts): (&Group, &Facts),
-        context: &Context,
-        bytes: &[u8],
+        payload: &[u8],
         emit: &Emit,
     ) {
-        let payload = context.payload_of(bytes);
-        if taken == payload.len() {
-            return;
-        }
         for prefilter in group.packet {
             let from = (taken + 1).saturating_sub(prefilter.longest());
             let extent = Extent {
@@ -121,6 +121,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// Asks the signatures of a chunk that was closed about what lies beyond it.
+    #[inline(never)]
     pub(super) fn ask_beyond(
         &mut self,
         program: &Program,
@@ -152,6 +153,14 @@ impl<D: DetectionAccess> MatchStage<D> {
         if empty {
             return None;
         }
+        self.new_window(context, mark)
+    }
+
+    /// A direction's first window, or the one after that which it gave up.
+    #[cold]
+    #[inline(never)]
+    fn new_window(&mut self, context: &Context, mark: &mut FlowMark) -> Option<u32> {
+        let direction = context.direction.index();
         let slab = self.slab(mark, context)?;
         let at = context.stream_offset;
         if self.windows.available() == 0 {
@@ -204,6 +213,8 @@ impl<D: DetectionAccess> MatchStage<D> {
         piece.get(..left).unwrap_or(&[])
     }
 
+    #[cold]
+    #[inline(never)]
     fn propose_alone(&mut self, (group, facts): (&Group, &Facts), piece: &[u8], emit: &Emit) {
         for prefilter in group.stream {
             self.propose_by(prefilter, facts, (piece, Extent::WHOLE), emit);
@@ -253,6 +264,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// Proposes the signatures that matched and may stand in the packet's window still.
+    #[inline(never)]
     fn propose_again(&mut self, window: u32) {
         for entry in self.windows.entries(window).iter().filter(|e| e.again) {
             let candidate = u64::from(entry.signature) << 1;
@@ -268,6 +280,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// Whether a signature that matched still stands in the last bytes.
+    #[inline(never)]
     fn holds_again(&mut self, window: u32, index: u32, rule: &Rule) -> bool {
         if self.again_from == u64::MAX || !self.windows.take_again(window, index) {
             return false;
@@ -481,6 +494,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     }
 
     /// Decides the deferred matches of a window on the bytes that it has.
+    #[inline(always)]
     pub(super) fn settle(
         &mut self,
         window: u32,
@@ -488,9 +502,20 @@ impl<D: DetectionAccess> MatchStage<D> {
         context: &Context,
         mark: &mut FlowMark,
     ) {
-        if !self.windows.has_deferred(window) {
-            return;
+        if self.windows.has_deferred(window) {
+            self.settle_deferred(window, direction, context, mark);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn settle_deferred(
+        &mut self,
+        window: u32,
+        direction: Direction,
+        context: &Context,
+        mark: &mut FlowMark,
+    ) {
         let mut waiting = [u32::MAX; ENTRIES_MAX];
         let entries = self.windows.entries(window).iter();
         for (place, entry) in waiting.iter_mut().zip(entries.filter(|e| e.deferred)) {

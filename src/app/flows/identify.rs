@@ -79,6 +79,7 @@ impl Apps {
 
 impl AppFlow {
     /// Asks the probes; true once the protocol is known.
+    #[inline(never)]
     pub(super) fn identify(
         &mut self,
         limits: &Limits,
@@ -203,12 +204,22 @@ impl AppFlow {
 
     /// Tells of a direction whose first bytes are of another protocol than the other direction's,
     /// or of none.
+    #[inline(always)]
     pub(super) fn compare(&mut self, shared: &Shared, piece: &Piece<'_>) {
-        let (direction, bytes) = (piece.direction, piece.bytes);
-        if bytes.is_empty() {
+        if piece.bytes.is_empty() {
             return;
         }
-        self.first.get_or_insert(direction);
+        self.first.get_or_insert(piece.direction);
+        let beginning = self.beginnings.get(piece.direction.index());
+        if beginning.is_some_and(|beginning| !beginning.is_full()) {
+            self.compare_beginning(shared, piece);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn compare_beginning(&mut self, shared: &Shared, piece: &Piece<'_>) {
+        let (direction, bytes) = (piece.direction, piece.bytes);
         let protocol = self.state.protocol;
         let known = !matches!(protocol, AppProtocol::Unknown | AppProtocol::Failed);
         let same = self.state.original == AppProtocol::Unknown && self.state.expected.is_none();
@@ -216,9 +227,6 @@ impl AppFlow {
         let Some(beginning) = self.beginnings.get_mut(way) else {
             return;
         };
-        if beginning.is_full() {
-            return;
-        }
         let of_stream = self.transport == Some(Transport::Tcp);
         let asked = of_stream && piece.gap == 0 && shared.wants(Field::AppLayerEvent);
         // What came before the protocol was known is asked by `identify`.

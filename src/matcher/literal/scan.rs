@@ -370,7 +370,8 @@ impl Literals {
         }
     }
 
-    #[inline(always)]
+    /// One copy for both filters: it is walked twice in a row.
+    #[inline(never)]
     fn confirm(
         &self,
         table: &Table,
@@ -509,7 +510,7 @@ impl Run {
     /// Whether the run around a position of a buffer reaches so far before and behind it that
     /// whatever literal stands here stands a little earlier and a little later too: it is told of
     /// there, until the ends of the run.
-    #[inline]
+    #[inline(never)]
     fn is_deep(&mut self, (number, buffer, at): (usize, &[u8], usize), reach: usize) -> bool {
         if reach > at || reach > buffer.len().saturating_sub(at) {
             return false;

@@ -69,7 +69,7 @@ impl Store {
     /// # Safety
     /// The literal is one of the store, `length` its length, and `at..at + length` lies in
     /// `haystack`.
-    #[inline]
+    #[inline(never)]
     unsafe fn equals(&self, literal: u32, length: usize, haystack: &[u8], at: usize) -> bool {
         debug_assert!(at + length <= haystack.len());
         // SAFETY: the literal is one of the store; eight bytes of fill follow the last one.
@@ -313,11 +313,22 @@ impl Table {
 #[inline(always)]
 unsafe fn context(haystack: &[u8], at: usize) -> u64 {
     debug_assert!(at < haystack.len());
-    let length = haystack.len();
-    if at + 8 <= length {
+    if at + 8 <= haystack.len() {
         // SAFETY: eight bytes are left.
         return unsafe { load(haystack.as_ptr().add(at)) };
     }
+    // SAFETY: the caller's promise.
+    unsafe { context_at_end(haystack, at) }
+}
+
+/// The same for the last seven positions.
+///
+/// # Safety
+/// `at` lies in `haystack`, less than eight bytes before its end.
+#[cold]
+#[inline(never)]
+unsafe fn context_at_end(haystack: &[u8], at: usize) -> u64 {
+    let length = haystack.len();
     if length >= 8 {
         // SAFETY: the last eight bytes; `at` is at most seven further than their start.
         return unsafe { load(haystack.as_ptr().add(length - 8)) } >> (8 * (at + 8 - length));
