@@ -63,6 +63,8 @@ pub(super) mod kind {
 /// A connection-oriented header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
+    /// Minor version.
+    pub minor: u8,
     pub kind: u8,
     pub first: bool,
     pub last: bool,
@@ -76,7 +78,7 @@ impl Header {
     /// Reads one; `None` if it is too short or of another version.
     pub fn read(bytes: &[u8]) -> Option<Header> {
         let mut at = Reader::new(bytes);
-        let [5, 0 | 1, kind, flags] = at.array::<4>()? else {
+        let [5, minor @ (0 | 1), kind, flags] = at.array::<4>()? else {
             return None;
         };
         let [order, _, _, _] = at.array::<4>()?;
@@ -84,6 +86,7 @@ impl Header {
         let length = at.u16_of(little)?;
         at.skip(2)?;
         Some(Header {
+            minor,
             kind,
             first: flags & 1 != 0,
             last: flags & 2 != 0,
@@ -529,6 +532,12 @@ impl Dcerpc {
             return;
         };
         let mut call = Call::decode(&words);
+        if header.first || call.stub[way] == NOT_BEGUN {
+            tell_kind(out, call.tx, direction, header.kind);
+            let (id, minor) = (u64::from(header.call), u64::from(header.minor));
+            out.number_for_events(call.tx, Field::DcerpcCallId, direction, id);
+            out.number_for_events(call.tx, Field::DcerpcRpcVersion, direction, minor);
+        }
         call.kinds[way] = header.kind;
         // Neither first nor last: the middle of a call, or a whole one of a careless sender.
         let done = whole || header.last || (!header.first && call.stub[way] == NOT_BEGUN);
@@ -598,14 +607,30 @@ impl Dcerpc {
             return;
         };
         let mut call = Call::decode(&words);
+        tell_kind(out, call.tx, direction, datagram.kind);
         if !call.told {
             call.told = true;
+            let sequence = u64::from(datagram.sequence);
+            out.number_for_events(call.tx, Field::DcerpcSequence, direction, sequence);
+            if out.wants(Field::DcerpcActivity) {
+                let activity = &datagram.activity;
+                out.field(call.tx, Field::DcerpcActivity, direction, activity);
+            }
             tell_operation(out, call.tx, datagram.operation);
             tell_interface(out, call.tx, datagram.interface, datagram.version, true);
         }
         add_stub(out, call.tx, direction, &mut call.stub[way], datagram.stub);
         self.end(out, place, call, direction, datagram.last);
     }
+}
+
+/// Tells events what a PDU is.
+fn tell_kind(out: &mut Output<'_>, tx: TxId, direction: Direction, kind: u8) {
+    let field = match direction {
+        Direction::ToServer => Field::DcerpcRequest,
+        Direction::ToClient => Field::DcerpcResponse,
+    };
+    out.number_for_events(tx, field, direction, u64::from(kind));
 }
 
 /// The kind of the other half of a call, if it must be a certain one.

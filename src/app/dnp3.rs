@@ -5,7 +5,7 @@
 mod layouts;
 pub mod objects;
 
-use self::objects::{Fault, Objects};
+use self::objects::{Fault, OBJECTS_MAX, Objects, POINTS_MAX};
 use super::field::Field;
 use super::heap::{Heap, Text};
 use super::output::{AppEvent, Output, TxId};
@@ -281,6 +281,10 @@ fn tell(out: &mut Output<'_>, tx: TxId, direction: Direction, bytes: &[u8]) -> O
     out.field(tx, Field::Dnp3Data, direction, at.rest());
     let most = |number| out.shared.limits.parsers.number(number);
     let (objects, points) = (most(Number::Dnp3Objects), most(Number::Dnp3Points));
+    if (objects as usize) < OBJECTS_MAX || u64::from(points) < POINTS_MAX {
+        let limits = u64::from(objects) << 32 | u64::from(points);
+        out.number_for_events(tx, Field::Dnp3Limits, direction, limits);
+    }
     for object in Objects::new(function, at.rest()).within(objects, points) {
         let value = object_value(object.group, object.variation);
         out.number(tx, Field::Dnp3Obj, direction, value);

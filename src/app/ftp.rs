@@ -229,6 +229,8 @@ impl Ftp {
         let data = line.get(name.len() + 1..);
         if let Some(data) = data.filter(|data| !data.is_empty()) {
             out.field(tx, Field::FtpCommandData, ToServer, data);
+            let cut = u64::from(long);
+            out.number_for_events(tx, Field::FtpCommandTruncated, ToServer, cut);
         }
         if long {
             event(tx, ToServer, Odd::RequestLong, out);
@@ -336,6 +338,7 @@ impl Ftp {
         };
         self.give_reply(tx, line, out);
         if long {
+            out.number_for_events(tx, Field::FtpReplyTruncated, ToClient, 1);
             event(tx, ToClient, Odd::ResponseLong, out);
         }
         // RFC 959 section 4.2: `123-` begins lines that `123 ` ends.

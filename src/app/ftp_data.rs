@@ -140,6 +140,9 @@ impl FtpData {
         }
         if !name.is_empty() {
             out.field(self.tx, Field::FileName, direction, name);
+            if out.wants(Field::FtpDataName) {
+                out.field(self.tx, Field::FtpDataName, direction, name);
+            }
             self.file = Some(out.begin_file(self.tx, direction));
         }
         out.progress(self.tx, direction.opposite(), Progress::Complete);

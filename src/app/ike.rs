@@ -83,6 +83,7 @@ struct Header {
     version: (u8, u8),
     exchange: u8,
     flags: u8,
+    message: u32,
     length: u32,
 }
 
@@ -91,15 +92,32 @@ impl Header {
         let mut at = Reader::new(bytes);
         let spi = [at.array()?, at.array()?];
         let [next, version, exchange, flags] = at.array()?;
-        at.skip(4)?;
+        let message = at.u32()?;
         Some(Header {
             spi,
             next,
             version: (version >> 4, version & 15),
             exchange,
             flags,
+            message,
             length: at.u32()?,
         })
+    }
+}
+
+impl Header {
+    /// What events alone tell (RFC 2408 section 3.1, RFC 7296 section 3.1).
+    fn tell(&self, out: &mut Output<'_>, tx: TxId, direction: Direction, sealed: bool) {
+        const INITIATOR: u8 = 8;
+        let (major, minor) = self.version;
+        let mut tell = |field, number| out.number_for_events(tx, field, direction, number);
+        tell(Field::IkeMajor, u64::from(major));
+        tell(Field::IkeMinor, u64::from(minor));
+        tell(Field::IkeMessageId, u64::from(self.message));
+        match major {
+            1 => tell(Field::IkeSealed, u64::from(sealed)),
+            _ => tell(Field::IkeRole, u64::from(self.flags & INITIATOR != 0)),
+        }
     }
 }
 
@@ -144,6 +162,7 @@ impl Parse for Ike {
         out.number(tx, Field::IkeExchtype, direction, exchange);
         let payloads = bytes.get(HEADER..).unwrap_or(&[]);
         let sealed = header.version.0 == 1 && header.flags & 1 != 0;
+        header.tell(out, tx, direction, sealed);
         if !sealed && payloads_of(out, tx, direction, &header, payloads).is_none() {
             out.event(tx, direction, MALFORMED);
         }

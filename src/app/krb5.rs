@@ -87,15 +87,18 @@ fn skip_length(at: &mut Reader<'_>) -> Option<()> {
     }
 }
 
-/// Keeps nothing from one message to the next.
+/// Keeps the kind of the request that was asked last, or 0.
 #[derive(Debug, Default)]
-pub struct Krb5;
+pub struct Krb5 {
+    asked: u8,
+}
 
 impl Parse for Krb5 {
     fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
         let bytes = input.bytes;
         if input.transport == Transport::Udp {
-            if !bytes.is_empty() && message(out, input.direction, bytes).is_none() {
+            let asked = &mut self.asked;
+            if !bytes.is_empty() && message(out, input.direction, bytes, asked).is_none() {
                 out.event(TxId::NONE, input.direction, MALFORMED);
             }
             return Ok(Taken::all(bytes.len()));
@@ -118,7 +121,8 @@ impl Parse for Krb5 {
             let Some(content) = rest.get(4..4 + length) else {
                 return Ok(Taken::until(taken, 4 + length));
             };
-            if length > 0 && message(out, input.direction, content).is_none() {
+            let asked = &mut self.asked;
+            if length > 0 && message(out, input.direction, content, asked).is_none() {
                 out.event(TxId::NONE, input.direction, MALFORMED);
             }
             taken += 4 + length;
@@ -126,24 +130,31 @@ impl Parse for Krb5 {
     }
 }
 
-/// Tells a message; `None` if it is none.
-fn message(out: &mut Output<'_>, direction: Direction, bytes: &[u8]) -> Option<()> {
+/// Tells a message; `None` if it is none. `asked`: the request before it, which an error answers.
+fn message(out: &mut Output<'_>, direction: Direction, bytes: &[u8], asked: &mut u8) -> Option<()> {
     let (outer, _) = element(bytes)?;
     if outer.class != APPLICATION {
         return Some(());
     }
+    let request = matches!(outer.tag, AS_REQ | TGS_REQ);
+    let asked = std::mem::replace(asked, if request { outer.tag as u8 } else { 0 });
     let parts = inner(outer.content)?;
-    let names = match outer.tag {
+    let (names, realm) = match outer.tag {
         AS_REQ | TGS_REQ => {
             let body = inner(field(parts, 4)?)?;
-            [field(body, 1), field(body, 3)]
+            ([field(body, 1), field(body, 3)], field(body, 2))
         }
-        AS_REP | TGS_REP => [field(parts, 4), ticket(parts, 2)],
-        ERROR => [field(parts, 8), field(parts, 10)],
+        AS_REP | TGS_REP => ([field(parts, 4), ticket(parts, 2)], field(parts, 3)),
+        ERROR => ([field(parts, 8), field(parts, 10)], field(parts, 7)),
         _ => return Some(()),
     };
     let tx = out.open();
     out.number(tx, Field::Krb5MsgType, direction, u64::from(outer.tag));
+    if let Some((realm, _)) = realm.and_then(element)
+        && out.wants(Field::Krb5Realm)
+    {
+        out.field(tx, Field::Krb5Realm, direction, realm.content);
+    }
     for (what, name) in [Field::Krb5Cname, Field::Krb5Sname].into_iter().zip(names) {
         if let Some(name) = name {
             tell_name(out, tx, what, direction, name);
@@ -163,9 +174,16 @@ fn message(out: &mut Output<'_>, direction: Direction, bytes: &[u8]) -> Option<(
         out.number(tx, Field::Krb5ErrCode, direction, code);
     }
     let sealed = field(parts, 6).and_then(inner).filter(|_| is_reply);
-    let weak = sealed.and_then(|part| field(part, 0)).and_then(integer);
-    if weak.is_some_and(|kind| !STRONG.contains(&u64::from(kind as u32))) {
-        out.event(tx, direction, WEAK);
+    let kind = sealed.and_then(|part| field(part, 0)).and_then(integer);
+    if let Some(kind) = kind.map(|kind| u64::from(kind as u32)) {
+        out.number_for_events(tx, Field::Krb5Encryption, direction, kind);
+        if !STRONG.contains(&kind) {
+            out.event(tx, direction, WEAK);
+        }
+    }
+    if outer.tag == ERROR {
+        let failed = u64::from(asked);
+        out.number_for_events(tx, Field::Krb5FailedRequest, direction, failed);
     }
     out.complete(tx);
     Some(())
@@ -187,7 +205,7 @@ fn tell_name(out: &mut Output<'_>, tx: TxId, what: Field, direction: Direction, 
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::super::testing::{Place, for_events, run, same_for_every_cut};
     use super::*;
     use crate::packet::Direction::{ToClient, ToServer};
 
@@ -286,6 +304,37 @@ mod tests {
             transport: Transport::Udp,
             server_port: 88,
         };
+        // The realm of the request that the error answers is not the error's.
+        let error = wrap(
+            0x7e,
+            &wrap(
+                0x30,
+                &[
+                    wrap(0xa0, &wrap(2, &[5])),
+                    wrap(0xa1, &wrap(2, &[30])),
+                    wrap(0xa6, &wrap(2, &[25])),
+                    wrap(0xa7, &wrap(0x1b, b"R2")),
+                ]
+                .concat(),
+            ),
+        );
+        assert_eq!(
+            for_events(
+                place,
+                &[
+                    (ToServer, &as_req()),
+                    (ToClient, &error),
+                    (ToClient, &as_rep(18))
+                ]
+            ),
+            [
+                "tx 0 ToServer -krb5.realm \"REALM\"",
+                "tx 1 ToClient -krb5.realm \"R2\"",
+                "tx 1 ToClient -krb5.failed_request 10",
+                "tx 2 ToClient -krb5.realm \"REALM\"",
+                "tx 2 ToClient -krb5.encryption 18",
+            ]
+        );
         let strong = as_rep(18);
         let (protocol, lines) = run(place, &[(ToServer, &as_req()), (ToClient, &strong)]);
         assert_eq!(protocol, AppProtocol::Krb5);

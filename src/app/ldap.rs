@@ -47,6 +47,8 @@ const TOO_MANY_RESPONSES: AppEvent = AppEvent::of(AppProtocol::Ldap, 4);
 const PORTS: [u16; 2] = [389, 3268];
 /// Bytes of a message that is read.
 const MESSAGE_MAX: usize = 128 << 10;
+/// Bytes of one that events tell.
+const TOLD_MAX: usize = 1024;
 /// Requests without their last response.
 const WAITING_MAX: usize = 12;
 /// Attributes of a message that are looked at.
@@ -83,6 +85,17 @@ struct Message<'a> {
     id: u64,
     operation: u8,
     content: &'a [u8],
+    whole: &'a [u8],
+}
+
+impl Message<'_> {
+    /// Tells events the message itself.
+    fn tell(&self, tx: TxId, direction: Direction, out: &mut Output<'_>) {
+        if out.wants(Field::LdapMessage) {
+            let told = self.whole.get(..TOLD_MAX).unwrap_or(self.whole);
+            out.field(tx, Field::LdapMessage, direction, told);
+        }
+    }
 }
 
 /// Reads a message that is whole.
@@ -99,6 +112,7 @@ fn message(bytes: &[u8]) -> Option<Message<'_>> {
         id,
         operation: operation.tag & 0x1f,
         content: operation.content,
+        whole: bytes,
     })
 }
 
@@ -203,6 +217,7 @@ impl Ldap {
         let tx = out.open();
         let kind = u64::from(message.operation);
         out.number(tx, Field::LdapRequestOperation, ToServer, kind);
+        message.tell(tx, ToServer, out);
         let tls = read_request(message, tx, out).unwrap_or(false);
         out.progress(tx, ToServer, Progress::Complete);
         if matches!(message.operation, op::UNBIND | op::ABANDON) {
@@ -240,6 +255,7 @@ impl Ldap {
         let Some((place, waiting)) = place.and_then(|at| Some((at, self.waiting.get_mut(at)?)))
         else {
             let tx = out.open();
+            message.tell(tx, ToClient, out);
             read_response(message, tx, out);
             out.number(tx, Field::LdapResponsesCount, ToClient, 1);
             // Without a request the server may only give notice (section 4.4).
@@ -258,6 +274,7 @@ impl Ldap {
             }
             return false;
         }
+        message.tell(known.tx, ToClient, out);
         let result = read_response(message, known.tx, out);
         if matches!(message.operation, op::ENTRY | 19 | 25) {
             return false;

@@ -293,7 +293,7 @@ impl Mime {
                 }
                 0
             }
-            Kind::Disposition => self.name_file(value, b"filename", out),
+            Kind::Disposition => self.name_file(tx, value, b"filename", out),
             Kind::Encoding => {
                 if value.eq_ignore_ascii_case(b"base64") {
                     self.encoding = Encoding::Base64;
@@ -304,7 +304,7 @@ impl Mime {
                 0
             }
             Kind::ContentType => {
-                let odd = self.name_file(value, b"name", out) | self.open_boundary(value, out);
+                let odd = self.name_file(tx, value, b"name", out) | self.open_boundary(value, out);
                 let end = memchr(b';', value).unwrap_or(value.len());
                 let content = value.get(..end).unwrap_or(&[]);
                 self.is_text = matches!(content, b"text/plain" | b"text/html");
@@ -314,7 +314,7 @@ impl Mime {
         }
     }
 
-    fn name_file(&mut self, value: &[u8], parameter: &[u8], out: &mut Output<'_>) -> u16 {
+    fn name_file(&mut self, tx: TxId, value: &[u8], parameter: &[u8], out: &mut Output<'_>) -> u16 {
         if !self.filename.is_empty() {
             return 0;
         }
@@ -326,6 +326,9 @@ impl Mime {
         } else {
             0
         };
+        if !kept.is_empty() && out.wants(Field::EmailAttachment) {
+            out.field(tx, Field::EmailAttachment, ToServer, kept);
+        }
         // Without room for the name the part is no file.
         let _ = out.shared.heap.append(&mut self.filename, kept);
         out.shared.scratch2 = joined;

@@ -7,6 +7,7 @@ use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
+use super::record::MESSAGE_MAX;
 use super::settings::Number;
 use crate::packet::Direction::{self, ToClient, ToServer};
 
@@ -343,6 +344,14 @@ impl Mqtt {
         out.number(tx, Field::MqttQos, way, u64::from(packet.qos()));
         if self.version != 0 {
             out.number(tx, Field::MqttProtocolVersion, way, u64::from(self.version));
+        }
+        if out.wants(Field::MqttMessage) {
+            let scratch = &mut out.shared.scratch;
+            scratch.clear();
+            scratch.extend_from_slice(&[self.version, packet.first]);
+            let most = MESSAGE_MAX - scratch.len();
+            scratch.extend_from_slice(packet.body.get(..most).unwrap_or(packet.body));
+            out.field_of_scratch(tx, Field::MqttMessage, way);
         }
     }
 

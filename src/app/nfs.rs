@@ -7,6 +7,7 @@
 //! [`RECORD_MAX`] bytes.
 
 mod frames;
+mod told;
 
 use super::chunks::Files;
 use super::field::{Field, Progress};
@@ -290,14 +291,17 @@ fn transfer_ahead(head: &[u8]) -> Option<bool> {
     Some(matches!((version, procedure), (2, 8) | (3, 7)))
 }
 
-/// A file handle: what it is known by. NFS 2 has handles of 32 bytes, the others say how long.
+/// A file handle: what it is known by.
 fn handle(at: &mut Reader<'_>, version: u32) -> Option<[u8; 16]> {
-    let bytes = if version == 2 {
-        at.take(32)?
-    } else {
-        opaque(at).filter(|bytes| bytes.len() <= HANDLE_MAX)?
-    };
-    Some(digest(bytes))
+    handle_bytes(at, version).map(digest)
+}
+
+/// NFS 2 has handles of 32 bytes, the others say how long.
+fn handle_bytes<'a>(at: &mut Reader<'a>, version: u32) -> Option<&'a [u8]> {
+    match version {
+        2 => at.take(32),
+        _ => opaque(at).filter(|bytes| bytes.len() <= HANDLE_MAX),
+    }
 }
 
 fn opaque<'a>(at: &mut Reader<'a>) -> Option<&'a [u8]> {
@@ -394,6 +398,8 @@ impl Nfs {
             let tx = open(out, transfer.version, transfer.procedure);
             names.copy(out, guid_words(*file));
             out.field_of_scratch(tx, Field::FileName, direction);
+            out.scratch_for_events(tx, Field::NfsFilename, direction);
+            out.number_for_events(tx, Field::NfsFile, direction, 1);
             tx
         });
     }
@@ -461,6 +467,7 @@ impl Nfs {
             // Lookups, creations: the reply has the handle of the name.
             (2, 4 | 9) | (3, 3 | 8) => {
                 call.tx = open(out, version, procedure);
+                self.tell_call(out, &call, content, at);
                 handle(&mut at, version)?;
                 out.shared.scratch.clear();
                 out.shared.scratch.extend_from_slice(opaque(&mut at)?);
@@ -474,9 +481,13 @@ impl Nfs {
             }
             (4, 1) => {
                 call.tx = open(out, version, procedure);
+                self.tell_call(out, &call, content, at);
                 compound(out, call.tx, &mut at);
             }
-            _ => call.tx = open(out, version, procedure),
+            _ => {
+                call.tx = open(out, version, procedure);
+                self.tell_call(out, &call, content, at);
+            }
         }
         out.progress(call.tx, Direction::ToServer, Progress::Complete);
         self.wait(out, &call);
@@ -520,12 +531,14 @@ impl Nfs {
         self.waiting = self.waiting.saturating_sub(u32::from(!read));
         let (place, call) = found?;
         let _ = self.calls.remove(out.heap(), place);
-        out.complete(call.tx);
+        told::tell_reply(out, call.tx, at);
         if !(2..=4).contains(&call.version) {
+            out.complete(call.tx);
             out.event(TxId::NONE, Direction::ToClient, VERSION);
             return None;
         }
         let read = self.results(out, content, at, call);
+        out.complete(call.tx);
         if read.is_none() {
             out.event(TxId::NONE, Direction::ToClient, MALFORMED);
         }
@@ -566,7 +579,9 @@ impl Nfs {
                 if (version, call.procedure) == (3, 8) && at.u32()? == 0 {
                     return Some(None);
                 }
-                let file = handle(&mut at, version)?;
+                let bytes = handle_bytes(&mut at, version)?;
+                told::tell_handle(out, call.tx, Direction::ToClient, bytes);
+                let file = digest(bytes);
                 if self.asked.copy(out, [xid, 0, 0, 0]) {
                     self.asked.remove(out.heap(), [xid, 0, 0, 0]);
                     self.names.put(out, NAMES_MAX, guid_words(file));
@@ -668,7 +683,7 @@ fn compound(out: &mut Output<'_>, tx: TxId, at: &mut Reader<'_>) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, run_missing, same_for_every_cut};
+    use super::super::testing::{Place, for_events, run, run_missing, same_for_every_cut};
     use super::*;
     use crate::packet::Direction::{ToClient, ToServer};
 
@@ -732,6 +747,34 @@ mod tests {
                 "tx 1 ToClient file.name \"evil.exe\"",
                 "tx 1 ToClient file.data \"MZabc\"",
                 "tx 1 ToClient filesize 5",
+            ]
+        );
+    }
+
+    #[test]
+    fn who_calls_and_what_came_of_it_is_told() {
+        let mut caller = numbers(&[7, CALL, 2, PROGRAM, 3, 14, 1, 20, 5]);
+        caller.extend(opaque_of(b"pc"));
+        caller.extend(numbers(&[1000, 100, 0, 0]));
+        let (hand, old, new) = (opaque_of(b"hand"), opaque_of(b"old"), opaque_of(b"new"));
+        let ask = framed(&[caller, hand.clone(), old, hand, new]);
+        let answer = framed(&[numbers(&[7, REPLY, 0, 0, 0, 0, 13])]);
+        let lines = for_events(PLACE, &[(ToServer, &ask), (ToClient, &answer)]);
+        assert_eq!(
+            lines,
+            [
+                "tx 3 ToServer -nfs_call 12884901902",
+                "tx 3 ToServer -nfs.xid 7",
+                "tx 3 ToServer -nfs.auth_type 1",
+                "tx 3 ToServer -nfs.uid 1000",
+                "tx 3 ToServer -nfs.gid 100",
+                "tx 3 ToServer -nfs.machine_name \"pc\"",
+                "tx 3 ToServer -nfs.hhash 660750991",
+                "tx 3 ToServer -nfs.filename \"old\"",
+                "tx 3 ToServer -nfs.rename.from \"old\"",
+                "tx 3 ToServer -nfs.rename.to \"new\"",
+                "tx 3 ToClient -nfs.rpc_status 0",
+                "tx 3 ToClient -nfs.status 13",
             ]
         );
     }

@@ -57,6 +57,8 @@ const HELLO_MAX: usize = 65_535;
 const PIECES_MAX: usize = 24;
 /// Packets of one flow that cannot be opened before it is given up.
 const FAILURES_MAX: u8 = 8;
+/// Extensions of a hello that events tell of.
+const EXTENSIONS_MAX: usize = 64;
 /// Tags of a gQUIC hello.
 const TAGS_MAX: u16 = 128;
 /// Ports that QUIC is spoken on.
@@ -308,6 +310,9 @@ impl Quic {
                 out.field(tx, Field::QuicSni, direction, sni);
             }
             fingerprints(tx, &hello, direction, true, out);
+            for kind in hello.extension_numbers().take(EXTENSIONS_MAX) {
+                out.number_for_events(tx, Field::QuicExtension, direction, u64::from(kind));
+            }
         }
         out.shared.scratch2 = message;
     }

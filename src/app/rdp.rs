@@ -1,5 +1,5 @@
 //! RDP ([MS-RDPBCGR] 2.2.1, T.123 and X.224 below it): that a flow is one, and its first messages,
-//! each a transaction. With the TLS that usually follows nothing is looked at any more.
+//! each that opens the connection a transaction. With the TLS that usually follows nothing is looked at any more.
 
 use super::field::Field;
 use super::output::Output;
@@ -7,6 +7,7 @@ use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
 use super::reader::Reader;
+use super::record::MESSAGE_MAX;
 use crate::packet::Direction;
 
 /// See `Description`.
@@ -33,6 +34,17 @@ const PACKETS_MAX: u16 = 256;
 mod code {
     pub const REQUEST: u8 = 0xe0;
     pub const CONFIRM: u8 = 0xd0;
+    pub const DATA: u8 = 0xf0;
+}
+
+/// Whether a packet opens the connection: asks for it and confirms it, or connects the domain of
+/// T.125 (section 7, part 2) within data. What follows is data alone.
+fn opens(packet: &[u8]) -> bool {
+    match packet.get(5) {
+        Some(&code::DATA) => matches!(packet.get(7..9), Some([0x7f, 101 | 102])),
+        Some(code) => matches!(code & 0xf0, code::REQUEST | code::CONFIRM),
+        None => false,
+    }
 }
 
 fn probe(probe: &Probe<'_>) -> Guess {
@@ -103,8 +115,14 @@ impl Parse for Rdp {
                 return Ok(Taken::until(at, length));
             };
             out.frame(Field::FrameRdpPdu, direction, packet);
-            let tx = out.open();
-            out.complete(tx);
+            if opens(packet) {
+                let tx = out.open();
+                if out.wants(Field::RdpMessage) {
+                    let told = packet.get(..MESSAGE_MAX).unwrap_or(packet);
+                    out.field(tx, Field::RdpMessage, direction, told);
+                }
+                out.complete(tx);
+            }
             at += length;
             let packets = &mut self.packets[direction.index()];
             *packets += 1;
@@ -119,7 +137,7 @@ impl Parse for Rdp {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, same_for_every_cut};
+    use super::super::testing::{Place, for_events, run, same_for_every_cut};
     use super::*;
     use Direction::{ToClient, ToServer};
 
@@ -148,6 +166,17 @@ mod tests {
             lines.is_empty(),
             "frames are told to rules alone: {lines:?}"
         );
+    }
+
+    #[test]
+    fn the_packets_that_open_a_connection_are_told() {
+        let data = b"\x03\0\0\x08\x02\xf0\x80\x28";
+        let connect = b"\x03\0\0\x0a\x02\xf0\x80\x7f\x65\0";
+        let talk: &[(Direction, &[u8])] =
+            &[(ToServer, REQUEST), (ToServer, connect), (ToServer, data)];
+        let lines = for_events(place(3389), talk);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains("-rdp.message") && lines[0].contains("mstshash=abc"));
     }
 
     #[test]

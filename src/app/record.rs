@@ -49,7 +49,6 @@ pub fn is_told(field: Field) -> bool {
                 | Field::TlsRandomTime
                 | Field::TlsRandomBytes
                 | Field::DcerpcStubData
-                | Field::EmailUrl
         )
 }
 
@@ -118,7 +117,16 @@ fn by_messages(protocol: AppProtocol) -> bool {
     use AppProtocol as P;
     matches!(
         protocol,
-        P::Dns | P::Mdns | P::Llmnr | P::Dhcp | P::Modbus | P::Dnp3 | P::Enip
+        P::Dns
+            | P::Mdns
+            | P::Llmnr
+            | P::Dhcp
+            | P::Modbus
+            | P::Dnp3
+            | P::Enip
+            | P::Mqtt
+            | P::Rdp
+            | P::Ldap
     )
 }
 
@@ -129,7 +137,11 @@ fn is_message(field: Field) -> bool {
             | Field::DhcpMessage
             | Field::ModbusMessage
             | Field::Dnp3Message
+            | Field::Dnp3Limits
             | Field::EnipMessage
+            | Field::MqttMessage
+            | Field::RdpMessage
+            | Field::LdapMessage
     )
 }
 

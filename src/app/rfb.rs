@@ -164,10 +164,12 @@ impl Rfb {
         self.step = match self.step {
             Step::ServerVersion => {
                 self.tx = out.open();
+                self.tell(Field::RfbServerVersion, message, direction, out);
                 Step::ClientVersion
             }
             Step::ClientVersion => {
                 self.minor = message.get(10).copied().unwrap_or(0);
+                self.tell(Field::RfbClientVersion, message, direction, out);
                 match message.starts_with(b"RFB 003.003") {
                     true => Step::ServerType,
                     false => Step::Types,
@@ -183,8 +185,14 @@ impl Rfb {
                 let kind = u32::from(message.first().copied().unwrap_or(0));
                 self.chosen(kind, direction, out)
             }
-            Step::Challenge => Step::Response,
-            Step::Response => Step::Result,
+            Step::Challenge => {
+                self.tell(Field::RfbChallenge, message, direction, out);
+                Step::Response
+            }
+            Step::Response => {
+                self.tell(Field::RfbResponse, message, direction, out);
+                Step::Result
+            }
             Step::Result => {
                 let result = word(message, 0).unwrap_or(0);
                 out.number(self.tx, Field::RfbSecresult, ToClient, u64::from(result));
@@ -194,14 +202,31 @@ impl Rfb {
                     _ => return self.give_up(direction, UNKNOWN_RESULT, out),
                 }
             }
-            Step::ClientInit => Step::ServerInit,
+            Step::ClientInit => {
+                let shared = u64::from(message != [0]);
+                out.number_for_events(self.tx, Field::RfbShared, direction, shared);
+                Step::ServerInit
+            }
             Step::ServerInit => {
-                let name = message.get(INIT..).unwrap_or(&[]);
+                let (init, name) = message.split_at(INIT.min(message.len()));
+                self.tell(Field::RfbInit, init, direction, out);
                 out.field(self.tx, Field::RfbName, ToClient, name);
                 return self.finish(out);
             }
-            Step::Reason | Step::Over => return self.finish(out),
+            Step::Reason => {
+                let reason = message.get(4..).unwrap_or(&[]);
+                self.tell(Field::RfbReason, reason, direction, out);
+                return self.finish(out);
+            }
+            Step::Over => return self.finish(out),
         };
+    }
+
+    /// Tells what events alone show.
+    fn tell(&self, field: Field, bytes: &[u8], direction: Direction, out: &mut Output<'_>) {
+        if out.wants(field) {
+            out.field(self.tx, field, direction, bytes);
+        }
     }
 
     /// A security type was chosen (section 7.1.2).
@@ -235,7 +260,7 @@ impl Rfb {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, same_for_every_cut};
+    use super::super::testing::{Place, for_events, same_for_every_cut};
     use super::*;
 
     #[test]
@@ -267,6 +292,26 @@ mod tests {
                 "tx 0 ToClient rfb.secresult 0",
                 "tx 0 ToClient rfb.name \"box\"",
             ]
+        );
+        let told = for_events(place, talk);
+        let fields: Vec<_> = told
+            .iter()
+            .filter_map(|line| line.split(' ').nth(3))
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                "-rfb.server_version",
+                "-rfb.client_version",
+                "-rfb.challenge",
+                "-rfb.response",
+                "-rfb.shared",
+                "-rfb.init",
+            ]
+        );
+        assert!(
+            told.contains(&"tx 0 ToServer -rfb.shared 1".to_string()),
+            "{told:?}"
         );
     }
 

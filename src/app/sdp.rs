@@ -48,6 +48,8 @@ fn field_of(kind: u8, in_media: bool) -> Option<Field> {
         (b'z', false) => Field::SdpTimezone,
         (b'k', false) => Field::SdpEncryptionKey,
         (b'a', false) => Field::SdpAttribute,
+        (b'b', true) => Field::SdpMediaBandwidth,
+        (b'a', true) => Field::SdpMediaAttribute,
         (b'm', true) => Field::SdpMediaMedia,
         (b'i', true) => Field::SdpMediaMediaInfo,
         (b'c', true) => Field::SdpMediaConnectionData,

@@ -45,6 +45,8 @@ const ENCRYPTED: u8 = 2;
 const TRAP_V1: u8 = 4;
 /// Tag of an address (RFC 2578 section 7.1.5).
 const ADDRESS: u8 = 0x40;
+/// Variables of a PDU whose names are told.
+const VARIABLES_MAX: usize = 64;
 /// Numbers of an OID that are shown.
 const ARCS_MAX: usize = 128;
 
@@ -153,6 +155,7 @@ fn read_v3(
         out.event(tx, direction, UNKNOWN_SECURITY);
     }
     if flags.first().is_some_and(|flags| flags & ENCRYPTED != 0) {
+        out.number_for_events(tx, Field::SnmpEncrypted, direction, 1);
         return Some(());
     }
     let mut scoped = ber::take(message, tag::SEQUENCE)?;
@@ -174,6 +177,7 @@ fn read_pdu(
     let kind = pdu.tag & 0x1f;
     out.number(tx, Field::SnmpPduType, direction, u64::from(kind));
     if kind != TRAP_V1 {
+        let _ = tell_variables(pdu.content, tx, direction, out);
         return Some(());
     }
     let mut trap = pdu.content;
@@ -189,6 +193,40 @@ fn read_pdu(
         // Writing to a vector with room does not fail.
         write!(out.shared.scratch, "{a}.{b}.{c}.{d}").unwrap_or_default();
         out.field_of_scratch(tx, Field::SnmpTrapAddress, direction);
+    }
+    // The specific trap and the time of it.
+    if ber::take_number(&mut trap).is_some() && ber::read(trap).is_ok() {
+        let (_, list) = ber::read(trap).ok()?;
+        let _ = tell_names(list, tx, direction, out);
+    }
+    Some(())
+}
+
+/// For events: the error and the names of the variables of any PDU but version 1's trap (RFC 3416
+/// section 3).
+fn tell_variables(pdu: &[u8], tx: TxId, direction: Direction, out: &mut Output<'_>) -> Option<()> {
+    let mut rest = pdu;
+    ber::take_number(&mut rest)?;
+    let error = ber::take_number(&mut rest)?;
+    ber::take_number(&mut rest)?;
+    if error != 0 {
+        out.number_for_events(tx, Field::SnmpError, direction, error);
+    }
+    tell_names(rest, tx, direction, out)
+}
+
+fn tell_names(list: &[u8], tx: TxId, direction: Direction, out: &mut Output<'_>) -> Option<()> {
+    if !out.wants(Field::SnmpVar) {
+        return None;
+    }
+    let mut rest = list;
+    let mut list = ber::take(&mut rest, tag::SEQUENCE)?;
+    for _ in 0..VARIABLES_MAX {
+        let mut variable = ber::take(&mut list, tag::SEQUENCE)?;
+        let name = ber::take(&mut variable, tag::OID)?;
+        out.shared.scratch.clear();
+        write_oid(name, &mut out.shared.scratch);
+        out.field_of_scratch(tx, Field::SnmpVar, direction);
     }
     Some(())
 }
@@ -220,7 +258,7 @@ fn write_oid(oid: &[u8], to: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run, survives_damage};
+    use super::super::testing::{Place, for_events, run, survives_damage};
     use super::*;
     use crate::packet::Direction::ToServer;
 
@@ -243,6 +281,19 @@ mod tests {
                 "tx 0 ToServer snmp.pdu_type 1",
             ]
         );
+    }
+
+    #[test]
+    fn names_of_variables_are_told() {
+        // Response with noSuchName and the variable 1.3.6.1.2.1.
+        let answer = b"\x30\x23\x02\x01\x01\x04\x06\x70\x75\x62\x6c\x69\x63\xa2\x16\x02\x01\x07\x02\x01\x02\x02\
+            \x01\x01\x30\x0b\x30\x09\x06\x05\x2b\x06\x01\x02\x01\x05\x00";
+        let lines = for_events(PLACE, &[(ToServer, answer)]);
+        let told = [
+            "tx 0 ToServer -snmp.error 2",
+            "tx 0 ToServer -snmp.var \"1.3.6.1.2.1\"",
+        ];
+        assert_eq!(lines, told);
     }
 
     #[test]

@@ -51,11 +51,38 @@ fn apps_with(frames: bool, limits: Limits) -> Apps {
         Field::DnsMessage,
         Field::DhcpMessage,
         Field::HttpLength,
+        Field::HttpXff,
+        Field::HttpContentRange,
+        Field::HttpPort,
         Field::FileMagic,
         Field::FrameStream,
     ];
     // What the other tests would drown in.
-    let events = ["-smb.", "-modbus.", "-dnp3.", "-enip.", "-http2."];
+    let events = [
+        "-smb.",
+        "-modbus.",
+        "-dnp3.",
+        "-enip.",
+        "-http2.",
+        "-krb5.",
+        "-email.",
+        "-ftp.",
+        "-mqtt.",
+        "-nfs.",
+        "-rdp.",
+        "-sip.",
+        "-quic.",
+        "-rfb.",
+        "-snmp.",
+        "-ike.",
+        "-ldap.",
+        "-pgsql.",
+        "-tls.from_proto",
+        "-pop3.",
+        "-tftp.",
+        "-sdp.",
+        "-dcerpc.",
+    ];
     let aside = |field: &Field| {
         field.is_frame() || events.iter().any(|start| field.name().starts_with(start))
     };

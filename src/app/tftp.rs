@@ -1,7 +1,8 @@
 //! TFTP (RFC 1350): the requests on its port. A request is a transaction; what follows runs on
 //! other ports and is not read.
 
-use super::output::Output;
+use super::field::Field;
+use super::output::{Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
@@ -16,6 +17,8 @@ pub const DESCRIPTION: Description = Description {
 };
 
 const PORT: u16 = 69;
+/// Bytes of a name that are told.
+const TEXT_MAX: usize = 1024;
 
 fn probe(probe: &Probe<'_>) -> Guess {
     match probe.server_port == PORT && is_request(probe.bytes) {
@@ -44,15 +47,35 @@ impl Parse for Tftp {
     fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
         if is_request(input.bytes) {
             let tx = out.open();
+            tell(input, tx, out);
             out.complete(tx);
         }
         Ok(Taken::all(input.bytes.len()))
     }
 }
 
+/// Tells events what is asked for.
+fn tell(input: &Input<'_>, tx: TxId, out: &mut Output<'_>) {
+    let direction = input.direction;
+    let [_, opcode, rest @ ..] = input.bytes else {
+        return;
+    };
+    out.number_for_events(tx, Field::TftpPacket, direction, u64::from(*opcode));
+    let texts = rest.split(|byte| *byte == 0);
+    for (field, text) in [Field::TftpFile, Field::TftpMode].into_iter().zip(texts) {
+        out.shared.scratch.clear();
+        let text = text.get(..TEXT_MAX).unwrap_or(text);
+        out.shared.scratch.extend_from_slice(text);
+        if field == Field::TftpMode {
+            out.shared.scratch.make_ascii_lowercase();
+        }
+        out.scratch_for_events(tx, field, direction);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run};
+    use super::super::testing::{Place, for_events, run};
     use super::*;
     use crate::packet::Direction::ToServer;
 
@@ -64,6 +87,13 @@ mod tests {
         };
         let read = b"\0\x01rfc1350.txt\0octet\0";
         assert_eq!(run(place, &[(ToServer, read)]).0, AppProtocol::Tftp);
+        let write = b"\0\x02a\0OCTET\0";
+        let told = [
+            "tx 0 ToServer -tftp.packet 2",
+            "tx 0 ToServer -tftp.file \"a\"",
+            "tx 0 ToServer -tftp.mode \"octet\"",
+        ];
+        assert_eq!(for_events(place, &[(ToServer, write)]), told);
         let other = b"\0\x01rfc1350.txt\0other\0";
         assert_ne!(run(place, &[(ToServer, other)]).0, AppProtocol::Tftp);
     }

@@ -1,8 +1,9 @@
 //! TLS 1.0 to 1.3 and SSL 3 and 2 (RFC 8446, 5246, 6101; SSL 2.0 of 1995): records, handshake
 //! messages over record borders, what hellos and certificates say. A flow is one transaction. Once
 //! both sides are encrypted nothing is looked at any more. Hellos are cut up in tls/hello.rs,
-//! certificates in tls/x509.rs and told in tls/chain.rs, fingerprints made in tls/fingerprint.rs;
-//! alerts and heartbeats stand in tls/heartbeat.rs, old SSL in tls/old.rs.
+//! certificates in tls/x509.rs and told in tls/chain.rs, fingerprints made in tls/fingerprint.rs,
+//! what hellos say is told in tls/told.rs; alerts and heartbeats stand in tls/heartbeat.rs, old SSL in
+//! tls/old.rs.
 
 mod chain;
 pub mod fingerprint;
@@ -11,6 +12,7 @@ mod heartbeat;
 pub mod hello;
 mod old;
 mod states;
+mod told;
 pub mod x509;
 
 use super::field::{Field, Progress};
@@ -21,10 +23,10 @@ use super::protocol::{
 };
 use super::reader::Reader;
 use crate::packet::Direction;
-use fingerprint::{ja3_hash, ja3_text, ja4};
 use hello::{Hello, Speaker, is_version};
 pub use states::HOOKS;
 use states::hook;
+pub(super) use told::fingerprints;
 
 /// See `Description`.
 pub const DESCRIPTION: Description = Description {
@@ -222,6 +224,10 @@ pub struct Tls {
     early_data: bool,
     /// The server asks for the client's certificate.
     asked: bool,
+    /// The client has a ticket, or the server its session.
+    resumes: bool,
+    /// A hash of the client's session, or 0.
+    session: u32,
     /// Who sent a heartbeat that is not answered yet, and its length if it was encrypted.
     heartbeat: Option<Direction>,
     heartbeat_length: u16,
@@ -251,6 +257,11 @@ impl Parse for Tls {
     fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
         if !std::mem::replace(&mut self.opened, true) {
             self.tx = out.open();
+            let original = out.flow.original;
+            if original != AppProtocol::Unknown {
+                let (field, number) = (Field::TlsFromProto, original as u64);
+                out.number_for_events(self.tx, field, Direction::ToServer, number);
+            }
         }
         let taken = self.records(input, out);
         self.settle_states(input.direction, out);
@@ -450,6 +461,7 @@ impl Tls {
                     self.reach(hook::HANDSHAKE[0], direction, out);
                 }
                 self.tell_version(direction, out);
+                self.tell_resumption(direction, out);
                 out.progress(self.tx, direction, Progress::Head);
                 Ok(())
             }
@@ -619,6 +631,7 @@ impl Tls {
         self.tell_version(direction, out);
         if first {
             self.early_data |= hello.early_data;
+            self.note_session(&hello, speaker);
             self.tell_hello(&hello, direction, out);
         }
         let side = self.side(direction);
@@ -632,54 +645,6 @@ impl Tls {
         if speaker == Speaker::Client || version > TLS_12 {
             out.progress(tx, direction, Progress::Head);
         }
-    }
-
-    fn tell_hello(&self, hello: &Hello<'_>, direction: Direction, out: &mut Output<'_>) {
-        let tx = self.tx;
-        if let (Some(sni), Direction::ToServer) = (hello.sni, direction) {
-            out.field(tx, Field::TlsSni, direction, sni);
-        }
-        if out.wants(Field::TlsAlpn) {
-            for name in hello.protocols() {
-                out.field(tx, Field::TlsAlpn, direction, name);
-            }
-        }
-        /// The bytes that once were the time.
-        const TIME: usize = 4;
-        if let Some((time, bytes)) = hello.random.split_at_checked(TIME) {
-            for (field, value) in [
-                (Field::TlsRandom, hello.random),
-                (Field::TlsRandomTime, time),
-                (Field::TlsRandomBytes, bytes),
-            ] {
-                if out.wants(field) {
-                    out.field(tx, field, direction, value);
-                }
-            }
-        }
-    }
-}
-
-/// Tells the fingerprints of a hello; QUIC uses it too.
-pub(super) fn fingerprints(
-    tx: TxId,
-    hello: &Hello<'_>,
-    direction: Direction,
-    quic: bool,
-    out: &mut Output<'_>,
-) {
-    let (speaker, text, hash) = match direction {
-        Direction::ToServer => (Speaker::Client, Field::Ja3String, Field::Ja3Hash),
-        Direction::ToClient => (Speaker::Server, Field::Ja3sString, Field::Ja3sHash),
-    };
-    if out.wants(text) || out.wants(hash) {
-        ja3_text(hello, speaker, quic, &mut out.shared.scratch);
-        let sum = ja3_hash(&out.shared.scratch);
-        out.field_of_scratch(tx, text, direction);
-        out.field(tx, hash, direction, &sum);
-    }
-    if speaker == Speaker::Client && out.wants(Field::Ja4Hash) {
-        out.field(tx, Field::Ja4Hash, direction, &ja4(hello, quic));
     }
 }
 
@@ -796,6 +761,25 @@ mod tests {
         assert_eq!(with(&lines, "ssl_state").len(), 4);
         assert_eq!(with(&lines, "app-layer-event").len(), 0);
         shake(PLACE, talk, 400);
+    }
+
+    #[test]
+    fn a_session_that_goes_on_is_told() {
+        let hello = |kind: u8, id: &[u8], rest: &[u8]| {
+            let id = [&[id.len() as u8], id].concat();
+            record(
+                22,
+                &message(kind, &[b"\x03\x03", &[7; 32][..], &id, rest].concat()),
+            )
+        };
+        let client = hello(1, b"abcd", b"\0\x02\xc0\x2f\x01\0");
+        for (id, resumed) in [(&b"abcd"[..], true), (b"abce", false)] {
+            let server = [hello(2, id, b"\xc0\x2f\0"), record(20, &[1])].concat();
+            let talk: &[(Direction, &[u8])] = &[(ToServer, &client), (ToClient, &server)];
+            let (_, lines) = same_for_every_cut(PLACE, talk);
+            let told = with(&lines, "-tls.session_resumed");
+            assert_eq!(!told.is_empty(), resumed, "{lines:?}");
+        }
     }
 
     #[test]

@@ -1,251 +1,21 @@
 //! Application records in EVE: `http`, `dns`, `tls` ... objects, nested in alerts or as events of
-//! their own. Names of the objects' keys are Suricata's; fields without a row here stand under
-//! their rule name without the protocol's. Nothing here allocates.
+//! their own. Names of the objects' keys stand in paths.rs. Nothing here allocates.
 
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
+use super::mail::mailboxes;
+use super::paths::{Always, EMAIL, RPC, defaults, path};
 use super::text::{Bytes, Text};
-use super::{dhcp, dnp3, dns, enip, modbus, smb, words};
+use super::values::One;
+use super::{dhcp, dnp3, dns, enip, http, ldap, mdns, modbus, mqtt, rdp, rfb};
+use crate::app::krb5::STRONG;
 use crate::app::record::{Part, Record, Value};
 use crate::app::{AppProtocol, Field};
 use crate::packet::Direction;
 
 /// Different keys of one object at most.
 const KEYS_MAX: usize = 64;
-/// Begins the paths of what stands in an object of its own, `email`.
-const EMAIL: &str = "@email.";
-
-/// Where a field stands: keys from the protocol's object inwards, joined by dots; a key that ends in
-/// `[]` holds a list however many values there are, one that ends in `!` the first value alone, in `/`
-/// all values with slashes between them. "" leaves the field out.
-fn path(field: Field, direction: Direction, of: AppProtocol) -> &'static str {
-    let to_server = direction == Direction::ToServer;
-    match field {
-        Field::HttpHost => "hostname",
-        Field::HttpUriRaw => "url",
-        Field::HttpUserAgent => "http_user_agent",
-        Field::HttpReferer => "http_refer",
-        Field::HttpMethod => "http_method",
-        Field::HttpStatCode => "status",
-        Field::HttpLocation => "redirect",
-        Field::HttpContentType if !to_server => "http_content_type",
-        Field::HttpProtocol if to_server => "protocol",
-        Field::TlsCertSubject => "subject!",
-        Field::TlsCertIssuer => "issuerdn!",
-        Field::TlsCertSerial => "serial!",
-        Field::TlsCertFingerprint => "fingerprint!",
-        Field::TlsSni => "sni",
-        Field::TlsVersion if !to_server => "version",
-        Field::TlsCertNotbefore => "notbefore!",
-        Field::TlsCertNotafter => "notafter!",
-        Field::TlsAlpn if to_server => "client_alpns[]",
-        Field::TlsAlpn => "server_alpns[]",
-        Field::TlsSubjectaltname => "subjectaltname[]",
-        Field::Ja3Hash => "ja3.hash",
-        Field::Ja3String => "ja3.string",
-        Field::Ja3sHash => "ja3s.hash",
-        Field::Ja3sString => "ja3s.string",
-        Field::Ja4Hash => "ja4",
-        Field::DnsQueriesRrname | Field::DnsQuery => "rrname",
-        Field::FileName => "filename",
-        Field::FtpdataCommand => "command",
-        Field::FtpCompletionCode => "completion_code[]",
-        Field::FtpReply => "reply[]",
-        Field::SshProto if to_server => "client.proto_version",
-        Field::SshProto => "server.proto_version",
-        Field::SshSoftware if to_server => "client.software_version",
-        Field::SshSoftware => "server.software_version",
-        Field::SshHassh => "client.hassh.hash",
-        Field::SshHasshString => "client.hassh.string",
-        Field::SshHasshServer => "server.hassh.hash",
-        Field::SshHasshServerString => "server.hassh.string",
-        Field::SmtpRcptTo => "rcpt_to[]",
-        Field::SmbNtlmsspUser => "ntlmssp.user",
-        Field::SmbNtlmsspDomain => "ntlmssp.domain",
-        Field::SmbClientDialects => "client_dialects[]",
-        Field::DcerpcIface if !to_server => "",
-        Field::DcerpcIface if of == AppProtocol::Smb => "dcerpc.interfaces[].uuid",
-        Field::DcerpcOpnum if of == AppProtocol::Smb && to_server => "dcerpc.opnum",
-        Field::DcerpcIface => "interfaces[].uuid",
-        Field::DcerpcOpnum if to_server => "req.opnum",
-        Field::DcerpcOpnum => "",
-        Field::WebsocketFlags => "fin",
-        Field::WebsocketPayload => "",
-        Field::IkeExchtype => "exchange_type",
-        Field::IkeVendor => "ikev1.vendor_ids[]",
-        Field::IkeKeyExchangePayloadLength if to_server => {
-            "ikev1.client.key_exchange_payload_length"
-        }
-        Field::IkeKeyExchangePayloadLength => "ikev1.server.key_exchange_payload_length",
-        Field::IkeNoncePayloadLength if to_server => "ikev1.client.nonce_payload_length",
-        Field::IkeNoncePayloadLength => "ikev1.server.nonce_payload_length",
-        Field::Krb5Cname => "cname/",
-        Field::Krb5Sname => "sname/",
-        Field::Krb5ErrCode => "error_code",
-        Field::Krb5MsgType => "msg_type",
-        Field::Krb5TicketEncryption => "encryption",
-        _ => of_multiplexed(field, to_server),
-    }
-}
-
-/// HTTP/2 and QUIC.
-fn of_multiplexed(field: Field, to_server: bool) -> &'static str {
-    match field {
-        Field::Http2Priority => "http2.request.priority",
-        Field::Http2Errorcode if to_server => "http2.request.error_code",
-        Field::Http2Errorcode => "http2.response.error_code",
-        Field::Http2StreamId => "http2.stream_id",
-        Field::Http2Header if to_server => "request_headers[]",
-        Field::Http2Header => "response_headers[]",
-        Field::QuicCyuHash => "cyu[].hash",
-        Field::QuicCyuString => "cyu[].string",
-        _ => of_messages(field),
-    }
-}
-
-/// Paths of protocols whose objects are one for each kind of message.
-fn of_messages(field: Field) -> &'static str {
-    match field {
-        Field::SipMethod => "method",
-        Field::SipStatCode => "code",
-        Field::SipStatMsg => "reason",
-        Field::SipProtocol => "version",
-        Field::SipContentType | Field::SipContentLength => "",
-        Field::RfbSectype => "authentication.security_type",
-        Field::RfbSecresult => "authentication.security_result",
-        Field::RfbName => "framebuffer.name",
-        Field::EmailFrom => "@email.from",
-        Field::EmailTo => "@email.to[]",
-        Field::EmailCc => "@email.cc[]",
-        Field::EmailSubject => "@email.subject",
-        Field::EmailDate => "@email.date",
-        Field::EmailMessageId => "@email.message_id",
-        Field::EmailXMailer => "@email.x_mailer",
-        Field::EmailReceived => "@email.received[]",
-        Field::MqttPublishTopic => "publish.topic",
-        Field::MqttPublishMessage => "publish.message",
-        Field::MqttSubscribeTopic => "subscribe.topics[].topic",
-        Field::MqttUnsubscribeTopic => "unsubscribe.topics[]",
-        Field::MqttConnectProtocolString => "connect.protocol_string",
-        Field::MqttConnectClientid => "connect.client_id",
-        Field::MqttConnectUsername => "connect.username",
-        Field::MqttConnectPassword => "connect.password",
-        Field::MqttConnectWilltopic => "connect.will.topic",
-        Field::MqttConnectWillmessage => "connect.will.message",
-        Field::MqttProtocolVersion => "connect.protocol_version",
-        Field::MqttConnackReturnCode => "connack.return_code",
-        Field::MqttConnackSessionPresent => "connack.session_present",
-        Field::LdapRequestOperation => "request.operation",
-        Field::LdapRequestDn => "request.dn",
-        Field::LdapRequestAttributeType => "request.attributes[]",
-        Field::LdapResponsesOperation => "responses[].operation",
-        Field::LdapResponsesDn => "responses[].matched_dn",
-        Field::LdapResponsesMessage => "responses[].message",
-        Field::LdapResponsesResultCode => "responses[].result_code",
-        Field::LdapResponsesAttributeType => "response_attributes[]",
-        Field::LdapResponsesCount => "",
-        Field::PgsqlQuery => "request.simple_query",
-        Field::SdpSessionName => "sdp.session_name",
-        Field::SdpSessionInfo => "sdp.session_info",
-        Field::SdpOrigin => "sdp.origin",
-        Field::SdpUri => "sdp.uri",
-        Field::SdpEmail => "sdp.email",
-        Field::SdpPhoneNumber => "sdp.phone_number",
-        Field::SdpConnectionData => "sdp.connection_data",
-        Field::SdpBandwidth => "sdp.bandwidths[]",
-        Field::SdpTime => "sdp.time_descriptions[].time",
-        Field::SdpRepeatTime => "sdp.time_descriptions[].repeat_time",
-        Field::SdpTimezone => "sdp.timezone",
-        Field::SdpEncryptionKey => "sdp.encryption_key",
-        Field::SdpAttribute => "sdp.attributes[]",
-        Field::SdpMediaMedia => "sdp.media_descriptions[].media",
-        Field::SdpMediaMediaInfo => "sdp.media_descriptions[].media_info",
-        Field::SdpMediaConnectionData => "sdp.media_descriptions[].connection_data",
-        Field::SdpMediaEncryptionKey => "sdp.media_descriptions[].encryption_key",
-        _ => of_others(field),
-    }
-}
-
-fn of_others(field: Field) -> &'static str {
-    match field {
-        // Views of what stands there already, or too long for a log.
-        Field::HttpUri
-        | Field::HttpHeader
-        | Field::HttpHeaderRaw
-        | Field::HttpHeaderNames
-        | Field::HttpRequestLine
-        | Field::HttpResponseLine
-        | Field::HttpStart
-        | Field::HttpHostRaw
-        | Field::HttpStatMsg
-        | Field::HttpRequestHeader
-        | Field::HttpResponseHeader
-        | Field::HttpCookie
-        | Field::HttpAccept
-        | Field::HttpAcceptEnc
-        | Field::HttpAcceptLang
-        | Field::HttpConnection
-        | Field::HttpContentLen
-        | Field::HttpContentType
-        | Field::HttpProtocol
-        | Field::HttpServer
-        | Field::TlsCerts
-        | Field::TlsRandom
-        | Field::TlsRandomTime
-        | Field::TlsRandomBytes
-        | Field::DcerpcStubData
-        | Field::DcerpcLittleEndian
-        | Field::DnsMessage
-        | Field::DhcpMessage
-        | Field::Http2Frametype
-        | Field::Http2SizeUpdate
-        | Field::Http2Window
-        | Field::Http2Settings
-        | Field::Http2HeaderName
-        | Field::IkeKeyExchangePayload
-        | Field::IkeNoncePayload
-        | Field::IkeChosenSaAttribute
-        | Field::MqttType
-        | Field::MqttFlags
-        | Field::MqttConnectFlags
-        | Field::Dnp3Data
-        | Field::Dnp3Obj
-        | Field::Dnp3Message
-        | Field::Modbus
-        | Field::ModbusMessage
-        | Field::EnipMessage
-        | Field::SmbVersion
-        | Field::FileInfo
-        | Field::EmailUrl
-        | Field::EmailBodyMd5
-        | Field::HttpPath
-        | Field::AppLayerEvent => "",
-        field if field.is_frame() || is_for_rules(field) => "",
-        field => {
-            let name = field.name();
-            name.split_once('.').map_or(name, |(_, key)| key)
-        }
-    }
-}
-
-/// Whether a field says nothing to a reader that others do not say.
-fn is_for_rules(field: Field) -> bool {
-    matches!(
-        field,
-        Field::TlsVersion
-            | Field::TlsCertExpired
-            | Field::TlsCertValid
-            | Field::TlsCertChainLen
-            | Field::SslState
-            | Field::SslVersion
-            | Field::SshProtoversion
-            | Field::SshSoftwareversion
-            | Field::Hook
-            | Field::DohMessage
-    )
-}
-
 /// `{"http": {...}}`, to be flattened into a record; what stands beside it, too.
 pub struct AppObject<'a> {
     /// The transaction.
@@ -267,18 +37,37 @@ impl Serialize for AppObject<'_> {
             map.serialize_entry(name, &dhcp::Message(bytes))?;
             return map.end();
         }
+        if let Some(Value::Bytes(bytes)) = value_of(record, Field::RdpMessage) {
+            let number = record.number();
+            map.serialize_entry(name, &rdp::Packet { bytes, number })?;
+            return map.end();
+        }
+        if record.protocol() == AppProtocol::Ldap {
+            map.serialize_entry(name, &ldap::Messages(record))?;
+            return map.end();
+        }
+        if record.protocol() == AppProtocol::Mqtt {
+            map.serialize_entry(name, &mqtt::Packets(record))?;
+            return map.end();
+        }
         match (dns_message(record), is_of_dns(record.protocol())) {
-            (Some(message), true) => map.serialize_entry(name, &message)?,
+            (Some(message), true) if record.protocol() == AppProtocol::Dns => {
+                map.serialize_entry(name, &message)?;
+            }
+            (Some(message), true) => {
+                let llmnr = record.protocol() == AppProtocol::Llmnr;
+                map.serialize_entry(name, &mdns::Local { message, llmnr })?;
+            }
             (Some(message), false) => {
-                map.serialize_entry(name, &Object { record, within: "" })?;
+                map.serialize_entry(name, &Object::of(record, ""))?;
                 map.serialize_entry("dns", &message)?;
             }
-            (None, _) => map.serialize_entry(name, &Object { record, within: "" })?,
+            (None, _) => map.serialize_entry(name, &Object::of(record, ""))?,
         }
-        let email = |part: &Part<'_>| part.path().starts_with(EMAIL);
-        if record.parts().any(|part| email(&part)) {
-            let within = EMAIL;
-            map.serialize_entry("email", &Object { record, within })?;
+        for (name, within) in [("email", EMAIL), ("rpc", RPC)] {
+            if record.parts().any(|part| part.path().starts_with(within)) {
+                map.serialize_entry(name, &Object::of(record, within))?;
+            }
         }
         map.end()
     }
@@ -305,7 +94,7 @@ impl Serialize for Messages<'_> {
         // A fragment of DNP3 is an event by itself.
         let alone = value_of(record, self.1).filter(|_| self.1 == Field::Dnp3Message);
         if let (Some(Value::Bytes(bytes)), false) = (alone, self.0.nested) {
-            return fragment(bytes).serialize(serializer);
+            return fragment(record, bytes).serialize(serializer);
         }
         let mut map = serializer.serialize_map(None)?;
         if self.1 == Field::ModbusMessage {
@@ -324,16 +113,23 @@ impl Serialize for Messages<'_> {
                     map.serialize_entry(key, &modbus::Message { bytes, response })?;
                 }
                 Field::EnipMessage => map.serialize_entry(key, &enip::Message(bytes))?,
-                _ => map.serialize_entry(key, &fragment(bytes))?,
+                _ => map.serialize_entry(key, &fragment(record, bytes))?,
             }
         }
         map.end()
     }
 }
 
-fn fragment(bytes: &[u8]) -> dnp3::Message<'_> {
-    let complete = bytes.len() < crate::app::record::MESSAGE_MAX;
-    dnp3::Message { bytes, complete }
+fn fragment<'a>(record: Record<'a>, bytes: &'a [u8]) -> dnp3::Message<'a> {
+    let limits = match value_of(record, Field::Dnp3Limits) {
+        Some(Value::Number(limits)) => Some(((limits >> 32) as u32, limits as u32)),
+        _ => None,
+    };
+    dnp3::Message {
+        bytes,
+        complete: bytes.len() < crate::app::record::MESSAGE_MAX,
+        limits,
+    }
 }
 
 fn is_of_dns(protocol: AppProtocol) -> bool {
@@ -341,6 +137,10 @@ fn is_of_dns(protocol: AppProtocol) -> bool {
         protocol,
         AppProtocol::Dns | AppProtocol::Mdns | AppProtocol::Llmnr
     )
+}
+
+fn is_http2(protocol: AppProtocol) -> bool {
+    matches!(protocol, AppProtocol::Http2 | AppProtocol::Doh2)
 }
 
 fn value_of(record: Record<'_>, field: Field) -> Option<Value<'_>> {
@@ -361,53 +161,149 @@ impl Part<'_> {
         if self.field.name().starts_with("dns.") && !is_of_dns(self.of) {
             return "";
         }
-        path(self.field, self.direction, self.of)
+        match (self.field, self.value) {
+            (Field::HttpStatCode, Value::Bytes(bytes)) if http::status(bytes).is_none() => {
+                "status_string"
+            }
+            // What rules alone look for in replies.
+            (Field::FtpCompletionCode | Field::FtpReply, Value::Bytes([])) => "",
+            // HTTP/1 tells how long a body was.
+            (Field::HttpContentLen, Value::Bytes(bytes))
+                if is_http2(self.of) && http::number(bytes).is_some() =>
+            {
+                "length^"
+            }
+            _ => path(self.field, self.direction, self.of),
+        }
     }
 }
 
-/// The parts of a record whose paths begin alike: one entry for each next key, an object where keys
-/// follow, a list where it has several values.
+/// The parts of a record, from one place to another, whose paths begin alike: one entry for each next
+/// key, an object where keys follow.
 #[derive(Clone, Copy)]
 struct Object<'a> {
     record: Record<'a>,
     within: &'static str,
+    from: usize,
+    to: usize,
 }
 
 impl<'a> Object<'a> {
-    /// The next key of a part that stands here (with its `[]`), and the path with it.
-    fn key(self, part: &Part<'_>) -> Option<(&'static str, &'static str)> {
-        let path = part.path();
-        let rest = path.strip_prefix(self.within)?;
-        if rest.is_empty() || rest.starts_with('@') {
-            return None;
+    /// All parts of a record.
+    fn of(record: Record<'a>, within: &'static str) -> Object<'a> {
+        Object {
+            record,
+            within,
+            from: 0,
+            to: usize::MAX,
         }
+    }
+
+    fn parts(self) -> impl Iterator<Item = Part<'a>> + Clone {
+        self.record.parts().take(self.to).skip(self.from)
+    }
+
+    /// What a part's path says behind that of this object.
+    fn rest(self, part: &Part<'_>) -> Option<&'static str> {
+        let rest = part.path().strip_prefix(self.within)?;
+        (!rest.is_empty() && !rest.starts_with('@')).then_some(rest)
+    }
+
+    /// The next key of a part that stands here (with its ending), and the path with it.
+    fn key(self, part: &Part<'_>) -> Option<(&'static str, &'static str)> {
+        let rest = self.rest(part)?;
+        let path = part.path();
         let length = rest.find('.').unwrap_or(rest.len());
         let whole = path.len() - rest.len() + length;
         Some((rest.get(..length)?, path.get(..whole)?))
     }
 
-    /// Whether there are several values.
-    fn differ(self, path: &'static str) -> bool {
-        let mut values = self.parts_of(path).map(|part| part.value);
-        let first = values.next();
-        values.any(|value| Some(value) != first)
+    fn parts_of(self, path: &'static str) -> impl Iterator<Item = Part<'a>> + Clone {
+        self.parts().filter(move |part| part.path() == path)
     }
 
-    fn parts_of(self, path: &'static str) -> impl Iterator<Item = Part<'a>> + Clone {
-        self.record.parts().filter(move |part| part.path() == path)
+    /// What an object has in any case; `known`: the keys that are there.
+    fn always<M: SerializeMap>(self, map: &mut M, known: &[&str]) -> Result<(), M::Error> {
+        let protocol = self.record.protocol();
+        for (key, value) in defaults(protocol, self.within) {
+            if known.contains(key) {
+                continue;
+            }
+            let name = key.trim_end_matches(['^', '/', '?']);
+            match value {
+                Always::Text(text) => map.serialize_entry(name, text)?,
+                Always::False => map.serialize_entry(name, &false)?,
+            }
+        }
+        if !self.within.is_empty() {
+            return Ok(());
+        }
+        if matches!(protocol, AppProtocol::Nfs | AppProtocol::Smb) {
+            map.serialize_entry("id", &(u64::from(self.record.number()) + 1))?;
+        }
+        if protocol == AppProtocol::Krb5 {
+            for (field, name) in [
+                (Field::Krb5Encryption, "weak_encryption"),
+                (Field::Krb5TicketEncryption, "ticket_weak_encryption"),
+            ] {
+                let kind = value_of(self.record, field);
+                if kind.is_some() || field == Field::Krb5Encryption {
+                    let weak = |kind| matches!(kind, Value::Number(n) if !STRONG.contains(&n));
+                    map.serialize_entry(name, &kind.is_some_and(weak))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One entry: `key` stands at the end of `path`, which `part` is the first to have.
+    fn entry<M: SerializeMap>(
+        self,
+        map: &mut M,
+        part: Part<'a>,
+        (key, path): (&'static str, &'static str),
+    ) -> Result<(), M::Error> {
+        let (name, list) = match key.strip_suffix("[]") {
+            Some(name) => (name, true),
+            None => (key, false),
+        };
+        if part.path().len() > path.len() {
+            let within = part.path().get(..path.len() + 1).unwrap_or(path);
+            let inner = Object { within, ..self };
+            return match list {
+                true => map.serialize_entry(name, &Rows(inner)),
+                false => map.serialize_entry(name, &inner),
+            };
+        }
+        if list {
+            return map.serialize_entry(name, &List(self, path));
+        }
+        match name.split_at_checked(name.len().saturating_sub(1)) {
+            Some((name, "^")) => {
+                let last = self.parts_of(path).last().unwrap_or(part);
+                map.serialize_entry(name, &One(last))
+            }
+            Some((name, "/")) => map.serialize_entry(name, &Joined(self, path)),
+            Some((name, "?")) => map.serialize_entry(name, &(part.value != Value::Number(0))),
+            _ if part.field == Field::RfbInit => {
+                let bytes = |field| match value_of(self.record, field) {
+                    Some(Value::Bytes(bytes)) => bytes,
+                    _ => &[],
+                };
+                let (init, name) = (bytes(Field::RfbInit), bytes(Field::RfbName));
+                map.serialize_entry(key, &rfb::Framebuffer { init, name })
+            }
+            _ => map.serialize_entry(name, &One(part)),
+        }
     }
 }
 
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        let protocol = self.record.protocol();
-        if self.within.is_empty() && matches!(protocol, AppProtocol::Http2 | AppProtocol::Doh2) {
-            map.serialize_entry("version", "2")?;
-        }
         let mut known = [""; KEYS_MAX];
         let mut count = 0;
-        for part in self.record.parts() {
+        for part in self.parts() {
             let Some((key, path)) = self.key(&part) else {
                 continue;
             };
@@ -419,95 +315,48 @@ impl Serialize for Object<'_> {
             };
             *place = key;
             count += 1;
-            let (name, list) = match key.strip_suffix("[]") {
-                Some(name) => (name, true),
-                None => (key, false),
-            };
-            if let Some(name) = name.strip_suffix('!') {
-                map.serialize_entry(name, &One(part))?;
-                continue;
-            }
-            if let Some(name) = name.strip_suffix('/') {
-                map.serialize_entry(name, &Joined(*self, path))?;
-                continue;
-            }
-            if part.path().len() > path.len() {
-                let inner = inner_of(part.path(), path);
-                let record = self.record;
-                let object = Object {
-                    record,
-                    within: inner,
-                };
-                if list {
-                    map.serialize_entry(name, &Rows(object))?;
-                } else {
-                    map.serialize_entry(name, &object)?;
-                }
-            } else if list || self.differ(path) {
-                map.serialize_entry(name, &List(*self, path))?;
-            } else {
-                map.serialize_entry(name, &One(part))?;
-            }
+            self.entry(&mut map, part, (key, path))?;
         }
+        self.always(&mut map, known.get(..count).unwrap_or(&[]))?;
         map.end()
     }
 }
 
-/// The path of a part up to and with the dot behind a shorter one.
-fn inner_of(longer: &'static str, shorter: &str) -> &'static str {
-    longer.get(..shorter.len() + 1).unwrap_or(longer)
-}
-
-/// Objects in a list: a part whose path is in the object at hand begins the next one.
+/// Objects in a list: a part whose path is in the object at hand begins the next one, but where
+/// its key holds a list.
 struct Rows<'a>(Object<'a>);
 
 impl Serialize for Rows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
-        let mut from = 0;
-        let here = |part: &Part<'_>| self.0.key(part).is_some();
+        let whole = self.0;
+        let places = |from: usize| whole.record.parts().enumerate().take(whole.to).skip(from);
+        let mut from = whole.from;
         // Every turn takes a part.
-        while let Some((start, _)) =
-            (self.0.record.parts().enumerate().skip(from)).find(|(_, part)| here(part))
-        {
-            let parts = self.0.record.parts().enumerate().skip(start);
-            let mut length = 0;
-            for (place, part) in parts {
-                let row = Row(self.0, start, place);
-                if here(&part) && row.has(part.path()) {
+        while let Some((start, _)) = places(from).find(|(_, part)| whole.rest(part).is_some()) {
+            let mut end = start + 1;
+            for (place, part) in places(end) {
+                let Some(rest) = whole.rest(&part) else {
+                    continue;
+                };
+                let row = Object {
+                    from: start,
+                    to: place,
+                    ..whole
+                };
+                if !rest.contains("[]") && row.parts_of(part.path()).next().is_some() {
                     break;
                 }
-                length = place + 1;
+                end = place + 1;
             }
-            list.serialize_element(&Row(self.0, start, length))?;
-            from = length.max(start + 1);
+            list.serialize_element(&Object {
+                from: start,
+                to: end,
+                ..whole
+            })?;
+            from = end;
         }
         list.end()
-    }
-}
-
-/// The parts of an object from one place to another.
-struct Row<'a>(Object<'a>, usize, usize);
-
-impl<'a> Row<'a> {
-    fn parts(&self) -> impl Iterator<Item = Part<'a>> {
-        self.0.record.parts().take(self.2).skip(self.1)
-    }
-
-    fn has(&self, path: &str) -> bool {
-        self.parts().any(|part| part.path() == path)
-    }
-}
-
-impl Serialize for Row<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for part in self.parts() {
-            if let Some((key, _)) = self.0.key(&part) {
-                map.serialize_entry(key, &One(part))?;
-            }
-        }
-        map.end()
     }
 }
 
@@ -539,119 +388,16 @@ impl Serialize for List<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         for part in self.0.parts_of(self.1) {
-            list.serialize_element(&One(part))?;
+            match (part.field, part.value) {
+                (Field::EmailTo | Field::EmailCc, Value::Bytes(bytes)) => {
+                    for mailbox in mailboxes(bytes) {
+                        list.serialize_element(&Text(Bytes(mailbox)))?;
+                    }
+                }
+                _ => list.serialize_element(&One(part))?,
+            }
         }
         list.end()
-    }
-}
-
-struct One<'a>(Part<'a>);
-
-impl Serialize for One<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match (self.0.field, self.0.value) {
-            (Field::HttpStatCode, Value::Bytes(bytes)) => {
-                let text = std::str::from_utf8(bytes).unwrap_or("");
-                match text.parse::<u32>() {
-                    Ok(number) => serializer.serialize_u32(number),
-                    Err(_) => serializer.collect_str(&Bytes(bytes)),
-                }
-            }
-            (Field::TlsVersion, Value::Number(number)) => {
-                Text(tls_version(number)).serialize(serializer)
-            }
-            (Field::TlsCertNotbefore | Field::TlsCertNotafter, Value::Number(number)) => {
-                serializer.collect_str(&Seconds(number))
-            }
-            (Field::MqttConnackSessionPresent, Value::Number(number)) => {
-                serializer.serialize_bool(number != 0)
-            }
-            // The first bit of a frame (RFC 6455 section 5.2).
-            (Field::WebsocketFlags, Value::Number(number)) => {
-                serializer.serialize_bool(number & 0x80 != 0)
-            }
-            (Field::DcerpcIface, Value::Bytes(bytes)) => serializer.collect_str(&Uuid(bytes)),
-            (Field::QuicVersion, Value::Bytes(b"\0\0\0\x01")) => serializer.serialize_str("1"),
-            (Field::QuicVersion, Value::Bytes(b"\x6b\x33\x43\xcf")) => {
-                serializer.serialize_str("2")
-            }
-            (Field::Http2Header, Value::Bytes(bytes)) => Header(bytes).serialize(serializer),
-            (field, Value::Number(number)) => match words::of(field, number) {
-                Some(word) => serializer.serialize_str(word),
-                None => match smb::text(field, number) {
-                    Some(text) => serializer.collect_str(&text),
-                    None => serializer.serialize_u64(number),
-                },
-            },
-            (_, Value::Bytes(bytes)) => serializer.collect_str(&Bytes(bytes)),
-        }
-    }
-}
-
-/// A header of HTTP/2: its name (which may begin with a colon), a colon and a blank, its value.
-struct Header<'a>(&'a [u8]);
-
-impl Serialize for Header<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let rest = self.0.get(1..).unwrap_or(&[]);
-        let end = memchr::memmem::find(rest, b": ").map_or(self.0.len(), |place| place + 1);
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("name", &Text(Bytes(self.0.get(..end).unwrap_or(&[]))))?;
-        map.serialize_entry("value", &Text(Bytes(self.0.get(end + 2..).unwrap_or(&[]))))?;
-        map.end()
-    }
-}
-
-/// A UUID of sixteen bytes as it is written.
-struct Uuid<'a>(&'a [u8]);
-
-impl std::fmt::Display for Uuid<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (place, byte) in self.0.iter().take(16).enumerate() {
-            let dash = if matches!(place, 4 | 6 | 8 | 10) {
-                "-"
-            } else {
-                ""
-            };
-            write!(f, "{dash}{byte:02x}")?;
-        }
-        Ok(())
-    }
-}
-
-/// Name of a version of TLS.
-fn tls_version(number: u64) -> &'static str {
-    match number {
-        0x0200 => "SSLv2",
-        0x0300 => "SSLv3",
-        0x0301 => "TLSv1",
-        0x0302 => "TLS 1.1",
-        0x0303 => "TLS 1.2",
-        0x0304 => "TLS 1.3",
-        0x7f00..=0x7fff | 0xfb00..=0xfbff => "TLS 1.3 draft",
-        _ => "UNDETERMINED",
-    }
-}
-
-/// Seconds since 1970 as `2015-06-30T12:00:00`.
-struct Seconds(u64);
-
-impl std::fmt::Display for Seconds {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (days, of_day) = (self.0 / 86_400, self.0 % 86_400);
-        // Hinnant, "chrono-compatible low-level date algorithms": days to a date.
-        let shifted = days + 719_468;
-        let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-        let of_cycle = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let of_year = of_era - (365 * of_cycle + of_cycle / 4 - of_cycle / 100);
-        let place = (5 * of_year + 2) / 153;
-        let (day, month) = (of_year - (153 * place + 2) / 5 + 1, (place + 2) % 12 + 1);
-        let year = of_cycle + era * 400 + u64::from(month <= 2);
-        let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
-        )
     }
 }
 
@@ -733,28 +479,8 @@ mod tests {
             ],
         );
         let expected = json!({"smtp": {"helo": "a", "rcpt_to": ["<b@c>"]},
-            "email": {"from": "me", "to": ["you", "them"]}});
-        assert_eq!(value, expected);
-    }
-
-    #[test]
-    fn rows_begin_where_a_key_comes_again() {
-        let value = shown(
-            AppProtocol::Ldap,
-            &[
-                (Field::LdapRequestOperation, S, Number(3)),
-                (Field::LdapRequestDn, S, Text8("dc=a")),
-                (Field::LdapResponsesOperation, C, Number(4)),
-                (Field::LdapResponsesDn, C, Text8("cn=b")),
-                (Field::LdapResponsesOperation, C, Number(5)),
-                (Field::LdapResponsesResultCode, C, Number(0)),
-                (Field::LdapResponsesCount, C, Number(2)),
-            ],
-        );
-        let rows = json!([{"operation": "search_result_entry", "matched_dn": "cn=b"},
-            {"operation": "search_result_done", "result_code": "success"}]);
-        let request = json!({"operation": "search_request", "dn": "dc=a"});
-        let expected = json!({"ldap": {"request": request, "responses": rows}});
+            "email": {"from": "me", "to": ["you", "them"], "url": ["http://x"],
+            "status": "PARSE_DONE"}});
         assert_eq!(value, expected);
     }
 
@@ -773,8 +499,15 @@ mod tests {
             ],
         );
         let expected = json!({"ftp": {"command": "PASV", "reply": ["Entering"],
-            "completion_code": ["227"], "dynamic_port": 1025, "mode": "passive"}});
+            "completion_code": ["227"], "dynamic_port": 1025, "mode": "passive",
+            "reply_received": "no", "reply_truncated": false}});
         assert_eq!(value, expected);
+        let replies = [
+            (Field::FtpReplyReceived, C, Number(0)),
+            (Field::FtpReplyReceived, C, Number(1)),
+        ];
+        let value = shown(AppProtocol::Ftp, &replies);
+        assert_eq!(value["ftp"]["reply_received"], "yes", "the last one counts");
     }
 
     #[test]
@@ -787,7 +520,9 @@ mod tests {
                 (Field::Krb5Sname, C, Text8("a.b")),
             ],
         );
-        let expected = json!({"krb5": {"msg_type": "KRB_TGS_REP", "sname": "HTTP/a.b"}});
+        let expected = json!({"krb5": {"msg_type": "KRB_TGS_REP", "sname": "HTTP/a.b",
+            "cname": "<empty>", "realm": "<empty>", "encryption": "<none>",
+            "weak_encryption": false}});
         assert_eq!(value, expected);
         let chain = [
             (Field::TlsCertSubject, C, Text8("CN=leaf")),
@@ -806,6 +541,119 @@ mod tests {
     }
 
     #[test]
+    fn client_and_server_of_tls_are_told_apart() {
+        let value = shown(
+            AppProtocol::Tls,
+            &[
+                (Field::TlsVersion, S, Number(0x301)),
+                (Field::TlsVersion, C, Number(0x303)),
+                (Field::TlsCertSubject, C, Text8("CN=server")),
+                (Field::TlsCertSubject, S, Text8("CN=client")),
+                (Field::TlsCertNotafter, S, Number(0)),
+                (Field::TlsFromProto, S, Number(AppProtocol::Smtp as u64)),
+                (Field::TlsSessionResumed, C, Number(1)),
+            ],
+        );
+        let client = json!({"subject": "CN=client", "notafter": "1970-01-01T00:00:00"});
+        let expected = json!({"tls": {"version": "TLS 1.2", "subject": "CN=server",
+            "client": client, "from_proto": "smtp", "session_resumed": true}});
+        assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn http_is_told_as_readers_expect_it() {
+        let value = shown(
+            AppProtocol::Http,
+            &[
+                (Field::HttpPort, S, Number(8080)),
+                (Field::HttpXff, S, Text8("1.2.3.4")),
+                (Field::HttpUserAgent, S, Text8("a")),
+                (Field::HttpUserAgent, S, Text8("a, b")),
+                (Field::HttpStatCode, C, Text8("2x")),
+                (Field::HttpContentType, C, Text8("text/html; charset=x")),
+                (Field::HttpContentRange, C, Text8("bytes 0-1/2")),
+                (Field::HttpContentLen, C, Text8("7")),
+            ],
+        );
+        let range = json!({"raw": "bytes 0-1/2", "start": 0, "end": 1, "size": 2});
+        let expected = json!({"http": {"http_port": 8080, "xff": "1.2.3.4",
+            "http_user_agent": "a, b", "status_string": "2x", "http_content_type": "text/html",
+            "content_range": range}});
+        assert_eq!(value, expected);
+        let value = shown(
+            AppProtocol::Http2,
+            &[
+                (Field::Http2SizeUpdate, S, Number(9)),
+                (Field::Http2Header, S, Text8(":path: /")),
+                (Field::HttpContentLen, C, Text8("7")),
+                (Field::Http2Settings, C, Number(2 << 32)),
+            ],
+        );
+        let headers = json!([{"table_size_update": 9}, {"name": ":path", "value": "/"}]);
+        let settings = json!([{"settings_id": "SETTINGSENABLEPUSH", "settings_value": 0}]);
+        let expected = json!({"http": {"version": "2", "request_headers": headers, "length": 7,
+            "http2": {"response": {"settings": settings}}}});
+        assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn calls_of_nfs_and_smb_have_their_objects() {
+        let value = shown(
+            AppProtocol::Nfs,
+            &[
+                (Field::NfsVersion, S, Number(3)),
+                (Field::NfsCall, S, Number(3 << 32 | 14)),
+                (Field::NfsXid, S, Number(7)),
+                (Field::NfsUid, S, Number(1000)),
+                (Field::NfsHandle, S, Number(0xab)),
+                (Field::NfsFilename, S, Text8("a")),
+                (Field::NfsRenameFrom, S, Text8("a")),
+                (Field::NfsRenameTo, S, Text8("b")),
+                (Field::NfsRpcStatus, C, Number(0)),
+                (Field::NfsStatus, C, Number(13)),
+            ],
+        );
+        let rename = json!({"from": "a", "to": "b"});
+        let nfs = json!({"version": 3, "procedure": "RENAME", "hhash": "ab", "filename": "a",
+            "rename": rename, "status": "ERR_ACCES", "type": "response", "file_tx": false, "id": 6});
+        let rpc = json!({"xid": 7, "creds": {"uid": 1000}, "status": "ACCEPTED"});
+        assert_eq!(value, json!({"nfs": nfs, "rpc": rpc}));
+        let value = shown(
+            AppProtocol::Smb,
+            &[
+                (Field::SmbCommand, S, Number(2 << 16 | 5)),
+                (Field::SmbDisposition, S, Number(1)),
+                (Field::SmbFuid, C, Text8("\u{1}\u{2}")),
+                (Field::SmbNativeOs, C, Text8("Unix")),
+                (Field::DcerpcRequest, S, Number(11)),
+                (Field::DcerpcCallId, S, Number(2)),
+            ],
+        );
+        let dcerpc = json!({"request": "BIND", "response": "UNREPLIED", "call_id": 2});
+        let smb = json!({"command": "SMB2_COMMAND_CREATE", "disposition": "FILE_OPEN",
+            "fuid": "0201", "response": {"native_os": "Unix"}, "dcerpc": dcerpc,
+            "dialect": "unknown", "id": 6});
+        assert_eq!(value, json!({"smb": smb}));
+    }
+
+    #[test]
+    fn lists_within_rows_begin_no_row() {
+        let value = shown(
+            AppProtocol::Sip,
+            &[
+                (Field::SdpMediaMedia, S, Text8("audio")),
+                (Field::SdpMediaAttribute, S, Text8("a")),
+                (Field::SdpMediaAttribute, S, Text8("b")),
+                (Field::SdpMediaMedia, S, Text8("video")),
+                (Field::SdpMediaAttribute, S, Text8("c")),
+            ],
+        );
+        let media = json!([{"media": "audio", "attributes": ["a", "b"]},
+            {"media": "video", "attributes": ["c"]}]);
+        assert_eq!(value["sip"]["sdp"]["media_descriptions"], media);
+    }
+
+    #[test]
     fn a_dns_message_is_read_whole() {
         let message = "\0\u{1}\u{1}\0\0\u{1}\0\0\0\0\0\0\u{1}a\0\0\u{1}\0\u{1}";
         let parts = [(Field::DnsMessage, S, Text8(message))];
@@ -818,17 +666,5 @@ mod tests {
         let value = shown(AppProtocol::Doh2, &parts);
         assert_eq!(value["dns"]["type"], "request");
         assert_eq!(value["http"], json!({"version": "2"}));
-    }
-
-    #[test]
-    fn seconds_are_dates() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00"),
-            (951_782_400, "2000-02-29T00:00:00"),
-            (1_735_787_045, "2025-01-02T03:04:05"),
-            (253_402_300_799, "9999-12-31T23:59:59"),
-        ] {
-            assert_eq!(Seconds(seconds).to_string(), text);
-        }
     }
 }

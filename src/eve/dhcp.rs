@@ -20,12 +20,25 @@ const HOSTNAME: u8 = 12;
 const REQUESTED_IP: u8 = 50;
 const LEASE_TIME: u8 = 51;
 const TYPE: u8 = 53;
+const PARAMETERS: u8 = 55;
 const RENEWAL_TIME: u8 = 58;
 const REBINDING_TIME: u8 = 59;
 const VENDOR_CLASS: u8 = 60;
 const CLIENT_ID: u8 = 61;
 const PAD: u8 = 0;
 const END: u8 = 255;
+
+/// Options that a client asks for by option 55 and that readers know by name.
+const ASKED: [(u8, &str); 8] = [
+    (SUBNET_MASK, "subnet_mask"),
+    (ROUTERS, "router"),
+    (DNS_SERVERS, "dns_server"),
+    (15, "domain"),
+    (35, "arp_timeout"),
+    (42, "ntp_server"),
+    (66, "tftp_server_name"),
+    (150, "tftp_server_ip"),
+];
 
 /// Option 53.
 const TYPES: [&str; 8] = [
@@ -63,7 +76,12 @@ impl Serialize for Message<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         let reply = self.0.first() == Some(&2);
-        map.serialize_entry("type", if reply { "reply" } else { "request" })?;
+        let kind = match self.0.first() {
+            Some(1) => "request",
+            Some(2) => "reply",
+            _ => "<unknown>",
+        };
+        map.serialize_entry("type", kind)?;
         map.serialize_entry("id", &number(self.slice(4, 4)).unwrap_or(0))?;
         let hardware = usize::from(self.0.get(2).copied().unwrap_or(0)).min(16);
         map.serialize_entry("client_mac", &Mac(self.slice(28, hardware)))?;
@@ -93,10 +111,18 @@ impl Serialize for Message<'_> {
                 CLIENT_ID => {
                     map.serialize_entry("client_id", &Mac(value.get(1..).unwrap_or(&[])))?
                 }
-                LEASE_TIME => map.serialize_entry("lease_time", &number(value))?,
-                RENEWAL_TIME => map.serialize_entry("renewal_time", &number(value))?,
-                REBINDING_TIME => map.serialize_entry("rebinding_time", &number(value))?,
-                _ => {}
+                PARAMETERS => map.serialize_entry("params", &Parameters(value))?,
+                _ => {
+                    let times = [
+                        (LEASE_TIME, "lease_time"),
+                        (RENEWAL_TIME, "renewal_time"),
+                        (REBINDING_TIME, "rebinding_time"),
+                    ];
+                    let known = times.iter().find(|(time, _)| *time == code);
+                    if let (Some((_, key)), Some(seconds)) = (known, number(value)) {
+                        map.serialize_entry(key, &seconds)?;
+                    }
+                }
             }
         }
         map.end()
@@ -151,6 +177,15 @@ macro_rules! as_text {
 }
 as_text! { Mac Ip Words }
 
+struct Parameters<'a>(&'a [u8]);
+
+impl Serialize for Parameters<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let name = |code: &u8| ASKED.iter().find(|(known, _)| known == code);
+        serializer.collect_seq(self.0.iter().filter_map(name).map(|(_, name)| name))
+    }
+}
+
 struct Ips<'a>(&'a [u8]);
 
 impl Serialize for Ips<'_> {
@@ -176,12 +211,14 @@ mod tests {
         bytes.extend([
             53, 1, 2, 0, 51, 4, 0, 0, 0x0e, 0x10, 6, 8, 1, 1, 1, 1, 8, 8, 8, 8,
         ]);
-        bytes.extend([12, 2, b'h', b'"', 3, 99, 1]);
+        bytes.extend([55, 3, 1, 200, 15]);
+        bytes.extend([58, 1, 7, 12, 2, b'h', b'"', 3, 99, 1]);
         let value = serde_json::to_value(Message(&bytes)).unwrap();
         let expected = serde_json::json!({"type": "reply", "id": 0x1234,
             "client_mac": "00:01:02:03:04:ff", "assigned_ip": "10.0.0.7", "client_ip": "0.0.0.0",
             "relay_ip": "0.0.0.0", "next_server_ip": "0.0.0.0", "dhcp_type": "offer",
-            "lease_time": 3600, "dns_servers": ["1.1.1.1", "8.8.8.8"], "hostname": "h\""});
+            "lease_time": 3600, "dns_servers": ["1.1.1.1", "8.8.8.8"], "hostname": "h\"",
+            "params": ["subnet_mask", "domain"]});
         assert_eq!(value, expected);
         for length in 0..bytes.len() {
             serde_json::to_value(Message(&bytes[..length])).unwrap();

@@ -23,6 +23,8 @@ pub struct Message<'a> {
     pub bytes: &'a [u8],
     /// The record holds all of them.
     pub complete: bool,
+    /// Objects and points at most, where settings say so.
+    pub limits: Option<(u32, u32)>,
 }
 
 impl Message<'_> {
@@ -41,6 +43,15 @@ impl Message<'_> {
 
     fn objects_at(&self) -> usize {
         LINK + 2 + if self.is_response() { 2 } else { 0 }
+    }
+
+    fn objects(&self) -> Objects<'_> {
+        let bytes = self.bytes.get(self.objects_at()..).unwrap_or(&[]);
+        let objects = Objects::new(self.u8(LINK + 1), bytes);
+        match self.limits {
+            Some((most, points)) => objects.within(most, points),
+            None => objects,
+        }
     }
 }
 
@@ -85,12 +96,13 @@ impl Serialize for Application<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("control", &Control(self.0.u8(LINK)))?;
         map.serialize_entry("function_code", &self.0.u8(LINK + 1))?;
-        let bytes = self.0.bytes.get(self.0.objects_at()..).unwrap_or(&[]);
-        if !bytes.is_empty() {
-            let objects = Objects::new(self.0.u8(LINK + 1), bytes);
+        let objects = self.0.objects();
+        if self.0.bytes.len() > self.0.objects_at() {
             map.serialize_entry("objects", &List(objects))?;
         }
-        map.serialize_entry("complete", &self.0.complete)?;
+        let mut all = objects;
+        let whole = self.0.complete && all.all(|object| object.fault.is_none());
+        map.serialize_entry("complete", &whole)?;
         map.end()
     }
 }
@@ -231,8 +243,10 @@ impl Serialize for Indications {
                 serializer.collect_seq(set.map(|(name, _)| name))
             }
         }
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry("indicators", &List(self.0))?;
+        let mut map = serializer.serialize_map(None)?;
+        if self.0 != 0 {
+            map.serialize_entry("indicators", &List(self.0))?;
+        }
         map.end()
     }
 }
@@ -242,8 +256,29 @@ mod tests {
     use serde_json::{Value, json};
 
     fn shown(bytes: &[u8]) -> Value {
-        let complete = true;
-        serde_json::to_value(super::Message { bytes, complete }).unwrap()
+        shown_within(bytes, None)
+    }
+
+    fn shown_within(bytes: &[u8], limits: Option<(u32, u32)>) -> Value {
+        let message = super::Message {
+            bytes,
+            complete: true,
+            limits,
+        };
+        serde_json::to_value(message).unwrap()
+    }
+
+    #[test]
+    fn settings_bound_what_is_shown() {
+        // Two reads of class data, each an object without points.
+        let read = [0xc4, 1, 0, 2, 0, 0xc3, 1, 60, 2, 6, 60, 3, 6];
+        let objects = |limits| {
+            let application = shown_within(&read, limits)["application"].take();
+            let count = application["objects"].as_array().unwrap().len();
+            (count, application["complete"] == true)
+        };
+        assert_eq!(objects(None), (2, true));
+        assert_eq!(objects(Some((1, 9))), (1, false));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! A DNS message as the `dns` object of EVE (Suricata's version 3 of it): read from the message's
 //! bytes, which a record carries, by the event writer. RFC 1035 section 4; names are followed within a
-//! budget, and what is cut off or malformed ends its section.
+//! budget, and what is cut off or malformed ends its section. mdns.rs shows the same messages to
+//! readers of `mdns` and `llmnr`.
 
 use std::fmt;
 
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::text::Bytes;
+use super::text::{Bytes, HexBytes, Text};
 
 const HEADER: usize = 12;
 /// Bytes of a name as text at most.
@@ -21,14 +22,16 @@ const A: u16 = 1;
 const NS: u16 = 2;
 const CNAME: u16 = 5;
 const SOA: u16 = 6;
+const NULL: u16 = 10;
 const PTR: u16 = 12;
 const MX: u16 = 15;
 const TXT: u16 = 16;
 const AAAA: u16 = 28;
 const SRV: u16 = 33;
+const OPT: u16 = 41;
 const SSHFP: u16 = 44;
 /// Kinds that are gathered under `grouped`.
-const GROUPED: [u16; 7] = [A, AAAA, CNAME, MX, NS, PTR, TXT];
+const GROUPED: [u16; 11] = [A, AAAA, CNAME, MX, NS, PTR, TXT, NULL, SOA, SRV, SSHFP];
 
 /// The entries of a message in the object that stands at hand.
 #[derive(Clone, Copy)]
@@ -38,7 +41,8 @@ pub struct Message<'a> {
 }
 
 /// Sections of records: key, number of the section.
-const SECTIONS: [(&str, usize); 3] = [("answers", 1), ("authorities", 2), ("additionals", 3)];
+pub(super) const SECTIONS: [(&str, usize); 3] =
+    [("answers", 1), ("authorities", 2), ("additionals", 3)];
 
 impl<'a> Message<'a> {
     /// The message of a transaction.
@@ -46,12 +50,12 @@ impl<'a> Message<'a> {
         Message { bytes, tx }
     }
 
-    fn word(&self, at: usize) -> Option<u16> {
+    pub(super) fn word(&self, at: usize) -> Option<u16> {
         let bytes = self.bytes.get(at..at + 2)?;
         Some(u16::from_be_bytes(bytes.try_into().ok()?))
     }
 
-    fn flags(&self) -> u16 {
+    pub(super) fn flags(&self) -> u16 {
         self.word(2).unwrap_or(0)
     }
 
@@ -85,8 +89,8 @@ impl<'a> Message<'a> {
         (end <= self.bytes.len()).then_some(end)
     }
 
-    /// Where the records of a section begin; there are no more than the header says.
-    fn records(self, section: usize) -> impl Iterator<Item = Entry<'a>> + Clone {
+    /// The records of a section, but options that say nothing; there are no more than the header says.
+    pub(super) fn records(self, section: usize) -> impl Iterator<Item = Entry<'a>> + Clone {
         let count = |section: usize| usize::from(self.word(4 + 2 * section).unwrap_or(0));
         let mut at = Some(HEADER);
         for before in 0..section {
@@ -95,7 +99,7 @@ impl<'a> Message<'a> {
                 at = at.and_then(|at| self.record_end(at, before));
             }
         }
-        (0..count(section).min(RECORDS_MAX)).map_while(move |_| {
+        let all = (0..count(section).min(RECORDS_MAX)).map_while(move |_| {
             let start = at?;
             at = self.record_end(start, section);
             at.map(|_| Entry {
@@ -103,7 +107,9 @@ impl<'a> Message<'a> {
                 at: start,
                 question: section == 0,
             })
-        })
+        });
+        let silent = |entry: &Entry<'_>| entry.kind() == OPT && entry.data().1.is_empty();
+        all.filter(move |entry| section != 3 || !silent(entry))
     }
 
     /// Writes all entries.
@@ -152,7 +158,7 @@ impl Serialize for Message<'_> {
 }
 
 /// Something that is written as it is displayed.
-struct Shown<T>(T);
+pub(super) struct Shown<T>(pub(super) T);
 
 impl<T: fmt::Display> Serialize for Shown<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -166,7 +172,14 @@ impl Serialize for Section<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         for entry in self.0.records(self.1) {
-            list.serialize_element(&entry)?;
+            if entry.question || entry.kind() != TXT {
+                list.serialize_element(&entry)?;
+                continue;
+            }
+            // Each text is an entry of its own.
+            for text in entry.texts() {
+                list.serialize_element(&TextEntry(entry, text))?;
+            }
         }
         list.end()
     }
@@ -193,7 +206,14 @@ impl Serialize for Data<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         for entry in self.0.records(1).filter(|entry| entry.kind() == self.1) {
-            list.serialize_element(&Shown(Rdata(entry)))?;
+            match self.1 {
+                TXT => {
+                    for text in entry.texts() {
+                        list.serialize_element(&Shown(Bytes(text)))?;
+                    }
+                }
+                _ => list.serialize_element(&Value(entry))?,
+            }
         }
         list.end()
     }
@@ -201,19 +221,35 @@ impl Serialize for Data<'_> {
 
 /// A question or a record.
 #[derive(Clone, Copy)]
-struct Entry<'a> {
+pub(super) struct Entry<'a> {
     message: Message<'a>,
     at: usize,
     question: bool,
 }
 
 impl<'a> Entry<'a> {
+    /// Its name, and whether that is cut short.
+    pub(super) fn name<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        entry_of_name(map, ("rrname", "rrname_truncated"), self.message, self.at)
+    }
+
+    /// The strings of a record of kind TXT (RFC 1035 section 3.3.14).
+    pub(super) fn texts(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut rest = self.data().1;
+        std::iter::from_fn(move || {
+            let (length, after) = rest.split_first()?;
+            let (text, more) = after.split_at(usize::from(*length).min(after.len()));
+            rest = more;
+            Some(text)
+        })
+    }
+
     fn head(&self) -> usize {
         let end = self.message.name(self.at, |_| {});
         end.unwrap_or(self.message.bytes.len())
     }
 
-    fn kind(&self) -> u16 {
+    pub(super) fn kind(&self) -> u16 {
         self.message.word(self.head()).unwrap_or(0)
     }
 
@@ -223,6 +259,15 @@ impl<'a> Entry<'a> {
         let length = usize::from(self.message.word(head + 8).unwrap_or(0));
         let data = self.message.bytes.get(head + 10..head + 10 + length);
         (head + 10, data.unwrap_or(&[]))
+    }
+
+    /// Where the name begins that its data are.
+    fn name_in_data(&self) -> Option<usize> {
+        match self.kind() {
+            NS | CNAME | PTR => Some(self.data().0),
+            MX => Some(self.data().0 + 2),
+            _ => None,
+        }
     }
 
     fn ttl(&self) -> u32 {
@@ -235,22 +280,110 @@ impl<'a> Entry<'a> {
 impl Serialize for Entry<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("rrname", &Shown(Name(self.message, self.at)))?;
+        self.name(&mut map)?;
         map.serialize_entry("rrtype", &Shown(Kind(self.kind())))?;
         if !self.question {
             map.serialize_entry("ttl", &self.ttl())?;
             match self.kind() {
-                SOA => map.serialize_entry("soa", &Soa(*self))?,
-                SRV => map.serialize_entry("srv", &Srv(*self))?,
-                SSHFP => map.serialize_entry("sshfp", &Sshfp(self.data().1))?,
+                SOA => map.serialize_entry("soa", &Value(*self))?,
+                SRV => map.serialize_entry("srv", &Value(*self))?,
+                SSHFP => map.serialize_entry("sshfp", &Value(*self))?,
+                OPT => map.serialize_entry("opt", &Value(*self))?,
                 kind if GROUPED.contains(&kind) => {
-                    map.serialize_entry("rdata", &Shown(Rdata(*self)))?;
+                    map.serialize_entry("rdata", &Value(*self))?;
+                    if let Some(at) = self.name_in_data()
+                        && is_cut(self.message, at)
+                    {
+                        map.serialize_entry("rdata_truncated", &true)?;
+                    }
                 }
                 _ => {}
             }
         }
         map.end()
     }
+}
+
+/// A string of a record of kind TXT.
+struct TextEntry<'a>(Entry<'a>, &'a [u8]);
+
+impl Serialize for TextEntry<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.0.name(&mut map)?;
+        map.serialize_entry("rrtype", &Shown(Kind(TXT)))?;
+        map.serialize_entry("ttl", &self.0.ttl())?;
+        map.serialize_entry("rdata", &Shown(Bytes(self.1)))?;
+        map.end()
+    }
+}
+
+/// The data of a record: a text, or the object that its kind has.
+pub(super) struct Value<'a>(pub(super) Entry<'a>);
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.kind() {
+            SOA => Soa(self.0).serialize(serializer),
+            SRV => Srv(self.0).serialize(serializer),
+            SSHFP => Sshfp(self.0.data().1).serialize(serializer),
+            OPT => Options(self.0.data().1).serialize(serializer),
+            TXT => serializer.collect_seq(self.0.texts().map(|text| Shown(Bytes(text)))),
+            _ => serializer.collect_str(&Rdata(self.0)),
+        }
+    }
+}
+
+/// Options of EDNS (RFC 6891 section 6.1.2).
+struct Options<'a>(&'a [u8]);
+
+impl Serialize for Options<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        let mut rest = self.0;
+        // Every turn takes four bytes at least.
+        while let Some(&[high, low, length_high, length_low]) = rest.first_chunk() {
+            let length = usize::from(u16::from_be_bytes([length_high, length_low]));
+            let Some(data) = rest.get(4..4 + length) else {
+                break;
+            };
+            list.serialize_element(&EdnsOption(u16::from_be_bytes([high, low]), data))?;
+            rest = rest.get(4 + length..).unwrap_or(&[]);
+        }
+        list.end()
+    }
+}
+
+struct EdnsOption<'a>(u16, &'a [u8]);
+
+impl Serialize for EdnsOption<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("code", &self.0)?;
+        map.serialize_entry("data", &Text(HexBytes(self.1)))?;
+        map.end()
+    }
+}
+
+/// A name under a key, and under another whether it is cut short.
+fn entry_of_name<M: SerializeMap>(
+    map: &mut M,
+    (key, cut): (&'static str, &'static str),
+    message: Message<'_>,
+    at: usize,
+) -> Result<(), M::Error> {
+    map.serialize_entry(key, &Shown(Name(message, at)))?;
+    if is_cut(message, at) {
+        map.serialize_entry(cut, &true)?;
+    }
+    Ok(())
+}
+
+/// Whether a name is longer than what is written of it.
+fn is_cut(message: Message<'_>, at: usize) -> bool {
+    let mut length = 0;
+    message.name(at, |label| length += label.len() + 1);
+    length > NAME_MAX
 }
 
 /// A name of a message.
@@ -288,16 +421,8 @@ impl fmt::Display for Rdata<'_> {
             }
             (NS | CNAME | PTR, _) => Name(self.0.message, at).fmt(f),
             (MX, _) => Name(self.0.message, at + 2).fmt(f),
-            (TXT, _) => {
-                let mut rest = data;
-                while let [length, after @ ..] = rest {
-                    let (text, more) = after.split_at(usize::from(*length).min(after.len()));
-                    Bytes(text).fmt(f)?;
-                    rest = more;
-                }
-                Ok(())
-            }
-            _ => Ok(()),
+            (A | AAAA, _) => Ok(()),
+            _ => Bytes(data).fmt(f),
         }
     }
 }
@@ -312,8 +437,8 @@ impl Serialize for Soa<'_> {
         let numbers = message.name(second, |_| {});
         let numbers = numbers.unwrap_or(message.bytes.len());
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("mname", &Shown(Name(message, at)))?;
-        map.serialize_entry("rname", &Shown(Name(message, second)))?;
+        entry_of_name(&mut map, ("mname", "mname_truncated"), message, at)?;
+        entry_of_name(&mut map, ("rname", "rname_truncated"), message, second)?;
         for (place, key) in ["serial", "refresh", "retry", "expire", "minimum"]
             .iter()
             .enumerate()
@@ -367,59 +492,77 @@ impl fmt::Display for Colons<'_> {
     }
 }
 
-/// Name of a kind of record (IANA, DNS parameters); its number where it has none here.
-struct Kind(u16);
+/// Kinds of records that Suricata's readers know by their names (IANA, DNS parameters), by number.
+const KINDS: [(u16, &str); 59] = [
+    (1, "A"),
+    (2, "NS"),
+    (3, "MD"),
+    (4, "MF"),
+    (5, "CNAME"),
+    (6, "SOA"),
+    (7, "MB"),
+    (8, "MG"),
+    (9, "MR"),
+    (10, "NULL"),
+    (11, "WKS"),
+    (12, "PTR"),
+    (13, "HINFO"),
+    (14, "MINFO"),
+    (15, "MX"),
+    (16, "TXT"),
+    (17, "RP"),
+    (18, "AFSDB"),
+    (19, "X25"),
+    (20, "ISDN"),
+    (21, "RT"),
+    (22, "NSAP"),
+    (23, "NSAPPTR"),
+    (24, "SIG"),
+    (25, "KEY"),
+    (26, "PX"),
+    (27, "GPOS"),
+    (28, "AAAA"),
+    (29, "LOC"),
+    (30, "NXT"),
+    (33, "SRV"),
+    (34, "ATMA"),
+    (35, "NAPTR"),
+    (36, "KX"),
+    (37, "CERT"),
+    (38, "A6"),
+    (39, "DNAME"),
+    (41, "OPT"),
+    (42, "APL"),
+    (43, "DS"),
+    (44, "SSHFP"),
+    (45, "IPSECKEY"),
+    (46, "RRSIG"),
+    (47, "NSEC"),
+    (48, "DNSKEY"),
+    (49, "DHCID"),
+    (50, "NSEC3"),
+    (51, "NSEC3PARAM"),
+    (52, "TLSA"),
+    (55, "HIP"),
+    (59, "CDS"),
+    (60, "CDNSKEY"),
+    (65, "HTTPS"),
+    (99, "SPF"),
+    (249, "TKEY"),
+    (250, "TSIG"),
+    (254, "MAILA"),
+    (255, "ANY"),
+    (256, "URI"),
+];
+
+/// Name of a kind of record; its number where it has none here.
+pub(super) struct Kind(pub(super) u16);
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [(u16, &str); 43] = [
-            (1, "A"),
-            (2, "NS"),
-            (3, "MD"),
-            (4, "MF"),
-            (5, "CNAME"),
-            (6, "SOA"),
-            (7, "MB"),
-            (8, "MG"),
-            (9, "MR"),
-            (10, "NULL"),
-            (11, "WKS"),
-            (12, "PTR"),
-            (13, "HINFO"),
-            (14, "MINFO"),
-            (15, "MX"),
-            (16, "TXT"),
-            (17, "RP"),
-            (18, "AFSDB"),
-            (24, "SIG"),
-            (25, "KEY"),
-            (28, "AAAA"),
-            (29, "LOC"),
-            (33, "SRV"),
-            (35, "NAPTR"),
-            (39, "DNAME"),
-            (41, "OPT"),
-            (43, "DS"),
-            (44, "SSHFP"),
-            (45, "IPSECKEY"),
-            (46, "RRSIG"),
-            (47, "NSEC"),
-            (48, "DNSKEY"),
-            (49, "DHCID"),
-            (50, "NSEC3"),
-            (51, "NSEC3PARAM"),
-            (52, "TLSA"),
-            (64, "SVCB"),
-            (65, "HTTPS"),
-            (99, "SPF"),
-            (250, "TSIG"),
-            (251, "IXFR"),
-            (252, "AXFR"),
-            (255, "ANY"),
-        ];
-        match NAMES.iter().find(|(number, _)| *number == self.0) {
-            Some((_, name)) => f.write_str(name),
-            None => self.0.fmt(f),
+        match KINDS.binary_search_by_key(&self.0, |(number, _)| *number) {
+            Ok(place) => f.write_str(KINDS.get(place).map_or("", |(_, name)| name)),
+            Err(_) => self.0.fmt(f),
         }
     }
 }
@@ -471,7 +614,9 @@ mod tests {
         assert_eq!(value["grouped"]["A"][0], "1.2.3.4");
         let long = "2001:0db8:0000:0000:0000:0000:0000:0001";
         assert_eq!(value["grouped"]["AAAA"][0], long);
-        assert_eq!(value["grouped"]["TXT"][0], "hi\"!");
+        assert_eq!(value["grouped"]["TXT"], serde_json::json!(["hi", "\"!"]));
+        let texts = (&value["answers"][3]["rdata"], &value["answers"][4]["rdata"]);
+        assert_eq!(texts, (&"hi".into(), &"\"!".into()));
         assert_eq!(value["authorities"][0]["soa"]["rname"], "hm");
         assert_eq!(value["authorities"][0]["soa"]["minimum"], 5);
     }

@@ -144,6 +144,142 @@ fn dialect(number: u64) -> Option<&'static str> {
     })
 }
 
+/// How a file is opened (MS-SMB2 2.2.13).
+pub const DISPOSITIONS: [&str; 6] = [
+    "FILE_SUPERSEDE",
+    "FILE_OPEN",
+    "FILE_CREATE",
+    "FILE_OPEN_IF",
+    "FILE_OVERWRITE",
+    "FILE_OVERWRITE_IF",
+];
+
+/// The name of a control code.
+pub fn function(number: u64) -> Option<&'static str> {
+    let found = FUNCTIONS.binary_search_by_key(&number, |(known, _)| *known);
+    found
+        .ok()
+        .and_then(|place| FUNCTIONS.get(place))
+        .map(|(_, word)| *word)
+}
+
+/// By code (MS-FSCC 2.3, MS-SMB2 2.2.31, MS-RSVD 2.2.2).
+const FUNCTIONS: [(u64, &str); 89] = [
+    (0x0006_0194, "FSCTL_DFS_GET_REFERRALS"),
+    (0x0006_01b0, "FSCTL_DFS_GET_REFERRALS_EX"),
+    (0x0009_0000, "FSCTL_REQUEST_OPLOCK_LEVEL_1"),
+    (0x0009_0004, "FSCTL_REQUEST_OPLOCK_LEVEL_2"),
+    (0x0009_0008, "FSCTL_REQUEST_BATCH_OPLOCK"),
+    (0x0009_000c, "FSCTL_OPLOCK_BREAK_ACKNOWLEDGE"),
+    (0x0009_0010, "FSCTL_OPBATCH_ACK_CLOSE_PENDING"),
+    (0x0009_0014, "FSCTL_OPLOCK_BREAK_NOTIFY"),
+    (0x0009_0018, "FSCTL_LOCK_VOLUME"),
+    (0x0009_001c, "FSCTL_UNLOCK_VOLUME"),
+    (0x0009_0020, "FSCTL_DISMOUNT_VOLUME"),
+    (0x0009_0028, "FSCTL_IS_VOLUME_MOUNTED"),
+    (0x0009_002c, "FSCTL_IS_PATHNAME_VALID"),
+    (0x0009_0030, "FSCTL_MARK_VOLUME_DIRTY"),
+    (0x0009_003b, "FSCTL_QUERY_RETRIEVAL_POINTERS"),
+    (0x0009_003c, "FSCTL_GET_COMPRESSION"),
+    (0x0009_004f, "FSCTL_MARK_AS_SYSTEM_HIVE"),
+    (0x0009_0050, "FSCTL_OPLOCK_BREAK_ACK_NO_2"),
+    (0x0009_0054, "FSCTL_INVALIDATE_VOLUMES"),
+    (0x0009_0058, "FSCTL_QUERY_FAT_BPB"),
+    (0x0009_005c, "FSCTL_REQUEST_FILTER_OPLOCK"),
+    (0x0009_0060, "FSCTL_FILESYSTEM_GET_STATISTICS"),
+    (0x0009_0064, "FSCTL_GET_NTFS_VOLUME_DATA"),
+    (0x0009_0068, "FSCTL_GET_NTFS_FILE_RECORD"),
+    (0x0009_006f, "FSCTL_GET_VOLUME_BITMAP"),
+    (0x0009_0073, "FSCTL_GET_RETRIEVAL_POINTERS"),
+    (0x0009_0074, "FSCTL_MOVE_FILE"),
+    (0x0009_0078, "FSCTL_IS_VOLUME_DIRTY"),
+    (0x0009_007c, "FSCTL_GET_HFS_INFORMATION"),
+    (0x0009_0083, "FSCTL_ALLOW_EXTENDED_DASD_IO"),
+    (0x0009_0087, "FSCTL_READ_PROPERTY_DATA"),
+    (0x0009_008b, "FSCTL_WRITE_PROPERTY_DATA"),
+    (0x0009_008f, "FSCTL_FIND_FILES_BY_SID"),
+    (0x0009_0097, "FSCTL_DUMP_PROPERTY_DATA"),
+    (0x0009_009c, "FSCTL_GET_OBJECT_ID"),
+    (0x0009_00a4, "FSCTL_SET_REPARSE_POINT"),
+    (0x0009_00a8, "FSCTL_GET_REPARSE_POINT"),
+    (0x0009_00c0, "FSCTL_CREATE_OR_GET_OBJECT_ID"),
+    (0x0009_00c4, "FSCTL_SET_SPARSE"),
+    (0x0009_00d4, "FSCTL_SET_ENCRYPTION"),
+    (0x0009_00db, "FSCTL_ENCRYPTION_FSCTL_IO"),
+    (0x0009_00df, "FSCTL_WRITE_RAW_ENCRYPTED"),
+    (0x0009_00e3, "FSCTL_READ_RAW_ENCRYPTED"),
+    (0x0009_00f0, "FSCTL_EXTEND_VOLUME"),
+    (0x0009_0244, "FSCTL_CSV_TUNNEL_REQUEST"),
+    (0x0009_027c, "FSCTL_GET_INTEGRITY_INFORMATION"),
+    (0x0009_0284, "FSCTL_QUERY_FILE_REGIONS"),
+    (0x0009_02c8, "FSCTL_CSV_SYNC_TUNNEL_REQUEST"),
+    (0x0009_0300, "FSCTL_QUERY_SHARED_VIRTUAL_DISK_SUPPORT"),
+    (0x0009_0304, "FSCTL_SVHDX_SYNC_TUNNEL_REQUEST"),
+    (0x0009_0308, "FSCTL_SVHDX_SET_INITIATOR_INFORMATION"),
+    (0x0009_030c, "FSCTL_SET_EXTERNAL_BACKING"),
+    (0x0009_0310, "FSCTL_GET_EXTERNAL_BACKING"),
+    (0x0009_0314, "FSCTL_DELETE_EXTERNAL_BACKING"),
+    (0x0009_0318, "FSCTL_ENUM_EXTERNAL_BACKING"),
+    (0x0009_031f, "FSCTL_ENUM_OVERLAY"),
+    (0x0009_0350, "FSCTL_STORAGE_QOS_CONTROL"),
+    (0x0009_0364, "FSCTL_SVHDX_ASYNC_TUNNEL_REQUEST"),
+    (0x0009_40b3, "FSCTL_ENUM_USN_DATA"),
+    (0x0009_40b7, "FSCTL_SECURITY_ID_CHECK"),
+    (0x0009_40bb, "FSCTL_READ_USN_JOURNAL"),
+    (0x0009_40cf, "FSCTL_QUERY_ALLOCATED_RANGES"),
+    (0x0009_40e7, "FSCTL_CREATE_USN_JOURNAL"),
+    (0x0009_40eb, "FSCTL_READ_FILE_USN_DATA"),
+    (0x0009_40ef, "FSCTL_WRITE_USN_CLOSE_RECORD"),
+    (0x0009_4264, "FSCTL_OFFLOAD_READ"),
+    (0x0009_8098, "FSCTL_SET_OBJECT_ID"),
+    (0x0009_80a0, "FSCTL_DELETE_OBJECT_ID"),
+    (0x0009_80a4, "FSCTL_SET_REPARSE_POINT"),
+    (0x0009_80ac, "FSCTL_DELETE_REPARSE_POINT"),
+    (0x0009_80bc, "FSCTL_SET_OBJECT_ID_EXTENDED"),
+    (0x0009_80c8, "FSCTL_SET_ZERO_DATA"),
+    (0x0009_80d0, "FSCTL_ENABLE_UPGRADE"),
+    (0x0009_8208, "FSCTL_FILE_LEVEL_TRIM"),
+    (0x0009_8268, "FSCTL_OFFLOAD_WRITE"),
+    (0x0009_c040, "FSCTL_SET_COMPRESSION"),
+    (0x0009_c280, "FSCTL_SET_INTEGRITY_INFORMATION"),
+    (0x0011_0018, "FSCTL_PIPE_WAIT"),
+    (0x0011_400c, "FSCTL_PIPE_PEEK"),
+    (0x0011_c017, "FSCTL_PIPE_TRANSCEIVE"),
+    (0x0014_0078, "FSCTL_SRV_REQUEST_RESUME_KEY"),
+    (0x0014_01d4, "FSCTL_LMR_REQUEST_RESILIENCY"),
+    (0x0014_01fc, "FSCTL_QUERY_NETWORK_INTERFACE_INFO"),
+    (0x0014_0200, "FSCTL_VALIDATE_NEGOTIATE_INFO_224"),
+    (0x0014_0204, "FSCTL_VALIDATE_NEGOTIATE_INFO"),
+    (0x0014_4064, "FSCTL_SRV_ENUMERATE_SNAPSHOTS"),
+    (0x0014_40f2, "FSCTL_SRV_COPYCHUNK"),
+    (0x0014_41bb, "FSCTL_SRV_READ_HASH"),
+    (0x0014_80f2, "FSCTL_SRV_COPYCHUNK_WRITE"),
+];
+
+/// A handle of a file or a GUID, as Suricata writes them: two bytes as a number, sixteen with the
+/// bytes of each part but the second half turned.
+pub struct Handle<'a>(pub &'a [u8]);
+
+impl Display for Handle<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 9, 8, 11, 10, 15, 14, 13, 12];
+        match self.0 {
+            [low, high] => write!(f, "{high:02x}{low:02x}"),
+            bytes if bytes.len() == ORDER.len() => {
+                ORDER.iter().enumerate().try_for_each(|(place, at)| {
+                    let dash = if matches!(place, 4 | 6 | 8 | 10) {
+                        "-"
+                    } else {
+                        ""
+                    };
+                    write!(f, "{dash}{:02x}", bytes.get(*at).unwrap_or(&0))
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 fn status(number: u64) -> Option<&'static str> {
     let found = STATUSES.binary_search_by_key(&number, |(known, _)| *known);
     found
@@ -261,6 +397,11 @@ mod tests {
         for (field, number, wanted) in rows {
             assert_eq!(shown(field, number), wanted);
         }
-        assert!(STATUSES.is_sorted() && SMB1_COMMANDS.is_sorted());
+        assert!(STATUSES.is_sorted() && SMB1_COMMANDS.is_sorted() && FUNCTIONS.is_sorted());
+        assert_eq!(function(0x0011_c017), Some("FSCTL_PIPE_TRANSCEIVE"));
+        let guid: Vec<u8> = (0..16).collect();
+        let text = Handle(&guid).to_string();
+        assert_eq!(text, "03020100-0504-0706-0908-0b0a0f0e0d0c");
+        assert_eq!(Handle(&[1, 0x40]).to_string(), "4001");
     }
 }

@@ -192,6 +192,15 @@ impl Display for Mac {
     }
 }
 
+/// Bytes in hexadecimal.
+pub struct HexBytes<'a>(pub &'a [u8]);
+
+impl Display for HexBytes<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| Hex(*byte).fmt(f))
+    }
+}
+
 /// A digest in hexadecimal.
 pub struct Digest<const N: usize>(pub [u8; N]);
 

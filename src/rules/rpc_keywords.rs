@@ -25,8 +25,8 @@ const VERSION_AT: i64 = 16;
 const FIRST_AT: i64 = 18;
 
 /// Procedures of NFS by name: their numbers in versions 2 (RFC 1094 2.2), 3 (RFC 1813 3.3) and 4
-/// (operations, RFC 8881 16.2).
-const NFS_PROCEDURES: &[(&str, [Option<u64>; 3])] = &[
+/// (operations, RFC 8881 16.2). EVE names them, too.
+pub const NFS_PROCEDURES: &[(&str, [Option<u64>; 3])] = &[
     ("null", [Some(0), Some(0), Some(0)]),
     ("getattr", [Some(1), Some(1), Some(9)]),
     ("setattr", [Some(2), Some(2), Some(34)]),

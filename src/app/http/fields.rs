@@ -3,7 +3,7 @@
 //! asks for it.
 
 use super::super::field::{Field, Progress};
-use super::super::output::{Output, TxId};
+use super::super::output::{Output, SCRATCH_SIZE, TxId};
 use super::body::Whose;
 use super::event::Event;
 use super::head::Head;
@@ -24,6 +24,7 @@ const REQUEST: &[(&[u8], Field)] = &[
     (b"connection", Field::HttpConnection),
     (b"content-length", Field::HttpContentLen),
     (b"content-type", Field::HttpContentType),
+    (b"x-forwarded-for", Field::HttpXff),
 ];
 const RESPONSE: &[(&[u8], Field)] = &[
     (b"set-cookie", Field::HttpCookie),
@@ -32,6 +33,7 @@ const RESPONSE: &[(&[u8], Field)] = &[
     (b"content-type", Field::HttpContentType),
     (b"location", Field::HttpLocation),
     (b"server", Field::HttpServer),
+    (b"content-range", Field::HttpContentRange),
 ];
 
 /// Longer values have memory of their own, so that no transaction runs out of room for the others.
@@ -108,12 +110,17 @@ pub(super) fn headers(out: &mut Output<'_>, head: &Head, whose: Whose, line: &[u
     single_headers(out, head, whose, raw);
 }
 
-/// Adds each header as a field of its own.
-fn each_header(out: &mut Output<'_>, head: &Head, whose: Whose, raw: &[u8]) {
-    let each = match whose.direction {
+/// The field of each header.
+fn each_field(direction: Direction) -> Field {
+    match direction {
         ToServer => Field::HttpRequestHeader,
         ToClient => Field::HttpResponseHeader,
-    };
+    }
+}
+
+/// Adds each header as a field of its own.
+fn each_header(out: &mut Output<'_>, head: &Head, whose: Whose, raw: &[u8]) {
+    let each = each_field(whose.direction);
     if out.wants(each) {
         for (name, value) in head.iter(raw) {
             build(out, whose, each, |text| {
@@ -126,7 +133,8 @@ fn each_header(out: &mut Output<'_>, head: &Head, whose: Whose, raw: &[u8]) {
 }
 
 /// Adds what is made of the headers behind a body in chunks (RFC 9112 section 7.1.2): where a buffer
-/// holds all headers it comes again, with these behind those of the head.
+/// holds all headers it comes again, with these. One whose name stands in the head already is a
+/// repetition of that: its value is joined to the other's.
 pub(super) fn trailers(out: &mut Output<'_>, head: &Head, whose: Whose, raw: &[u8]) {
     for event in head.events() {
         out.event(whose.tx, whose.direction, super::app_event(event));
@@ -139,7 +147,7 @@ pub(super) fn trailers(out: &mut Output<'_>, head: &Head, whose: Whose, raw: &[u
     again(out, whose, Field::HttpHeader, b"", |text| {
         for (name, value) in head.iter(raw) {
             if !name.eq_ignore_ascii_case(cookie) {
-                push_header(text, name, value);
+                join_header(text, name, value);
             }
         }
     });
@@ -148,13 +156,83 @@ pub(super) fn trailers(out: &mut Output<'_>, head: &Head, whose: Whose, raw: &[u
             text.extend_from_slice(b"\r\n");
         }
         for (name, _) in head.iter(raw) {
-            text.extend_from_slice(name);
-            text.extend_from_slice(b"\r\n");
+            if line_of(text, name, b"\r\n").is_none() {
+                text.extend_from_slice(name);
+                text.extend_from_slice(b"\r\n");
+            }
         }
         text.extend_from_slice(b"\r\n");
     });
-    each_header(out, head, whose, raw);
+    each_trailer(out, head, whose, raw);
     single_headers(out, head, whose, raw);
+}
+
+/// Where a line of a text begins and ends that is a name and these bytes.
+fn line_of(text: &[u8], name: &[u8], then: &[u8]) -> Option<(usize, usize)> {
+    let mut at = 0;
+    // Every turn takes a line.
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let end = memchr::memmem::find(rest, b"\r\n").unwrap_or(rest.len());
+        let here = rest.get(..name.len());
+        let follows = rest
+            .get(name.len()..)
+            .is_some_and(|rest| rest.starts_with(then));
+        if follows && here.is_some_and(|here| here.eq_ignore_ascii_case(name)) {
+            return Some((at, at + end));
+        }
+        at += end + 2;
+    }
+    None
+}
+
+/// Adds a header to a text of them, or its value to the one of its name. The length of a body is what
+/// it is.
+fn join_header(text: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    let Some((_, end)) = line_of(text, name, b": ") else {
+        push_header(text, name, value);
+        return;
+    };
+    if !name.eq_ignore_ascii_case(b"content-length") && text.len() + value.len() < SCRATCH_SIZE {
+        let rest = text.len() - end;
+        text.extend_from_slice(b", ");
+        text.extend_from_slice(value);
+        if let Some(moved) = text.get_mut(end..) {
+            moved.rotate_left(rest);
+        }
+    }
+}
+
+/// Adds each header behind a body as a field of its own.
+fn each_trailer(out: &mut Output<'_>, head: &Head, whose: Whose, raw: &[u8]) {
+    let each = each_field(whose.direction);
+    if !out.wants(each) {
+        return;
+    }
+    let mut scratch = std::mem::take(&mut out.shared.scratch);
+    for (name, value) in head.iter(raw) {
+        scratch.clear();
+        if let Some(known) = known_header(out, whose, each, name) {
+            scratch.extend_from_slice(known);
+        }
+        join_header(&mut scratch, name, value);
+        let whole = scratch.strip_suffix(b"\r\n").unwrap_or(&scratch);
+        add(out, whose, each, whole);
+    }
+    out.shared.scratch = scratch;
+}
+
+/// The header of a name that was added as a field of its own.
+fn known_header<'a>(
+    out: &'a Output<'_>,
+    whose: Whose,
+    each: Field,
+    name: &[u8],
+) -> Option<&'a [u8]> {
+    let heap = &out.shared.heap;
+    let tx = out.transaction(whose.tx)?;
+    let instances = tx.instances_of(heap, each, whose.direction);
+    let mut headers = instances.map(|instance| tx.bytes(heap, &instance));
+    headers.find(|header| line_of(header, name, b": ").is_some_and(|(at, _)| at == 0))
 }
 
 /// Adds a field that is its first instance, without `end`, and more.
@@ -177,6 +255,7 @@ fn again(
     out.shared.scratch = scratch;
 }
 
+/// Adds the headers that have a field of their own; one that is known already, with its value before.
 fn single_headers(out: &mut Output<'_>, head: &Head, whose: Whose, raw: &[u8]) {
     let list = if whose.direction == ToServer {
         REQUEST
@@ -189,10 +268,21 @@ fn single_headers(out: &mut Output<'_>, head: &Head, whose: Whose, raw: &[u8]) {
             if done >> place & 1 == 0 && same(name, known) {
                 done |= 1 << place;
                 if out.wants(*field) {
-                    add(out, whose, *field, value);
+                    add_joined(out, whose, *field, value);
                 }
             }
         }
+    }
+}
+
+fn add_joined(out: &mut Output<'_>, whose: Whose, field: Field, value: &[u8]) {
+    if out.value(whose.tx, field, whose.direction).is_none() {
+        add(out, whose, field, value);
+    } else if field != Field::HttpContentLen {
+        again(out, whose, field, b"", |text| {
+            text.extend_from_slice(b", ");
+            text.extend_from_slice(value);
+        });
     }
 }
 
@@ -306,6 +396,14 @@ fn host(
     }
     if out.wants(Field::HttpHost) && (uri.host.is_some() || parts.is_some()) {
         add(out, whose, Field::HttpHost, &name);
+    }
+    // The port of who gave the name: the target before the header.
+    let port = match uri.host {
+        Some(_) => uri.port.and_then(port_number),
+        None => parts.and_then(|parts| parts.number),
+    };
+    if let Some(port) = port {
+        out.number_for_events(tx, Field::HttpPort, ToServer, u64::from(port));
     }
     if out.wants(Field::HttpHostRaw) {
         match (uri.host, header) {

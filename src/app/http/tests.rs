@@ -1,7 +1,8 @@
 //! Conversations of HTTP/1, and what rules see of them.
 
+use super::super::field::Field;
 use super::super::protocol::Transport;
-use super::super::testing::{Place, run_missing, same_for_every_cut};
+use super::super::testing::{Place, apps_for, run_in, run_missing, same_for_every_cut};
 use crate::packet::Direction::{self, ToClient, ToServer};
 use miniz_oxide::deflate::compress_to_vec_zlib;
 
@@ -433,4 +434,58 @@ fn flash_files_and_lzma_are_opened_where_settings_say_so() {
     says(&data_of(&[], &coded), &lzma);
     let on = [(lzma_on.as_str(), "true")];
     says(&data_of(&on, &coded), &super::lzma::tests::plain());
+}
+
+#[test]
+fn a_header_behind_a_body_is_a_repetition_of_the_one_before() {
+    let request = b"POST / HTTP/1.1\r\nHost: h\r\nUser-Agent: a\r\nX: 1\r\n\
+        Transfer-Encoding: chunked\r\n\r\n1\r\nb\r\n0\r\nuser-agent: c\r\nx: 2\r\nY: 3\r\n\r\n";
+    let found = lines(
+        &[(ToServer, request)],
+        &[
+            "http.header",
+            "http.header_names",
+            "http.request_header",
+            "http.user_agent",
+        ],
+    );
+    let trailing: Vec<_> = found.iter().filter(|line| line.contains(", ")).collect();
+    assert_eq!(
+        trailing,
+        [
+            "tx 0 ToServer http.header \"Host: h\\r\\nUser-Agent: a, c\\r\\nX: 1, 2\\r\\n\
+             Transfer-Encoding: chunked\\r\\nY: 3\\r\\n\"",
+            "tx 0 ToServer http.request_header \"User-Agent: a, c\"",
+            "tx 0 ToServer http.request_header \"X: 1, 2\"",
+            "tx 0 ToServer http.user_agent \"a, c\"",
+        ]
+    );
+    let names: Vec<_> = found
+        .iter()
+        .filter(|line| line.contains("header_names"))
+        .collect();
+    let whole = "\\r\\nHost\\r\\nUser-Agent\\r\\nX\\r\\nTransfer-Encoding\\r\\nY\\r\\n\\r\\n";
+    assert!(names[1].ends_with(&format!("\"{whole}\"")), "{names:?}");
+    assert!(
+        found
+            .iter()
+            .any(|line| line.ends_with("http.request_header \"Y: 3\""))
+    );
+}
+
+#[test]
+fn what_events_alone_tell_of_headers() {
+    let request = b"GET / HTTP/1.1\r\nHost: h:8080\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n";
+    let response = b"HTTP/1.1 206 P\r\nContent-Range: bytes 0-0/9\r\nContent-Length: 1\r\n\r\nx";
+    let fields = [Field::HttpPort, Field::HttpXff, Field::HttpContentRange];
+    let talk: &[(Direction, &[u8])] = &[(ToServer, request), (ToClient, response)];
+    assert_eq!(
+        run_in(PLACE, talk, apps_for(&fields)),
+        [
+            "tx 0 ToServer -http.xff \"1.2.3.4\"",
+            "tx 0 ToServer -http.http_port 8080",
+            "tx 0 ToClient -http.content_range \"bytes 0-0/9\"",
+            "tx 0 ToClient filesize 1",
+        ]
+    );
 }

@@ -4,7 +4,7 @@ use super::super::chunks::Queue;
 use super::super::field::Field;
 use super::super::output::Output;
 use super::super::table::guid_words;
-use super::{Key, Smb, odd, pipe, smb1, smb2, tell};
+use super::{Key, Smb, odd, pipe, smb1, smb2, tell, told};
 use crate::packet::Direction;
 
 /// A read or write that a record announces.
@@ -86,6 +86,12 @@ impl Smb {
                     out.shared.scratch.extend_from_slice(name);
                 }
                 out.field_of_scratch(tx, Field::FileName, direction);
+                out.scratch_for_events(tx, Field::SmbFilename, direction);
+                let handle = match transfer.version {
+                    1 => &transfer.file[..2],
+                    _ => &transfer.file[..],
+                };
+                told::tell_bytes(out, tx, Field::SmbFuid, direction, handle);
                 tx
             },
         );

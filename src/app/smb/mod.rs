@@ -15,6 +15,7 @@ mod smb1;
 mod smb2;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use super::chunks::Files;
 use super::dcerpc::Interfaces;

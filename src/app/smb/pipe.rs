@@ -3,9 +3,9 @@
 
 use super::super::dcerpc::{HEADER, NOT_BEGUN};
 use super::super::dcerpc::{Header, REQUEST_HEAD, add_stub, kind, open_call, tell_operation};
-use super::super::field::Progress;
+use super::super::field::{Field, Progress};
 use super::super::heap::{Heap, Text};
-use super::super::output::Output;
+use super::super::output::{Output, TxId};
 use super::super::reader::Reader;
 use super::super::table::{Table, guid_words, words};
 use super::calls::{Call, Kind};
@@ -160,6 +160,7 @@ impl Smb {
             self.last = tx;
         }
         self.describe(out, tx, command.0);
+        tell_request(out, tx, header);
         // A write of a file, as far as SMB is concerned.
         let told = match command {
             (version, 0) => (version, transfer_command(version, Direction::ToServer)),
@@ -290,6 +291,8 @@ impl Smb {
             None => {
                 let tx = open_call(out, header.little);
                 self.describe(out, tx, command.0);
+                let (way, id) = (Direction::ToClient, u64::from(header.call));
+                out.number_for_events(tx, Field::DcerpcCallId, way, id);
                 let call = Call {
                     kind: Kind::Rpc,
                     version: command.0,
@@ -308,6 +311,10 @@ impl Smb {
                 (place, call)
             }
         };
+        if header.first || call.stub[1] == NOT_BEGUN {
+            let (way, number) = (Direction::ToClient, u64::from(header.kind));
+            out.number_for_events(call.tx, Field::DcerpcResponse, way, number);
+        }
         let mut done = true;
         if header.kind == kind::RESPONSE {
             let stub = body.get(REQUEST_HEAD..).unwrap_or(&[]);
@@ -328,4 +335,11 @@ impl Smb {
             self.calls.step(out, place, call, Direction::ToClient, true);
         }
     }
+}
+
+/// What events tell of a request.
+fn tell_request(out: &mut Output<'_>, tx: TxId, header: &Header) {
+    let way = Direction::ToServer;
+    out.number_for_events(tx, Field::DcerpcRequest, way, u64::from(header.kind));
+    out.number_for_events(tx, Field::DcerpcCallId, way, u64::from(header.call));
 }

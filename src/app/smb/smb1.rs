@@ -6,7 +6,7 @@ use super::super::output::{Output, SCRATCH_SIZE, TxId};
 use super::super::reader::{Reader, until_zero};
 use super::calls::Kind;
 use super::files::Transfer;
-use super::{HANDLES_MAX, Key, NT_LM, Smb, auth, narrow, odd, pipe, tell};
+use super::{HANDLES_MAX, Key, NT_LM, Smb, auth, narrow, odd, pipe, tell, told};
 use crate::packet::Direction;
 
 /// Bytes of the header, which offsets count.
@@ -14,6 +14,7 @@ const HEADER: usize = 32;
 
 /// Commands.
 const CLOSE: u8 = 0x04;
+const RENAME: u8 = 0x07;
 const WRITE: u8 = 0x0b;
 const LOCKING: u8 = 0x24;
 const TRANSACTION: u8 = 0x25;
@@ -31,6 +32,12 @@ const TREE_CONNECT: u8 = 0x75;
 const NT_CREATE: u8 = 0xa2;
 const NT_CANCEL: u8 = 0xa4;
 const NONE: u8 = 0xff;
+
+/// Levels of information that are changed (MS-FSCC 2.4, as SMB1 numbers them).
+const SET_NAME: u16 = 1010;
+const SET_DISPOSITION: u16 = 1013;
+/// Dialects of a client that events tell of.
+const DIALECTS_TOLD_MAX: usize = 16;
 
 /// A record; `at` is where the current command's words begin.
 #[derive(Clone, Copy, Debug)]
@@ -287,6 +294,12 @@ impl Smb {
             WRITE | WRITE_ANDX | WRITE_AND_CLOSE => self.smb1_write(record, out),
             TRANSACTION => self.smb1_transaction(record, out),
             TRANSACTION2 => self.smb1_transaction2(record, out),
+            RENAME => {
+                let tx = self.smb1_plain(out, record);
+                // What cannot be read is told without its names.
+                let _ = smb1_tell_names(record, out, tx);
+                Some(())
+            }
             NT_CANCEL | TRANSACTION2_SECONDARY | LOCKING => {
                 let tx = self.begin(out, 1);
                 let command = (1, u16::from(record.command));
@@ -328,6 +341,10 @@ impl Smb {
             if dialect == b"\x02NT LM 0.12" {
                 self.nt_lm = place;
             }
+            if usize::from(place) <= DIALECTS_TOLD_MAX {
+                let name = dialect.get(1..).unwrap_or(&[]);
+                told::tell_bytes(out, tx, Field::SmbDialectName, Direction::ToServer, name);
+            }
             rest = behind;
         }
         if odd_one {
@@ -344,16 +361,18 @@ impl Smb {
         }
         let command = (1, u16::from(SESSION_SETUP));
         let tx = self.call(out, Kind::Session, command, record.key, true);
-        let blob = || -> Option<&[u8]> {
+        let mut blob = || -> Option<&[u8]> {
             at.skip(14)?;
             let length = usize::from(at.le16()?);
             at.skip(10)?;
             at.take(length)
         };
         if words == Some(12)
-            && let Some(blob) = { blob }()
+            && let Some(blob) = blob()
         {
             auth::tell_user(out, tx, blob);
+            let next = |out: &mut Output<'_>, bytes| record.string(out, bytes);
+            told::tell_host(out, tx, Direction::ToServer, at.rest(), next);
         }
         self.request_is_known(out, tx);
     }
@@ -365,7 +384,10 @@ impl Smb {
         at.skip(7)?;
         let password = usize::from(at.le16()?);
         at.skip(2 + password)?;
-        record.string(out, at.rest())?;
+        let rest = record.string(out, at.rest())?;
+        if let Some((service, _)) = until_zero(rest) {
+            told::tell_bytes(out, tx, Field::SmbService, Direction::ToServer, service);
+        }
         // The first of the two backslashes goes, as in Suricata.
         if out.shared.scratch.len() > 1 {
             out.shared.scratch.remove(0);
@@ -379,13 +401,16 @@ impl Smb {
         let mut at = record.words();
         at.skip(6)?;
         let length = usize::from(at.le16()?);
-        at.skip(41)?;
+        // Flags, root, access, size, attributes, share access; then how it is opened.
+        at.skip(28)?;
+        let (disposition, options) = (at.le32()?, at.le32()?);
+        at.skip(5)?;
         let bytes = at.le16()?;
         if usize::from(bytes) < length {
             return None;
         }
         record.string(out, at.rest())?;
-        out.scratch_for_events(tx, Field::SmbFilename, Direction::ToServer);
+        told::tell_creation(out, tx, disposition, options);
         self.put_create(out, record.key.untreed());
         Some(())
     }
@@ -446,16 +471,36 @@ impl Smb {
         let mut at = record.words();
         at.skip(21)?;
         let parameters = usize::from(at.le16()?);
-        at.skip(6)?;
+        at.skip(2)?;
+        let data = usize::from(at.le16()?);
+        at.skip(2)?;
         let function = at.le16()?;
-        let level = match function {
-            6 => Reader::at(record.bytes, parameters).le16(),
-            8 => Reader::at(record.bytes, parameters + 2).le16(),
+        let mut at = Reader::at(record.bytes, parameters);
+        let file = match function {
+            6 => None,
+            8 => Some(at.array::<2>()?),
             _ => return Some(()),
         };
         // Renames and deletions alone are transactions.
-        if matches!(level?, 1010 | 1013) {
-            self.smb1_plain(out, record);
+        let level = at.le16()?;
+        if matches!(level, SET_NAME | SET_DISPOSITION) {
+            let tx = self.smb1_plain(out, record);
+            match file {
+                Some(file) => {
+                    told::tell_bytes(out, tx, Field::SmbFuid, Direction::ToServer, &file);
+                    if !self.name_of(out, &record.file(file)) {
+                        out.shared.scratch.extend_from_slice(b"<unknown>");
+                    }
+                }
+                None => {
+                    at.skip(4)?;
+                    out.shared.scratch.clear();
+                    let _ = record.string(out, at.rest());
+                }
+            }
+            // What cannot be read is left out.
+            let data = Reader::at(record.bytes, data);
+            let _ = smb1_tell_change(out, tx, data, level, function);
         }
         Some(())
     }
@@ -471,9 +516,17 @@ impl Smb {
                 }
                 self.answer_negotiate(out, 1);
             }
-            SESSION_SETUP => self.answer_session(out, key),
+            SESSION_SETUP => {
+                let tx = self.asked_by(out, Kind::Session, key);
+                let _ = smb1_tell_host(record, out, tx);
+                self.answer_session(out, key);
+            }
             TREE_CONNECT => {
                 let pipe = ok && smb1_is_pipe(record);
+                let tx = self.asked_by(out, Kind::Tree, key);
+                if let Some((service, _)) = smb1_service(record).and_then(until_zero) {
+                    told::tell_bytes(out, tx, Field::SmbService, Direction::ToClient, service);
+                }
                 if self.answer_tree(out, key.untreed(), pipe) && ok {
                     self.put_tree(out.heap(), key, pipe);
                 }
@@ -486,6 +539,7 @@ impl Smb {
                 let id = Reader::at(record.bytes, record.at + 6).array();
                 if ok && let Some(id) = id {
                     self.created(out, key.untreed(), record.file(id));
+                    self.smb1_tell_created(out, record, id);
                 }
                 self.smb1_answered(out, record);
             }
@@ -500,6 +554,18 @@ impl Smb {
             TRANSACTION => self.smb1_transacted(record, out),
             _ => self.smb1_answered(out, record),
         }
+    }
+
+    fn smb1_tell_created(&self, out: &mut Output<'_>, record: &Record<'_>, id: [u8; 2]) {
+        let tx = self.exchange(out, (1, u16::from(NT_CREATE)), record.key);
+        let way = Direction::ToClient;
+        // Words, the next command, the lock, the handle, what was done.
+        told::tell_times(out, tx, Reader::at(record.bytes, record.at + 12));
+        // Four times, attributes, the size on disk.
+        if let Some(size) = Reader::at(record.bytes, record.at + 56).le64() {
+            out.number_for_events(tx, Field::SmbSize, way, size);
+        }
+        told::tell_bytes(out, tx, Field::SmbFuid, way, &id);
     }
 
     fn smb1_answered(&mut self, out: &mut Output<'_>, record: &Record<'_>) {
@@ -531,14 +597,70 @@ impl Smb {
     }
 }
 
-/// The service that a tree connect's answer names.
+/// The service that a tree connect's answer names, and what follows it.
+fn smb1_service<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
+    let words = usize::from(record.words().u8()?);
+    Some(Reader::at(record.bytes, record.at + 3 + 2 * words).rest())
+}
+
 fn smb1_is_pipe(record: &Record<'_>) -> bool {
+    smb1_service(record).is_some_and(|service| service.starts_with(b"IPC\0"))
+}
+
+/// The names of a rename (MS-CIFS 2.2.4.8.1).
+fn smb1_tell_names(record: &Record<'_>, out: &mut Output<'_>, tx: TxId) -> Option<()> {
     let mut at = record.words();
-    let Some(words) = at.u8() else {
-        return false;
+    // Count of words, attributes, count of bytes; a kind before each name.
+    at.skip(6)?;
+    let rest = record.string(out, at.rest())?;
+    out.scratch_for_events(tx, Field::SmbRenameFrom, Direction::ToServer);
+    record.string(out, rest.get(1..)?)?;
+    out.scratch_for_events(tx, Field::SmbRenameTo, Direction::ToServer);
+    Some(())
+}
+
+/// A new name or a deletion (MS-CIFS 2.2.6.7, 2.2.6.9, MS-FSCC 2.4); the old name stands in
+/// `shared.scratch`.
+fn smb1_tell_change(
+    out: &mut Output<'_>,
+    tx: TxId,
+    mut data: Reader<'_>,
+    level: u16,
+    function: u16,
+) -> Option<()> {
+    let way = Direction::ToServer;
+    if level == SET_NAME {
+        out.scratch_for_events(tx, Field::SmbRenameFrom, way);
+        data.skip(8)?;
+        let length = data.le32()? as usize;
+        narrow(out, data.take(length)?);
+        out.scratch_for_events(tx, Field::SmbRenameTo, way);
+        return Some(());
+    }
+    out.scratch_for_events(tx, Field::SmbFilename, way);
+    let subcommand: &[u8] = match function {
+        8 => b"SET_FILE_INFO",
+        _ => b"SET_PATH_INFO",
     };
-    let service = Reader::at(record.bytes, record.at + 3 + 2 * usize::from(words)).rest();
-    service.starts_with(b"IPC\0")
+    told::tell_bytes(out, tx, Field::SmbSubcommand, way, subcommand);
+    let level = b"Set Disposition Information";
+    told::tell_bytes(out, tx, Field::SmbLevel, way, level);
+    told::tell_access(out, tx, data.u8()? & 1 != 0);
+    Some(())
+}
+
+/// System and manager of a server, as the answer to a session setup names them (MS-SMB 2.2.4.6.2).
+fn smb1_tell_host(record: &Record<'_>, out: &mut Output<'_>, tx: TxId) -> Option<()> {
+    let mut at = record.words();
+    let words = at.u8()?;
+    at.skip(6)?;
+    let blob = match words {
+        4 => usize::from(at.le16()?),
+        _ => 0,
+    };
+    at.skip(2 + blob)?;
+    let next = |out: &mut Output<'_>, bytes| record.string(out, bytes);
+    told::tell_host(out, tx, Direction::ToClient, at.rest(), next)
 }
 
 fn transaction_data<'a>(record: &Record<'a>) -> Option<&'a [u8]> {

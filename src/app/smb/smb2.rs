@@ -6,7 +6,7 @@ use super::super::reader::Reader;
 use super::super::settings::Number;
 use super::calls::Kind;
 use super::files::Transfer;
-use super::{Key, Smb, auth, narrow, odd, pipe};
+use super::{Key, Smb, auth, narrow, odd, pipe, told};
 use crate::packet::Direction;
 
 /// Bytes of the header.
@@ -248,6 +248,8 @@ impl Smb {
             let dialect = u64::from(Reader::new(pair).le16()?);
             out.number_for_events(tx, Field::SmbClientDialects, Direction::ToServer, dialect);
         }
+        let guid = record.body.get(12..28)?;
+        told::tell_bytes(out, tx, Field::SmbClientGuid, Direction::ToServer, guid);
         Some(())
     }
 
@@ -287,7 +289,10 @@ impl Smb {
         // Without a name the offset need not make sense.
         let name = if length == 0 { &[] } else { name? };
         narrow(out, name);
-        out.scratch_for_events(tx, Field::SmbFilename, Direction::ToServer);
+        let mut at = Reader::at(record.body, 36);
+        if let (Some(disposition), Some(options)) = (at.le32(), at.le32()) {
+            told::tell_creation(out, tx, disposition, options);
+        }
         self.put_create(out, record.key.untreed());
         Some(())
     }
@@ -305,18 +310,20 @@ impl Smb {
         if !self.name_of(out, &file) {
             out.shared.scratch.extend_from_slice(b"<unknown>");
         }
+        let way = Direction::ToServer;
+        told::tell_bytes(out, tx, Field::SmbFuid, way, &file);
         if !rename {
-            out.scratch_for_events(tx, Field::SmbFilename, Direction::ToServer);
-            let access: &[u8] = match data.u8()? & 1 {
-                0 => b"normal",
-                _ => b"delete on close",
-            };
-            tell_text(out, tx, Field::SmbAccess, access);
+            out.scratch_for_events(tx, Field::SmbFilename, way);
+            told::tell_access(out, tx, data.u8()? & 1 != 0);
             return Some(());
         }
-        out.scratch_for_events(tx, Field::SmbRenameFrom, Direction::ToServer);
-        tell_text(out, tx, Field::SmbSetInfoClass, b"FILE_INFO");
-        tell_text(out, tx, Field::SmbSetInfoLevel, b"SMB2_FILE_RENAME_INFO");
+        out.scratch_for_events(tx, Field::SmbRenameFrom, way);
+        for (field, text) in [
+            (Field::SmbSetInfoClass, &b"FILE_INFO"[..]),
+            (Field::SmbSetInfoLevel, b"SMB2_FILE_RENAME_INFO"),
+        ] {
+            told::tell_bytes(out, tx, field, way, text);
+        }
         data.skip(16)?;
         let length = data.le32()? as usize;
         narrow(out, data.take(length)?);
@@ -365,7 +372,9 @@ impl Smb {
             self.pipe_request(out, (2, IOCTL), record.key, data);
             return Some(());
         }
-        self.plain(out, record);
+        let tx = self.plain(out, record);
+        let (way, number) = (Direction::ToServer, u64::from(function));
+        out.number_for_events(tx, Field::SmbFunction, way, number);
         data.map(|_| ())
     }
 
@@ -378,6 +387,10 @@ impl Smb {
             SESSION_SETUP => self.answer_session(out, key),
             TREE_CONNECT => {
                 let pipe = ok && record.body.get(2) == Some(&2);
+                if let Some(kind) = record.body.get(2).filter(|_| ok) {
+                    let (tx, number) = (self.asked_by(out, Kind::Tree, key), u64::from(*kind));
+                    out.number_for_events(tx, Field::SmbShareType, Direction::ToClient, number);
+                }
                 if self.answer_tree(out, key.untreed(), pipe) && ok {
                     self.put_tree(out.heap(), key, pipe);
                 }
@@ -389,6 +402,7 @@ impl Smb {
             CREATE => {
                 if ok && let Some(file) = Reader::at(record.body, 64).array() {
                     self.created(out, key.untreed(), file);
+                    self.smb2_tell_created(out, record, &file);
                 }
                 self.answered(out, record);
             }
@@ -396,6 +410,16 @@ impl Smb {
             IOCTL => self.smb2_controlled(record, bytes, out),
             _ => self.answered(out, record),
         }
+    }
+
+    fn smb2_tell_created(&self, out: &mut Output<'_>, record: &Record<'_>, file: &[u8; 16]) {
+        let tx = self.exchange(out, (2, CREATE), record.key);
+        let way = Direction::ToClient;
+        told::tell_times(out, tx, Reader::at(record.body, 8));
+        if let Some(size) = Reader::at(record.body, 48).le64() {
+            out.number_for_events(tx, Field::SmbSize, way, size);
+        }
+        told::tell_bytes(out, tx, Field::SmbFuid, way, file);
     }
 
     fn answered(&mut self, out: &mut Output<'_>, record: &Record<'_>) {
@@ -413,6 +437,12 @@ impl Smb {
             && let (Some(read), Some(write)) = (at.le32(), at.le32())
         {
             (self.max_read, self.max_write) = (read, write);
+            let tx = self.negotiation(out);
+            let guid = record.body.get(8..24).unwrap_or(&[]);
+            told::tell_bytes(out, tx, Field::SmbServerGuid, Direction::ToClient, guid);
+            for (field, size) in [(Field::SmbMaxRead, read), (Field::SmbMaxWrite, write)] {
+                out.number_for_events(tx, field, Direction::ToClient, u64::from(size));
+            }
             if exceeds(out, Number::SmbRead, read) {
                 self.odd(out, Direction::ToClient, odd::MAX_READ);
             }
@@ -472,13 +502,6 @@ fn control_output<'a>(record: &Record<'_>, bytes: &'a [u8]) -> Option<([u8; 16],
     let offset = at.le32()? as usize;
     let size = at.le32()? as usize;
     Some((file, bytes.get(offset..)?.get(..size)?))
-}
-
-/// Tells a word for events, of what the client asks.
-fn tell_text(out: &mut Output<'_>, tx: TxId, field: Field, text: &[u8]) {
-    out.shared.scratch.clear();
-    out.shared.scratch.extend_from_slice(text);
-    out.scratch_for_events(tx, field, Direction::ToServer);
 }
 
 /// Whether a transfer is longer than the setting allows; 0: any length is allowed.

@@ -284,6 +284,7 @@ fn events_hear_what_was_asked_and_what_came_of_it() {
             "tx 0 ToServer -smb.command 65650",
             "tx 0 ToServer -smb.session_id 0",
             "tx 0 ToServer -smb.tree_id 0",
+            "tx 0 ToServer -smb.client_dialects.name \"NT LM 0.12\"",
             "tx 0 ToClient -smb.status 3221225506",
             "tx 0 ToClient -smb.status_code 3221225506",
         ]
@@ -380,4 +381,152 @@ fn renames_and_deletions_are_told_with_their_names() {
     }
     let commands = lines.iter().filter(|line| line.contains("-smb.command"));
     assert_eq!(commands.count(), 3, "{lines:#?}");
+}
+
+/// A record of SMB 1 in UTF-16: the session is 9.
+fn smb1(command: u8, direction: Direction, content: &[u8]) -> Vec<u8> {
+    let mut out = b"\xffSMB".to_vec();
+    out.extend([command, 0, 0, 0, 0]);
+    out.push(if direction == ToClient { 0x80 } else { 0 });
+    out.extend([0, 0x80]);
+    out.extend([0; 12]);
+    out.extend([5, 0, 0, 0, 9, 0, 1, 0]);
+    out.extend(content);
+    framed(&out)
+}
+
+/// The conversation's lines for events.
+fn told(talk: &[(Direction, Vec<u8>)]) -> Vec<String> {
+    let talk: Vec<_> = talk.iter().map(|(way, b)| (*way, b.as_slice())).collect();
+    same_for_every_cut(PLACE, &talk);
+    for_events(PLACE, &talk)
+}
+
+#[test]
+fn renames_of_smb1_have_both_names() {
+    let mut rename = vec![1, 0, 0, 0, 0, 4];
+    // The first name stands at an odd place of the record: a byte before it fills up.
+    rename.extend(wide("old\0"));
+    rename.extend([4, 0]);
+    rename.extend(wide("new\0"));
+    let lines = told(&[(ToServer, smb1(7, ToServer, &rename))]);
+    for line in ["-smb.rename.from \"old\"", "-smb.rename.to \"new\""] {
+        assert!(has(&lines, line), "{line}: {lines:#?}");
+    }
+    // TRANS2 SET_PATH_INFO: parameters at 68, data at 84.
+    let set_path = |level: u16, data: &[u8]| {
+        let mut content = vec![15];
+        content.extend([0; 18]);
+        content.extend([
+            16,
+            0,
+            68,
+            0,
+            data.len() as u8,
+            0,
+            84,
+            0,
+            1,
+            0,
+            6,
+            0,
+            0,
+            0,
+            0,
+        ]);
+        content.resize(36, 0);
+        content.extend(level.to_le_bytes());
+        content.extend([0; 4]);
+        content.extend(wide("old\0"));
+        content.resize(52, 0);
+        content.extend(data);
+        smb1(0x32, ToServer, &content)
+    };
+    let mut data = vec![0; 8];
+    data.extend([6, 0, 0, 0]);
+    data.extend(wide("new"));
+    let lines = told(&[
+        (ToServer, set_path(1010, &data)),
+        (ToServer, set_path(1013, &[1])),
+    ]);
+    for line in [
+        "ToServer -smb.rename.from \"old\"",
+        "ToServer -smb.rename.to \"new\"",
+        "ToServer -smb.filename \"old\"",
+        "ToServer -smb.subcmd \"SET_PATH_INFO\"",
+        "ToServer -smb.access \"delete on close\"",
+    ] {
+        assert!(has(&lines, line), "{line}: {lines:#?}");
+    }
+}
+
+#[test]
+fn how_a_file_was_opened_is_told() {
+    let mut open = create(7, "dir");
+    // Disposition and options of the request.
+    open[4 + 64 + 36] = 2;
+    open[4 + 64 + 40] = 1;
+    let mut answer = created(7);
+    // The first second of 1970 and a tenth of a size.
+    answer[4 + 64 + 8..][..8].copy_from_slice(&116_444_736_010_000_000u64.to_le_bytes());
+    answer[4 + 64 + 48] = 10;
+    let lines = told(&[(ToServer, open), (ToClient, answer)]);
+    for line in [
+        "ToServer -smb.directory \"dir\"",
+        "ToServer -smb.disposition 2",
+        "ToServer -smb.access \"normal\"",
+        "ToClient -smb.created 1",
+        "ToClient -smb.accessed 0",
+        "ToClient -smb.size 10",
+        "ToClient -smb.fuid",
+    ] {
+        assert!(has(&lines, line), "{line}: {lines:#?}");
+    }
+    let lines = told(&[(ToServer, create(7, ""))]);
+    assert!(has(&lines, "-smb.filename \"<share_root>\""), "{lines:#?}");
+}
+
+#[test]
+fn who_speaks_with_whom_is_told() {
+    let mut body = vec![36, 0, 1, 0];
+    body.extend([0; 8]);
+    body.extend([3; 16]);
+    body.extend([0; 8]);
+    body.extend([0x10, 2]);
+    let mut answer = vec![65, 0, 0, 0, 0x10, 2, 0, 0];
+    answer.extend([4; 16]);
+    answer.extend([0; 8]);
+    answer.extend([0, 0, 1, 0, 0, 0, 2, 0]);
+    answer.extend([0; 24]);
+    let lines = told(&[
+        (ToServer, smb2(0, ToServer, 0, &body)),
+        (ToClient, smb2(0, ToClient, 0, &answer)),
+        (ToServer, tree_connect(1, "\\\\s\\d")),
+        (ToClient, tree_answer(1, 1)),
+    ]);
+    for line in [
+        "ToServer -smb.client_guid \"\\x03",
+        "ToClient -smb.server_guid \"\\x04",
+        "ToClient -smb.max_read_size 65536",
+        "ToClient -smb.max_write_size 131072",
+        "ToClient -smb.share_type 1",
+    ] {
+        assert!(has(&lines, line), "{line}: {lines:#?}");
+    }
+    // A session of SMB 1: a security blob of two bytes, then the names of the host.
+    let mut session = vec![12, 0xff, 0, 0, 0];
+    session.extend([0; 10]);
+    session.extend([2, 0]);
+    session.extend([0; 10]);
+    session.extend(b"xx");
+    // The names stand at an odd place: a byte fills up.
+    session.resize(session.len() + (session.len() % 2), 0);
+    session.extend(wide("Windows\0"));
+    session.extend(wide("5.1\0"));
+    let lines = told(&[(ToServer, smb1(0x73, ToServer, &session))]);
+    assert!(
+        has(&lines, "ToServer -smb.native_os \"Windows\""),
+        "{lines:#?}"
+    );
+    assert!(has(&lines, "ToServer -smb.native_lm \"5.1\""), "{lines:#?}");
 }
