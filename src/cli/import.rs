@@ -162,6 +162,15 @@ fn flatten(path: &str, node: &MarkedYaml<'_>, file: &str, leaves: &mut Vec<Leaf>
     }
 }
 
+/// `yes` or `no`, in any of the words that Suricata takes for them.
+fn switch(text: &str) -> Option<&'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "yes" | "true" | "on" | "1" => Some("yes"),
+        "no" | "false" | "off" | "0" => Some("no"),
+        _ => None,
+    }
+}
+
 /// Ports of the capture sections.
 #[derive(Default)]
 struct Ports {
@@ -334,11 +343,7 @@ impl Work {
         let text = leaf.text();
         let lower = text.to_ascii_lowercase();
         let left = |what: &str| Fate::Left(what.to_string());
-        let switch = match lower.as_str() {
-            "yes" | "true" | "on" | "1" => Some("yes"),
-            "no" | "false" | "off" | "0" => Some("no"),
-            _ => None,
-        };
+        let switch = switch(&text);
         match key.kind {
             Kind::Flag => match switch {
                 Some(word) => Fate::Key(name, (word == "yes").to_string()),

@@ -259,14 +259,8 @@ pub mod testing {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reputation::tests::mapped;
     use super::*;
-
-    fn mapped(text: &str) -> [u8; 16] {
-        match text.parse().unwrap() {
-            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-            IpAddr::V6(address) => address.octets(),
-        }
-    }
 
     fn countries() -> Countries {
         let v4 = |a: u8, b: u8| u128::from(u32::from_be_bytes([a, b, 0, 0]));

@@ -283,10 +283,11 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn mapped(text: &str) -> [u8; 16] {
+    /// An address, IPv4 mapped into IPv6.
+    pub fn mapped(text: &str) -> [u8; 16] {
         match text.parse().unwrap() {
             IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
             IpAddr::V6(address) => address.octets(),

@@ -1,7 +1,7 @@
 //! The event log among Suricata's outputs. Sluice writes one, so the first that is switched on is taken
 //! over; its list of types becomes `outputs.eve-log.types`.
 
-use super::{Fate, Leaf, Work, list};
+use super::{Fate, Leaf, Work, list, switch};
 use crate::config::eve::{event_of, own};
 use crate::config::foreign::reason;
 use crate::config::keys::key;
@@ -19,7 +19,7 @@ pub(super) struct Chosen {
 
 /// Whether a switch is off.
 fn is_off(text: &str) -> bool {
-    ["no", "false", "off", "0"].contains(&text.to_ascii_lowercase().as_str())
+    switch(text) == Some("no")
 }
 
 /// What stands behind `outputs.N.eve-log.`, and N.
