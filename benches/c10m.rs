@@ -27,6 +27,7 @@ use sluice::memory::{Arena, Handle, Regions};
 use sluice::packet::{BURST_MAX, Burst, Context};
 use sluice::port::memory::{End, Memory, Shape, Side};
 use sluice::port::{Receive, Receiver, Transmit, Transmitter};
+use sluice::time::cycles;
 use traffic::{DATA, FRAME_MAX, LATE, Life, PLANTED, ROUND, Step, Traffic};
 
 /// Signature number of the planted words.
@@ -37,8 +38,6 @@ const EXTRA: u32 = 8192;
 const COMPARED: u64 = 61;
 /// Expiry class of established TCP flows: closed ones that wait have another.
 const ESTABLISHED: usize = 1;
-/// Cycles of this machine's time-stamp counter a nanosecond, for comparison with DESIGN.md 10.
-const CYCLES_PER_NS: f64 = 2.6;
 
 /// How large and how long.
 #[derive(Clone, Copy)]
@@ -406,7 +405,7 @@ impl Rig {
         };
         println!(
             "  {name}: {packets} packets in {seconds:.1} s, {rate}{ns:.0} ns = {:.0} cycles a packet of the workers; {} flows stand",
-            ns * CYCLES_PER_NS,
+            ns * cycles::per_nanosecond(),
             self.active()
         );
         turns

@@ -42,9 +42,8 @@ use sluice::layout::Layout;
 use sluice::matcher::Program;
 use sluice::port::capture::spread::Spread;
 use sluice::replay::{Options, Session};
+use sluice::time::cycles;
 
-/// Cycles of this machine's time-stamp counter a nanosecond.
-const CYCLES_PER_NS: f64 = 2.6;
 /// Rules of the small set.
 const FEW_RULES: usize = 1_000;
 /// Cores that the prediction is about.
@@ -77,7 +76,7 @@ impl Run {
     }
 
     fn cycles(&self) -> f64 {
-        self.cpu.as_nanos() as f64 * CYCLES_PER_NS / self.packets
+        self.cpu.as_nanos() as f64 * cycles::per_nanosecond() / self.packets
     }
 }
 

@@ -15,7 +15,6 @@ mod workload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use frames::{median, thread_time};
 use sluice::config::Config;
@@ -29,6 +28,7 @@ use sluice::packet::{BURST_MAX, BURST_VIEWS_MAX, Burst, Kind, Verdict};
 use sluice::port::capture::spread::Spread;
 use sluice::port::capture::{Capture, CaptureReader};
 use sluice::port::{Discard, Receive, Receiver, Transmit, Transmitter};
+use sluice::time::cycles;
 use workload::{FCS_BYTES, Folder, Rules, Workload};
 
 /// What is timed in a burst, in its order.
@@ -56,16 +56,12 @@ fn tsc() -> u64 {
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
-        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-        START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        START
+            .get_or_init(std::time::Instant::now)
+            .elapsed()
+            .as_nanos() as u64
     }
-}
-
-/// TSC cycles per nanosecond.
-fn tsc_per_ns() -> f64 {
-    let (start, from) = (Instant::now(), tsc());
-    while start.elapsed() < Duration::from_millis(50) {}
-    (tsc() - from) as f64 / start.elapsed().as_nanos() as f64
 }
 
 /// What two readings of the TSC cost.
@@ -390,7 +386,7 @@ fn main() {
         (16_384, 20_000, 15)
     };
     core_affinity::set_for_current(core_affinity::CoreId { id: 1 });
-    let tsc_ns = tsc_per_ns();
+    let tsc_ns = cycles::per_nanosecond();
     println!("TSC {tsc_ns:.2} GHz; budgets are for 2.60 GHz. Cycles per frame (ratio to budget).");
     if quick {
         println!("--quick: answers only, the figures mean nothing");
