@@ -35,7 +35,7 @@ impl Parse for BittorrentDht {
         if input.bytes.is_empty() {
             return Ok(Taken::all(0));
         }
-        let tx = out.open();
+        let tx = out.open_one_way(input.direction);
         // A dictionary ends with `e` (BEP 3).
         if !input.bytes.starts_with(b"d1:") || !input.bytes.ends_with(b"e") {
             out.event(tx, input.direction, MALFORMED);

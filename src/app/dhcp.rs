@@ -66,7 +66,7 @@ impl Parse for Dhcp {
         let Some(options) = bytes.get(HEADER..) else {
             return Ok(Taken::all(bytes.len()));
         };
-        let tx = out.open();
+        let tx = out.open_one_way(direction);
         if out.wants(Field::DhcpMessage) {
             let message = bytes.get(..MESSAGE_MAX).unwrap_or(bytes);
             out.field(tx, Field::DhcpMessage, direction, message);

@@ -254,7 +254,7 @@ impl Dnp3 {
         scratch.extend_from_slice(&way.link);
         scratch.extend_from_slice(out.shared.heap.get(&way.fragment));
         if let Some(fragment) = scratch.get(LINK..).filter(|fragment| !fragment.is_empty()) {
-            let tx = out.open();
+            let tx = out.open_one_way(direction);
             if tx.is_some() && out.wants(Field::Dnp3Message) {
                 out.field(tx, Field::Dnp3Message, direction, &scratch);
             }

@@ -295,7 +295,7 @@ pub(super) fn read_message(
     if variant.protocol == AppProtocol::Dns {
         out.frame(Field::FrameDnsPdu, direction, message);
     }
-    let tx = out.open();
+    let tx = out.open_one_way(direction);
     let mut reader = Reader::new(variant, message, direction, header, out, tx);
     reader.read();
     out.progress(tx, direction, Progress::Head);

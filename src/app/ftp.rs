@@ -371,7 +371,7 @@ impl Ftp {
     /// The transaction that a line belongs to which answers no command: a greeting has one of its own.
     fn unasked(&mut self, line: &[u8], out: &mut Output<'_>) -> TxId {
         if !self.unasked.is_some() && !line.trim_ascii_end().is_empty() {
-            self.unasked = out.open();
+            self.unasked = out.open_one_way(ToClient);
             out.progress(self.unasked, ToServer, Progress::Complete);
         }
         self.unasked

@@ -153,7 +153,7 @@ impl Parse for Ike {
             out.event(TxId::NONE, direction, MALFORMED);
             return taken;
         };
-        let tx = out.open();
+        let tx = out.open_one_way(direction);
         let fields = [Field::IkeInitSpi, Field::IkeRespSpi];
         for (field, spi) in fields.into_iter().zip(header.spi) {
             tell_hex(out, tx, field, direction, &spi);

@@ -148,7 +148,7 @@ fn message(out: &mut Output<'_>, direction: Direction, bytes: &[u8], asked: &mut
         ERROR => ([field(parts, 8), field(parts, 10)], field(parts, 7)),
         _ => return Some(()),
     };
-    let tx = out.open();
+    let tx = out.open_one_way(direction);
     out.number(tx, Field::Krb5MsgType, direction, u64::from(outer.tag));
     if let Some((realm, _)) = realm.and_then(element)
         && out.wants(Field::Krb5Realm)

@@ -44,8 +44,9 @@ const PORT: u16 = 502;
 const HEADER: usize = 6;
 /// Most bytes of unit and message.
 const LENGTH_MAX: usize = 254;
-/// Requests that wait for their response; the oldest is completed.
-const PENDING_MAX: usize = 128;
+/// Requests that wait for their response; one more is a flood, and the next one ends the parser's
+/// work (Suricata's number).
+const PENDING_MAX: usize = 500;
 
 /// Bytes of an instance, numbers with the high byte first.
 pub const SIZE: usize = 16;
@@ -216,7 +217,7 @@ impl Parse for Modbus {
             let Some(message) = at.take(length) else {
                 return Ok(Taken::until(taken, HEADER + length));
             };
-            self.message(out, input.direction, id, protocol, message);
+            self.message(out, input.direction, id, protocol, message)?;
             taken += HEADER + length;
         }
     }
@@ -234,9 +235,9 @@ impl Modbus {
         id: u16,
         protocol: u16,
         message: &[u8],
-    ) {
+    ) -> Result<(), Broken> {
         let tx = match direction {
-            Direction::ToServer => self.request(out, id, message),
+            Direction::ToServer => self.request(out, id, message)?,
             Direction::ToClient => self.response(out, id, message),
         };
         if protocol != 0 {
@@ -255,10 +256,17 @@ impl Modbus {
         } else {
             out.progress(tx, direction, Progress::Complete);
         }
+        Ok(())
     }
 
-    fn request(&mut self, out: &mut Output<'_>, id: u16, message: &[u8]) -> TxId {
+    fn request(&mut self, out: &mut Output<'_>, id: u16, message: &[u8]) -> Result<TxId, Broken> {
+        if self.pending.len() > PENDING_MAX {
+            return Err(Broken);
+        }
         let tx = out.open();
+        if self.pending.len() == PENDING_MAX {
+            out.event(tx, Direction::ToServer, FLOODED);
+        }
         tell(out, tx, message);
         let (function, content) = match message {
             [_, function, content @ ..] => (*function, content),
@@ -270,12 +278,11 @@ impl Modbus {
         let [index, serial] = tx_words(tx);
         let [kind, value] = Answer::to(function, content).words();
         let record = [u32::from(id), index, serial, kind, value];
-        if let Some(oldest) = self.pending.push(out.heap(), PENDING_MAX, &record) {
-            let oldest = tx_of(oldest[1], oldest[2]);
-            out.event(oldest, Direction::ToServer, FLOODED);
-            out.complete(oldest);
+        // Without room in the heap nothing answers it.
+        if let Some(lost) = self.pending.push(out.heap(), usize::MAX, &record) {
+            out.complete(tx_of(lost[1], lost[2]));
         }
-        tx
+        Ok(tx)
     }
 
     fn response(&mut self, out: &mut Output<'_>, id: u16, message: &[u8]) -> TxId {

@@ -1,7 +1,8 @@
 //! MQTT 3.1, 3.1.1 and 5 (OASIS). A control packet opens a transaction, which those that answer it
 //! join: CONNECT and CONNACK, PUBLISH and its acknowledgements, subscriptions.
 
-use super::field::{Field, Progress};
+use super::field::Field;
+use super::heap::Heap;
 use super::lines;
 use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
@@ -9,7 +10,8 @@ use super::protocol::{
 };
 use super::record::MESSAGE_MAX;
 use super::settings::Number;
-use crate::packet::Direction::{self, ToClient, ToServer};
+use super::table::{Table, tx_of, tx_words};
+use crate::packet::Direction::{self, ToClient};
 
 /// See `Description`.
 pub const DESCRIPTION: Description = Description {
@@ -69,15 +71,18 @@ enum Odd {
     Unassigned = 8,
     TooMany = 9,
     Malformed = 10,
+    ManyMessages = 11,
 }
 
 const PORT: u16 = 1883;
 /// Bytes of a packet that is read.
 const PACKET_MAX: usize = 128 << 10;
-/// Topics of a subscription.
-const TOPICS_MAX: usize = 100;
-/// Exchanges that are open.
-const OPEN_MAX: usize = 24;
+/// Bytes before what the frame of data shows; the length of a long packet takes more.
+const SHORT_HEAD: usize = 2;
+/// Topics of a subscription, where the settings give no number.
+const TOPICS_MAX: u32 = 4096;
+/// Codes of an answer to a subscription.
+const CODES_MAX: usize = 100;
 /// What stands for the identifier of a connection.
 const CONNECTION: u32 = u32::MAX;
 
@@ -134,8 +139,8 @@ fn probe(probe: &Probe<'_>) -> Guess {
 pub struct Mqtt {
     version: u8,
     connected: bool,
-    open: [(u32, TxId); OPEN_MAX],
-    count: u8,
+    /// `[identifier, transaction's name 2, messages]`.
+    open: Table<4>,
     /// Bytes of a packet that is too long, by direction.
     skip: [u32; 2],
 }
@@ -182,6 +187,7 @@ impl Parse for Mqtt {
             let most = out.shared.limits.parsers.number(Number::MqttMessage) as usize;
             if length - head > most || length > PACKET_MAX {
                 self.skip[way] = length as u32;
+                self.passed_over(rest, out);
                 continue;
             }
             let Some(whole) = rest.get(..length) else {
@@ -195,7 +201,12 @@ impl Parse for Mqtt {
                 direction,
                 whole.get(..2).unwrap_or(whole),
             );
-            out.frame(Field::FrameMqttData, direction, body);
+            let shown = SHORT_HEAD..SHORT_HEAD + body.len();
+            out.frame(
+                Field::FrameMqttData,
+                direction,
+                whole.get(shown).unwrap_or(body),
+            );
             let packet = Packet {
                 first: whole.first().copied().unwrap_or(0),
                 body,
@@ -208,10 +219,14 @@ impl Parse for Mqtt {
         }
         Ok(Taken::all(at))
     }
+
+    fn free(&mut self, heap: &mut Heap) {
+        self.open.clear(heap);
+    }
 }
 
 fn malformed(direction: Direction, out: &mut Output<'_>) {
-    let tx = out.open();
+    let tx = out.open_one_way(direction);
     event(tx, direction, Odd::Malformed, out);
     out.complete(tx);
 }
@@ -268,28 +283,27 @@ impl Mqtt {
             kind::CONNACK => {
                 let flags = byte(&mut body)?;
                 let code = u64::from(byte(&mut body)?);
-                let tx = self.join(CONNECTION, packet, Odd::MissingConnect, out);
-                let way = packet.direction;
-                out.number(
-                    tx,
-                    Field::MqttConnackSessionPresent,
-                    way,
-                    u64::from(flags & 1),
-                );
+                let (tx, way, known) = self.join(CONNECTION, packet, Odd::MissingConnect, out);
+                let session = u64::from(flags & 1);
+                out.number(tx, Field::MqttConnackSessionPresent, way, session);
                 out.number(tx, Field::MqttConnackReturnCode, way, code);
                 out.number(tx, Field::MqttReasonCode, way, code);
-                self.connected = true;
+                self.connected |= known;
                 self.settle(CONNECTION, tx, out);
                 Some(())
             }
             kind::PUBACK | kind::PUBREC | kind::PUBREL | kind::PUBCOMP => {
                 let id = identifier(&mut body)?;
-                let tx = self.join(id, packet, Odd::MissingPublish, out);
+                let ends = matches!(packet.kind(), kind::PUBACK | kind::PUBCOMP);
+                if !ends && self.is_full(id, packet, out) {
+                    return Some(());
+                }
+                let (tx, way, _) = self.join(id, packet, Odd::MissingPublish, out);
                 if self.version == 5 {
                     let code = u64::from(byte(&mut body).unwrap_or(0));
-                    out.number(tx, Field::MqttReasonCode, packet.direction, code);
+                    out.number(tx, Field::MqttReasonCode, way, code);
                 }
-                if matches!(packet.kind(), kind::PUBACK | kind::PUBCOMP) {
+                if ends {
                     self.settle(id, tx, out);
                 }
                 Some(())
@@ -301,10 +315,9 @@ impl Mqtt {
                     kind::SUBACK => Odd::MissingSubscribe,
                     _ => Odd::MissingUnsubscribe,
                 };
-                let tx = self.join(id, packet, missing, out);
-                for code in body.iter().take(TOPICS_MAX) {
-                    let code = u64::from(*code);
-                    out.number(tx, Field::MqttReasonCode, packet.direction, code);
+                let (tx, way, _) = self.join(id, packet, missing, out);
+                for code in body.iter().take(CODES_MAX) {
+                    out.number(tx, Field::MqttReasonCode, way, u64::from(*code));
                 }
                 self.settle(id, tx, out);
                 Some(())
@@ -331,14 +344,34 @@ impl Mqtt {
         Some(())
     }
 
+    /// A message that is too long is a transaction without anything but its header. Whichever side
+    /// sends it, it is the server's, as in Suricata.
+    fn passed_over(&mut self, rest: &[u8], out: &mut Output<'_>) {
+        let packet = Packet {
+            first: rest.first().copied().unwrap_or(0),
+            body: &[],
+            direction: ToClient,
+        };
+        let tx = self.begin(&packet, out);
+        out.complete(tx);
+    }
+
     fn begin(&mut self, packet: &Packet<'_>, out: &mut Output<'_>) -> TxId {
-        let tx = out.open();
-        self.give_header(tx, packet, out);
+        let most = out.shared.limits.parsers.number(Number::MqttTransactions);
+        if self.open.len() > most as usize
+            && let Some([_, index, serial, _]) = self.open.remove(out.heap(), 0)
+        {
+            let oldest = tx_of(index, serial);
+            let way = out.only(oldest).unwrap_or(packet.direction);
+            event(oldest, way, Odd::TooMany, out);
+            out.complete(oldest);
+        }
+        let tx = out.open_one_way(packet.direction);
+        self.give_header(tx, packet.direction, packet, out);
         tx
     }
 
-    fn give_header(&self, tx: TxId, packet: &Packet<'_>, out: &mut Output<'_>) {
-        let way = packet.direction;
+    fn give_header(&self, tx: TxId, way: Direction, packet: &Packet<'_>, out: &mut Output<'_>) {
         out.number(tx, Field::MqttType, way, u64::from(packet.kind()));
         out.number(tx, Field::MqttFlags, way, u64::from(packet.first & 0xf));
         out.number(tx, Field::MqttQos, way, u64::from(packet.qos()));
@@ -351,7 +384,7 @@ impl Mqtt {
             scratch.extend_from_slice(&[self.version, packet.first]);
             let most = MESSAGE_MAX - scratch.len();
             scratch.extend_from_slice(packet.body.get(..most).unwrap_or(packet.body));
-            out.field_of_scratch(tx, Field::MqttMessage, way);
+            out.field_of_scratch(tx, Field::MqttMessage, packet.direction);
         }
     }
 
@@ -362,13 +395,39 @@ impl Mqtt {
         }
     }
 
-    /// The transaction that a packet answers, or one of its own.
-    fn join(&mut self, id: u32, packet: &Packet<'_>, missing: Odd, out: &mut Output<'_>) -> TxId {
-        let open = self.open.iter().take(usize::from(self.count));
-        let found = open.copied().find(|(known, _)| *known == id);
-        if let Some((_, tx)) = found {
-            self.give_header(tx, packet, out);
-            return tx;
+    /// Whether an exchange has as many messages as are read, which is told.
+    fn is_full(&mut self, id: u32, packet: &Packet<'_>, out: &mut Output<'_>) -> bool {
+        let most = out.shared.limits.parsers.number(Number::MqttMessages);
+        let heap = &mut out.shared.heap;
+        let Some((place, mut record)) = self.open.find(heap, |record| record[0] == id) else {
+            return false;
+        };
+        let full = record[3] >= most;
+        record[3] += u32::from(!full);
+        self.open.set(heap, place, &record);
+        if full {
+            let tx = tx_of(record[1], record[2]);
+            let way = out.only(tx).unwrap_or(packet.direction);
+            event(tx, way, Odd::ManyMessages, out);
+        }
+        full
+    }
+
+    /// The transaction that a packet answers, in whose direction rules look at it, or one of its
+    /// own, and which of both.
+    fn join(
+        &mut self,
+        id: u32,
+        packet: &Packet<'_>,
+        missing: Odd,
+        out: &mut Output<'_>,
+    ) -> (TxId, Direction, bool) {
+        let found = self.open.find(out.heap(), |record| record[0] == id);
+        if let Some((_, record)) = found {
+            let tx = tx_of(record[1], record[2]);
+            let way = out.only(tx).unwrap_or(packet.direction);
+            self.give_header(tx, way, packet, out);
+            return (tx, way, true);
         }
         let tx = self.begin(packet, out);
         event(tx, packet.direction, missing, out);
@@ -376,39 +435,25 @@ impl Mqtt {
             self.introduced(tx, packet, out);
         }
         out.complete(tx);
-        tx
+        (tx, packet.direction, false)
     }
 
     /// The exchange will be answered.
     fn wait(&mut self, id: u32, tx: TxId, out: &mut Output<'_>) {
-        if usize::from(self.count) == OPEN_MAX {
-            let (_, oldest) = self.open[0];
-            self.open.rotate_left(1);
-            self.count -= 1;
-            event(oldest, ToServer, Odd::TooMany, out);
-            out.complete(oldest);
-        }
-        if let Some(place) = self.open.get_mut(usize::from(self.count)) {
-            *place = (id, tx);
-            self.count += 1;
+        let [index, serial] = tx_words(tx);
+        let record = [id, index, serial, 1];
+        // Without room in the heap nothing answers it.
+        if let Some([_, index, serial, _]) = self.open.push(out.heap(), usize::MAX, &record) {
+            out.complete(tx_of(index, serial));
         }
     }
 
     /// The exchange is over.
     fn settle(&mut self, id: u32, tx: TxId, out: &mut Output<'_>) {
-        let open = usize::from(self.count);
-        let place = self
-            .open
-            .iter()
-            .take(open)
-            .position(|(known, _)| *known == id);
-        if let Some(rest) = place.and_then(|place| self.open.get_mut(place..)) {
-            rest.rotate_left(1);
-            self.count -= 1;
+        if let Some((place, _)) = self.open.find(out.heap(), |record| record[0] == id) {
+            let _ = self.open.remove(out.heap(), place);
         }
-        for direction in [ToServer, ToClient] {
-            out.progress(tx, direction, Progress::Complete);
-        }
+        out.complete(tx);
     }
 
     fn connect(&mut self, packet: &Packet<'_>, out: &mut Output<'_>) -> Option<()> {
@@ -484,7 +529,12 @@ impl Mqtt {
             true => Field::MqttSubscribeTopic,
             false => Field::MqttUnsubscribeTopic,
         };
-        for _ in 0..TOPICS_MAX {
+        let most = out.shared.limits.parsers.number(match subscribes {
+            true => Number::MqttSubscribed,
+            false => Number::MqttUnsubscribed,
+        });
+        let topics = if most == 0 { TOPICS_MAX } else { most };
+        for _ in 0..topics {
             let Some(topic) = text(&mut body) else {
                 break;
             };
@@ -515,6 +565,7 @@ impl Mqtt {
 mod tests {
     use super::super::testing::{Place, run_missing, same_for_every_cut, survives_damage};
     use super::*;
+    use crate::packet::Direction::ToServer;
 
     #[test]
     fn messages_longer_than_the_setting_are_passed_over() {
@@ -535,6 +586,55 @@ mod tests {
             said.count()
         };
         assert_eq!((seen("27"), seen("26")), (2, 1));
+        let key = "app-layer.protocols.mqtt.max-msg-length";
+        let lines = run_missing(place, &[(key, "26")], &pieces);
+        let types = lines.iter().filter(|l| l.ends_with("mqtt.type 3"));
+        let expected = ["tx 4 ToClient mqtt.type 3", "tx 8 ToServer mqtt.type 3"];
+        assert_eq!(types.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn topics_messages_and_exchanges_are_as_many_as_is_set() {
+        let place = Place {
+            transport: Transport::Tcp,
+            server_port: PORT,
+        };
+        let connect: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c";
+        let publish = |id: u8| [b"\x34\x06\x00\x01t\x00", &[id][..], b"m"].concat();
+        let (one, two) = (publish(1), publish(2));
+        let pieces: [(Direction, u32, &[u8]); 7] = [
+            (ToServer, 0, connect),
+            (ToClient, 0, b"\x20\x02\x00\x00"),
+            (ToServer, 0, b"\x82\x0a\x00\x08\x00\x01x\x00\x00\x01y\x00"),
+            (ToServer, 0, &one),
+            (ToServer, 0, &two),
+            (ToClient, 0, b"\x50\x02\x00\x02"),
+            (ToServer, 0, b"\x62\x02\x00\x02"),
+        ];
+        let count = |key: &str, value, what: &str| {
+            let key = format!("app-layer.protocols.mqtt.{key}");
+            let lines = run_missing(place, &[(&key, value)], &pieces);
+            lines.iter().filter(|line| line.contains(what)).count()
+        };
+        let topics = |most| count("subscribe-topic-match-limit", most, "subscribe.topic");
+        assert_eq!((topics("2"), topics("1")), (2, 1));
+        let full = |most| count("max-messages", most, "too_many_messages");
+        assert_eq!((full("3"), full("2")), (0, 1));
+        let many = |most| count("max-tx", most, "too_many_transactions");
+        assert_eq!((many("2"), many("1")), (0, 1));
+    }
+
+    #[test]
+    fn an_acceptance_that_nobody_asked_for_introduces_nobody() {
+        let place = Place {
+            transport: Transport::Tcp,
+            server_port: PORT,
+        };
+        let publish: &[u8] = b"\x30\x04\x00\x01tm";
+        let pieces: [(Direction, u32, &[u8]); 2] =
+            [(ToClient, 0, b"\x20\x02\x00\x00"), (ToServer, 0, publish)];
+        let said = run_missing(place, &[], &pieces).join(" ");
+        assert!(said.contains("missing_connect") && said.contains("unintroduced_message"));
     }
 
     #[test]
@@ -576,13 +676,13 @@ mod tests {
                 "ToServer mqtt.connect.clientid \"c\"",
                 "ToServer mqtt.connect.username \"u\"",
                 "ToServer mqtt.connect.password \"pwd\"",
-                "ToClient mqtt.connack.session_present 1",
-                "ToClient mqtt.connack.return_code 0",
-                "ToClient mqtt.reason_code 0",
+                "ToServer mqtt.connack.session_present 1",
+                "ToServer mqtt.connack.return_code 0",
+                "ToServer mqtt.reason_code 0",
                 "ToServer mqtt.publish.topic \"t\"",
                 "ToServer mqtt.publish.message \"hi\"",
                 "ToServer mqtt.subscribe.topic \"x\"",
-                "ToClient mqtt.reason_code 128",
+                "ToServer mqtt.reason_code 128",
             ]
         );
     }

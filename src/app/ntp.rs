@@ -53,7 +53,7 @@ impl Parse for Ntp {
             }
             return Ok(Taken::all(bytes.len()));
         };
-        let tx = out.open();
+        let tx = out.open_one_way(direction);
         let at = |place: usize| header.get(place).copied().unwrap_or(0);
         for (field, number) in [
             (Field::NtpVersion, at(0) >> 3 & 7),

@@ -7,7 +7,7 @@ use super::field::{Field, Progress};
 use super::file::{self, FileSettings};
 use super::heap::{Heap, TEXT_MAX};
 use super::protocol::AppProtocol;
-use super::settings::Settings;
+use super::settings::{Encryption, Settings};
 use super::transaction::{NONE, Transaction};
 use crate::memory::slab::Slabs;
 use crate::packet::Direction;
@@ -264,6 +264,11 @@ pub struct FlowState {
     pub event_count: u8,
     /// All that follows is encrypted or none of ours.
     pub done: bool,
+    /// What the flow carries is encrypted from here on: so many bytes at the end of the piece that
+    /// told it, and all that follow.
+    pub encrypted: Option<u32>,
+    /// Nothing of a flow that is encrypted is looked at any more, its headers neither.
+    pub bypass: bool,
     /// The parser could not read this packet's bytes (the policy for errors of the application
     /// layer decides).
     pub broken: bool,
@@ -298,6 +303,8 @@ impl Default for FlowState {
             events: [(AppEvent(0), Direction::ToServer); FLOW_EVENTS_MAX],
             event_count: 0,
             done: false,
+            encrypted: None,
+            bypass: false,
             broken: false,
             stores: [false; 2],
             change: None,
@@ -327,6 +334,21 @@ impl Output<'_> {
     /// Begins a transaction of the flow's protocol. `TxId::NONE` when there is no room.
     pub fn open(&mut self) -> TxId {
         self.open_as(self.flow.protocol)
+    }
+
+    /// Begins a transaction whose message goes one way: rules look at it in that direction alone.
+    pub fn open_one_way(&mut self, direction: Direction) -> TxId {
+        let tx = self.open();
+        self.with(tx, |tx, _| {
+            tx.only = Some(direction);
+            tx.touched[direction.opposite().index()] = false;
+        });
+        tx
+    }
+
+    /// The direction in which rules look at a transaction, if it is one alone.
+    pub fn only(&self, tx: TxId) -> Option<Direction> {
+        self.transaction(tx)?.only
     }
 
     /// Begins a transaction of a protocol that rides on the flow's (DCERPC on SMB).
@@ -496,7 +518,7 @@ impl Output<'_> {
 
     /// Rules ask anew about a direction of the transaction, though nothing in it changed.
     pub fn touch(&mut self, tx: TxId, direction: Direction) {
-        self.with(tx, |tx, _| tx.touched[direction.index()] = true);
+        self.with(tx, |tx, _| tx.touch(direction));
     }
 
     /// Both directions are complete (a datagram, a notification).
@@ -537,6 +559,15 @@ impl Output<'_> {
     /// All that follows is encrypted or of no interest: the parser is not asked again.
     pub fn done(&mut self) {
         self.flow.done = true;
+    }
+
+    /// The flow's payload is encrypted from here on, the last `count` bytes of the input and all that
+    /// follow: rules about payload do not look at it any more, where `handling` says so.
+    pub fn encrypted(&mut self, count: usize, handling: Encryption) {
+        if handling != Encryption::Full && self.flow.encrypted.is_none() {
+            self.flow.encrypted = Some(count as u32);
+            self.flow.bypass = handling == Encryption::Bypass;
+        }
     }
 
     /// These bytes are none of the protocol's, though the parser goes on with the next ones.

@@ -138,7 +138,7 @@ impl Quic {
         }
         let end = header.head + header.length;
         let next = bytes.get(end..).unwrap_or(&[]);
-        let tx = out.open();
+        let tx = out.open_one_way(direction);
         if header.long {
             out.field(tx, Field::QuicVersion, direction, header.version_bytes);
         }

@@ -116,7 +116,7 @@ impl Parse for Rdp {
             };
             out.frame(Field::FrameRdpPdu, direction, packet);
             if opens(packet) {
-                let tx = out.open();
+                let tx = out.open_one_way(input.direction);
                 if out.wants(Field::RdpMessage) {
                     let told = packet.get(..MESSAGE_MAX).unwrap_or(packet);
                     out.field(tx, Field::RdpMessage, direction, told);

@@ -2,12 +2,21 @@
 //! that a parser asks an array and no list of names. HTTP's are http/settings.rs's.
 
 use super::output::{is_off, is_on, size};
+use super::protocol::{AppProtocol, Probe, Transport};
 
 /// A number that a parser takes from the settings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Number {
     /// Bytes of an MQTT message behind its fixed header; longer ones are passed over.
     MqttMessage,
+    /// MQTT exchanges that are open at once.
+    MqttTransactions,
+    /// Messages of an MQTT exchange.
+    MqttMessages,
+    /// Topics of one MQTT subscription; 0: any number.
+    MqttSubscribed,
+    /// Topics whose subscription one MQTT message ends; 0: any number.
+    MqttUnsubscribed,
     /// Bytes of a WebSocket payload, and of a message, that are looked at.
     WebsocketPayload,
     /// Responses to one LDAP request.
@@ -58,12 +67,26 @@ impl Number {
 /// End of a key's name, what holds without it, and what is possible at most.
 type Row = (Number, &'static str, u32, u32);
 
-const NUMBERS: [Row; 18] = [
+const NUMBERS: [Row; 22] = [
     (
         Number::MqttMessage,
         ".mqtt.max-msg-length",
         128 << 10,
         128 << 10,
+    ),
+    (Number::MqttTransactions, ".mqtt.max-tx", 128, 500),
+    (Number::MqttMessages, ".mqtt.max-messages", 1024, 1024),
+    (
+        Number::MqttSubscribed,
+        ".mqtt.subscribe-topic-match-limit",
+        100,
+        4096,
+    ),
+    (
+        Number::MqttUnsubscribed,
+        ".mqtt.unsubscribe-topic-match-limit",
+        100,
+        4096,
     ),
     (
         Number::WebsocketPayload,
@@ -194,14 +217,98 @@ pub struct Mail {
     pub body_md5: bool,
 }
 
+/// What becomes of payload that is encrypted (`encryption-handling`).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Encryption {
+    /// Rules about payload do not look at it.
+    #[default]
+    TrackOnly,
+    /// It is looked at like any other.
+    Full,
+    /// Nothing of the flow is looked at any more.
+    Bypass,
+}
+
+impl Encryption {
+    fn of(word: &str) -> Option<Encryption> {
+        Some(match word {
+            "track-only" | "default" => Encryption::TrackOnly,
+            "full" => Encryption::Full,
+            "bypass" => Encryption::Bypass,
+            _ => return None,
+        })
+    }
+}
+
 /// Settings of single parsers.
 #[derive(Clone, Debug)]
 pub struct Settings {
     numbers: [u32; NUMBERS.len()],
     /// Of SMTP.
     pub mail: Mail,
+    /// Of TLS, once there is application data.
+    pub tls: Encryption,
+    /// Of SSH, once both sides have new keys.
+    pub ssh: Encryption,
     /// Ports of servers that are asked for DNS, over TCP and over UDP.
     pub dns_ports: [Vec<u16>; 2],
+    /// Ports of servers that are asked for protocols which their usual ports tell otherwise.
+    pub moved: Vec<Moved>,
+}
+
+/// A protocol on other ports than the usual ones (`detection-ports.dp`).
+#[derive(Clone, Debug)]
+pub struct Moved {
+    protocol: &'static str,
+    /// Over which carrier; none: over any.
+    carrier: Option<Transport>,
+    usual: u16,
+    ports: Vec<u16>,
+}
+
+/// Protocols that are looked for on some ports alone, and the one that stands for them.
+const USUAL_PORTS: [(&str, u16); 15] = [
+    ("dnp3", 20_000),
+    ("enip", 44_818),
+    ("ftp", 21),
+    ("ike", 500),
+    ("ldap", 389),
+    ("modbus", 502),
+    ("mqtt", 1883),
+    ("ntp", 123),
+    ("pgsql", 5432),
+    ("pop3", 110),
+    ("quic", 443),
+    ("rdp", 3389),
+    ("snmp", 161),
+    ("telnet", 23),
+    ("tftp", 69),
+];
+
+impl Moved {
+    /// Of `NAME`, `NAME.tcp` or `NAME.udp`.
+    fn of(name: &str, ports: Vec<u16>) -> Option<Moved> {
+        let (name, carrier) = match name.split_once('.') {
+            Some((name, "tcp")) => (name, Some(Transport::Tcp)),
+            Some((name, "udp")) => (name, Some(Transport::Udp)),
+            Some(_) => return None,
+            None => (name, None),
+        };
+        let (protocol, usual) = *USUAL_PORTS.iter().find(|(known, _)| *known == name)?;
+        Some(Moved {
+            protocol,
+            carrier,
+            usual,
+            ports,
+        })
+    }
+
+    fn place(&self, port: u16) -> u16 {
+        match self.ports.contains(&port) {
+            true => self.usual,
+            false => 0,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -209,6 +316,9 @@ impl Default for Settings {
         Settings {
             numbers: NUMBERS.map(|(_, _, usual, _)| usual),
             dns_ports: [vec![53], vec![53]],
+            moved: Vec::new(),
+            tls: Encryption::default(),
+            ssh: Encryption::default(),
             mail: Mail {
                 decode: true,
                 base64: true,
@@ -238,12 +348,11 @@ impl Settings {
         {
             *place = u32::try_from(value).unwrap_or(u32::MAX).min(*most);
         }
-        let dns = ["tcp", "udp"].iter().zip(&mut self.dns_ports);
-        for (carrier, ports) in dns {
-            if key.ends_with(&format!(".dns.{carrier}.detection-ports.dp")) {
-                let each = value.split(|c: char| !c.is_ascii_digit());
-                *ports = each.filter_map(|port| port.parse().ok()).collect();
-            }
+        self.take_ports(key, value);
+        match key.strip_prefix("app-layer.protocols.") {
+            Some("tls.encryption-handling") => self.tls = Encryption::of(value).unwrap_or(self.tls),
+            Some("ssh.encryption-handling") => self.ssh = Encryption::of(value).unwrap_or(self.ssh),
+            _ => {}
         }
         let Some((_, key)) = key.split_once(".smtp.mime.") else {
             return;
@@ -258,6 +367,42 @@ impl Settings {
             "log-url-scheme" => self.mail.schemes = on,
             "body-md5" => self.mail.body_md5 = !is_off(value),
             _ => {}
+        }
+    }
+}
+
+impl Settings {
+    fn take_ports(&mut self, key: &str, value: &str) {
+        let Some(name) = key
+            .strip_prefix("app-layer.protocols.")
+            .and_then(|key| key.strip_suffix(".detection-ports.dp"))
+        else {
+            return;
+        };
+        let each = value.split(|c: char| !c.is_ascii_digit());
+        let ports: Vec<u16> = each.filter_map(|port| port.parse().ok()).collect();
+        match name {
+            "dns.tcp" => self.dns_ports[0] = ports,
+            "dns.udp" => self.dns_ports[1] = ports,
+            name => self.moved.extend(Moved::of(name, ports)),
+        }
+    }
+
+    /// Ports as a protocol's probe knows them: its usual one for those that the settings give it.
+    pub fn placed<'a>(&self, protocol: AppProtocol, probe: &Probe<'a>) -> Probe<'a> {
+        let fits = |moved: &&Moved| {
+            moved.protocol == protocol.name()
+                && moved
+                    .carrier
+                    .is_none_or(|carrier| carrier == probe.transport)
+        };
+        match self.moved.iter().rev().find(fits) {
+            Some(moved) => Probe {
+                client_port: moved.place(probe.client_port),
+                server_port: moved.place(probe.server_port),
+                ..*probe
+            },
+            None => *probe,
         }
     }
 }

@@ -277,7 +277,7 @@ fn read_head(head: &[u8], direction: Direction, out: &mut Output<'_>) -> TxId {
     let third = words.next();
     let tx = match (direction, third) {
         (ToServer, Some(version)) if version.starts_with(VERSION) && !second.is_empty() => {
-            let tx = out.open();
+            let tx = out.open_one_way(direction);
             let named = first.iter().all(u8::is_ascii_alphabetic);
             if named && !first.is_empty() {
                 out.field(tx, Field::SipMethod, direction, first);
@@ -288,7 +288,7 @@ fn read_head(head: &[u8], direction: Direction, out: &mut Output<'_>) -> TxId {
             tx
         }
         (Direction::ToClient, _) if first.starts_with(VERSION) && second.len() == 3 => {
-            let tx = out.open();
+            let tx = out.open_one_way(direction);
             out.field(tx, Field::SipProtocol, direction, first);
             out.field(tx, Field::SipStatCode, direction, second);
             if let Some(reason) = third.filter(|reason| !reason.is_empty()) {

@@ -98,7 +98,7 @@ impl Parse for Snmp {
         if self.version == 0 {
             self.version = version;
         }
-        let tx = out.open();
+        let tx = out.open_one_way(direction);
         out.number(tx, Field::SnmpVersion, direction, self.version);
         if self.version != version {
             out.event(tx, direction, VERSION_MISMATCH);

@@ -113,6 +113,8 @@ impl Parse for Ssh {
             out.complete(self.tx);
         }
         if encrypted {
+            let handling = out.shared.limits.parsers.ssh;
+            out.encrypted(0, handling);
             out.done();
         }
         if input.end {

@@ -269,7 +269,7 @@ impl Parse for Tls {
         if taken.is_err() || encrypted {
             out.complete(self.tx);
         }
-        if encrypted {
+        if self.is_over() {
             out.done();
         }
         if input.end {
@@ -297,6 +297,11 @@ impl Tls {
         &mut self.sides[direction.index()]
     }
 
+    /// Whether nothing of what follows is looked at: all of it is encrypted, and data has come.
+    fn is_over(&self) -> bool {
+        self.encrypted() && self.sides.iter().any(|side| side.seen & seen::DATA != 0)
+    }
+
     /// Whether nothing of what follows can be read.
     fn encrypted(&self) -> bool {
         let mut sides = self.sides.iter();
@@ -319,7 +324,7 @@ impl Tls {
         // Every turn takes a head at least.
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             // The end of a piece must not decide what is still looked at.
-            if self.encrypted() {
+            if self.is_over() {
                 break;
             }
             let fresh = self.side(direction).seen & seen::RECORD == 0;
@@ -336,6 +341,10 @@ impl Tls {
                 return Ok(Taken::until(at, HEAD));
             };
             let length = usize::from(head[3]) << 8 | usize::from(head[4]);
+            if self.encrypted() {
+                at += self.encrypted_record(rest, HEAD + length, direction, out);
+                continue;
+            }
             self.check_head(head, length, direction, out)?;
             let whole = HEAD + length;
             if frames::are_wanted(out) {
@@ -349,7 +358,10 @@ impl Tls {
                 }
             }
             if head[0] == record::DATA {
-                self.data(direction, out);
+                if self.data(direction, out) {
+                    let handling = out.shared.limits.parsers.tls;
+                    out.encrypted(rest.len(), handling);
+                }
                 let side = self.side(direction);
                 side.skip = whole.saturating_sub(rest.len()) as u32;
                 at += whole.min(rest.len());
@@ -362,6 +374,31 @@ impl Tls {
             at += whole;
         }
         Ok(Taken::all(bytes.len()))
+    }
+
+    /// Of records behind the change of both ciphers it is asked alone whether data has come. Bytes
+    /// that this takes.
+    fn encrypted_record(
+        &mut self,
+        rest: &[u8],
+        whole: usize,
+        direction: Direction,
+        out: &mut Output<'_>,
+    ) -> usize {
+        let side = self.side(direction);
+        match rest.first() {
+            Some(&record::DATA) => {
+                side.seen |= seen::DATA;
+                let handling = out.shared.limits.parsers.tls;
+                out.encrypted(rest.len(), handling);
+                0
+            }
+            Some(kind) if (record::CHANGE_CIPHER..=record::HEARTBEAT).contains(kind) => {
+                side.skip = whole.saturating_sub(rest.len()) as u32;
+                whole.min(rest.len())
+            }
+            _ => rest.len(),
+        }
     }
 
     /// Only what would be passed over anyway may be missing.
@@ -421,10 +458,11 @@ impl Tls {
     }
 
     /// Application data: the handshake is over, unless the client was in a hurry (RFC 8446 2.3).
-    fn data(&mut self, direction: Direction, out: &mut Output<'_>) {
+    /// Whether it is over.
+    fn data(&mut self, direction: Direction, out: &mut Output<'_>) -> bool {
         let early = self.early_data && self.sides[1].seen & seen::HELLO == 0;
         if early && direction == Direction::ToServer {
-            return;
+            return false;
         }
         let side = self.side(direction);
         if side.seen & seen::DATA == 0 {
@@ -433,6 +471,7 @@ impl Tls {
             self.reach(hook::HANDSHAKE[direction.index()], direction, out);
             out.progress(self.tx, direction, Progress::Complete);
         }
+        true
     }
 
     fn tell_version(&mut self, direction: Direction, out: &mut Output<'_>) {

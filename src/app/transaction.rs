@@ -99,6 +99,8 @@ pub struct Transaction {
     pub protocol: AppProtocol,
     /// It is a frame, which only rules about frames look at.
     pub is_frame: bool,
+    /// Its message goes one way, and rules look at it in that direction alone.
+    pub only: Option<Direction>,
     /// Number within the flow, from 0.
     pub number: u32,
     /// How far each direction has come.
@@ -127,6 +129,7 @@ impl Transaction {
         Transaction {
             protocol,
             is_frame: false,
+            only: None,
             number,
             progress: [Progress::Open; 2],
             touched: [false; 2],
@@ -149,6 +152,16 @@ impl Transaction {
             _ => field.known_from(direction),
         };
         self.progress[direction.index()] >= at
+    }
+
+    /// Whether rules look at a direction of it.
+    pub fn has(&self, direction: Direction) -> bool {
+        self.only.is_none_or(|only| only == direction)
+    }
+
+    /// Rules ask anew about a direction, where they look at it.
+    pub fn touch(&mut self, direction: Direction) {
+        self.touched[direction.index()] |= self.has(direction);
     }
 
     /// Instances so far.
@@ -264,7 +277,7 @@ impl Transaction {
         if place >= INSTANCES_MAX || !heap.append(&mut self.list, &instance.encode()) {
             return None;
         }
-        self.touched[instance.direction.index()] = true;
+        self.touch(instance.direction);
         Some(place)
     }
 
@@ -332,7 +345,9 @@ impl Transaction {
         let grown = heap.append(&mut text, bytes);
         instance.parts = text.into_parts();
         self.write(heap, place, &instance);
-        self.touched[instance.direction.index()] |= grown;
+        if grown {
+            self.touch(instance.direction);
+        }
         grown
     }
 
@@ -340,7 +355,7 @@ impl Transaction {
     pub fn end(&mut self, heap: &mut Heap, place: usize) {
         if let Some(mut instance) = self.instance(heap, place) {
             instance.flags |= ENDED;
-            self.touched[instance.direction.index()] = true;
+            self.touch(instance.direction);
             self.write(heap, place, &instance);
         }
     }
@@ -352,7 +367,7 @@ impl Transaction {
             return;
         }
         *known = progress;
-        self.touched[direction.index()] = true;
+        self.touch(direction);
         if progress == Progress::Complete {
             for place in 0..self.len() {
                 let open = self

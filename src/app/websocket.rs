@@ -159,7 +159,7 @@ impl Parse for Websocket {
 
 impl Websocket {
     fn frame(&mut self, head: &Head, payload: &[u8], direction: Direction, out: &mut Output<'_>) {
-        let tx = out.open();
+        let tx = out.open_one_way(direction);
         let side = &mut self.sides[direction.index()];
         if side.skip > 0 {
             out.event(tx, direction, SKIP);

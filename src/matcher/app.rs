@@ -65,7 +65,9 @@ impl<D: DetectionAccess> MatchStage<D> {
             let after = transaction.next;
             let touched = transaction.touched;
             // A rule about both directions may wait in the record of either.
-            let both = touched != [false; 2] && program.app.has_transactional();
+            let both = touched != [false; 2]
+                && transaction.only.is_none()
+                && program.app.has_transactional();
             for direction in [Direction::ToServer, Direction::ToClient] {
                 if both || touched[direction.index()] {
                     self.inspect_transaction(program, next, direction, &packet, mark, emit);

@@ -7,7 +7,7 @@ use super::gate::Facts;
 use super::header::{self, Packet};
 use super::prefilter::{Extent, Prefilter, Scan};
 use super::program::{Group, Program, Rule, is_long};
-use super::state::{self, int_holds};
+use super::state::{self, Seal, int_holds};
 use super::variables::holds;
 use super::verify::{Outcome, View};
 use super::{CANDIDATES_MAX, DetectionAccess, FlowMark, HITS_MAX, Hit, MatchStage, profile};
@@ -53,6 +53,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         emit: &Emit,
     ) -> Option<u32> {
         self.app_before = self.app_protocol(mark);
+        let seal = self.slabs.seal(mark.slab);
         let beyond = !context.has(flag::DECIDED) && self.begin_in_tap(context, bytes, mark);
         let fed = if context.has(flag::DECIDED) {
             None
@@ -83,9 +84,13 @@ impl<D: DetectionAccess> MatchStage<D> {
             sides: [AppProtocol::Unknown; 2],
             app_new: header::AppNew::No,
         };
-        let facts = Facts::of(&packet, self.app_before);
-        let streams = (group.is_some_and(|group| group.wants_stream)
-            || program.app.wants_streams())
+        let mut facts = Facts::of(&packet, self.app_before);
+        if seal == Seal::Closed {
+            facts = facts.without_payload();
+        }
+        self.note_encrypted(fed, seal, context, mark);
+        let streams = seal == Seal::Open
+            && (group.is_some_and(|group| group.wants_stream) || program.app.wants_streams())
             && (context.has(flag::STREAM) || context.kind == Kind::Stream);
         if let Some(group) = group.filter(|_| context.kind != Kind::Stream) {
             let shared = streams && is_all_stream(context);
@@ -102,6 +107,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         if let Some(app) = fed {
             self.inspect_transactions(program, app, context, bytes, mark, emit);
         }
+        self.turn_seal(context, mark);
         fed
     }
 
@@ -162,7 +168,10 @@ impl<D: DetectionAccess> MatchStage<D> {
         if is_ip && once && !program.ip_only.is_empty() {
             self.propose_by_address(program, context);
         }
-        let payload = context.payload_of(bytes);
+        let payload = match facts.has_payload() {
+            true => context.payload_of(bytes),
+            false => &[],
+        };
         // Bytes that the stream did not take are looked at by stream signatures as well.
         let alone = context.has(flag::STREAM_NONE) || !context.flow.is_some();
         if !payload.is_empty() {

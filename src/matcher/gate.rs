@@ -72,6 +72,20 @@ impl Facts {
         }
     }
 
+    /// Whether the packet has payload that rules may look at.
+    pub fn has_payload(self) -> bool {
+        self.bits & PAYLOAD != 0
+    }
+
+    /// The same packet with its payload hidden.
+    pub fn without_payload(self) -> Facts {
+        Facts {
+            bits: self.bits & !PAYLOAD,
+            length: 0,
+            ..self
+        }
+    }
+
     /// The facts that stay the same for all bytes of a stream direction; all others hold.
     pub fn of_stream(self) -> Facts {
         Facts {

@@ -54,6 +54,7 @@ pub mod program;
 pub mod publish;
 pub mod recent;
 pub mod regex;
+mod seal;
 mod seen;
 pub mod state;
 pub mod streams;
@@ -220,6 +221,8 @@ pub struct MatchStage<D> {
     /// Stream position from which a fast pattern of a signature that looks at packets too is one of
     /// the packet at hand, or `u64::MAX`.
     packet_from: u64,
+    /// Encrypted bytes at the end of the packet's, which a tap's streams leave out.
+    encrypted: usize,
     /// Bytes of a chunk, by direction.
     chunks: [u64; 2],
     /// What the flow was known to speak before the packet.
@@ -251,6 +254,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let (flows, app_flows) = (plan.flows, plan.app_flows);
         let wants_app =
             wanted::tells_transactions(config) || config.reloads || program.app.is_wanted();
+        let records = if wants_app { 2 * app_flows as u32 } else { 0 };
         let generation = program.ruleset().generation();
         let mut windows = window::Windows::new(plan.windows);
         windows.set_generation(generation);
@@ -275,10 +279,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             alerts_max: config.alerts_max as usize,
             stream_depth: depth(config),
             apps: wants_app.then(|| wanted::parsers(config, &plan, &program)),
-            seen: crate::memory::slab::Slabs::from_fn(
-                if wants_app { 2 * app_flows as u32 } else { 0 },
-                seen::Seen::default,
-            ),
+            seen: crate::memory::slab::Slabs::from_fn(records, seen::Seen::default),
             room: transform::Room::new(),
             slabs: slabs_of(config, &program, flows),
             variables: variables::Values::new(),
@@ -293,6 +294,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             upto: u64::MAX,
             again_from: u64::MAX,
             packet_from: u64::MAX,
+            encrypted: 0,
             chunks: config.stream_chunks.map(u64::from),
             app_before: AppProtocol::Unknown,
             outer: None,

@@ -56,6 +56,24 @@ struct Line {
     chunks: [Chunk; 2],
     /// Directions in which the flow's protocol was seen to be known.
     known: [bool; 2],
+    /// Whether rules may look at its payload.
+    seal: Seal,
+}
+
+/// Whether the payload of a flow is encrypted, and so hidden from rules about payload.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(u8)]
+pub enum Seal {
+    /// It is plain.
+    #[default]
+    Open,
+    /// The client's is encrypted, which its receiver has not answered yet: of a tap's packets rules
+    /// about single packets still see it, as in Suricata, whose parsers see acknowledged bytes.
+    ByClient,
+    /// The server's is, likewise.
+    ByServer,
+    /// It is hidden.
+    Closed,
 }
 
 const _: () = assert!(size_of::<Line>() == 64);
@@ -68,6 +86,7 @@ impl Line {
             offsets: [0; 2],
             chunks: [Chunk::default(); 2],
             known: [false; 2],
+            seal: Seal::Open,
         }
     }
 }
@@ -108,6 +127,20 @@ impl Slabs {
     pub fn with_variables(self, wanted: bool) -> Slabs {
         let variables = FlowValues::new(self.lines.len(), wanted);
         Slabs { variables, ..self }
+    }
+
+    /// Whether the flow's payload is hidden.
+    pub fn seal(&self, slab: u32) -> Seal {
+        self.lines
+            .get(slab as usize)
+            .map_or(Seal::Open, |line| line.seal)
+    }
+
+    /// Notes whether the flow's payload is hidden.
+    pub fn set_seal(&mut self, slab: u32, seal: Seal) {
+        if let Some(line) = self.lines.get_mut(slab as usize) {
+            line.seal = seal;
+        }
     }
 
     /// Takes an empty slab, or `None` when all are in use.

@@ -38,6 +38,8 @@ impl<D: DetectionAccess> MatchStage<D> {
         emit: &Emit,
     ) {
         let piece = context.stream_of(bytes);
+        let plain = piece.len().saturating_sub(self.encrypted);
+        let piece = piece.get(..plain).unwrap_or(&[]);
         let ended = context.has(flag::STREAM_END);
         if !piece.is_empty() && !self.goes_by_acks(mark.slab, context.direction.opposite()) {
             self.end_turn(context.direction.opposite(), context, mark);

@@ -2,7 +2,7 @@
 //! two directions (events of [`FLOW_EVENTS`], as Suricata's protocol detection raises them).
 
 use super::super::output::{AppEvent, Limits, Shared};
-use super::super::protocol::{AppProtocol, Guess, Probe, Transport};
+use super::super::protocol::{AppProtocol, Description, Guess, Probe, Transport};
 use super::super::registry::{DESCRIPTIONS, FLOW_EVENTS, Parser, description};
 use super::{AppFlow, Apps, Field, PROBE_BYTES_MAX, Piece};
 use crate::packet::Direction;
@@ -108,7 +108,7 @@ impl AppFlow {
             if self.excluded[way] & bit != 0 || off || !description.over.contains(&transport) {
                 continue;
             }
-            match (description.probe)(&probe) {
+            match said_by(description, &probe) {
                 // A datagram is whole: nothing that stands before it can still turn out otherwise.
                 Guess::Yes if !open || transport == Transport::Udp => {
                     self.settle_on(description.protocol, direction, limits);
@@ -250,7 +250,7 @@ impl AppFlow {
             server_port: self.ports[1],
             limits: &shared.limits,
         };
-        let told = match description(protocol).map(|description| (description.probe)(&probe)) {
+        let told = match description(protocol).map(|description| said_by(description, &probe)) {
             Some(Guess::No) if direction == Direction::ToClient && tells_client_alone(protocol) => {
                 Told::One(protocol)
             }
@@ -299,13 +299,22 @@ impl Told {
     }
 }
 
+/// What a probe says, with ports as the settings give them.
+fn said_by(description: &Description, probe: &Probe<'_>) -> Guess {
+    if probe.limits.parsers.moved.is_empty() {
+        return (description.probe)(probe);
+    }
+    let placed = probe.limits.parsers.placed(description.protocol, probe);
+    (description.probe)(&placed)
+}
+
 /// The first probe that knows these bytes, or may yet, speaks for all.
 fn told_at_once(probe: &Probe<'_>) -> Told {
     let fitting = DESCRIPTIONS
         .iter()
         .filter(|description| description.over.contains(&probe.transport));
     for description in fitting {
-        match (description.probe)(probe) {
+        match said_by(description, probe) {
             Guess::Yes => return Told::One(description.protocol),
             Guess::More => return Told::More,
             Guess::No => {}
