@@ -118,6 +118,7 @@ impl Apps {
         if let Some(expected) = self.expected(piece) {
             flow.state.protocol = expected.protocol;
             flow.state.sides = [expected.protocol; 2];
+            flow.state.shown = [Some(true); 2];
             flow.state.expected = Some(expected);
             flow.parser = Parser::new(expected.protocol);
         }
@@ -523,6 +524,7 @@ impl AppFlow {
         self.state.original = self.state.protocol;
         self.state.protocol = next;
         self.state.sides = [next; 2];
+        self.state.hide();
         self.need = [0; 2];
         self.changing = true;
         self.excluded = [0; 2];

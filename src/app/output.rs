@@ -251,6 +251,8 @@ pub struct FlowState {
     /// What each direction's own first bytes tell: `Unknown` until they do, `Failed` where they are
     /// of no protocol. Looked at closely where a rule asks for it; otherwise the flow's.
     pub sides: [AppProtocol; 2],
+    /// Whether a direction's own bytes told it: not yet, so (`Some(true)`), or never.
+    pub shown: [Option<bool>; 2],
     /// First transaction, or `NONE`.
     pub first: u32,
     pub(super) last: u32,
@@ -280,6 +282,18 @@ pub struct FlowState {
 }
 
 impl FlowState {
+    /// A direction's own bytes told what it speaks, or that it speaks nothing known.
+    pub(super) fn show(&mut self, direction: Direction) {
+        self.shown[direction.index()].get_or_insert(true);
+    }
+
+    /// What is spoken is said by something else: nothing is told of directions that told nothing.
+    pub(super) fn hide(&mut self) {
+        for shown in &mut self.shown {
+            shown.get_or_insert(false);
+        }
+    }
+
     /// An event that belongs to no transaction; beyond the bound it is not told.
     pub(super) fn tell(&mut self, event: AppEvent, direction: Direction) {
         if let Some(entry) = self.events.get_mut(usize::from(self.event_count)) {
@@ -295,6 +309,7 @@ impl Default for FlowState {
             protocol: AppProtocol::Unknown,
             original: AppProtocol::Unknown,
             sides: [AppProtocol::Unknown; 2],
+            shown: [None; 2],
             first: NONE,
             last: NONE,
             open: 0,
@@ -386,6 +401,7 @@ impl Output<'_> {
         self.with(tx, |tx, _| tx.protocol = protocol);
         self.flow.protocol = protocol;
         self.flow.sides = [protocol; 2];
+        self.flow.hide();
     }
 
     /// Transactions of the flow that are open.

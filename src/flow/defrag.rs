@@ -2,8 +2,9 @@
 //! A tracker per datagram keeps its bytes in pages, where its fragments begin, and the header that
 //! stands before them; trackers are bounded in number, memory and age. In the path, exact duplicates
 //! pass and any other overlap condemns the datagram: whatever the receiver's policy is, what it puts
-//! together has been inspected or is missing a fragment. A tap prefers the first bytes. The view of
-//! a whole datagram is made by views.rs; how fragments are read is decode's.
+//! together has been inspected or is missing a fragment. A tap prefers bytes as Windows does in IPv4
+//! and BSD in IPv6, Suricata's usual settings. The view of a whole datagram is made by views.rs; how
+//! fragments are read is decode's.
 //!
 //! In the path a datagram is remembered after it was whole: the receiver may have lost a fragment,
 //! and would take another one with the same number in its place.
@@ -342,7 +343,15 @@ impl Defrag {
             }
             return Some(Fitted::Refused(Reason::IpFragInvalid));
         }
+        let overlap = if v6 {
+            Notice::Ipv6FragOverlap
+        } else {
+            Notice::Ipv4FragOverlap
+        };
         if is_duplicate {
+            if !tracker.whole {
+                notices.note(overlap);
+            }
             // The one that was dropped when it made the datagram whole would do so at the receiver.
             let again = tracker.whole.then_some(Fitted::Whole(index));
             return Some(again.unwrap_or(Fitted::Duplicate));
@@ -350,14 +359,13 @@ impl Defrag {
         if compared.present == 0 && !tracker.whole {
             return None;
         }
-        notices.note(if v6 {
-            Notice::Ipv6FragOverlap
-        } else {
-            Notice::Ipv4FragOverlap
-        });
+        notices.note(overlap);
         if inline {
             tracker.condemn(pool);
             return Some(Fitted::Refused(Reason::IpFragOverlap));
+        }
+        if compared.differs {
+            tracker.prefer_earlier(pool, fragment, v6);
         }
         None
     }
@@ -460,6 +468,40 @@ impl Tracker {
         self.starts_at(offset)
             && !inner
             && (!next || (end.is_multiple_of(8) && self.starts_at(end)))
+    }
+
+    /// Where the kept fragment that has the byte at `at` ends: where another begins, or at a hole.
+    fn piece_end(&self, pool: &PagePool, at: u32) -> u32 {
+        let run = at + self.pages.contiguous(pool, at, DATA_MAX + 1 - at);
+        (at / 8 + 1..run.div_ceil(8))
+            .find(|unit| self.starts_at(unit * 8))
+            .map_or(run, |unit| unit * 8)
+    }
+
+    /// Writes a fragment over kept ones that give way to it: to Windows one that begins later and
+    /// ends sooner, to BSD two that begin later. Where one begins no later, its bytes stay.
+    fn prefer_earlier(&mut self, pool: &mut PagePool, fragment: &Fragment<'_>, v6: bool) {
+        let (from, length) = (fragment.offset, fragment.data.len() as u32);
+        let covered = self.pages.contiguous(pool, from, 1) != 0;
+        let (mut at, pieces) = match (covered, v6) {
+            (true, true) => (self.piece_end(pool, from), 1),
+            (true, false) => return,
+            (false, true) => (from, 2),
+            (false, false) => (from, 1),
+        };
+        for _ in 0..pieces {
+            let next = self.pages.next_present(pool, at);
+            let Some(start) = next.filter(|start| *start < from + length) else {
+                return;
+            };
+            at = self.piece_end(pool, start);
+            if v6 || at < from + length {
+                let end = at.min(from + length);
+                let place = (start - from) as usize..(end - from) as usize;
+                let bytes = fragment.data.get(place).unwrap_or(&[]);
+                self.pages.replace(pool, start, bytes);
+            }
+        }
     }
 
     /// Nothing of this datagram may pass any more.

@@ -428,6 +428,27 @@ impl Pages {
         Some(new)
     }
 
+    /// Writes over what is there of a range; holes stay holes.
+    pub fn replace(&mut self, pool: &mut PagePool, offset: u32, bytes: &[u8]) {
+        for piece in pieces(offset, bytes.len() as u32) {
+            let Some(index) = self.locate(pool, piece.start).1 else {
+                continue;
+            };
+            let base = index as usize * PAGE_BYTES as usize;
+            let range = base + piece.from as usize..base + piece.to as usize;
+            let (page, kept) = (pool.pages.get(index as usize), pool.bytes.get_mut(range));
+            let (Some(page), Some(kept)) = (page, kept) else {
+                continue;
+            };
+            let given = bytes.get(piece.done as usize..).unwrap_or(&[]);
+            for (at, (place, byte)) in (piece.from..).zip(kept.iter_mut().zip(given)) {
+                if page.has(at) {
+                    *place = *byte;
+                }
+            }
+        }
+    }
+
     /// Compares a range with what is there of it.
     pub fn compare(&self, pool: &PagePool, offset: u32, bytes: &[u8]) -> Compared {
         let mut result = Compared::default();
@@ -567,6 +588,14 @@ mod tests {
         assert_eq!(pages.contiguous(&pool, 8, 100), 7);
         assert_eq!(pages.next_present(&pool, 0), Some(8));
         assert_eq!(pages.next_present(&pool, 15), None);
+        // What is there is written over, across pages, too; holes stay.
+        pages.insert(&mut pool, 2046, b"abcd");
+        pages.replace(&mut pool, 13, &[b'y'; 2040]);
+        pages.copy(&pool, 8, &mut out);
+        assert_eq!(&out, b"XXabcyy");
+        let mut ends = [0; 4];
+        pages.copy(&pool, 2046, &mut ends);
+        assert_eq!((&ends, pages.contiguous(&pool, 15, 9)), (b"yyyy", 0));
         pages.clear(&mut pool);
         assert_eq!(pool.available(), 4);
     }

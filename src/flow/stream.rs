@@ -303,6 +303,9 @@ impl Stream {
                 taken.taking = Taking::Conflict;
                 return taken;
             }
+            if compared.differs {
+                self.prefer_earlier(pool, offset, bytes);
+            }
         }
         if taken.depth_reached {
             self.flags |= DEPTH;
@@ -335,6 +338,17 @@ impl Stream {
         let bytes = bytes.get(known..).unwrap_or(&[]);
         self.pages
             .compare(pool, offset.wrapping_add(known as u32), bytes)
+    }
+
+    /// A tap sees what most receivers make of an overlap (BSD, Windows, Linux): of two pieces, the
+    /// bytes of the one that begins earlier. What waits behind the first hole of this one begins
+    /// later than it does.
+    fn prefer_earlier(&mut self, pool: &mut PagePool, offset: u32, bytes: &[u8]) {
+        let known = distance(self.delivered, offset).clamp(0, bytes.len() as i64) as u32;
+        let new = offset.wrapping_add(known);
+        let run = self.pages.contiguous(pool, new, bytes.len() as u32 - known);
+        let behind = bytes.get((known + run) as usize..).unwrap_or(&[]);
+        self.pages.replace(pool, new.wrapping_add(run), behind);
     }
 
     /// How many of the bytes lie within the depth.
@@ -387,13 +401,6 @@ impl Stream {
             }
             taken.unkept = true;
         }
-        // With a conflict the first bytes are the ones that count; they come as a view.
-        let plain = match self.pages.next_present(pool, self.delivered) {
-            Some(at) if taken.conflict => {
-                distance(at, self.delivered).clamp(0, i64::from(length)) as u32
-            }
-            _ => length,
-        };
         if !taken.unkept {
             let count = self.pages.insert(pool, self.delivered, new).unwrap_or(0);
             self.ahead = self.ahead.saturating_add(count);
@@ -402,7 +409,7 @@ impl Stream {
         self.step_over(pool, limits);
         let stepped = self.delivered.wrapping_sub(before);
         taken.skip = stepped as u16;
-        let piece = self.until_urgent(plain.saturating_sub(stepped));
+        let piece = self.until_urgent(length.saturating_sub(stepped));
         taken.taking = Taking::InOrder;
         (taken.offset, taken.start, taken.gap) = self.advance(piece);
         taken.length = piece as u16;

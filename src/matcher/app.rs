@@ -47,7 +47,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             app: self.app_protocol(mark),
             original: self.app_original(mark),
             sides: self.app_sides(mark),
-            app_new: header::AppNew::No,
+            app_told: false,
         };
         let state = self.apps.as_ref().and_then(|apps| apps.state(app));
         let Some((first, events)) = state.map(|state| (state.first, state.event_count)) else {

@@ -276,7 +276,6 @@ impl Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matcher::header::AppNew;
     use crate::packet::{Context, FlowHandle};
     use crate::rules::ruleset::blank;
     use proptest::prelude::*;
@@ -388,7 +387,7 @@ mod tests {
                 app,
                 original: AppProtocol::Unknown,
                 sides: [app; 2],
-                app_new: AppNew::No,
+                app_told: false,
             };
             let direction = if towards { Direction::ToServer } else { Direction::ToClient };
             let rule = Rule { runs: true, ..Rule::default() };

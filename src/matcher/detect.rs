@@ -82,7 +82,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             app,
             original: AppProtocol::Unknown,
             sides: [AppProtocol::Unknown; 2],
-            app_new: header::AppNew::No,
+            app_told: false,
         };
         let mut facts = Facts::of(&packet, self.app_before);
         if seal == Seal::Closed {
@@ -224,10 +224,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             app,
             original: self.app_original(mark),
             sides: self.app_sides(mark),
-            app_new: match app {
-                AppProtocol::Unknown => header::AppNew::No,
-                _ => self.slabs.first_known(mark.slab, context.direction),
-            },
+            app_told: app != AppProtocol::Unknown && self.app_told(mark, context),
         };
         for at in 0..self.candidates.len() {
             let candidate = self.candidates.get(at).copied().unwrap_or(0);
@@ -289,7 +286,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             return None;
         }
         let (signature, rule) = program.rule(index)?;
-        let due = !check.has(ask::DETECTION) || is_due(signature, packet.app_new);
+        let due = !check.has(ask::DETECTION) || packet.app_told;
         due.then_some((signature, rule))
     }
 
@@ -513,18 +510,6 @@ pub(super) fn is_all_stream(context: &Context) -> bool {
         && !context.has(flag::STREAM_NONE)
         && context.stream_skip == 0
         && context.stream_length == context.payload_length
-}
-
-/// Whether a rule about the detection of a protocol is due: once a flow, or once in its direction.
-fn is_due(signature: &Signature, app_new: header::AppNew) -> bool {
-    let one_way = signature
-        .flow
-        .is_some_and(|flow| flow.to_server != flow.to_client);
-    match app_new {
-        header::AppNew::No => false,
-        header::AppNew::InDirection => one_way,
-        header::AppNew::InFlow => true,
-    }
 }
 
 /// A track as seen from a packet of the opposite direction.

@@ -43,6 +43,19 @@ impl<D: DetectionAccess> MatchStage<D> {
             .map_or([AppProtocol::Unknown; 2], |state| state.sides)
     }
 
+    /// Whether a packet is one of rules about the detection of protocols.
+    pub(super) fn app_told(&mut self, mark: &FlowMark, context: &Context) -> bool {
+        let state = self.apps.as_ref();
+        let state = state.and_then(|apps| apps.state(self.slabs.app(mark.slab)));
+        let shown = match self.slabs.has_failed(mark.slab) {
+            true => [true; 2],
+            false => state.map_or([false; 2], |state| state.shown.map(|is| is == Some(true))),
+        };
+        let kind = (self.inline, context.protocol != TCP);
+        let direction = context.direction;
+        self.slabs.is_told(mark.slab, direction, shown, kind)
+    }
+
     /// Gives the packet the direction that the flow's bytes say it has: where the first packet that
     /// was seen is an answer (a capture or an engine that began in between, an answer from another
     /// address than was asked), its sender is the server.

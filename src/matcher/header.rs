@@ -12,6 +12,7 @@ use crate::rules::signature::{
     Buffer, Compare, FlowKeyword, Header, PacketTest, Protocol, Signature, Spoken, Which,
 };
 
+const NANOS: u64 = 1_000_000_000;
 const PROTOCOL_IGMP: u8 = 2;
 const PROTOCOL_ICMP: u8 = 1;
 const PROTOCOL_TCP: u8 = 6;
@@ -35,19 +36,8 @@ pub struct Packet<'a> {
     pub original: AppProtocol,
     /// What the first bytes of each direction tell.
     pub sides: [AppProtocol; 2],
-    /// Whether that is known since this packet.
-    pub app_new: AppNew,
-}
-
-/// Whether a flow's protocol is known since this packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AppNew {
-    /// It was known before in this direction, or is not known.
-    No,
-    /// It was known before, but this is the direction's first packet since.
-    InDirection,
-    /// This is the flow's first packet since.
-    InFlow,
+    /// Whether rules about the detection of protocols are due.
+    pub app_told: bool,
 }
 
 impl<'a> Packet<'a> {
@@ -261,8 +251,9 @@ fn holds(test: &PacketTest, packet: &Packet) -> bool {
                 && sides_hold(*side, compare, u64::from(server), u64::from(client))
         }
         PacketTest::FlowAge(compare) => {
-            let age = context.time_ns.saturating_sub(context.values.start_ns);
-            context.flow.is_some() && compare.test(age / 1_000_000_000)
+            // Of whole seconds, each for itself.
+            let [now, start] = [context.time_ns, context.values.start_ns].map(|ns| ns / NANOS);
+            context.flow.is_some() && compare.test(now.saturating_sub(start))
         }
         PacketTest::FlowPackets { side, compare } => {
             let [to_server, to_client] = context.values.packets;
@@ -357,7 +348,7 @@ fn ways_hold(side: u8, compare: &Compare, to_server: u64, to_client: u64) -> boo
         0 => compare.test(to_server),
         1 => compare.test(to_client),
         2 => compare.test(to_server) || compare.test(to_client),
-        _ => compare.test(to_server.saturating_add(to_client)),
+        _ => compare.test(to_server) && compare.test(to_client),
     }
 }
 
@@ -390,6 +381,8 @@ fn ip_holds(test: &PacketTest, packet: &Packet) -> bool {
             let word = of_v4(byte(header, 6));
             word.is_some_and(|high| bits_hold(high as u8 >> 5, *bits, *modifier))
         }
+        PacketTest::FragWord(compare) => with(compare, of_v4(word(header, 6))),
+        PacketTest::FragOffset(compare) if v6 => with(compare, fragment_at(packet)),
         PacketTest::FragOffset(compare) => {
             with(compare, of_v4(word(header, 6)).map(|word| word & 0x1fff))
         }
@@ -397,6 +390,12 @@ fn ip_holds(test: &PacketTest, packet: &Packet) -> bool {
         PacketTest::IpOption(name) => v4 && option_there(header, name),
         _ => false,
     }
+}
+
+/// Where an IPv6 fragment begins, in bytes.
+fn fragment_at(packet: &Packet) -> Option<u64> {
+    let fragment = crate::decode::fragment(packet.context, packet.bytes);
+    fragment.map(|fragment| u64::from(fragment.offset))
 }
 
 /// Bits against what a rule asks: exactly, all of (`+`), any of (`*`), not these (`!`).
@@ -459,12 +458,18 @@ fn transport_holds(test: &PacketTest, packet: &Packet) -> bool {
             let have = byte(tcp, 13);
             have.is_some_and(|have| bits_hold(have as u8 & !ignored, *flags, *modifier))
         }
+        PacketTest::TcpFlagByte(compare) => with(compare, byte(tcp, 13)),
         PacketTest::TcpSeq(compare) => with(compare, long(tcp, 4)),
         PacketTest::TcpAck(compare) => with(compare, long(tcp, 8)),
         PacketTest::TcpWindow(compare) => with(compare, word(tcp, 14)),
         PacketTest::TcpMss(compare) => with(compare, tcp_option(tcp, 2).and_then(|v| word(v, 0))),
         PacketTest::TcpWscale(compare) => {
-            with(compare, tcp_option(tcp, 3).and_then(|v| byte(v, 0)))
+            // Beyond what RFC 7323 allows it counts as none.
+            let scale = tcp_option(tcp, 3).and_then(|v| byte(v, 0));
+            with(
+                compare,
+                scale.map(|scale| if scale > 14 { 0 } else { scale }),
+            )
         }
         _ => icmp_holds(test, packet),
     }
@@ -500,7 +505,7 @@ fn icmp_holds(test: &PacketTest, packet: &Packet) -> bool {
         PacketTest::IcmpCode(compare) => with(compare, byte(either, 1)),
         PacketTest::IcmpId(compare) if is_query(v4, v6) => with(compare, word(either, 4)),
         PacketTest::IcmpSeq(compare) if is_query(v4, v6) => with(compare, word(either, 6)),
-        PacketTest::Icmpv6Mtu(compare) if v6.first() == Some(&2) => with(compare, long(v6, 4)),
+        PacketTest::Icmpv6Mtu(compare) if v6.starts_with(&[2, 0]) => with(compare, long(v6, 4)),
         _ => sctp_holds(test, packet),
     }
 }

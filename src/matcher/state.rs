@@ -5,7 +5,6 @@
 //! counted loss: the flow is inspected on, without memory.
 
 use super::chunk::Chunk;
-use super::header::AppNew;
 use super::variables::FlowValues;
 use crate::event::{Variable, Variables};
 use crate::memory::prefetch::prefetch_read;
@@ -54,8 +53,10 @@ struct Line {
     offsets: [u32; 2],
     /// What a tap knows of acknowledgments and of messages' ends.
     chunks: [Chunk; 2],
-    /// Directions in which the flow's protocol was seen to be known.
+    /// Directions of which was seen what they speak.
     known: [bool; 2],
+    /// Directions whose next packet is one of rules about the detection of protocols.
+    told: [bool; 2],
     /// Whether rules may look at its payload.
     seal: Seal,
 }
@@ -86,6 +87,7 @@ impl Line {
             offsets: [0; 2],
             chunks: [Chunk::default(); 2],
             known: [false; 2],
+            told: [false; 2],
             seal: Seal::Open,
         }
     }
@@ -210,18 +212,29 @@ impl Slabs {
         }
     }
 
-    /// Notes a packet of a flow whose protocol is known.
-    pub fn first_known(&mut self, slab: u32, direction: crate::packet::Direction) -> AppNew {
-        let Some(Line { known, .. }) = self.lines.get_mut(slab as usize) else {
-            return AppNew::No;
+    /// Whether a packet is one of rules about the detection of protocols: the first of its direction
+    /// since that direction's protocol was told. `shown` says which told theirs. Inline, and of
+    /// datagrams, the next packet is one, too, and of datagrams that of the other direction, as in
+    /// Suricata.
+    pub fn is_told(
+        &mut self,
+        slab: u32,
+        direction: crate::packet::Direction,
+        shown: [bool; 2],
+        (inline, datagram): (bool, bool),
+    ) -> bool {
+        let Some(Line { known, told, .. }) = self.lines.get_mut(slab as usize) else {
+            return false;
         };
         let before = *known;
-        known[direction.index()] = true;
-        match before {
-            [false, false] => AppNew::InFlow,
-            _ if !before[direction.index()] => AppNew::InDirection,
-            _ => AppNew::No,
-        }
+        let new = [0, 1].map(|way| shown[way] && !before[way]);
+        *known = [0, 1].map(|way| before[way] || shown[way]);
+        let here = direction.index();
+        let due = told[here] || new[here];
+        told[here] = new[here] && (inline || datagram);
+        let other = direction.opposite().index();
+        told[other] |= new[other] || (datagram && new[here]);
+        due
     }
 
     /// Takes a piece of the stream at `offset` in; gives the bytes that are missing before it.
@@ -382,6 +395,27 @@ pub fn int_holds(operator: IntOperator, have: Option<u32>, value: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::Direction::{self, ToClient as C, ToServer as S};
+
+    #[test]
+    fn a_protocol_is_told_in_each_direction() {
+        let told = |kind, steps: &[(Direction, [bool; 2])]| {
+            let mut slabs = Slabs::new(1, 1, 1);
+            let slab = slabs.take().unwrap();
+            let mut is_told = |(direction, shown)| {
+                let is = slabs.is_told(slab, direction, shown, kind);
+                if is { 'x' } else { '.' }
+            };
+            steps.iter().copied().map(&mut is_told).collect::<String>()
+        };
+        let (one, both) = ([true, false], [true; 2]);
+        // Told by acknowledgments, so of the next packet of the direction.
+        let tap = [(C, one), (S, one), (S, both), (C, both), (C, both)];
+        assert_eq!(told((false, false), &tap), ".x.x.");
+        assert_eq!(told((true, false), &[(S, one); 3]), "xx.");
+        let datagrams = [(S, one), (C, both), (S, both), (C, both), (S, both)];
+        assert_eq!(told((false, true), &datagrams), "xxxx.");
+    }
 
     #[test]
     fn a_slab_comes_back_empty() {

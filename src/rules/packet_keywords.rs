@@ -57,7 +57,7 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         "ip_proto" => ip_proto(builder, &argument)?,
         "ipopts" => ip_option(&argument)?,
         "fragbits" => fragbits(builder, &argument)?,
-        "fragoffset" => PacketTest::FragOffset(fragoffset(&argument)?),
+        "fragoffset" => PacketTest::FragOffset(compare(&argument, 65_535)?),
         "sameip" => PacketTest::SameIp,
         "l3_proto" => ip_version(&argument)?,
         "tcp.flags" => tcp_flags(&argument)?,
@@ -140,8 +140,11 @@ fn ip_option(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
         .help(format!("options are {}", IP_OPTIONS.join(", "))))
 }
 
-/// `fragbits:[*+!]MDR`.
+/// `fragbits:[*+!-=]MDR`, or a comparison of the word that has them.
 fn fragbits(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<PacketTest, Problem> {
+    if let Some(compare) = number::compare(argument.text, 65_535) {
+        return Ok(PacketTest::FragWord(compare));
+    }
     let (mut bits, mut modifier) = (0u8, 0u8);
     for c in argument.text.chars() {
         match c {
@@ -149,7 +152,9 @@ fn fragbits(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<Pa
             'D' | 'd' => bits |= 2,
             'R' | 'r' => bits |= 4,
             '+' | '*' | '!' if bits == 0 => modifier = c as u8,
+            '-' if bits == 0 => modifier = b'!',
             ' ' => {}
+            '=' if bits == 0 => {}
             '+' | '*' | '!' => {
                 let message = format!("`{c}` behind the bits is ignored");
                 let problem = Problem::new(Code::TrailingText, argument.span, message);
@@ -158,7 +163,7 @@ fn fragbits(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<Pa
             _ => {
                 return Err(argument
                     .bad(format!("`{c}` is not a fragment bit"))
-                    .help("bits are M, D and R, with + * or ! before them"));
+                    .help("bits are M, D and R, with + * ! - or = before them"));
             }
         }
     }
@@ -166,22 +171,6 @@ fn fragbits(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<Pa
         return Err(argument.bad("no fragment bit is named"));
     }
     Ok(PacketTest::FragBits { bits, modifier })
-}
-
-/// `fragoffset:[<>!]n`.
-fn fragoffset(argument: &Argument<'_>) -> Result<Compare, Problem> {
-    let text = argument.text.trim();
-    let bare = text.trim_start_matches(['<', '>', '!']).trim();
-    let value: Option<u16> = bare.parse().ok();
-    let value = value
-        .map(u64::from)
-        .ok_or_else(|| argument.bad(format!("`{}` is not a fragment offset", shorten(text))))?;
-    Ok(match text.as_bytes().first() {
-        Some(b'<') => Compare::Less(value),
-        Some(b'>') => Compare::Greater(value),
-        Some(b'!') => Compare::NotEqual(value),
-        _ => Compare::Equal(value),
-    })
 }
 
 /// Bits that letters name; `None` if one names none.
@@ -204,15 +193,16 @@ fn flag_bits(text: &str) -> Option<u8> {
     Some(bits)
 }
 
-/// `flags:[+*!]letters[,ignored]`.
+/// `flags:[+*!-=]letters[,ignored]`, or a comparison of the byte that has them: what are letters and
+/// a number, such as `12`, are letters.
 fn tcp_flags(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
     let (wanted, ignored) = match argument.text.split_once(',') {
         Some((wanted, ignored)) => (wanted.trim(), ignored.trim()),
         None => (argument.text.trim(), ""),
     };
-    let letters: String = wanted.chars().filter(|c| !"+*!= ".contains(*c)).collect();
+    let letters: String = wanted.chars().filter(|c| !"+*!-= ".contains(*c)).collect();
     let modifier = wanted.chars().fold(0, |modifier, c| match c {
-        '!' => 1,
+        '!' | '-' => 1,
         '+' => 2,
         '*' => 3,
         _ => modifier,
@@ -223,9 +213,12 @@ fn tcp_flags(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
             modifier,
             ignored,
         }),
-        _ => Err(argument
-            .bad(format!("`{}` are not TCP flags", shorten(argument.text)))
-            .help("letters are F S R P A U E C (or 2 and 1), 0 for none, + * ! before them")),
+        _ => match number::compare(argument.text, 255) {
+            Some(compare) => Ok(PacketTest::TcpFlagByte(compare)),
+            None => Err(argument
+                .bad(format!("`{}` are not TCP flags", shorten(argument.text)))
+                .help("letters are F S R P A U E C (or 2 and 1), 0 for none, + * ! before them")),
+        },
     }
 }
 
@@ -270,10 +263,13 @@ fn stream_size(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
                 .help("sides are server, client, both, either"));
         }
     };
-    let compare = value
-        .parse::<u32>()
-        .ok()
-        .and_then(|value| by_symbol(operator, value.into(), u64::MAX));
+    let number = value.parse::<u32>().ok().map(u64::from);
+    let compare = match (*operator, number) {
+        // Loads in Suricata, too.
+        (">=", Some(0)) => Some(Compare::GreaterEqual(0)),
+        ("<", Some(0)) => Some(Compare::Less(0)),
+        (operator, number) => number.and_then(|value| by_symbol(operator, value, u64::MAX)),
+    };
     match compare {
         Some(compare) => Ok(PacketTest::StreamSize { side, compare }),
         None => Err(argument.bad(format!(

@@ -235,7 +235,9 @@ pub enum PacketTest {
         /// `+`, `*`, `!` or 0 for exact.
         modifier: u8,
     },
-    /// `fragoffset` (in 8-byte units).
+    /// `fragbits` as a number: of the word that has the bits and the offset.
+    FragWord(Compare),
+    /// `fragoffset` (in 8-byte units; IPv6: in bytes).
     FragOffset(Compare),
     /// `sameip`.
     SameIp,
@@ -267,6 +269,8 @@ pub enum PacketTest {
         /// Bits ignored.
         ignored: u8,
     },
+    /// The same as a number.
+    TcpFlagByte(Compare),
     /// `seq` / `tcp.seq`.
     TcpSeq(Compare),
     /// `ack` / `tcp.ack`.
@@ -307,7 +311,7 @@ pub enum PacketTest {
     },
     /// `flow.age`, in seconds.
     FlowAge(Compare),
-    /// `flow.pkts...`: side 0 to server, 1 to client, 2 either, 3 both summed (guide).
+    /// `flow.pkts...`: side 0 to server, 1 to client, 2 either, 3 both.
     FlowPackets {
         /// Which sides.
         side: u8,

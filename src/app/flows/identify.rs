@@ -151,11 +151,15 @@ impl AppFlow {
         if let Some(side) = self.state.sides.get_mut(direction.index()) {
             *side = protocol;
         }
+        self.state.show(direction);
         let spoke = self.beginnings[other.index()].is_full();
         match self.failed[other.index()] {
             true => self.of_none(other),
             // Its bytes, which told nothing yet, are no contradiction.
-            false if spoke => self.state.sides[other.index()] = protocol,
+            false if spoke => {
+                self.state.sides[other.index()] = protocol;
+                self.state.show(other);
+            }
             false => {}
         }
     }
@@ -182,6 +186,7 @@ impl AppFlow {
         if let Some(side) = self.state.sides.get_mut(direction.index()) {
             *side = AppProtocol::Failed;
         }
+        self.state.show(direction);
         // Where a flow's beginning was not seen, what is seen first tells nothing.
         let seen = !self.midstream && self.gap[direction.index()] == 0;
         if seen && self.transport == Some(Transport::Tcp) {
@@ -198,6 +203,9 @@ impl AppFlow {
             let side = &mut self.state.sides[direction.index()];
             if *side == AppProtocol::Unknown && (over || ended == Some(direction)) {
                 *side = protocol;
+                if over {
+                    self.state.show(direction);
+                }
             }
         }
     }
@@ -237,6 +245,7 @@ impl AppFlow {
                 && *side == AppProtocol::Unknown
             {
                 *side = protocol;
+                self.state.show(direction);
             }
             return;
         }
@@ -263,6 +272,7 @@ impl AppFlow {
             Told::More | Told::None if !full => return,
             Told::One(told) => {
                 self.state.sides[way] = told;
+                self.state.show(direction);
                 if told != protocol {
                     self.tell(MISMATCH, direction);
                 }
