@@ -60,6 +60,12 @@ fn modbus() -> Vec<Vec<u8>> {
     talks::tcp(1502, &[(true, read)])
 }
 
+fn modbus_answered() -> Vec<Vec<u8>> {
+    let read: &[u8] = b"\x00\x01\x00\x00\x00\x06\x01\x03\x00\x00\x00\x01";
+    let answer: &[u8] = b"\x00\x01\x00\x00\x00\x05\x01\x03\x02\x00\x07";
+    talks::tcp(502, &[(true, read), (false, answer)])
+}
+
 struct Row {
     what: &'static str,
     frames: fn() -> Vec<Vec<u8>>,
@@ -149,6 +155,15 @@ const ROWS: &[Row] = &[
         what: "a protocol is looked for on its usual port",
         frames: modbus,
         rules: "alert modbus any any -> any any (flow:to_server; modbus:function 3; sid:1;)\n",
+        ..ROW
+    },
+    Row {
+        what: "what Modbus does is looked for in requests",
+        frames: modbus_answered,
+        rules: "alert modbus any any -> any any (modbus:function 3; sid:1;)
+alert modbus any any -> any any (flow:to_client; modbus:function 3; sid:2;)
+",
+        alerts: &[(1, 1)],
         ..ROW
     },
     Row {

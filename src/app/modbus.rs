@@ -336,8 +336,8 @@ fn kind_of(function: u8) -> (u8, u8) {
     (what, category)
 }
 
-/// Tells a message: unit, function and what it reads or writes, in both directions, as rules may
-/// ask for a request when its response is there.
+/// Tells a message: unit, function and what it reads or writes. Rules ask for it in the direction of
+/// requests alone, as Suricata's do.
 fn tell(out: &mut Output<'_>, tx: TxId, message: &[u8]) {
     let mut at = Reader::new(message);
     let (Some(unit), Some(code)) = (at.u8(), at.u8()) else {
@@ -363,9 +363,7 @@ fn tell(out: &mut Output<'_>, tx: TxId, message: &[u8]) {
 }
 
 fn put(out: &mut Output<'_>, tx: TxId, value: &[u8; SIZE]) {
-    for direction in [Direction::ToServer, Direction::ToClient] {
-        out.field(tx, Field::Modbus, direction, value);
-    }
+    out.field(tx, Field::Modbus, Direction::ToServer, value);
 }
 
 /// Sets the addresses of an instance: `count` from `first` on.
@@ -517,7 +515,6 @@ mod tests {
             lines,
             [
                 format!("tx 0 ToServer modbus \"{head}\\x00\\x00\\x00\\x00\\x00\""),
-                format!("tx 0 ToClient modbus \"{head}\\x00\\x00\\x00\\x00\\x00\""),
                 format!("tx 0 ToServer modbus \"{head}\\x01\\x00\\n\\x124\""),
                 format!("tx 0 ToServer modbus \"{head}\\x01\\x00\\x0b\\x00\\x05\""),
             ]

@@ -53,10 +53,10 @@ struct Line {
     offsets: [u32; 2],
     /// What a tap knows of acknowledgments and of messages' ends.
     chunks: [Chunk; 2],
-    /// Directions of which was seen what they speak.
-    known: [bool; 2],
-    /// Directions whose next packet is one of rules about the detection of protocols.
-    told: [bool; 2],
+    /// Directions of which was seen what they speak, a bit each.
+    known: u8,
+    /// Directions whose next packet is one of rules about the detection of protocols, likewise.
+    told: u8,
     /// Whether rules may look at its payload.
     seal: Seal,
 }
@@ -86,8 +86,8 @@ impl Line {
             app: NONE,
             offsets: [0; 2],
             chunks: [Chunk::default(); 2],
-            known: [false; 2],
-            told: [false; 2],
+            known: 0,
+            told: 0,
             seal: Seal::Open,
         }
     }
@@ -226,14 +226,14 @@ impl Slabs {
         let Some(Line { known, told, .. }) = self.lines.get_mut(slab as usize) else {
             return false;
         };
-        let before = *known;
-        let new = [0, 1].map(|way| shown[way] && !before[way]);
-        *known = [0, 1].map(|way| before[way] || shown[way]);
-        let here = direction.index();
-        let due = told[here] || new[here];
-        told[here] = new[here] && (inline || datagram);
-        let other = direction.opposite().index();
-        told[other] |= new[other] || (datagram && new[here]);
+        let shown = u8::from(shown[0]) | u8::from(shown[1]) << 1;
+        let new = shown & !*known;
+        *known |= shown;
+        let (here, other) = (1 << direction.index(), 1 << direction.opposite().index());
+        let due = (*told | new) & here != 0;
+        let again = if inline || datagram { new & here } else { 0 };
+        let answer = datagram && new & here != 0;
+        *told = (*told & other) | again | new & other | if answer { other } else { 0 };
         due
     }
 
