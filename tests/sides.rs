@@ -66,6 +66,25 @@ fn modbus_answered() -> Vec<Vec<u8>> {
     talks::tcp(502, &[(true, read), (false, answer)])
 }
 
+/// An SMB write of 1.5 MiB in pieces, of which the last byte is one of a kind.
+fn long_smb() -> Vec<Vec<u8>> {
+    let (mut hello, mut write) = (vec![0, 0, 0, 64], Vec::new());
+    hello.extend(b"\xfeSMB\x40\x00");
+    hello.resize(4 + 64, 0);
+    let length: u32 = (64 + 48 + (3 << 19)) as u32;
+    write.extend(length.to_be_bytes());
+    write.extend(b"\xfeSMB\x40\x00");
+    write.resize(4 + 12, 0);
+    // The command of a write.
+    write.extend([9, 0]);
+    write.resize(4 + 64 + 48, 0);
+    write.resize(4 + length as usize - 12, b'a');
+    write.extend(b"END OF WRITE");
+    let mut turns: Vec<(bool, &[u8])> = vec![(true, &hello), (false, &hello)];
+    turns.extend(write.chunks(1400).map(|piece| (true, piece)));
+    talks::tcp(445, &turns)
+}
+
 struct Row {
     what: &'static str,
     frames: fn() -> Vec<Vec<u8>>,
@@ -105,6 +124,11 @@ const MQTT: &str = "alert mqtt any any -> any any (mqtt.connack.return_code:4; s
 alert mqtt any any -> any any (mqtt.type:SUBACK; sid:2;)
 alert mqtt any any -> any any (flow:to_client; mqtt.type:SUBACK; sid:3;)
 alert mqtt any any -> any any (mqtt.subscribe.topic; content:\"x\"; sid:4;)
+";
+
+/// Of the end of a long stream, and of what it speaks.
+const LATE: &str = "alert tcp-stream any any -> any any (content:\"END OF WRITE\"; sid:1;)
+alert tcp any any -> any any (app-layer-protocol:smb; flow:to_server; sid:2;)
 ";
 
 const ENCRYPTION: &str = "app-layer.protocols.tls.encryption-handling";
@@ -155,6 +179,30 @@ const ROWS: &[Row] = &[
         what: "a protocol is looked for on its usual port",
         frames: modbus,
         rules: "alert modbus any any -> any any (flow:to_server; modbus:function 3; sid:1;)\n",
+        ..ROW
+    },
+    Row {
+        what: "a stream of SMB is inspected to its end",
+        frames: long_smb,
+        rules: LATE,
+        alerts: &[(1, 1), (2, 1)],
+        ..ROW
+    },
+    Row {
+        // Inline the packet after the one that told the protocol is one of such rules, too.
+        what: "inline as well",
+        frames: long_smb,
+        mode: Mode::Inline,
+        rules: LATE,
+        alerts: &[(1, 1), (2, 2)],
+        ..ROW
+    },
+    Row {
+        what: "or as far as is set",
+        frames: long_smb,
+        settings: &[("app-layer.protocols.smb.stream-depth", "1200kb")],
+        rules: LATE,
+        alerts: &[(2, 1)],
         ..ROW
     },
     Row {

@@ -172,6 +172,26 @@ impl Scheme {
     }
 }
 
+/// Protocols whose streams have a depth of their own, and their names in the settings.
+const DEEP: [(AppProtocol, &str); 3] = [
+    (
+        AppProtocol::Modbus,
+        "app-layer.protocols.modbus.stream-depth",
+    ),
+    (AppProtocol::Pgsql, "app-layer.protocols.pgsql.stream-depth"),
+    (AppProtocol::Smb, "app-layer.protocols.smb.stream-depth"),
+];
+
+/// How many bytes of a direction are inspected of streams of these protocols, 0 for all: all,
+/// unless a setting says otherwise. The protocol by its number.
+pub fn stream_depths(settings: &[(String, String)]) -> [(u8, u32); DEEP.len()] {
+    DEEP.map(|(protocol, name)| {
+        let own = settings.iter().rev().find(|(key, _)| key == name);
+        let depth = own.and_then(|(_, value)| size(value)).unwrap_or(0);
+        (protocol as u8, u32::try_from(depth).unwrap_or(u32::MAX))
+    })
+}
+
 /// The schemes whose links are looked for (`extract-urls-schemes`).
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Schemes {

@@ -8,7 +8,7 @@ const PARSERS: &[(&str, &str)] = &[
     (".enabled", "no parser here has this name; those of the reference can be switched off"),
     (".detection-ports.dp", "a protocol is told by its bytes on any port"),
     (".detection-ports.sp", "a protocol is told by its bytes on any port"),
-    (".stream-depth", "a stream is inspected to stream.reassembly.depth, whatever it carries"),
+    (".stream-depth", "a stream of this protocol is inspected to stream.reassembly.depth"),
     (".ja3-fingerprints", "fingerprints are made where a rule or a log asks for them"),
     (".ja4-fingerprints", "fingerprints are made where a rule or a log asks for them"),
     (".hassh", "fingerprints are made where a rule or a log asks for them"),

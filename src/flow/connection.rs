@@ -303,7 +303,7 @@ impl FlowStage {
             self.refuse(context, Reason::DecodeViewsExhausted);
             return false;
         }
-        let limits = self.limits;
+        let limits = self.limits_of(index, direction, payload.len(), flow);
         let leaves_out = segment.has(URG)
             && matches!(self.config.urgent, Urgent::OutOfBand | Urgent::Gap)
             && (1..=segment.length).contains(&u32::from(segment.urgent));

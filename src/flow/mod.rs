@@ -31,6 +31,7 @@
 mod ask;
 pub mod connection;
 pub mod defrag;
+pub mod depth;
 pub mod expiry;
 pub mod handshake;
 pub mod notice;

@@ -84,6 +84,7 @@ pub struct FlowStage {
     pub(super) ends: Ends,
     pub(super) rules: Rules,
     pub(super) limits: Limits,
+    pub(super) depths: super::depth::OwnDepths,
     pub(super) timeouts: Timeouts,
     /// Anomaly numbers by notice.
     pub(super) codes: [u8; Notice::ALL.len()],
@@ -135,6 +136,7 @@ impl FlowStage {
             ends: Ends::new(groups, flows_max),
             rules: Rules::of(config),
             limits: limits(config),
+            depths: Default::default(),
             timeouts: expiry::timeouts(config),
             codes: anomaly_codes(),
             taken: Vec::with_capacity(BURST_VIEWS_MAX),

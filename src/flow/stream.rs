@@ -175,6 +175,14 @@ impl Stream {
         distance(self.delivered, self.offset_of(seq)) >= 0
     }
 
+    /// Whether `length` more bytes may reach beyond the depth, which was not reached before.
+    pub fn may_exceed(&self, length: usize, limits: &Limits) -> bool {
+        let reach = self.delivered.saturating_add(length as u32);
+        let waiting = limits.ahead_pages_max.saturating_mul(PAGE_BYTES);
+        let is_near = reach.saturating_add(waiting) > limits.depth;
+        limits.depth != 0 && is_near && self.flags & DEPTH == 0
+    }
+
     /// Whether the depth is reached.
     pub fn is_beyond_depth(&self) -> bool {
         self.flags & DEPTH != 0

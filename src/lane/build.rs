@@ -393,7 +393,8 @@ impl Shared {
         transmitters: Vec<Transmitter>,
         part: FlowParts,
     ) -> LaneStages {
-        let (flow, detection) = FlowStage::new(&self.config, &self.regions, &self.contexts, part);
+        let (mut flow, detection) =
+            FlowStage::new(&self.config, &self.regions, &self.contexts, part);
         let mut matcher = MatchStage::new(
             &self.config,
             Arc::clone(&self.regions),
@@ -402,6 +403,7 @@ impl Shared {
             detection,
             Arc::clone(&self.hosts),
         );
+        flow.set_depths(matcher.own_depths());
         matcher.set_mailbox(Arc::clone(&self.mailboxes[lane]));
         if self.layout.worker_of(1) != self.layout.worker_of(2) {
             matcher.set_apart();

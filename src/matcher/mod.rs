@@ -77,6 +77,7 @@ use crate::app::{AppProtocol, Apps};
 use crate::config::{Area, Config, Mode, Policy};
 use crate::counters::Counter;
 use crate::event::{Emit, Outer};
+use crate::flow::depth::OwnDepths;
 use crate::flow::policy;
 use crate::memory::{Arena, Regions};
 use crate::packet::{Burst, Context, Direction, FlowHandle, Kind, Verdict, flag};
@@ -193,6 +194,7 @@ pub struct MatchStage<D> {
     /// Alerts of one packet at most; actions of further hits still count.
     alerts_max: usize,
     stream_depth: u64,
+    own_depths: OwnDepths,
     /// The parsers, if a rule or an event asks for the application layer.
     apps: Option<Apps>,
     /// What is kept of transactions' directions.
@@ -277,7 +279,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             app_policy: config.policy(Area::AppError),
             tells_start: config.eve.drops_start,
             alerts_max: config.alerts_max as usize,
-            stream_depth: depth(config),
+            stream_depth: bytes_of_depth(config.stream_depth),
+            own_depths: crate::app::settings::stream_depths(&config.app_settings),
             apps: wants_app.then(|| wanted::parsers(config, &plan, &program)),
             seen: crate::memory::slab::Slabs::from_fn(records, seen::Seen::default),
             room: transform::Room::new(),
@@ -650,9 +653,9 @@ fn slabs_of(config: &Config, program: &Program, count: usize) -> state::Slabs {
         .with_variables(wants_variables)
 }
 
-/// Bytes of a stream that are inspected.
-fn depth(config: &Config) -> u64 {
-    match config.stream_depth {
+/// Bytes of a stream that are inspected, where 0 is all.
+fn bytes_of_depth(depth: u32) -> u64 {
+    match depth {
         0 => u64::MAX,
         depth => u64::from(depth),
     }

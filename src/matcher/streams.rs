@@ -20,9 +20,10 @@ use super::program::{Group, Program, Rule};
 use super::recent::CARRY;
 use super::verify::{Lack, Outcome, View};
 use super::window::{CHUNK, ENTRIES_MAX, Entry};
-use super::{DetectionAccess, FlowMark, Hit, MatchStage, profile, state};
+use super::{DetectionAccess, FlowMark, Hit, MatchStage, bytes_of_depth, profile, state};
 use crate::counters::Counter;
 use crate::event::Emit;
+use crate::flow::depth::{OwnDepths, own_depth};
 use crate::packet::{Context, Direction, Kind, flag};
 use crate::rules::signature::Action;
 
@@ -53,7 +54,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             return self.evaluate(program, context, bytes, mark, None, emit);
         };
         let at = self.place(window, context);
-        rest = self.within_depth(rest, at);
+        rest = self.within_depth(rest, at, mark.app);
         self.again_from = self.looks_back_to(at, rest.len(), context);
         if context.kind != Kind::Stream && is_all_stream(context) {
             self.packet_from = at;
@@ -209,8 +210,18 @@ impl<D: DetectionAccess> MatchStage<D> {
         at
     }
 
-    fn within_depth<'a>(&self, piece: &'a [u8], at: u64) -> &'a [u8] {
-        let left = self.stream_depth.saturating_sub(at);
+    /// Protocols whose streams are inspected to depths of their own, and these.
+    pub fn own_depths(&self) -> OwnDepths {
+        self.own_depths
+    }
+
+    fn within_depth<'a>(&self, piece: &'a [u8], at: u64, spoken: u8) -> &'a [u8] {
+        let mut depth = self.stream_depth;
+        if at.saturating_add(piece.len() as u64) > depth {
+            let own = own_depth(&self.own_depths, spoken);
+            depth = own.map_or(depth, bytes_of_depth);
+        }
+        let left = depth.saturating_sub(at);
         let left = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
         piece.get(..left).unwrap_or(&[])
     }

@@ -279,6 +279,14 @@ impl DetectionLine {
         self.word.store(word, Relaxed);
     }
 
+    /// The four free bytes as another stage sees them; 0 where the line is another flow's.
+    pub(super) fn word_of(&self, generation: u32) -> u32 {
+        match self.generation.load(Relaxed) == generation {
+            true => self.word(),
+            false => 0,
+        }
+    }
+
     /// Opens the line for `generation`: wipes it when a younger flow comes, refuses an older one.
     /// The version in line 0 is not asked, so that the flow stage's core keeps that line.
     #[inline(always)]
@@ -350,6 +358,15 @@ impl Atomic128 {
         for (cell, word) in self.0.iter().zip(words) {
             cell.store(word, Relaxed);
         }
+    }
+}
+
+impl super::FlowSide {
+    /// What the match stage wrote of the flow's protocol; 0 where it has not yet.
+    pub fn spoken(&self, handle: crate::packet::FlowHandle) -> u8 {
+        let is_there = self.core.holds(handle);
+        let line = is_there.then(|| &self.core.entry(handle.slot).detection);
+        line.map_or(0, |line| line.word_of(handle.generation) as u8)
     }
 }
 
