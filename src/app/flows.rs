@@ -15,7 +15,7 @@ use super::file;
 use super::heap::{Heap, TEXT_MAX, Text};
 use super::output::{Expected, FlowState, Limits, Output, SCRATCH_SIZE, Shared};
 use super::protocol::{AppProtocol, Input, Transport};
-use super::registry::{Parser, ends_chunks, event};
+use super::registry::{Parser, ends_chunks};
 use super::stream_frame::StreamFrames;
 use super::transaction::{NONE, Transaction};
 use crate::memory::slab::Slabs;
@@ -58,8 +58,6 @@ struct AppFlow {
     beginnings: [identify::Beginning; 2],
     /// The protocol has changed, and bytes of the same piece follow.
     changed: bool,
-    /// The protocol has changed, and nothing has been read since.
-    changing: bool,
     ports: [u16; 2],
     hosts: [[u8; 16]; 2],
     transport: Option<Transport>,
@@ -477,15 +475,9 @@ impl AppFlow {
             };
             taken += answer.count.min(rest.len());
             self.need[way] = answer.need as u32;
-            let again = std::mem::take(&mut self.changing);
             let Some(next) = self.state.change.take() else {
                 break;
             };
-            if again {
-                // What is read first does not change it once more, as in Suricata.
-                self.refuse_change(direction);
-                continue;
-            }
             self.change(shared, next);
             if taken >= bytes.len() {
                 break;
@@ -505,19 +497,6 @@ impl AppFlow {
 
     #[cold]
     #[inline(never)]
-    fn refuse_change(&mut self, direction: Direction) {
-        let event = match self.state.protocol {
-            AppProtocol::Http => event("http.failed_protocol_change"),
-            AppProtocol::Smtp => event("smtp.failed_protocol_change"),
-            _ => None,
-        };
-        if let Some(event) = event {
-            self.state.tell(event, direction);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
     fn change(&mut self, shared: &mut Shared, next: AppProtocol) {
         self.parser.free(shared);
         self.parser = Parser::new(next);
@@ -526,7 +505,6 @@ impl AppFlow {
         self.state.sides = [next; 2];
         self.state.hide();
         self.need = [0; 2];
-        self.changing = true;
         self.excluded = [0; 2];
         self.failed = [false; 2];
     }
