@@ -123,10 +123,9 @@ fn config(passes: u64, validate: bool, records: bool) -> Config {
         app_records: records,
         flows_max: 1 << 20,
         inspected_flows_max: (passes as u32).max(2) * (1 << 14),
-        // To touch memory is what most of a short run's time goes into.
-        stream_memory: (passes << 26).clamp(1 << 27, 1 << 30),
-        window_memory: (passes << 27).clamp(1 << 28, 1 << 31),
-        app_memory: (passes << 26).clamp(1 << 27, 1 << 30),
+        stream_memory: 1 << 30,
+        window_memory: 1 << 31,
+        app_memory: 1 << 30,
         ..Config::default()
     }
 }
