@@ -567,12 +567,13 @@ mod tests {
     use super::*;
     use crate::packet::Direction::ToServer;
 
+    const PLACE: Place = Place {
+        transport: Transport::Tcp,
+        server_port: PORT,
+    };
+
     #[test]
     fn messages_longer_than_the_setting_are_passed_over() {
-        let place = Place {
-            transport: Transport::Tcp,
-            server_port: PORT,
-        };
         let connect = b"\x10\x15\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01c\x00\x01u\x00\x03pwd";
         let pieces: [(Direction, u32, &[u8]); 3] = [
             (ToServer, 0, connect),
@@ -581,13 +582,13 @@ mod tests {
         ];
         let seen = |most| {
             let key = "app-layer.protocols.mqtt.max-msg-length";
-            let lines = run_missing(place, &[(key, most)], &pieces);
+            let lines = run_missing(PLACE, &[(key, most)], &pieces);
             let said = lines.iter().filter(|l| l.contains("publish.message"));
             said.count()
         };
         assert_eq!((seen("27"), seen("26")), (2, 1));
         let key = "app-layer.protocols.mqtt.max-msg-length";
-        let lines = run_missing(place, &[(key, "26")], &pieces);
+        let lines = run_missing(PLACE, &[(key, "26")], &pieces);
         let types = lines.iter().filter(|l| l.ends_with("mqtt.type 3"));
         let expected = ["tx 4 ToClient mqtt.type 3", "tx 8 ToServer mqtt.type 3"];
         assert_eq!(types.collect::<Vec<_>>(), expected);
@@ -595,10 +596,6 @@ mod tests {
 
     #[test]
     fn topics_messages_and_exchanges_are_as_many_as_is_set() {
-        let place = Place {
-            transport: Transport::Tcp,
-            server_port: PORT,
-        };
         let connect: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c";
         let publish = |id: u8| [b"\x34\x06\x00\x01t\x00", &[id][..], b"m"].concat();
         let (one, two) = (publish(1), publish(2));
@@ -613,7 +610,7 @@ mod tests {
         ];
         let count = |key: &str, value, what: &str| {
             let key = format!("app-layer.protocols.mqtt.{key}");
-            let lines = run_missing(place, &[(&key, value)], &pieces);
+            let lines = run_missing(PLACE, &[(&key, value)], &pieces);
             lines.iter().filter(|line| line.contains(what)).count()
         };
         let topics = |most| count("subscribe-topic-match-limit", most, "subscribe.topic");
@@ -626,23 +623,15 @@ mod tests {
 
     #[test]
     fn an_acceptance_that_nobody_asked_for_introduces_nobody() {
-        let place = Place {
-            transport: Transport::Tcp,
-            server_port: PORT,
-        };
         let publish: &[u8] = b"\x30\x04\x00\x01tm";
         let pieces: [(Direction, u32, &[u8]); 2] =
             [(ToClient, 0, b"\x20\x02\x00\x00"), (ToServer, 0, publish)];
-        let said = run_missing(place, &[], &pieces).join(" ");
+        let said = run_missing(PLACE, &[], &pieces).join(" ");
         assert!(said.contains("missing_connect") && said.contains("unintroduced_message"));
     }
 
     #[test]
     fn answers_join_their_questions() {
-        let place = Place {
-            transport: Transport::Tcp,
-            server_port: PORT,
-        };
         let connect = b"\x10\x15\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01c\x00\x01u\x00\x03pwd";
         let talk: &[(Direction, &[u8])] = &[
             (ToServer, connect),
@@ -652,8 +641,8 @@ mod tests {
             (ToServer, b"\x82\x06\x00\x08\x00\x01x\x00"),
             (ToClient, b"\x90\x03\x00\x08\x80"),
         ];
-        survives_damage(place, talk, 200);
-        let (protocol, lines) = same_for_every_cut(place, talk);
+        survives_damage(PLACE, talk, 200);
+        let (protocol, lines) = same_for_every_cut(PLACE, talk);
         assert_eq!(protocol, AppProtocol::Mqtt);
         let names = [
             "connect.",

@@ -2,6 +2,7 @@
 //! payload to the stream, and turns what both say into flags, verdict, notices and counters. How
 //! views of waiting bytes are made is views.rs.
 
+use super::depth::own_depth;
 use super::expiry::VIEWS_PER_STREAM_MAX;
 use super::handshake::unopened;
 use super::notice::{Notice, Notices};
@@ -303,7 +304,7 @@ impl FlowStage {
             self.refuse(context, Reason::DecodeViewsExhausted);
             return false;
         }
-        let limits = self.limits_of(index, direction, payload.len(), flow);
+        let mut limits = self.limits;
         let leaves_out = segment.has(URG)
             && matches!(self.config.urgent, Urgent::OutOfBand | Urgent::Gap)
             && (1..=segment.length).contains(&u32::from(segment.urgent));
@@ -323,6 +324,10 @@ impl FlowStage {
             if !side.stream.leave_out(urgent) {
                 notices.note(Notice::UrgentLimit);
             }
+        }
+        if side.stream.may_exceed(payload.len(), &limits) {
+            let own = own_depth(&self.depths, self.flows.spoken(flow));
+            limits.depth = own.unwrap_or(limits.depth);
         }
         let taken = side
             .stream

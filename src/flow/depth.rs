@@ -3,8 +3,6 @@
 //! depth ends, not before.
 
 use super::stage::FlowStage;
-use super::stream::Limits;
-use crate::packet::{Direction, FlowHandle};
 
 /// Protocols that may have a depth of their own.
 pub const OWN_DEPTHS: usize = 3;
@@ -23,23 +21,5 @@ impl FlowStage {
     /// Gives some protocols depths of their own.
     pub fn set_depths(&mut self, depths: OwnDepths) {
         self.depths = depths;
-    }
-
-    /// The limits for `length` more bytes of a direction.
-    pub(super) fn limits_of(
-        &self,
-        connection: u32,
-        direction: Direction,
-        length: usize,
-        flow: FlowHandle,
-    ) -> Limits {
-        let mut limits = self.limits;
-        let tcp = self.connections.get(connection);
-        let stream = tcp.map(|tcp| &tcp.sides[direction.index()].stream);
-        if stream.is_some_and(|stream| stream.may_exceed(length, &limits)) {
-            let spoken = self.flows.spoken(flow);
-            limits.depth = own_depth(&self.depths, spoken).unwrap_or(limits.depth);
-        }
-        limits
     }
 }

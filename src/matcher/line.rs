@@ -43,7 +43,7 @@ impl DetectionAccess for DetectionSide {
     fn store(&mut self, flow: FlowHandle, mark: FlowMark) {
         if let Some(line) = self.line(flow) {
             line.set_verdict(mark.verdict as u8);
-            // The line's free word holds what the flow speaks.
+            // The line's free word holds what the flow speaks; the flow stage reads it (depth.rs).
             line.set_word(u32::from(mark.app));
             let bit = |set, bit| if set { bit } else { 0 };
             let flags =
