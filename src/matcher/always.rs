@@ -132,21 +132,19 @@ impl Eight {
         };
         let (ports, lengths) = (counts(PORTS), counts(LENGTH));
         let (missing, protocol) = (!facts.bits, u16::from(facts.protocol));
-        let mut misses = [0u16; LANES];
+        const BITS: [u16; LANES] = [1, 2, 4, 8, 16, 32, 64, 128];
+        let mut passed = [0u16; LANES];
         // One loop without a branch, which becomes vector instructions.
-        for (i, miss) in misses.iter_mut().enumerate() {
+        for (i, passed) in passed.iter_mut().enumerate() {
             let port = facts.port.wrapping_sub(self.low[i]);
             let length = facts.length.wrapping_sub(self.shortest[i]);
-            *miss = port.saturating_sub(self.ports[i]) & ports
+            let miss = port.saturating_sub(self.ports[i]) & ports
                 | length.saturating_sub(self.lengths[i]) & lengths
                 | self.needs[i] & missing
                 | (self.protocol[i] ^ protocol) & self.named[i];
+            *passed = u16::from(miss == 0).wrapping_neg() & BITS[i];
         }
-        let mut passed = 0;
-        for (i, miss) in misses.iter().enumerate() {
-            passed |= u16::from(*miss == 0) << i;
-        }
-        passed & self.lanes
+        passed.iter().fold(0, |all, one| all | one) & self.lanes
     }
 
     /// Calls `each` with the lanes that let these facts through.

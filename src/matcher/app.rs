@@ -41,14 +41,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         mark: &mut FlowMark,
         emit: &Emit,
     ) {
-        let packet = Packet {
-            context,
-            bytes,
-            app: self.app_protocol(mark),
-            original: self.app_original(mark),
-            sides: self.app_sides(mark),
-            app_told: false,
-        };
+        let packet = self.spoken.packet(context, bytes, false);
         let state = self.apps.as_ref().and_then(|apps| apps.state(app));
         let Some((first, events)) = state.map(|state| (state.first, state.event_count)) else {
             return;
@@ -93,6 +86,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         if let Some(apps) = self.apps.as_mut() {
             apps.finish(app);
         }
+        self.spoken = self.spoken(mark);
         if mark.verdict == FlowVerdict::Inspect {
             self.inspect_transactions(program, app, context, &[], mark, emit);
         }

@@ -3,10 +3,12 @@
 //! Stream bytes take the same way in streams.rs; what hits mean is arbiter.rs's.
 
 use super::check::{Check, ask};
+use super::feed::Spoken;
 use super::gate::Facts;
+use super::group::Group;
 use super::header::{self, Packet};
 use super::prefilter::{Extent, Prefilter, Scan};
-use super::program::{Group, Program, Rule, is_long};
+use super::program::{Program, Rule};
 use super::state::{self, Seal, int_holds};
 use super::variables::holds;
 use super::verify::{Outcome, View};
@@ -52,7 +54,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         mark: &mut FlowMark,
         emit: &Emit,
     ) -> Option<u32> {
-        self.app_before = self.app_protocol(mark);
+        self.spoken = self.spoken(mark);
         let seal = self.slabs.seal(mark.slab);
         let beyond = !context.has(flag::DECIDED) && self.begin_in_tap(context, bytes, mark);
         let fed = if context.has(flag::DECIDED) {
@@ -60,6 +62,13 @@ impl<D: DetectionAccess> MatchStage<D> {
         } else {
             self.feed(context, bytes, mark)
         };
+        if fed.is_some() {
+            let before = self.spoken.now;
+            self.spoken = Spoken {
+                before,
+                ..self.spoken(mark)
+            };
+        }
         // What the policy for errors drops is not looked at by rules.
         if self.broken && self.inline && !self.app_policy.forwards() {
             return fed;
@@ -75,22 +84,14 @@ impl<D: DetectionAccess> MatchStage<D> {
             return None;
         }
         let group = program.group(context);
-        let app = self.app_protocol(mark);
-        let packet = Packet {
-            context,
-            bytes,
-            app,
-            original: AppProtocol::Unknown,
-            sides: [AppProtocol::Unknown; 2],
-            app_told: false,
-        };
-        let mut facts = Facts::of(&packet, self.app_before);
+        let packet = self.spoken.packet(context, bytes, false);
+        let mut facts = Facts::of(&packet, self.spoken.before);
         if seal == Seal::Closed {
             facts = facts.without_payload();
         }
         self.note_encrypted(fed, seal, context, mark);
         let streams = seal == Seal::Open
-            && (group.is_some_and(|group| group.wants_stream) || program.app.wants_streams())
+            && (group.is_some_and(|group| group.wants_stream()) || program.app.wants_streams())
             && (context.has(flag::STREAM) || context.kind == Kind::Stream);
         if let Some(group) = group.filter(|_| context.kind != Kind::Stream) {
             let shared = streams && is_all_stream(context);
@@ -176,23 +177,23 @@ impl<D: DetectionAccess> MatchStage<D> {
         let alone = context.has(flag::STREAM_NONE) || !context.flow.is_some();
         if !payload.is_empty() {
             let prefilters = if shared || alone {
-                group.alone[is_long(payload.len())]
+                group.alone(payload.len())
             } else {
-                group.packet
+                group.packet()
             };
             for prefilter in prefilters {
                 self.propose_by(prefilter, facts, (payload, Extent::WHOLE), emit);
             }
-            for prefilter in group.stream.iter().filter(|_| alone) {
+            for prefilter in group.stream().into_iter().filter(|_| alone) {
                 self.propose_by(prefilter, facts, (payload, Extent::WHOLE), emit);
             }
         }
         group
-            .packet_always
+            .packet_always()
             .each(facts, &mut |signature| self.propose(signature, IN_PACKET));
         if alone {
             group
-                .stream_always
+                .stream_always()
                 .each(facts, &mut |signature| self.propose(signature, IN_PACKET));
         }
     }
@@ -208,6 +209,10 @@ impl<D: DetectionAccess> MatchStage<D> {
         reach: Option<Reach>,
         emit: &Emit,
     ) {
+        let app_told = self.spoken.now != AppProtocol::Unknown && self.app_told(mark, context);
+        if self.candidates.is_empty() {
+            return;
+        }
         self.candidates.sort_unstable();
         self.candidates.dedup();
         for candidate in &self.candidates {
@@ -217,15 +222,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let kept = if waits { IN_PACKET } else { 0 };
         let asked = self.candidates.iter().filter(|c| *c & kept == 0).count();
         emit.counters.add(Counter::Candidates, asked as u64);
-        let app = self.app_protocol(mark);
-        let packet = Packet {
-            context,
-            bytes,
-            app,
-            original: self.app_original(mark),
-            sides: self.app_sides(mark),
-            app_told: app != AppProtocol::Unknown && self.app_told(mark, context),
-        };
+        let packet = self.spoken.packet(context, bytes, app_told);
         for at in 0..self.candidates.len() {
             let candidate = self.candidates.get(at).copied().unwrap_or(0);
             let index = (candidate >> 1) as u32;
@@ -296,7 +293,11 @@ impl<D: DetectionAccess> MatchStage<D> {
             && !in_stream
             && packet.context.protocol == super::feed::TCP
             && check.has(ask::BOTH_VIEWS);
-        if early { self.app_before } else { packet.app }
+        if early {
+            self.spoken.before
+        } else {
+            packet.app
+        }
     }
 
     /// Whether the signature hit already. A tap tells of packet and stream apart, as Suricata does

@@ -1,6 +1,7 @@
 //! The match stage and the parsers of app/: shows them the bytes of a flow, lets go of transactions
 //! that are done with (and tells of them), and closes flows. Rules are app.rs's.
 
+use super::header::Packet;
 use super::{DetectionAccess, FlowMark, MatchStage, files, state};
 use crate::app::transaction::NONE;
 use crate::app::{AppProtocol, Field, Heap, Piece, Transaction, Transport, record};
@@ -8,52 +9,73 @@ use crate::counters::Counter;
 use crate::event::{Emit, Event, EventKind, Listener};
 use crate::packet::{Context, Direction, Kind, flag};
 
+/// What a flow speaks.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Spoken {
+    pub now: AppProtocol,
+    /// What it was known to speak before the packet.
+    pub before: AppProtocol,
+    /// What it spoke before that changed (STARTTLS, CONNECT, upgrades).
+    pub original: AppProtocol,
+    /// What the first bytes of each direction tell.
+    pub sides: [AppProtocol; 2],
+    /// Directions whose first bytes told it.
+    pub shown: [bool; 2],
+}
+
+impl Spoken {
+    /// A packet, to those who ask what its flow speaks.
+    pub fn packet<'a>(&self, context: &'a Context, bytes: &'a [u8], told: bool) -> Packet<'a> {
+        Packet {
+            context,
+            bytes,
+            app: self.now,
+            original: self.original,
+            sides: self.sides,
+            app_told: told,
+        }
+    }
+
+    /// Of a flow that no parser knows.
+    const FAILED: Spoken = Spoken {
+        now: AppProtocol::Failed,
+        before: AppProtocol::Failed,
+        original: AppProtocol::Unknown,
+        sides: [AppProtocol::Failed; 2],
+        shown: [true; 2],
+    };
+}
+
 /// IP protocol numbers.
 pub(super) const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 impl<D: DetectionAccess> MatchStage<D> {
-    /// What the flow of a packet speaks.
-    pub(super) fn app_protocol(&self, mark: &FlowMark) -> AppProtocol {
-        if self.slabs.has_failed(mark.slab) {
-            return AppProtocol::Failed;
+    /// What the flow of a packet speaks, as far as its parser knows.
+    pub(super) fn spoken(&self, mark: &FlowMark) -> Spoken {
+        if mark.slab == state::NONE {
+            return Spoken::default();
         }
-        self.apps
-            .as_ref()
-            .and_then(|apps| apps.state(self.slabs.app(mark.slab)))
-            .map_or(AppProtocol::Unknown, |state| state.protocol)
-    }
-
-    /// What the flow of a packet spoke before it changed (STARTTLS, CONNECT, upgrades).
-    pub(super) fn app_original(&self, mark: &FlowMark) -> AppProtocol {
-        self.apps
-            .as_ref()
-            .and_then(|apps| apps.state(self.slabs.app(mark.slab)))
-            .map_or(AppProtocol::Unknown, |state| state.original)
-    }
-
-    /// What the first bytes of each direction of a packet's flow tell.
-    pub(super) fn app_sides(&self, mark: &FlowMark) -> [AppProtocol; 2] {
         if self.slabs.has_failed(mark.slab) {
-            return [AppProtocol::Failed; 2];
+            return Spoken::FAILED;
         }
-        self.apps
-            .as_ref()
-            .and_then(|apps| apps.state(self.slabs.app(mark.slab)))
-            .map_or([AppProtocol::Unknown; 2], |state| state.sides)
+        let state = self.apps.as_ref();
+        let state = state.and_then(|apps| apps.state(self.slabs.app(mark.slab)));
+        state.map_or(Spoken::default(), |state| Spoken {
+            now: state.protocol,
+            before: state.protocol,
+            original: state.original,
+            sides: state.sides,
+            shown: state.shown.map(|is| is == Some(true)),
+        })
     }
 
     /// Whether a packet is one of rules about the detection of protocols.
     pub(super) fn app_told(&mut self, mark: &FlowMark, context: &Context) -> bool {
-        let state = self.apps.as_ref();
-        let state = state.and_then(|apps| apps.state(self.slabs.app(mark.slab)));
-        let shown = match self.slabs.has_failed(mark.slab) {
-            true => [true; 2],
-            false => state.map_or([false; 2], |state| state.shown.map(|is| is == Some(true))),
-        };
         let kind = (self.inline, context.protocol != TCP);
-        let direction = context.direction;
-        self.slabs.is_told(mark.slab, direction, shown, kind)
+        let shown = self.spoken.shown;
+        self.slabs
+            .is_told(mark.slab, context.direction, shown, kind)
     }
 
     /// Gives the packet the direction that the flow's bytes say it has: where the first packet that

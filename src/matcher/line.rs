@@ -18,7 +18,8 @@ const TOLD: u32 = 2;
 
 /// The line starts as zeros, so a slab is stored as its index plus one.
 fn slab_from(stored: u32) -> u32 {
-    stored.checked_sub(1).unwrap_or(state::NONE)
+    const _: () = assert!(state::NONE == u32::MAX);
+    stored.wrapping_sub(1)
 }
 
 impl DetectionAccess for DetectionSide {
@@ -38,6 +39,11 @@ impl DetectionAccess for DetectionSide {
             turned: line.flags() & TURNED != 0,
             slab: slab_from(line.slab()),
         })
+    }
+
+    fn slab(&mut self, flow: FlowHandle) -> u32 {
+        self.line(flow)
+            .map_or(state::NONE, |line| slab_from(line.slab()))
     }
 
     fn store(&mut self, flow: FlowHandle, mark: FlowMark) {

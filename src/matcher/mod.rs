@@ -41,6 +41,7 @@ mod feed;
 mod files;
 pub mod find;
 pub mod gate;
+mod group;
 pub mod header;
 pub mod host;
 mod line;
@@ -73,7 +74,7 @@ pub use program::Program;
 pub use publish::{Mailbox, Renewal};
 pub use state::FlowVerdict;
 
-use crate::app::{AppProtocol, Apps};
+use crate::app::Apps;
 use crate::config::{Area, Config, Mode, Policy};
 use crate::counters::Counter;
 use crate::event::{Emit, Outer};
@@ -136,6 +137,10 @@ pub trait DetectionAccess {
     fn store(&mut self, flow: FlowHandle, mark: FlowMark);
     /// Asks for a flow's mark ahead of its use.
     fn prefetch(&self, flow: FlowHandle);
+    /// The slab in the mark of a flow, or `state::NONE`.
+    fn slab(&mut self, flow: FlowHandle) -> u32 {
+        self.load(flow).map_or(state::NONE, |mark| mark.slab)
+    }
 }
 
 /// A signature that matched.
@@ -227,8 +232,8 @@ pub struct MatchStage<D> {
     encrypted: usize,
     /// Bytes of a chunk, by direction.
     chunks: [u64; 2],
-    /// What the flow was known to speak before the packet.
-    app_before: AppProtocol,
+    /// What the packet's flow speaks.
+    spoken: feed::Spoken,
     /// The packet before the one at hand, which carries it if that is an inner one.
     outer: Option<Outer>,
     lost: u64,
@@ -299,7 +304,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             packet_from: u64::MAX,
             encrypted: 0,
             chunks: config.stream_chunks.map(u64::from),
-            app_before: AppProtocol::Unknown,
+            spoken: feed::Spoken::default(),
             outer: None,
             lost: 0,
             undecoded: 0,
@@ -389,12 +394,12 @@ impl<D: DetectionAccess> MatchStage<D> {
     #[inline(always)]
     fn ask_first(&mut self, contexts: &Arena<Context>, burst: &Burst, at: usize) -> Ahead {
         let context = contexts.get(burst.get(at)?);
-        let mark = self.detection.load(context.flow)?;
-        if mark.slab == state::NONE {
+        let slab = self.detection.slab(context.flow);
+        if slab == state::NONE {
             return None;
         }
-        self.slabs.prefetch(mark.slab);
-        Some((mark.slab, context.direction.index()))
+        self.slabs.prefetch(slab);
+        Some((slab, context.direction.index()))
     }
 
     /// Asks for what the slabs of packets further on name, step by step: what the next step reads
@@ -621,15 +626,21 @@ impl<D: DetectionAccess> MatchStage<D> {
 
     fn report(&mut self, emit: &Emit) {
         self.spent(emit);
+        if self.scratch.captures_lost | self.lost | self.cut | self.undecoded > 0 {
+            self.count_losses(emit);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn count_losses(&mut self, emit: &Emit) {
         let captures = std::mem::take(&mut self.scratch.captures_lost);
         let lost = std::mem::take(&mut self.lost) + captures;
+        count(emit, Counter::DetectionStateLost, lost);
         let cut = std::mem::take(&mut self.cut);
+        count(emit, Counter::StreamHistoriesCut, cut);
         let undecoded = std::mem::take(&mut self.undecoded);
-        if lost | cut | undecoded > 0 {
-            count(emit, Counter::DetectionStateLost, lost);
-            count(emit, Counter::StreamHistoriesCut, cut);
-            count(emit, Counter::BodiesUndecoded, undecoded);
-        }
+        count(emit, Counter::BodiesUndecoded, undecoded);
     }
 }
 

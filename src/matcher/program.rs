@@ -8,6 +8,7 @@ use super::always::{Always, AlwaysList};
 use super::app_program::{self, AppProgram, AppRule};
 use super::check::{Check, Checks};
 use super::gate::{self, Gate};
+use super::group::{ByPort, Group, Side, is_long};
 use super::header::Packet;
 use super::pcre::{self, Asked, Patterns};
 use super::prefilter::{Owner, Prefilter};
@@ -48,57 +49,8 @@ pub struct Rule {
     pub app: Box<[AppRule]>,
 }
 
-/// Automata of the signatures that packets of a protocol class and direction can reach. Signatures
-/// that look at packets and at streams stand in `packet` and in `stream`: bytes that are both are
-/// scanned by `stream`, which tells of these for the packet too, and by the small `alone`. What
-/// looks at long packets only is found by `stream` as well where it is little. (One automaton for
-/// everything, with one scan of such bytes, was built and measured twice: it took 1.1 to 1.3 times
-/// as long.)
-#[derive(Debug, Default)]
-struct Side {
-    packet: Arc<Prefilter>,
-    /// By `is_long`.
-    alone: [Arc<Prefilter>; 2],
-    stream: Arc<Prefilter>,
-}
-
-/// A payload of so many bytes is long: most rules with a `dsize` are about shorter ones.
-const LONG_MIN: usize = 256;
 /// Patterns of rules about packets that an automaton of streams takes in, at most.
 const JOINED_MAX: usize = 32;
-
-/// Whether a payload is one for the automata of long ones: 0 or 1.
-pub fn is_long(length: usize) -> usize {
-    usize::from(length >= LONG_MIN)
-}
-
-/// Signatures that a port can reach whose fast patterns are short, or that have none.
-#[derive(Debug, Default)]
-struct ByPort {
-    short: Side,
-    packet_always: AlwaysList,
-    stream_always: AlwaysList,
-    /// Some signature looks at streams.
-    wants_stream: bool,
-}
-
-/// What a packet can reach.
-#[derive(Clone, Copy, Debug)]
-pub struct Group<'a> {
-    /// Fast patterns of signatures that look at packets: the long ones, and the port's short ones.
-    pub packet: [&'a Prefilter; 2],
-    /// Those of them that do not look at streams as well, where the bytes are scanned by `stream`
-    /// too: by `is_long`.
-    pub alone: [[&'a Prefilter; 2]; 2],
-    /// Fast patterns of signatures that look at streams, and some that look at packets only.
-    pub stream: [&'a Prefilter; 2],
-    /// Signatures without a fast pattern that look at packets.
-    pub packet_always: &'a AlwaysList,
-    /// Signatures without a fast pattern that look at streams.
-    pub stream_always: &'a AlwaysList,
-    /// Whether some signature looks at streams.
-    pub wants_stream: bool,
-}
 
 /// A rule set, compiled.
 #[derive(Debug)]
@@ -271,14 +223,7 @@ impl Program {
         let sides = if is_usual { &self.usual } else { &self.sides };
         let side = sides.get(number)?;
         let by_port = self.ports.get(group as usize)?;
-        Some(Group {
-            packet: [&side.packet, &by_port.short.packet],
-            alone: [0, 1].map(|long| [&*side.alone[long], &*by_port.short.alone[long]]),
-            stream: [&side.stream, &by_port.short.stream],
-            packet_always: &by_port.packet_always,
-            stream_always: &by_port.stream_always,
-            wants_stream: by_port.wants_stream,
-        })
+        Some(Group { side, by_port })
     }
 
     /// Signatures that wait for this anomaly.

@@ -15,8 +15,9 @@
 use super::check::ask;
 use super::detect::{IN_PACKET, Reach, is_all_stream, push};
 use super::gate::Facts;
+use super::group::Group;
 use super::prefilter::{Extent, Prefilter, Scan};
-use super::program::{Group, Program, Rule};
+use super::program::{Program, Rule};
 use super::recent::CARRY;
 use super::verify::{Lack, Outcome, View};
 use super::window::{CHUNK, ENTRIES_MAX, Entry};
@@ -103,7 +104,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         payload: &[u8],
         emit: &Emit,
     ) {
-        for prefilter in group.packet {
+        for prefilter in group.packet() {
             let from = (taken + 1).saturating_sub(prefilter.longest());
             let extent = Extent {
                 starts: from == 0,
@@ -229,11 +230,11 @@ impl<D: DetectionAccess> MatchStage<D> {
     #[cold]
     #[inline(never)]
     fn propose_alone(&mut self, (group, facts): (&Group, &Facts), piece: &[u8], emit: &Emit) {
-        for prefilter in group.stream {
+        for prefilter in group.stream() {
             self.propose_by(prefilter, facts, (piece, Extent::WHOLE), emit);
         }
         group
-            .stream_always
+            .stream_always()
             .each(facts, &mut |signature| self.propose(signature, IN_PACKET));
     }
 
@@ -245,11 +246,11 @@ impl<D: DetectionAccess> MatchStage<D> {
         new: usize,
         emit: &Emit,
     ) {
-        for prefilter in group.stream.iter().filter(|p| !p.is_empty()) {
+        for prefilter in group.stream().into_iter().filter(|p| !p.is_empty()) {
             self.propose_found((prefilter, facts), window, new, emit);
         }
         group
-            .stream_always
+            .stream_always()
             .each(facts, &mut |signature| self.propose(signature, 0));
         self.propose_live(window);
         if self.again_from != u64::MAX {
