@@ -356,10 +356,8 @@ impl Track<'_> {
             && segment.length == 0
             && segment.seq == sender.next
             && segment.ack.before(receiver.acked)
-            && !segment
-                .ack
-                .before(receiver.acked.minus(receiver.window.max(1)))
         {
+            // Older than what was acknowledged, however old: its receiver takes nothing from it.
             return Some(Fate::Passed);
         }
         let spurious = segment.length != 0 && !segment.end().after(sender.acked);
@@ -582,7 +580,8 @@ impl Track<'_> {
             }
         } else if !to_server {
             Notice::EstSynToClient
-        } else if segment.seq != client.isn {
+        } else if segment.ack != client.isn {
+            // The names are Suricata's, which compares the acknowledgment: nearly always this one.
             Notice::EstSynResendOtherSeq
         } else {
             Notice::EstSynResend

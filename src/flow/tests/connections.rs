@@ -681,6 +681,32 @@ fn keep_alives_and_window_probes_are_no_trouble() {
 }
 
 #[test]
+fn old_acknowledgments_are_no_trouble() {
+    let mut bench = Bench::inline();
+    bench.handshake();
+    bench.client(0, &[b'a'; 1000]);
+    bench.tcp(&server(0, 1000, b"").window(100));
+    let old = bench.server_ack(10);
+    assert_eq!((old[0].dropped(), old[0].anomalies.len()), (None, 0));
+    bench.finish();
+    bench.check_empty();
+}
+
+#[test]
+fn a_syn_of_a_connection_that_stands_is_told() {
+    let told = |ack| {
+        let mut bench = Bench::tap();
+        bench.handshake();
+        bench.client(0, b"hello");
+        let syn = bench.tcp(&Tcp::new(true, SYN, CLIENT_ISN, ack, b""));
+        bench.finish();
+        syn[0].anomalies.clone()
+    };
+    assert_eq!(told(0), ["stream.est_syn_resend_diff_seq"]);
+    assert!(told(CLIENT_ISN).contains(&"stream.est_syn_resend"));
+}
+
+#[test]
 fn urgent_data_follows_its_policy() {
     let settings = |urgent, mode| Config {
         urgent,
