@@ -193,8 +193,17 @@ fn pppoe_carries_ip() {
     assert_eq!((context.l3, context.src_port()), (22, 1));
     let cut = one(1, &ethernet(0x8864, &[0x11, 0, 0, 1, 0, 2, 0, 0x21, 0x45]));
     assert_eq!(names(&cut), ["ppp.ip4_pkt_too_small"]);
-    let unknown = one(1, &ethernet(0x8864, &[0x11, 0, 0, 1, 0, 2, 0xff, 0x20]));
-    assert_eq!(names(&unknown), ["ppp.unsup_proto"], "one byte of protocol");
+    // One byte of protocol means what two bytes of it would (Suricata's `DecodePPPOESession`).
+    let session = |rest: &[u8]| {
+        let header = [0x11, 0, 0, 1, 0, 32];
+        one(1, &ethernet(0x8864, &[&header, rest].concat()))
+    };
+    assert_eq!(names(&session(&[0xff, 0x20])), ["ppp.wrong_type"]);
+    assert_eq!(names(&session(&[0x21, 0x45])), ["ppp.ip4_pkt_too_small"]);
+    assert_eq!(session(&[&[0x21][..], &ip].concat()).src_port(), 1);
+    // Uncompressed Van Jacobson of something else than IPv4 ends without a word.
+    let no_ip = session(&[&[0, 0x2f][..], &[0x60; 40]].concat());
+    assert_eq!((names(&no_ip).len(), no_ip.l3), (0, 0));
     let discovery = one(1, &ethernet(0x8863, &[0x11, 0x77, 0, 0, 0, 0]));
     assert_eq!(names(&discovery), ["pppoe.wrong_code"]);
     let tags = one(1, &ethernet(0x8863, &[0x11, 9, 0, 0, 0, 9]));

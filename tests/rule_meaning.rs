@@ -336,10 +336,37 @@ fn expressions_name_variables_by_the_order_of_their_groups() {
     assert_eq!(pcre.captures, expected);
 }
 
+/// As Suricata's setup of `flow`, `gid`, `msg` and the protocol of the header reads them.
+#[test]
+fn what_may_be_said_twice_counts_together() {
+    let flow = read("flow:to_server; flow:established,only_stream;").flow;
+    let flow = flow.unwrap();
+    assert!(flow.to_server && flow.established && flow.only_stream && !flow.to_client);
+    assert_eq!(read("gid:3; gid:4;").gid, 4);
+    assert_eq!(&*read(r#"msg:"a\;b\c\\d";"#).msg, r"a;bc\d");
+    let hooked = read("alert tls:<client_hello_done any any -> any any (sid:1;)");
+    let plain = read("alert tls:client_hello_done any any -> any any (sid:1;)");
+    assert!(hooked.unsupported.is_empty() && !plain.app.is_empty());
+    assert_eq!(hooked.app, plain.app);
+}
+
+#[test]
+fn what_changes_packets_elsewhere_is_run_without() {
+    for text in [
+        r#"content:"ab"; replace:"cd";"#,
+        r#"content:"ab"; nfq_set_mark:1/1;"#,
+    ] {
+        let signature = read(text);
+        assert!(signature.unsupported.is_empty(), "{text}");
+        assert_eq!(signature.inspect[0].tests.len(), 1, "{text}");
+    }
+}
+
 #[test]
 fn priorities_come_from_the_classtype_or_the_rule() {
     assert_eq!(read("classtype:trojan-activity;").priority, 1);
     assert_eq!(read("classtype:trojan-activity; priority:4;").priority, 4);
+    assert_eq!(read("priority:4; priority:2; priority:7;").priority, 2);
     assert_eq!(read("dsize:1;").priority, 3);
 }
 

@@ -39,7 +39,8 @@ pub(super) fn session(walk: &mut Walk, at: usize) -> Next {
         return None;
     }
     if first & 1 != 0 {
-        return carried(walk, u16::from(first), true, at + SESSION_HEADER + 1);
+        // Here the short form means what the long one does; in plain PPP less of it is known.
+        return carried(walk, u16::from(first), false, at + SESSION_HEADER + 1);
     }
     let Some(protocol) = be16(bytes, SESSION_HEADER) else {
         walk.failed = true;
@@ -49,7 +50,7 @@ pub(super) fn session(walk: &mut Walk, at: usize) -> Next {
     carried(walk, protocol, false, at + SESSION_HEADER + 2)
 }
 
-/// What a PPP protocol number announces at `at`. `short`: it came in one byte.
+/// What a PPP protocol number announces at `at`. `short`: it came in one byte of plain PPP.
 fn carried(walk: &mut Walk, protocol: u16, short: bool, at: usize) -> Next {
     let room = walk.from(at).len();
     let (layer, needed, too_small) = match protocol {
@@ -76,6 +77,10 @@ fn carried(walk: &mut Walk, protocol: u16, short: bool, at: usize) -> Next {
         return None;
     }
     if protocol == 0x002f {
+        if walk.from(at).first().is_none_or(|first| first >> 4 != 4) {
+            walk.failed = true;
+            return None;
+        }
         walk.header_unsummed = true;
     }
     Some((layer, at))

@@ -583,7 +583,8 @@ impl Track<'_> {
         let first = server.isn.plus(1);
         let answers = !segment.ack.before(first) && !segment.ack.after(server.next);
         let from = client.acked;
-        if answers && !segment.seq.before(from) {
+        let within = !segment.seq.before(from) && !segment.seq.after(client.edge);
+        if answers && within {
             return Ok(());
         }
         if segment.seq == client.next || segment.seq == from {

@@ -289,13 +289,16 @@ impl Track<'_> {
     /// A keep-alive (one byte before the next one), or the answer to one.
     fn is_keep_alive(&mut self) -> bool {
         let segment = *self.segment;
+        let window = u32::from(segment.window) << self.window_scale();
         let (sender, receiver) = self.sides();
         let plain = segment.flags & (SYN | FIN | RST) == 0;
+        // An answer with another window is taken for what it says.
         let answers = receiver.has(SIDE_KEEPALIVE)
             && segment.length == 0
             && segment.seq == sender.next
-            && segment.ack == receiver.acked;
-        if plain && answers && segment.window != 0 {
+            && segment.ack == receiver.acked
+            && window == receiver.window;
+        if plain && answers && window != 0 {
             receiver.flags &= !SIDE_KEEPALIVE;
             sender.flags &= !SIDE_KEEPALIVE;
             return true;
@@ -525,6 +528,7 @@ impl Track<'_> {
             sender.fin = end;
         }
         receiver.window = u32::from(segment.window) << scale;
+        receiver.flags &= !SIDE_PROBE;
         self.acknowledge();
         if self.direction == Direction::ToClient {
             self.tcp.flags |= TCP_CONFIRMED;

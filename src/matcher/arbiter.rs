@@ -58,10 +58,10 @@ impl<D: DetectionAccess> MatchStage<D> {
             if !(pass && dropped) {
                 dropped |= self.apply(&hit, signature, action, (context, on_syn), mark);
             }
+            self.set_tags(signature, &hit, context, mark);
             if counted == Counted::Silent {
                 continue;
             }
-            self.set_tags(signature, &hit, context, mark);
             if !signature.noalert && (!pass || signature.alert) {
                 if alerts < self.alerts_max {
                     alerts += 1;
@@ -147,7 +147,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
     }
 
-    /// Sets the tags of a rule that alerted.
+    /// Sets the tags of a rule that alerted, or would have but for a threshold that keeps silent.
     fn set_tags(
         &mut self,
         signature: &Signature,

@@ -51,6 +51,15 @@ enum Key {
         bit: u32,
         who: Who,
     },
+    /// A port that a `unique_on` count has seen in the window since then, beyond those that its
+    /// tally remembers. It stands in the shard of the tally.
+    Port {
+        gid: u32,
+        sid: u32,
+        who: Who,
+        since_ns: u64,
+        port: u16,
+    },
 }
 
 /// Which of a rule's counts.
@@ -144,23 +153,52 @@ impl HostState {
         if option.track == Track::Flow && !context.flow.is_some() {
             return Ok(Counted::Nothing);
         }
+        let (gid, sid) = (signature.gid, signature.sid);
+        let who = who(option.track, context, false);
         let key = Key::Threshold {
-            gid: signature.gid,
-            sid: signature.sid,
+            gid,
+            sid,
             kind: if option.kind == ThresholdKind::DetectionFilter {
                 Kind::Filter
             } else {
                 Kind::Threshold
             },
-            who: who(option.track, context, false),
+            who,
         };
         let now = context.clock();
         let mut shard = self.shard(&key);
+        let beyond = match shard.get(&key).map(|kept| &kept.entry) {
+            Some(Entry::Tally(tally)) => tally.beyond(option, context),
+            _ => None,
+        };
+        let mut is_lost = false;
+        if let Some((since_ns, port)) = beyond {
+            let port = Key::Port {
+                gid,
+                sid,
+                who,
+                since_ns,
+                port,
+            };
+            if shard.contains_key(&port) {
+                return Ok(Counted::Nothing);
+            }
+            let kept = Kept {
+                entry: Entry::Bit,
+                expires_ns: since_ns.saturating_add(lifetime(option)),
+            };
+            is_lost = self.insert(&mut shard, port, kept, now).is_err();
+        }
         if let Some(kept) = shard.get_mut(&key)
             && let Entry::Tally(tally) = &mut kept.entry
         {
             kept.expires_ns = now.saturating_add(lifetime(option));
-            return Ok(threshold::again(option, tally, context));
+            let answer = threshold::again(option, tally, context);
+            return if is_lost {
+                Err((answer, Lost))
+            } else {
+                Ok(answer)
+            };
         }
         let (tally, answer) = threshold::first(option, context);
         let kept = Kept {
@@ -340,6 +378,37 @@ mod tests {
         assert!(refused > 0);
         let late = state.set_bit(1, Track::Source, &at(200, 1, 0), 10, true);
         assert_eq!(late, Ok(()));
+    }
+
+    /// Suricata (main) has a map of all ports for each such count.
+    #[test]
+    fn a_count_tells_more_ports_apart_than_its_tally_remembers() {
+        let state = HostState::new(1 << 14);
+        let signature = blank(1);
+        let filter = Threshold {
+            kind: ThresholdKind::DetectionFilter,
+            track: Track::Source,
+            count: 99,
+            seconds: 60,
+            multiplier: 0,
+            unique_on: 4,
+        };
+        let told = |seconds: u64, port: u16| {
+            let mut context = at(seconds, 1, 2);
+            context.tuple.b_port = port;
+            state.count(&signature, &filter, &context)
+        };
+        for _ in 0..3 {
+            for port in 1..=99 {
+                assert_eq!(told(10, port), Ok(Counted::Nothing), "port {port}");
+            }
+        }
+        assert_eq!(told(11, 100), Ok(Counted::Alert));
+        assert_eq!(told(11, 50), Ok(Counted::Alert), "once over, each counts");
+        for port in 1..=99 {
+            assert_eq!(told(80, port), Ok(Counted::Nothing), "a new window");
+        }
+        assert_eq!(told(80, 100), Ok(Counted::Alert));
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub fn read(format: &ByteFormat, count: i64, data: &[u8], at: i64) -> Option<(u6
 }
 
 /// A number in text, as C's `strtoull` reads it: leading space, a sign, `0x` before hex digits,
-/// then digits up to the first byte that is none.
+/// then digits up to the first byte that is none. Base 0 is what the text says: `0x` before
+/// hexadecimal, `0` before octal, else decimal.
 fn text(bytes: &[u8], base: u8) -> Option<(u64, usize)> {
     if bytes.len() > TEXT_MAX {
         return None;
@@ -46,7 +47,15 @@ fn text(bytes: &[u8], base: u8) -> Option<(u64, usize)> {
     if negative || bytes.get(at) == Some(&b'+') {
         at += 1;
     }
-    if base == 16 && starts_hex(bytes.get(at..).unwrap_or(&[])) {
+    let digits = bytes.get(at..).unwrap_or(&[]);
+    let hexadecimal = matches!(base, 0 | 16) && starts_hex(digits);
+    let base = match (base, digits.first()) {
+        (0, _) if hexadecimal => 16,
+        (0, Some(b'0')) => 8,
+        (0, _) => 10,
+        (base, _) => base,
+    };
+    if hexadecimal {
         at += 2;
     }
     let first = at;
@@ -169,6 +178,12 @@ mod tests {
             (b"1F;;", 16, Some((0x1f, 2))),
             (b"0xzz", 16, Some((0, 1))),
             (b"0779", 8, Some((0o77, 3))),
+            (b"0x1f;", 0, Some((0x1f, 4))),
+            (b"0xzz", 0, Some((0, 1))),
+            (b"017 ", 0, Some((0o17, 3))),
+            (b"18 ", 0, Some((18, 2))),
+            (b"08", 0, Some((0, 1))),
+            (b"abc", 0, None),
             (b"-1", 10, Some((u64::MAX, 2))),
             (b"abc", 10, None),
             (b"", 10, None),

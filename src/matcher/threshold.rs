@@ -5,7 +5,7 @@
 use crate::packet::Context;
 use crate::rules::signature::{RateFilter, Threshold, ThresholdKind};
 
-/// Distinct values that a `unique_on` count tells apart; beyond that each match counts.
+/// Distinct values of a `unique_on` count that a tally itself remembers; host.rs keeps the others.
 const DISTINCT_MAX: usize = 32;
 const NANOS: u64 = 1_000_000_000;
 
@@ -148,6 +148,18 @@ fn backoff(option: &Threshold, tally: &mut Tally) -> Counted {
 }
 
 impl Tally {
+    /// The value of `unique_on` of this match and the start of its window, if it may count and the
+    /// tally has no place to remember it.
+    pub fn beyond(&self, option: &Threshold, context: &Context) -> Option<(u64, u16)> {
+        let value = distinct_value(option, context)?;
+        let window = u64::from(option.seconds) * NANOS;
+        let may_count = usize::from(self.distinct_count) == DISTINCT_MAX
+            && context.clock() <= self.since_ns.saturating_add(window)
+            && self.count <= option.count
+            && !self.distinct.contains(&value);
+        may_count.then_some((self.since_ns, value))
+    }
+
     fn restart(&mut self, option: &Threshold, context: &Context) {
         self.since_ns = context.clock();
         self.count = 0;

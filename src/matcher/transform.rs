@@ -65,8 +65,10 @@ impl Room {
         }
     }
 
-    /// Applies the transforms in order; the result stands until the next call. `None`: one of them
-    /// cannot be applied to these bytes, and the buffer does not exist.
+    /// Applies the transforms in order; the result stands until the next call. As in Suricata what
+    /// is no base64 and what an expression does not match stays as it is, what cannot be
+    /// decompressed or has no domain is empty, and of nothing comes nothing. `None`: the buffer has
+    /// no room for the key that it should hold, and does not exist.
     pub fn apply(
         &mut self,
         transforms: &[Compiled],
@@ -79,15 +81,18 @@ impl Room {
         for transform in transforms {
             self.next.clear();
             match transform {
-                Compiled::Plain(Transform::Inflate { gzip, max_size }) => {
-                    let size = (*max_size as usize).min(TRANSFORMED_MAX);
-                    inflate(&mut self.inflate, &self.now, *gzip, size, &mut self.next)?;
-                }
-                Compiled::Plain(transform) => one(transform, &self.now, &mut self.next)?,
                 Compiled::Pcre(pattern) => {
-                    let (from, end) = pattern.first_group(cache, &self.now)?;
+                    let group = pattern.first_group(cache, &self.now);
+                    let whole = (0, self.now.len());
+                    let (from, end) = group.unwrap_or(whole);
                     self.next.extend_from_slice(self.now.get(from..end)?);
                 }
+                Compiled::Plain(_) if self.now.is_empty() => {}
+                Compiled::Plain(Transform::Inflate { gzip, max_size }) => {
+                    let size = (*max_size as usize).min(TRANSFORMED_MAX);
+                    inflate(&mut self.inflate, &self.now, *gzip, size, &mut self.next);
+                }
+                Compiled::Plain(transform) => one(transform, &self.now, &mut self.next)?,
             }
             std::mem::swap(&mut self.now, &mut self.next);
         }
@@ -139,14 +144,21 @@ fn one(transform: &Transform, data: &[u8], out: &mut Vec<u8>) -> Option<()> {
         }
         Transform::HeaderLowercase => header_lowercase(data, out),
         Transform::StripPseudoHeaders => strip_pseudo_headers(data, out),
-        Transform::Domain { tld } => out.extend_from_slice(domain(data, *tld)?),
+        Transform::Domain { tld } => out.extend_from_slice(domain(data, *tld).unwrap_or(&[])),
         // These two have state of the worker's: see `apply`.
         Transform::Pcre { .. } | Transform::Inflate { .. } => return None,
         Transform::FromBase64 {
             mode,
             offset,
             bytes,
-        } => from_base64(data, *mode, *offset as usize, *bytes as usize, out)?,
+        } => {
+            let length = out.len();
+            let decoded = from_base64(data, *mode, *offset as usize, *bytes as usize, out);
+            if decoded.is_none() {
+                out.truncate(length);
+                out.extend_from_slice(data);
+            }
+        }
         Transform::Subslice {
             offset,
             count,
@@ -178,20 +190,16 @@ fn subslice(data: &[u8], offset: i32, count: Option<i32>, truncate: bool) -> &[u
 }
 
 /// Decompresses up to `size` bytes; what came out before an error counts.
-fn inflate(
-    state: &mut Decompress,
-    data: &[u8],
-    gzip: bool,
-    size: usize,
-    out: &mut Vec<u8>,
-) -> Option<()> {
-    let data = if gzip { gzip_body(data)? } else { data };
+fn inflate(state: &mut Decompress, data: &[u8], gzip: bool, size: usize, out: &mut Vec<u8>) {
+    let body = if gzip { gzip_body(data) } else { Some(data) };
+    let Some(data) = body else {
+        return;
+    };
     state.reset(!gzip);
     out.resize(size, 0);
     // One call with all input and all room: it ends for want of either, or in an error.
     let _ = state.decompress(data, out, FlushDecompress::Finish);
     out.truncate((state.total_out() as usize).min(size));
-    (!out.is_empty()).then_some(())
 }
 
 /// What follows a gzip header with its optional parts.
@@ -217,25 +225,31 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r')
 }
 
-/// `%41` and `+`; what is no escape stays.
+/// `%41` and `+`; what is no escape stays, with the bytes that showed it.
 fn url_decode(data: &[u8], out: &mut Vec<u8>) {
     let hex = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
-    let mut at = 0;
-    while let Some(byte) = data.get(at) {
-        let pair = data
-            .get(at + 1)
-            .and_then(|byte| hex(*byte))
-            .zip(data.get(at + 2).and_then(|byte| hex(*byte)));
-        match (byte, pair) {
-            (b'%', Some((high, low))) => {
-                out.push(high << 4 | low);
-                at += 3;
+    let mut rest = data;
+    while let Some((byte, behind)) = rest.split_first() {
+        let used = match (*byte, behind) {
+            (b'%', [high, low, ..]) if hex(*high).is_some() => match hex(*high).zip(hex(*low)) {
+                Some((high, low)) => {
+                    out.push(high << 4 | low);
+                    rest = behind.get(2..).unwrap_or(&[]);
+                    continue;
+                }
+                None => 3,
+            },
+            (b'%', [_, ..]) => 2,
+            (b'+', _) => {
+                out.push(b' ');
+                rest = behind;
                 continue;
             }
-            (b'+', _) => out.push(b' '),
-            _ => out.push(*byte),
-        }
-        at += 1;
+            _ => 1,
+        };
+        let (plain, behind) = rest.split_at(used);
+        out.extend_from_slice(plain);
+        rest = behind;
     }
 }
 
@@ -315,7 +329,8 @@ fn from_base64(
     let data = data.get(offset..)?;
     let data = match bytes {
         0 => data,
-        count => data.get(..count).unwrap_or(data),
+        // As many bytes as there are, or more, are not decoded: Suricata wants one behind them.
+        count => data.get(..count).filter(|_| count < data.len())?,
     };
     base64::transform(data, mode, out)
 }
@@ -386,7 +401,36 @@ mod tests {
         is(slice(-9, None, false), b"abcdef", b"");
         is(slice(-9, Some(2), true), b"abcdef", b"ab");
         is(slice(9, None, true), b"abcdef", b"");
-        assert_eq!(applied(Transform::ToMd5, b"").unwrap().len(), 16);
-        assert_eq!(applied(Transform::Domain { tld: true }, b"localhost"), None);
+        is(Transform::UrlDecode, b"%%41%+%4%41", b"%%41%+%4%41");
+        is(Transform::UrlDecode, b"%+41%4g%", b"%+41%4g%");
+    }
+
+    #[test]
+    fn what_cannot_be_applied_leaves_the_bytes_or_nothing() {
+        let is = |transform, data: &[u8], expected: &[u8]| {
+            assert_eq!(applied(transform, data).as_deref(), Some(expected));
+        };
+        let base64 = |offset, bytes| Transform::FromBase64 {
+            mode: 1,
+            offset,
+            bytes,
+        };
+        is(base64(0, 0), b"Zm9v", b"foo");
+        is(base64(1, 4), b"-Zm9vYmFy", b"foo");
+        is(base64(0, 0), b"!!", b"!!");
+        is(base64(9, 0), b"Zm9v", b"Zm9v");
+        is(base64(0, 4), b"Zm9v", b"Zm9v");
+        let pattern = b"a(b+)c"[..].into();
+        is(Transform::Pcre { pattern }, b"xyz", b"xyz");
+        let inflate = Transform::Inflate {
+            gzip: true,
+            max_size: 9,
+        };
+        is(inflate, b"no gzip", b"");
+        for tld in [false, true] {
+            is(Transform::Domain { tld }, b"localhost", b"");
+        }
+        is(Transform::ToMd5, b"", b"");
+        is(Transform::DotPrefix, b"", b"");
     }
 }

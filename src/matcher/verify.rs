@@ -37,6 +37,9 @@ use crate::rules::signature::{
 pub const VARIABLES_MAX: usize = 32;
 /// Values of `isdataat` variables from here on are taken as beyond any buffer.
 const POSITION_MAX: u64 = 100_000_000;
+/// Bytes that `byte_math` computes with, as text and as a binary number.
+const MATH_TEXT_MAX: i64 = 10;
+const MATH_BINARY_MAX: i64 = 4;
 /// Bytes that a search may pass for one unit of budget.
 const BYTES_PER_STEP: usize = 256;
 
@@ -571,9 +574,25 @@ impl Scratch {
         number::read(&format, self.number(format.count), view.data, at)
     }
 
+    /// As [`Scratch::fetch`]; no byte at all, where bytes are, is the number 0.
+    fn fetch_any(
+        &self,
+        format: &ByteFormat,
+        view: &View,
+        at: i64,
+        relative: bool,
+    ) -> Option<(u64, usize)> {
+        if format.base.is_some() || self.number(format.count) != 0 {
+            return self.fetch(format, view, at);
+        }
+        let length = view.data.len() as i64;
+        let places = 0..length + i64::from(!relative);
+        (length > 0 && places.contains(&at)).then_some((0, 0))
+    }
+
     fn byte_test(&mut self, test: &ByteTest, view: &View, offset: usize) -> Option<bool> {
         let at = self.place(self.number(test.offset), test.relative, view, offset);
-        let (value, _) = self.fetch(&test.format, view, at)?;
+        let (value, _) = self.fetch_any(&test.format, view, at, test.relative)?;
         let value = number::masked(value, test.bitmask);
         let right = self.unsigned(test.value);
         Some(number::compare(test.operator, value, right) != test.negated)
@@ -606,7 +625,7 @@ impl Scratch {
 
     fn byte_extract(&mut self, e: &ByteExtract, view: &View, offset: usize) -> Option<usize> {
         let at = self.place(e.offset, e.relative, view, offset);
-        let (value, used) = self.fetch(&e.format, view, at)?;
+        let (value, used) = self.fetch_any(&e.format, view, at, e.relative)?;
         let value = value.wrapping_mul(u64::from(e.multiplier.max(1)));
         self.store(e.variable, number::aligned(value, u64::from(e.align)));
         Some(at as usize + used)
@@ -614,6 +633,14 @@ impl Scratch {
 
     fn byte_math(&mut self, math: &ByteMath, view: &View, offset: usize) -> Option<usize> {
         let at = self.place(math.offset, math.relative, view, offset);
+        let most = if math.format.base.is_some() {
+            MATH_TEXT_MAX
+        } else {
+            MATH_BINARY_MAX
+        };
+        if !(1..=most).contains(&self.number(math.format.count)) {
+            return None;
+        }
         let (left, used) = self.fetch(&math.format, view, at)?;
         let right = self.unsigned(math.value);
         let value = number::compute(math.operator, left, right)?;

@@ -108,10 +108,13 @@ impl Reading {
         {
             return Err(argument.bad(format!("{count} bytes cannot be read, at most {most}")));
         }
+        // Without a base the text of these two says it by its prefix, as C's `strtoull` reads it.
+        let by_prefix = matches!(argument.keyword.name, "byte_test" | "byte_jump");
+        let base = self.base.unwrap_or(if by_prefix { 0 } else { 10 });
         Ok(ByteFormat {
             count,
             little: self.little == Some(true),
-            base: self.string.then(|| self.base.unwrap_or(10)),
+            base: self.string.then_some(base),
             dce: self.dce,
         })
     }
@@ -390,6 +393,15 @@ pub fn extract<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Res
         return Err(argument.problem(Code::ModifierConflict, "a text has no endianness"));
     }
     let format = reading.format(Number::Literal(count), &argument)?;
+    // Digits of the largest number, with room for a prefix.
+    let most = match format.base {
+        Some(10) => 20,
+        Some(16) => 14,
+        _ => TEXT_MAX,
+    };
+    if count > most {
+        return Err(argument.bad(format!("at most {most} digits are extracted")));
+    }
     need_dce(builder, format, &argument)?;
     let variable = set_variable(builder, *name)?;
     let made = ByteExtract {

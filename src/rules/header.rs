@@ -182,8 +182,9 @@ pub fn parse(text: &str, raw: &RawRule, context: &mut Context<'_>) -> Result<Hea
     {
         unsupported.get_or_insert_with(|| format!("protocol {name}"));
     }
+    // `<` asks a firewall to accept the states before, too; other rules it changes nothing of.
     let state = hook.and_then(|hook| match &protocol {
-        Protocol::App(name) => registry::hook(name, hook),
+        Protocol::App(name) => registry::hook(name, hook.strip_prefix('<').unwrap_or(hook)),
         _ => None,
     });
     let flow_start = hook == Some("flow_start");

@@ -545,12 +545,7 @@ static SPECIAL: &[Keyword] = &[
         Quotes::Must,
         Family::Payload,
     )),
-    negatable(packet_only(row(
-        "replace",
-        Form::Value,
-        Quotes::Must,
-        Family::Other,
-    ))),
+    negatable(row("replace", Form::Value, Quotes::Must, Family::Other)),
     row("fast_pattern", Form::Optional, Quotes::No, Family::Modifier),
     row("base64_decode", Form::Optional, Quotes::No, Family::Payload),
     row("absent", Form::Optional, Quotes::No, Family::Payload),

@@ -298,14 +298,17 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         "sid" | "requires" => Ok(()),
         "msg" => {
             signature.msg = unescape(argument.text).into();
-            Ok(())
+            builder.once(&argument)
         }
         "gid" => {
             signature.gid = number(&argument)?;
-            builder.once(&argument)
+            Ok(())
         }
         "rev" => {
             signature.rev = number(&argument)?;
+            if signature.rev == 0 {
+                return Err(argument.bad("`rev` counts from 1"));
+            }
             builder.once(&argument)
         }
         "priority" => {
@@ -314,7 +317,12 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
             let Some(value) = value else {
                 return Err(argument.bad(format!("`{text}` is not a priority")));
             };
-            signature.priority = value.min(255) as u8;
+            let value = value.min(255) as u8;
+            // Of several the highest counts, which is the lowest number.
+            signature.priority = match builder.priority_written {
+                true => signature.priority.min(value),
+                false => value,
+            };
             builder.priority_written = true;
             Ok(())
         }
@@ -405,6 +413,23 @@ fn config(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), 
     Ok(())
 }
 
+/// `replace:"bytes"` and `nfq_set_mark:MARK/MASK`: frames are never changed, and none has a queue of
+/// the kernel whose mark it could get. As in Suricata outside of such queues, the rule is run without.
+pub fn without_effect(
+    builder: &mut Builder<'_, '_>,
+    argument: &Argument<'_>,
+) -> Result<(), Problem> {
+    if argument.negated {
+        return Err(argument.bad("what is put in place of a content is not negated"));
+    }
+    let name = argument.keyword.name;
+    let problem = argument.problem(Code::NoEffect, format!("`{name}` changes no packet here"));
+    builder.problems.push(
+        problem.help("the rule tells of what it finds; to keep that away, write the action `drop`"),
+    );
+    Ok(())
+}
+
 /// `filestore:DIRECTION,SCOPE`: whose files, and the transaction's or all of the flow.
 fn filestore(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), Problem> {
     builder.once(argument)?;
@@ -445,25 +470,15 @@ fn number(argument: &Argument<'_>) -> Result<u32, Problem> {
         .map_err(|_| argument.bad(format!("`{}` is not a number", shorten(argument.text))))
 }
 
-/// Undoes `\;`, `\:`, `\"` and `\\`.
+/// Takes the backslash from each character that has one, whether it needs one or not.
 pub fn unescape(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut escaped = false;
     for c in text.chars() {
-        if escaped {
-            if !matches!(c, ';' | ':' | '"' | '\\') {
-                plain.push('\\');
-            }
-            plain.push(c);
-            escaped = false;
-        } else if c == '\\' {
-            escaped = true;
-        } else {
+        escaped = c == '\\' && !escaped;
+        if !escaped {
             plain.push(c);
         }
-    }
-    if escaped {
-        plain.push('\\');
     }
     plain
 }

@@ -55,7 +55,7 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         "tcp.window" => PacketTest::TcpWindow(compare(&argument, 65_535)?),
         "tos" => PacketTest::Tos(tos(&argument)?),
         "ip_proto" => ip_proto(builder, &argument)?,
-        "ipopts" => ip_option(&argument)?,
+        "ipopts" => ip_option(builder, &argument)?,
         "fragbits" => fragbits(builder, &argument)?,
         "fragoffset" => PacketTest::FragOffset(compare(&argument, 65_535)?),
         "sameip" => PacketTest::SameIp,
@@ -129,8 +129,18 @@ fn ip_proto(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<Pa
     }))
 }
 
-fn ip_option(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
+fn ip_option(
+    builder: &mut Builder<'_, '_>,
+    argument: &Argument<'_>,
+) -> Result<PacketTest, Problem> {
     let lower = argument.text.to_ascii_lowercase();
+    if lower == "any" {
+        let message = "`any` asks for all options at once: this matches no packet";
+        let problem = Problem::new(Code::NoEffect, argument.span, message);
+        builder
+            .problems
+            .push(problem.help("write a rule for each option that is meant"));
+    }
     if IP_OPTIONS.contains(&lower.as_str()) {
         return Ok(PacketTest::IpOption(lower.into()));
     }

@@ -103,7 +103,6 @@ const REFUSED: &[(&str, &str)] = &[
         "luaxform",
         "a script has no bound on its time in the path of packets",
     ),
-    ("replace", "a frame that is forwarded is never changed"),
     (
         "geoip without geoip-database",
         "settings name no database of countries: geoip-database",
@@ -111,10 +110,6 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "config:tracking packet",
         "every packet of a flow is tracked",
-    ),
-    (
-        "nfq_set_mark",
-        "there is no netfilter queue here to mark packets of",
     ),
 ];
 

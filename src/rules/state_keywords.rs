@@ -55,9 +55,32 @@ const FLOW_EXCLUSIVE: [(&str, &str); 5] = [
     ("only_frag", "no_frag"),
 ];
 
+/// Whether a `flow` names a direction and no state, so that another one may follow it.
+fn is_direction(flow: &FlowKeyword) -> bool {
+    let state = flow.established || flow.not_established || flow.stateless;
+    let fragments = flow.only_frag || flow.no_frag;
+    (flow.to_server || flow.to_client) && !state && !fragments
+}
+
+/// What a direction and the `flow` behind it say together; `None` if they exclude each other.
+fn joined(before: FlowKeyword, now: FlowKeyword) -> Option<FlowKeyword> {
+    let all = FlowKeyword {
+        to_server: before.to_server || now.to_server,
+        to_client: before.to_client || now.to_client,
+        only_stream: before.only_stream || now.only_stream,
+        no_stream: before.no_stream || now.no_stream,
+        ..now
+    };
+    let clash = (all.to_server && all.to_client) || (all.only_stream && all.no_stream);
+    (!clash).then_some(all)
+}
+
 /// `flow:established,to_server,only_stream`.
 fn flow(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), Problem> {
-    builder.once(argument)?;
+    let earlier = builder.signature.flow.take().filter(is_direction);
+    if earlier.is_none() {
+        builder.once(argument)?;
+    }
     builder.places.flow = Some(argument.name);
     let mut seen: Vec<&str> = Vec::new();
     for word in argument.text.split(',').map(str::trim) {
@@ -96,7 +119,7 @@ fn flow(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), Pr
     if has("no_stream") {
         builder.places.packet_only.get_or_insert(argument.name);
     }
-    builder.signature.flow = Some(FlowKeyword {
+    let now = FlowKeyword {
         to_server: has("to_server"),
         to_client: has("to_client"),
         established: has("established"),
@@ -106,7 +129,12 @@ fn flow(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), Pr
         no_stream: has("no_stream"),
         only_frag: has("only_frag"),
         no_frag: has("no_frag"),
-    });
+    };
+    let all = joined(earlier.unwrap_or_default(), now).ok_or_else(|| {
+        let message = "this `flow` contradicts the one before";
+        Problem::new(Code::FlowConflict, argument.span, message)
+    })?;
+    builder.signature.flow = Some(all);
     Ok(())
 }
 

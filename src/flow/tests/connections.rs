@@ -515,6 +515,35 @@ fn another_number_on_a_second_syn_is_followed() {
     }
 }
 
+/// As Suricata's `StreamTcpPacketStateSynRecv`: what lies beyond the window ends no handshake.
+#[test]
+fn the_last_ack_of_a_handshake_lies_in_the_window() {
+    let mut bench = Bench::inline();
+    bench.tcp(&Tcp::new(true, SYN, CLIENT_ISN, 0, b""));
+    bench.tcp(&Tcp::new(false, SYN | ACK, SERVER_ISN, CLIENT_ISN + 1, b"").window(1000));
+    let far = bench.tcp(&Tcp::new(
+        true,
+        ACK,
+        CLIENT_ISN + 1002,
+        SERVER_ISN + 1,
+        b"x",
+    ));
+    assert_eq!(far[0].dropped(), Some(Reason::TcpHandshakeInvalid));
+    assert_eq!(far[0].anomalies, ["stream.3whs_wrong_seq_wrong_ack"]);
+    let near = bench.tcp(&Tcp::new(
+        true,
+        ACK,
+        CLIENT_ISN + 6,
+        SERVER_ISN + 1,
+        b"after a loss",
+    ));
+    assert_eq!(near[0].dropped(), None);
+    let data = bench.client(0, b"hello");
+    assert_eq!((data[0].text(), data[0].dropped()), ("hello", None));
+    bench.finish();
+    bench.check_empty();
+}
+
 #[test]
 fn bytes_on_the_syn_count_if_they_were_taken() {
     let fast_open = [34, 10, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -676,6 +705,29 @@ fn keep_alives_and_window_probes_are_no_trouble() {
     bench.tcp(&server(0, 5, b"").window(1000));
     let again = bench.client(5, b"! and on");
     assert_eq!((again[0].dropped(), again[0].text()), (None, " and on"));
+    bench.finish();
+    bench.check_empty();
+}
+
+/// As Suricata's `StreamTcpPacketIsKeepAliveACK` and `StreamTcpPacket` have it.
+#[test]
+fn answers_to_probes_may_open_the_window() {
+    let mut bench = Bench::inline();
+    bench.handshake();
+    bench.client(0, b"hello");
+    bench.tcp(&server(0, 5, b"").window(10));
+    bench.client(4, b"");
+    bench.tcp(&server(0, 5, b"").window(1000));
+    let more = bench.client(5, &[b'x'; 500]);
+    assert_eq!((more[0].dropped(), more[0].text().len()), (None, 500));
+    // A probe that was answered is no probe any more.
+    bench.tcp(&server(0, 505, b"").window(0));
+    bench.client(505, b"!");
+    bench.tcp(&server(0, 505, b"").window(1000));
+    let again = bench.client(505, b"!");
+    assert_eq!(again[0].dropped(), None);
+    let taken = bench.server_ack(506);
+    assert_eq!((taken[0].dropped(), taken[0].anomalies.len()), (None, 0));
     bench.finish();
     bench.check_empty();
 }

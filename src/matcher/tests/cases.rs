@@ -242,6 +242,36 @@ const BYTES: &[Case] = &[
         b"axyz",
         false,
     ),
+    // Text without a base says it by its prefix; byte_extract's and byte_math's are decimal.
+    (r#"content:"a"; byte_test:4,=,31,1,string;"#, b"a0x1f", true),
+    (r#"content:"a"; byte_test:3,=,15,1,string;"#, b"a017", true),
+    (r#"content:"a"; byte_test:2,=,17,1,string;"#, b"a17", true),
+    (
+        r#"content:"a"; byte_jump:3,0,relative,string; content:"z"; within:1;"#,
+        b"a010xxxxxxxxz",
+        true,
+    ),
+    (
+        r#"byte_extract:3,1,n,string; content:"a"; isdataat:n;"#,
+        b"a010xxxx",
+        false,
+    ),
+    // No byte at all is 0, where bytes are.
+    (r#"content:"a"; byte_test:0,=,0,1;"#, b"a", true),
+    (r#"content:"a"; byte_test:0,=,0,0,relative;"#, b"a", false),
+    (r#"content:"a"; byte_test:0,=,0,0,relative;"#, b"ax", true),
+    (r#"content:"a"; byte_test:0,=,0,2;"#, b"a", false),
+    // byte_math computes with four bytes at most, and with ten digits.
+    (
+        r#"byte_math:bytes 5, offset 0, oper +, rvalue 0, result n; content:"a"; offset:5;"#,
+        b"\x00\x00\x00\x00\x01a",
+        false,
+    ),
+    (
+        r#"byte_math:bytes 4, offset 0, oper +, rvalue 0, result n; content:"a"; offset:4;"#,
+        b"\x00\x00\x00\x01a",
+        true,
+    ),
     // Beyond the end there is no number and no match, negated or not.
     (r#"content:"a"; byte_test:4,!=,5,1;"#, b"a\x01\x02", false),
     (

@@ -138,6 +138,20 @@ fn tags_take_the_packets_that_follow() {
         };
         assert_eq!(tagged(&mut rig, other), expected, "second {second}");
     }
+    // An alert that a threshold keeps silent tags, too (Suricata's `PacketAlertFinalize`).
+    let limited = rules("session,9,packets").replace(
+        "tag:",
+        "threshold:type limit,track by_src,count 1,seconds 60; tag:",
+    );
+    let mut rig = Rig::new(&limited);
+    rig.send(udp(b"abc"));
+    let other = |payload| Shot {
+        flow: 2,
+        ..udp(payload)
+    };
+    let silent = rig.send(other(b"abc"));
+    assert!(silent.sids.is_empty());
+    assert!(tagged(&mut rig, other(b"more")));
     // A flow that ended takes its tag along.
     let mut rig = Rig::new(&rules("session"));
     rig.send(udp(b"abc"));

@@ -95,7 +95,7 @@ pub struct ByteFormat {
     pub count: Number,
     /// Little endian.
     pub little: bool,
-    /// Text (`string`), with its base (8, 10, 16); `None`: binary.
+    /// Text (`string`), with its base (8, 10, 16, or 0 for what the text says); `None`: binary.
     pub base: Option<u8>,
     /// Endianness comes from the DCERPC header.
     pub dce: bool,

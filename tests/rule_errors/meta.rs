@@ -1,0 +1,41 @@
+//! What may stand twice in a rule and what may not, and numbers out of bounds; as Suricata's
+//! setup functions of these keywords have it.
+
+use super::cases::Case;
+use sluice::rules::diagnostic::Code;
+
+pub const META: &[Case] = &[
+    ("rev:«0»;", Code::BadValue, "`rev` counts from 1"),
+    (
+        "alert ip any any -> any any (msg:\"a\"; «msg»:\"b\"; sid:1;)",
+        Code::DuplicateKeyword,
+        "",
+    ),
+    (
+        "flow:to_server; flow:«to_client»;",
+        Code::FlowConflict,
+        "this `flow` contradicts the one before",
+    ),
+    (
+        "flow:established; «flow»:to_client;",
+        Code::DuplicateKeyword,
+        "",
+    ),
+    ("content:\"ab\"; replace:!«\"cd\"»;", Code::BadValue, ""),
+    (
+        "content:\"ab\"; «replace»:\"cd\";",
+        Code::NoEffect,
+        "`replace` changes no packet here",
+    ),
+    (
+        "«nfq_set_mark»:1/1;",
+        Code::NoEffect,
+        "`nfq_set_mark` changes no packet here",
+    ),
+    (
+        "ipopts:«any»;",
+        Code::NoEffect,
+        "`any` asks for all options at once: this matches no packet",
+    ),
+    ("byte_extract:«21»,0,a,string,dec;", Code::BadValue, ""),
+];
