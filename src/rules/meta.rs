@@ -413,20 +413,13 @@ fn config(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), 
     Ok(())
 }
 
-/// `replace:"bytes"` and `nfq_set_mark:MARK/MASK`: frames are never changed, and none has a queue of
-/// the kernel whose mark it could get. As in Suricata outside of such queues, the rule is run without.
-pub fn without_effect(
-    builder: &mut Builder<'_, '_>,
-    argument: &Argument<'_>,
-) -> Result<(), Problem> {
-    if argument.negated {
-        return Err(argument.bad("what is put in place of a content is not negated"));
-    }
-    let name = argument.keyword.name;
-    let problem = argument.problem(Code::NoEffect, format!("`{name}` changes no packet here"));
-    builder.problems.push(
-        problem.help("the rule tells of what it finds; to keep that away, write the action `drop`"),
-    );
+/// `nfq_set_mark:MARK/MASK`: no packet comes from a queue of the kernel whose mark it could get. As in
+/// Suricata outside of such queues, the rule is run without.
+pub fn no_mark(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), Problem> {
+    let message = "`nfq_set_mark` changes no packet here";
+    let problem = argument.problem(Code::NoEffect, message);
+    let help = "the rule is run; to keep away what it finds, write the action `drop`";
+    builder.problems.push(problem.help(help));
     Ok(())
 }
 

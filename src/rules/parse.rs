@@ -304,9 +304,7 @@ impl<'a, 'c> Builder<'a, 'c> {
                 self.sticky = Some(list);
                 Ok(())
             }
-            Family::Other if matches!(keyword.name, "replace" | "nfq_set_mark") => {
-                meta::without_effect(self, &argument)
-            }
+            Family::Other if keyword.name == "nfq_set_mark" => meta::no_mark(self, &argument),
             Family::Other => {
                 self.executable(keyword.name, support::keyword(keyword.name));
                 self.facts.other_match = true;

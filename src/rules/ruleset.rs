@@ -103,6 +103,7 @@ const REFUSED: &[(&str, &str)] = &[
         "luaxform",
         "a script has no bound on its time in the path of packets",
     ),
+    ("replace", "a frame that is forwarded is never changed"),
     (
         "geoip without geoip-database",
         "settings name no database of countries: geoip-database",

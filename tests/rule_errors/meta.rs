@@ -21,12 +21,6 @@ pub const META: &[Case] = &[
         Code::DuplicateKeyword,
         "",
     ),
-    ("content:\"ab\"; replace:!«\"cd\"»;", Code::BadValue, ""),
-    (
-        "content:\"ab\"; «replace»:\"cd\";",
-        Code::NoEffect,
-        "`replace` changes no packet here",
-    ),
     (
         "«nfq_set_mark»:1/1;",
         Code::NoEffect,
