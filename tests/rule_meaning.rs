@@ -334,6 +334,16 @@ fn expressions_name_variables_by_the_order_of_their_groups() {
     };
     let expected = [Capture::Nothing, Capture::Flow(0), Capture::Packet(0)];
     assert_eq!(pcre.captures, expected);
+    // Names without a group to take are of no account; what looks ahead is no group.
+    for text in [
+        r#"pcre:"/a/, flow:x, nonsense";"#,
+        r#"pcre:"/(?=x)(?:y)(a)(?<n>b)\((?i)[(]/, pkt:key, pkt:value";"#,
+    ] {
+        assert!(
+            matches!(&read(text).inspect[0].tests[0], Test::Pcre(_)),
+            "{text}"
+        );
+    }
 }
 
 /// As Suricata's setup of `flow`, `gid`, `msg` and the protocol of the header reads them.

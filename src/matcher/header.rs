@@ -644,3 +644,19 @@ fn single<'a>(buffer: &Buffer, packet: &Packet<'a>) -> Option<&'a [u8]> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::option_there;
+
+    /// Suricata's `detect-ipopts.c`: `any` is the mark of all options at once.
+    #[test]
+    fn options_are_found_one_by_one() {
+        let mut header = [0; 28];
+        header[0] = 0x47;
+        header[20..].copy_from_slice(&[1, 7, 7, 4, 0, 0, 0, 0]);
+        for (name, expected) in [("nop", true), ("rr", true), ("ts", false), ("any", false)] {
+            assert_eq!(option_there(&header, name), expected, "{name}");
+        }
+    }
+}

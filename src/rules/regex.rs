@@ -86,7 +86,9 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
         let message = "the expression has upper-case letters";
         return Err(Problem::new(Code::UppercaseHost, pattern_span, message));
     }
-    let captures = captures(builder, pattern, &text[found.names..]);
+    let names = &text[found.names..];
+    check_names(pattern, names).map_err(|message| argument.bad(message))?;
+    let captures = captures(builder, pattern, names);
     if captures.len() > CAPTURES_MAX {
         return Err(argument.bad(format!("more than {CAPTURES_MAX} named captures")));
     }
@@ -189,6 +191,49 @@ fn undo(pattern: &str) -> Vec<u8> {
         }
     }
     plain
+}
+
+/// Groups of an expression that keep what they took, named or not.
+fn groups(pattern: &str) -> usize {
+    let mut count = 0;
+    let counted = walk(pattern.as_bytes(), |at, byte, escaped| {
+        let rest = pattern.as_bytes().get(at + 1..).unwrap_or(&[]);
+        let keeps = match rest {
+            [b'?', b'P', b'<', ..] | [b'?', b'\'', ..] => true,
+            [b'?', b'<', next, ..] => !matches!(next, b'=' | b'!'),
+            [b'?' | b'*', ..] => false,
+            _ => true,
+        };
+        count += usize::from(byte == b'(' && !escaped && keeps);
+    });
+    counted.map_or(0, |()| count)
+}
+
+/// Whether the names behind the flags are names of variables, and no more than there are groups.
+fn check_names(pattern: &str, names: &str) -> Result<(), String> {
+    let groups = groups(pattern);
+    let names = names.split([',', ' ']).filter(|name| !name.is_empty());
+    let mut has_key = false;
+    for (index, name) in names.enumerate() {
+        let name = name.trim_end_matches('"');
+        if groups == 0 {
+            return Ok(());
+        }
+        if index >= groups {
+            return Err(format!("`{}` has no group", shorten(name)));
+        }
+        if (name == "pkt:value") != has_key {
+            return Err("`pkt:value` comes right behind `pkt:key`".to_string());
+        }
+        has_key = name == "pkt:key";
+        if !["flow:", "pkt:", "alert:"]
+            .iter()
+            .any(|kind| name.starts_with(kind))
+        {
+            return Err(format!("`{}` is not a name of a variable", shorten(name)));
+        }
+    }
+    Ok(())
 }
 
 /// What groups are kept as: by the names behind the flags, then by `(?P<flow_name>...)` within.

@@ -27,6 +27,21 @@ pub const META: &[Case] = &[
         "`nfq_set_mark` changes no packet here",
     ),
     (
+        r#"pcre:"/(a)/, flow:x, flow:y";"#,
+        Code::BadValue,
+        "`flow:y` has no group",
+    ),
+    (
+        r#"pcre:"/(a)(b)/, pkt:value, flow:y";"#,
+        Code::BadValue,
+        "`pkt:value` comes right behind `pkt:key`",
+    ),
+    (
+        r#"pcre:"/(a)(b)/, flow:x, y";"#,
+        Code::BadValue,
+        "`y` is not a name of a variable",
+    ),
+    (
         "ipopts:«any»;",
         Code::NoEffect,
         "`any` asks for all options at once: this matches no packet",
