@@ -8,7 +8,7 @@ use super::mail::mailboxes;
 use super::paths::{Always, EMAIL, RPC, defaults, path};
 use super::text::{Bytes, Text};
 use super::values::One;
-use super::{dhcp, dnp3, dns, enip, http, ldap, mdns, modbus, mqtt, rdp, rfb};
+use super::{dhcp, dnp3, dns, enip, http, ike, ldap, mdns, modbus, mqtt, pgsql, rdp, rfb};
 use crate::app::krb5::STRONG;
 use crate::app::record::{Part, Record, Value};
 use crate::app::{AppProtocol, Field};
@@ -40,6 +40,14 @@ impl Serialize for AppObject<'_> {
         if let Some(Value::Bytes(bytes)) = value_of(record, Field::RdpMessage) {
             let number = record.number();
             map.serialize_entry(name, &rdp::Packet { bytes, number })?;
+            return map.end();
+        }
+        if let Some(exchange) = ike::Exchange::of(record) {
+            map.serialize_entry(name, &exchange)?;
+            return map.end();
+        }
+        if record.protocol() == AppProtocol::Pgsql {
+            map.serialize_entry(name, &pgsql::Exchange(record))?;
             return map.end();
         }
         if record.protocol() == AppProtocol::Ldap {
