@@ -12,6 +12,7 @@ use super::{dhcp, dnp3, dns, enip, http, ike, ldap, mdns, modbus, mqtt, pgsql, r
 use crate::app::krb5::STRONG;
 use crate::app::record::{Part, Record, Value};
 use crate::app::{AppProtocol, Field};
+use crate::event::Event;
 use crate::packet::Direction;
 
 /// Different keys of one object at most.
@@ -414,6 +415,34 @@ pub fn app_proto(number: u8) -> Option<Text<&'static str>> {
     match AppProtocol::from_number(number) {
         AppProtocol::Unknown => None,
         protocol => Some(Text(protocol.name())),
+    }
+}
+
+/// What a flow spoke beside its protocol, where it is another: each side's own, that before it
+/// changed, and that it was to become.
+#[derive(Serialize)]
+pub struct Protocols {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto_ts: Option<Text<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto_tc: Option<Text<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto_orig: Option<Text<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto_expected: Option<Text<&'static str>>,
+}
+
+impl Protocols {
+    /// Those of an event's flow.
+    pub fn of(event: &Event) -> Protocols {
+        let other = |number: u8| app_proto(number).filter(|_| number != event.app);
+        let [to_server, to_client] = event.spoken.sides;
+        Protocols {
+            app_proto_ts: other(to_server),
+            app_proto_tc: other(to_client),
+            app_proto_orig: other(event.spoken.original),
+            app_proto_expected: other(event.spoken.expected),
+        }
     }
 }
 
