@@ -257,11 +257,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let plan = MatchPlan::new(config);
         let wants_app =
             wanted::tells_transactions(config) || config.reloads || program.app.is_wanted();
-        let records = if wants_app {
-            2 * plan.app_flows as u32
-        } else {
-            0
-        };
+        let records = u32::from(wants_app) * 2 * plan.app_flows as u32;
         let generation = program.ruleset().generation();
         let mut windows = window::Windows::new(plan.windows);
         windows.set_generation(generation);
@@ -584,6 +580,9 @@ impl<D: DetectionAccess> MatchStage<D> {
             self.arbitrate(context, &[], mark, emit);
         }
         let spoken = self.spoken(mark.slab);
+        if spoken != Spoken::default() {
+            mark.app = self.app_protocol(mark) as u8;
+        }
         self.close_app(context, mark, emit);
         for window in windows {
             if window != state::NONE {
