@@ -12,7 +12,9 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::counters::{Counter, Counters};
 use crate::memory::Handle;
-use crate::packet::{Context, Direction, FlowHandle, FlowValues, Kind, Tuple, VLANS_MAX, flag};
+use crate::packet::{
+    Context, Direction, FlowHandle, FlowValues, Kind, RejectTo, Tuple, VLANS_MAX, Verdict, flag,
+};
 use crate::reason::Reason;
 
 mod variables;
@@ -86,6 +88,40 @@ pub enum AlertAction {
     Blocked,
 }
 
+/// What the engine decided about a packet, once all its rules were asked (EVE's `verdict`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Decision {
+    /// What happened to the packet.
+    pub action: Decided,
+    /// Whom a reject answers (or would, in a tap).
+    pub reject: Option<RejectTo>,
+}
+
+/// See [`Decision`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Decided {
+    /// It went on.
+    #[default]
+    Alert,
+    /// It went on, as a pass rule had it.
+    Pass,
+    /// It was dropped.
+    Drop,
+}
+
+/// What a flow spoke, by the numbers of app's `AppProtocol`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Spoken {
+    /// What each direction's own bytes told; 0: nothing yet.
+    pub sides: [u8; 2],
+    /// What it was before it changed (STARTTLS, CONNECT, upgrades); 0: it did not.
+    pub original: u8,
+    /// What it was to become; 0: anything.
+    pub expected: u8,
+    /// Transactions begun so far.
+    pub transactions: u32,
+}
+
 /// The packet that carried the one at hand in a tunnel.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outer {
@@ -148,12 +184,16 @@ pub struct Event {
     pub anomaly: u8,
     /// Anomaly of a parser: number of app's `AppEvent`.
     pub app_event: Option<u16>,
-    /// Anomaly of a parser: number of the transaction.
-    pub app_number: u32,
+    /// Anomaly of a parser: number of the transaction, if it is of one.
+    pub app_number: Option<u32>,
     /// Flow: whether an alert was raised in it.
     pub alerted: bool,
     /// What the flow speaks (number of app's `AppProtocol`).
     pub app: u8,
+    /// Alert, flow: what the flow spoke.
+    pub spoken: Spoken,
+    /// Alert, drop: what was decided about the packet.
+    pub decision: Decision,
     /// The transaction, as app/record.rs writes it; empty if none. Room of [`EVENT_RECORD_MAX`].
     pub record: Vec<u8>,
     /// File, piece of a file: which, and what is known of it.
@@ -217,6 +257,8 @@ impl Event {
             app_number,
             alerted,
             app,
+            spoken,
+            decision,
             record,
             file,
             values,
@@ -237,7 +279,8 @@ impl Event {
         (*generation, *signature, *outer) = (0, u32::MAX, None);
         (*action, *would_drop, *stream) = (AlertAction::default(), false, false);
         (*reason, *anomaly, *alerted) = (None, 0, false);
-        (*app_event, *app_number) = (None, 0);
+        (*app_event, *app_number) = (None, None);
+        (*spoken, *decision) = (Spoken::default(), Decision::default());
         *file = FileNote::default();
         payload.clear();
         record.clear();
@@ -254,6 +297,18 @@ impl Event {
         if self.time_ns == 0 {
             self.time_ns = now_ns;
         }
+    }
+
+    /// Tells of a packet that was dropped for a reason, or would have been.
+    pub fn fill_drop(&mut self, context: &Context, bytes: &[u8], reason: Reason, notional: bool) {
+        self.fill(EventKind::Drop, context, bytes);
+        (self.reason, self.would_drop) = (Some(reason), notional);
+        (self.signature, self.generation) = (context.signature, context.generation);
+        let rejects = matches!(context.verdict, Verdict::Reject(_));
+        self.decision = Decision {
+            action: Decided::Drop,
+            reject: rejects.then_some(context.reject_to),
+        };
     }
 
     /// Copies payload bytes, as many as fit.

@@ -219,12 +219,14 @@ pub struct FlowValues {
     pub stream_bytes: [u32; 2],
     /// TCP state number for events (flow/tcp.rs), 0 if none.
     pub tcp_state: u8,
-    /// TCP flags seen per direction, ORed.
+    /// TCP flags seen per direction, ORed; of ICMP, the first packet's code and 0.
     pub tcp_flags: [u8; 2],
     /// Why the flow ended (`FlowEnd` views; flow/record.rs).
     pub end_reason: u8,
     /// Directions that reached the rate of `flow.rate-tracking`: bits 1 to the server, 2 to the client.
     pub elephant: u8,
+    /// Directions in which stream bytes were given up (`FlowEnd` views), as `elephant` has them.
+    pub gaps: u8,
     /// Milliseconds are not kept; this is the last packet's arrival for `FlowEnd`, nanoseconds.
     pub last_ns: u64,
 }

@@ -61,8 +61,8 @@ const CAUSES: &[(&str, &str)] = &[
     ),
     (
         "plain/protocol-change-failed-event",
-        "an upgrade that is answered while STARTTLS has not been followed by a byte of the client: \
-         Suricata refuses a second change that comes before the first is over, Sluice follows it",
+        "the refused upgrade of a response without a request is an event of both directions in \
+         Suricata, so that a rule without one alerts twice; here it is of the response's alone",
     ),
 ];
 

@@ -54,6 +54,38 @@ fn all_events_of_a_flow_say_what_rules_noted_of_it() {
     assert_eq!(flows.count(), 1, "the end is told once");
     assert_eq!(of(&events, "flow")["flow"]["alerted"], true);
     assert_eq!(of(&events, "flow")["app_proto"], "http");
+    assert_eq!(of(&events, "flow")["flow"]["tx_cnt"], 1);
+}
+
+/// Suricata 8.0.6 (`EveAddAppProto`, `TCPProtoDetect`, the loggers of anomaly, netflow and alert).
+#[test]
+fn a_flow_whose_server_speaks_something_else_says_so() {
+    let settings = [
+        "outputs.eve-log.types=alert, flow, netflow, anomaly",
+        "outputs.eve-log.alert.verdict=yes",
+    ];
+    let rules = "alert http any any -> any any (http.uri; content:\"/login\"; sid:1;)\n";
+    let odd: &[u8] = b"nothing that any probe knows, and long";
+    let scratch = Scratch::new("sides");
+    let events = talk::events(&scratch, (REQUEST, odd), rules, &settings);
+    let flow = of(&events, "flow");
+    assert_eq!(
+        (&flow["app_proto"], &flow["app_proto_tc"]),
+        (&json!("http"), &json!("failed"))
+    );
+    assert_eq!(flow.get("app_proto_ts"), None);
+    let name = "APPLAYER_DETECT_PROTOCOL_ONLY_ONE_DIRECTION";
+    let told = events.iter().filter(|e| e["anomaly"]["event"] == name);
+    let told: Vec<&Value> = told.collect();
+    assert_eq!(told.len(), 1, "once: {events:?}");
+    assert_eq!(told[0]["anomaly"]["layer"], "proto_detect");
+    assert_eq!(told[0].get("tx_id"), None);
+    assert_eq!(of(&events, "alert")["verdict"], json!({"action": "alert"}));
+    let ways = events.iter().filter(|e| e["event_type"] == "netflow");
+    let ways: Vec<(&Value, &Value)> = ways.map(|e| (&e["app_proto"], &e["src_port"])).collect();
+    assert_eq!(ways.len(), 2);
+    assert_eq!((ways[0].0, ways[1].0), (&json!("http"), &json!("failed")));
+    assert_ne!(ways[0].1, ways[1].1, "each has its own sender");
 }
 
 #[test]

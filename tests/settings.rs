@@ -300,7 +300,7 @@ fn a_suricata_yaml_is_taken_over_and_nothing_is_silent() {
     assert!(!eve.alert.app && !eve.alert.rule_metadata);
     assert_eq!(eve.file, "events.json");
     let told = TYPES.iter().filter(|name| eve.tells(name));
-    let listed = ["alert", "drop", "fileinfo", "flow", "http"];
+    let listed = ["alert", "drop", "fileinfo", "flow", "netflow", "http"];
     assert!(told.eq(&listed), "{}", made.text);
     assert!(config.files.store && config.files.hashes == [true, false, false]);
     assert_eq!(config.action_order, [1, 0, 2, 3]);

@@ -13,7 +13,7 @@ mod identify;
 use super::field::{Field, Progress};
 use super::file;
 use super::heap::{Heap, TEXT_MAX, Text};
-use super::output::{Expected, FlowState, Limits, Output, SCRATCH_SIZE, Shared};
+use super::output::{AppEvent, Expected, FlowState, Limits, Output, SCRATCH_SIZE, Shared};
 use super::protocol::{AppProtocol, Input, Transport};
 use super::registry::{Parser, ends_chunks};
 use super::stream_frame::StreamFrames;
@@ -168,6 +168,17 @@ impl Apps {
     /// What is known of a flow.
     pub fn state(&self, flow: u32) -> Option<&FlowState> {
         self.flows.get(flow).map(|flow| &flow.state)
+    }
+
+    /// What is odd about a flow and belongs to no transaction, once, and what it speaks.
+    pub fn take_events(
+        &mut self,
+        flow: u32,
+    ) -> Option<(AppProtocol, impl Iterator<Item = (AppEvent, Direction)>)> {
+        let state = &mut self.flows.get_mut(flow)?.state;
+        let count = std::mem::take(&mut state.event_count);
+        let events = state.events.into_iter().take(usize::from(count));
+        Some((state.protocol, events))
     }
 
     /// Transactions that a flow has begun so far.
@@ -468,6 +479,7 @@ impl AppFlow {
                 flow: &mut self.state,
             };
             let answer = self.parser.parse(&input, &mut output);
+            self.state.changing = false;
             self.gap[way] = 0;
             let Ok(answer) = answer else {
                 (self.state.done, self.state.broken) = (true, true);

@@ -197,7 +197,7 @@ impl Parse for Ftp {
                 ToServer => self.command(without_end(line), long, input, out),
                 ToClient => {
                     if self.reply(without_end(line), long, out) {
-                        out.change_protocol(AppProtocol::Tls);
+                        out.await_protocol(AppProtocol::Tls);
                         break;
                     }
                 }
@@ -567,9 +567,12 @@ mod tests {
             (ToClient, b"220 ready\r\n"),
             (ToServer, b"FEAT\r\nAUTH TLS\r\n"),
             (ToClient, b"211-x\r\n211 end\r\n234 go\r\n"),
+            (ToServer, b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"),
         ];
         let (protocol, lines) = run(PLACE, talk);
         assert_eq!(protocol, AppProtocol::Tls);
+        let tls = |line: &String| line.starts_with("tx 1 ");
+        let lines: Vec<String> = lines.into_iter().filter(|line| !tls(line)).collect();
         let greeting = |line: &String| line.starts_with("tx 0 ToClient ftp.");
         assert!(lines.iter().all(greeting), "{lines:?}");
     }

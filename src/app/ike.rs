@@ -2,11 +2,13 @@
 //! direction. Payloads that are encrypted are not opened.
 
 use super::field::Field;
+use super::heap::{Heap, Text};
 use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
 use super::reader::{HEX, Reader, hex};
+use super::record::MESSAGE_MAX;
 use crate::packet::Direction;
 
 /// See `Description`.
@@ -61,6 +63,8 @@ const HEADER: usize = 28;
 const PAYLOADS_MAX: usize = 64;
 const TRANSFORMS_MAX: usize = 64;
 const ATTRIBUTES_MAX: usize = 32;
+/// Bytes of a side's key and nonce, or of a choice, that are kept for later events.
+const KEPT_MAX: usize = 1280;
 /// Bytes of a vendor id that are told, in hexadecimal.
 const VENDOR_MAX: usize = 1024;
 
@@ -76,19 +80,28 @@ pub fn attribute_value(attribute: u16, value: u32) -> u64 {
     u64::from(attribute) << 32 | u64::from(value)
 }
 
+/// The header of a message (RFC 2408 section 3.1, RFC 7296 section 3.1).
 #[derive(Clone, Copy, Debug)]
-struct Header {
-    spi: [[u8; 8]; 2],
-    next: u8,
-    version: (u8, u8),
-    exchange: u8,
-    flags: u8,
-    message: u32,
-    length: u32,
+pub struct Header {
+    /// Numbers of the association at both ends, the initiator's first.
+    pub spi: [[u8; 8]; 2],
+    /// Kind of the first payload.
+    pub next: u8,
+    /// Version, major and minor.
+    pub version: (u8, u8),
+    /// Kind of the exchange.
+    pub exchange: u8,
+    /// Bits.
+    pub flags: u8,
+    /// Number of the message.
+    pub message: u32,
+    /// Bytes of the message.
+    pub length: u32,
 }
 
 impl Header {
-    fn read(bytes: &[u8]) -> Option<Header> {
+    /// Reads it; `None`: the bytes are too few.
+    pub fn read(bytes: &[u8]) -> Option<Header> {
         let mut at = Reader::new(bytes);
         let spi = [at.array()?, at.array()?];
         let [next, version, exchange, flags] = at.array()?;
@@ -103,22 +116,69 @@ impl Header {
             length: at.u32()?,
         })
     }
+
+    /// Whether the payloads of IKE 1 are encrypted.
+    pub fn is_sealed(&self) -> bool {
+        self.version.0 == 1 && self.flags & 1 != 0
+    }
 }
 
-impl Header {
-    /// What events alone tell (RFC 2408 section 3.1, RFC 7296 section 3.1).
-    fn tell(&self, out: &mut Output<'_>, tx: TxId, direction: Direction, sealed: bool) {
-        const INITIATOR: u8 = 8;
-        let (major, minor) = self.version;
-        let mut tell = |field, number| out.number_for_events(tx, field, direction, number);
-        tell(Field::IkeMajor, u64::from(major));
-        tell(Field::IkeMinor, u64::from(minor));
-        tell(Field::IkeMessageId, u64::from(self.message));
-        match major {
-            1 => tell(Field::IkeSealed, u64::from(sealed)),
-            _ => tell(Field::IkeRole, u64::from(self.flags & INITIATOR != 0)),
+/// A chain of payloads: the kind of each, and its content. One that is cut short ends it.
+#[derive(Clone, Copy, Debug)]
+pub struct Payloads<'a> {
+    kind: u8,
+    at: Reader<'a>,
+    left: usize,
+}
+
+impl<'a> Payloads<'a> {
+    /// A chain whose first payload is of this kind.
+    pub fn new(kind: u8, bytes: &'a [u8]) -> Payloads<'a> {
+        Payloads {
+            kind,
+            at: Reader::new(bytes),
+            left: PAYLOADS_MAX,
         }
     }
+
+    /// Those of a message.
+    pub fn of(header: &Header, message: &'a [u8]) -> Payloads<'a> {
+        Payloads::new(header.next, message.get(HEADER..).unwrap_or(&[]))
+    }
+
+    /// The kind that the last payload named for another one.
+    pub fn next_kind(&self) -> u8 {
+        self.kind
+    }
+}
+
+impl<'a> Iterator for Payloads<'a> {
+    type Item = (u8, &'a [u8]);
+
+    fn next(&mut self) -> Option<(u8, &'a [u8])> {
+        self.left = self.left.checked_sub(1)?;
+        let [next, _] = self.at.array()?;
+        let length = self.at.u16()?;
+        let content = self.at.take(usize::from(length).saturating_sub(4))?;
+        let kind = std::mem::replace(&mut self.kind, next);
+        Some((kind, content))
+    }
+}
+
+/// Transforms of the proposals in an association of IKE 1: the attributes of each.
+pub fn transforms1(association: &[u8]) -> impl Iterator<Item = &[u8]> {
+    /// Bytes before the proposals: domain and situation.
+    const SITUATION: usize = 8;
+    let is_ipsec = association.starts_with(&[0, 0, 0, 1]);
+    let proposals = association.get(SITUATION..).filter(|_| is_ipsec);
+    let proposals = Payloads::new(2, proposals.unwrap_or(&[])).filter(|(kind, _)| *kind == 2);
+    proposals
+        .flat_map(|(_, content)| {
+            let spi = content.get(2).map_or(0, |size| usize::from(*size));
+            Payloads::new(3, content.get(4 + spi..).unwrap_or(&[]))
+        })
+        .filter(|(kind, _)| *kind == 3)
+        .map(|(_, content)| content.get(4..).unwrap_or(&[]))
 }
 
 fn probe(probe: &Probe<'_>) -> Guess {
@@ -138,9 +198,28 @@ fn probe(probe: &Probe<'_>) -> Guess {
     }
 }
 
-/// Keeps nothing from one datagram to the next.
+/// Payloads of IKE 1 and 2 that events look at.
+pub mod kind {
+    #![allow(missing_docs)]
+    pub const ASSOCIATION: u8 = 1;
+    pub const KEY: u8 = 4;
+    pub const NONCE: u8 = 10;
+    pub const VENDOR: u8 = 13;
+    pub const ASSOCIATION_2: u8 = 33;
+    pub const NOTIFY_2: u8 = 41;
+}
+
+/// What events tell of a flow beside the message at hand.
 #[derive(Debug, Default)]
-pub struct Ike;
+pub struct Ike {
+    /// Key and nonce of each side's last message of IKE 1 that was not encrypted: the key's length in
+    /// two bytes, the key, the nonce.
+    said: [Text; 2],
+    /// What the server chose: the attributes of a transform of IKE 1, an association of IKE 2.
+    chosen: Text,
+    /// Domain of interpretation.
+    domain: Option<u32>,
+}
 
 impl Parse for Ike {
     fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
@@ -150,7 +229,7 @@ impl Parse for Ike {
             return taken;
         }
         let Some(header) = Header::read(bytes).filter(|h| matches!(h.version.0, 1 | 2)) else {
-            out.event(TxId::NONE, direction, MALFORMED);
+            out.broken();
             return taken;
         };
         let tx = out.open_one_way(direction);
@@ -161,13 +240,91 @@ impl Parse for Ike {
         let exchange = u64::from(header.exchange);
         out.number(tx, Field::IkeExchtype, direction, exchange);
         let payloads = bytes.get(HEADER..).unwrap_or(&[]);
-        let sealed = header.version.0 == 1 && header.flags & 1 != 0;
-        header.tell(out, tx, direction, sealed);
+        let sealed = header.is_sealed();
+        self.note(out, &header, direction, bytes);
+        self.tell(out, tx, direction, bytes);
         if !sealed && payloads_of(out, tx, direction, &header, payloads).is_none() {
             out.event(tx, direction, MALFORMED);
         }
         out.complete(tx);
         taken
+    }
+
+    fn free(&mut self, heap: &mut Heap) {
+        for text in self.said.iter_mut().chain([&mut self.chosen]) {
+            heap.clear(text);
+        }
+    }
+}
+
+impl Ike {
+    /// Keeps what later events tell again, where there are events.
+    fn note(&mut self, out: &mut Output<'_>, header: &Header, direction: Direction, bytes: &[u8]) {
+        if !out.wants(Field::IkeMessage) || header.is_sealed() {
+            return;
+        }
+        let heap = out.heap();
+        let (mut key, mut nonce): (&[u8], &[u8]) = (&[], &[]);
+        for (kind, content) in Payloads::of(header, bytes) {
+            let chosen = match (header.version.0, kind) {
+                (1, kind::KEY) => {
+                    key = content;
+                    continue;
+                }
+                (1, kind::NONCE) => {
+                    nonce = content;
+                    continue;
+                }
+                (1, kind::ASSOCIATION) => {
+                    let domain = content.first_chunk().copied().map(u32::from_be_bytes);
+                    self.domain = domain.or(self.domain);
+                    transforms1(content).next().unwrap_or(&[])
+                }
+                (2, kind::ASSOCIATION_2) => content,
+                _ => continue,
+            };
+            if direction == Direction::ToClient {
+                // Without room it is not told.
+                heap.clear(&mut self.chosen);
+                let _ = heap.append(&mut self.chosen, chosen.get(..KEPT_MAX).unwrap_or(chosen));
+            }
+        }
+        if header.version.0 != 1 {
+            return;
+        }
+        let said = &mut self.said[direction.index()];
+        heap.clear(said);
+        let (key, nonce) = match key.len() + nonce.len() > KEPT_MAX {
+            true => (&[][..], &[][..]),
+            false => (key, nonce),
+        };
+        let length = (key.len() as u16).to_be_bytes();
+        let _ = [&length, key, nonce]
+            .iter()
+            .all(|part| heap.append(said, part));
+    }
+
+    /// Tells the message and what was kept.
+    fn tell(&self, out: &mut Output<'_>, tx: TxId, direction: Direction, bytes: &[u8]) {
+        if !out.wants(Field::IkeMessage) {
+            return;
+        }
+        let message = bytes.get(..MESSAGE_MAX).unwrap_or(bytes);
+        out.field(tx, Field::IkeMessage, direction, message);
+        let other = direction.opposite();
+        for (field, direction, text) in [
+            (Field::IkeSaid, other, &self.said[other.index()]),
+            (Field::IkeChosen, Direction::ToClient, &self.chosen),
+        ] {
+            let mut kept = std::mem::take(&mut out.shared.scratch);
+            kept.clear();
+            kept.extend_from_slice(out.shared.heap.get(text));
+            out.shared.scratch = kept;
+            out.scratch_for_events(tx, field, direction);
+        }
+        if let Some(domain) = self.domain {
+            out.number_for_events(tx, Field::IkeDoi, direction, u64::from(domain));
+        }
     }
 }
 

@@ -97,9 +97,8 @@ impl Parse for Krb5 {
     fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
         let bytes = input.bytes;
         if input.transport == Transport::Udp {
-            let asked = &mut self.asked;
-            if !bytes.is_empty() && message(out, input.direction, bytes, asked).is_none() {
-                out.event(TxId::NONE, input.direction, MALFORMED);
+            if !bytes.is_empty() {
+                self.take(bytes, input.direction, out);
             }
             return Ok(Taken::all(bytes.len()));
         }
@@ -121,12 +120,32 @@ impl Parse for Krb5 {
             let Some(content) = rest.get(4..4 + length) else {
                 return Ok(Taken::until(taken, 4 + length));
             };
-            let asked = &mut self.asked;
-            if length > 0 && message(out, input.direction, content, asked).is_none() {
-                out.event(TxId::NONE, input.direction, MALFORMED);
+            if length > 0 {
+                self.take(content, input.direction, out);
             }
             taken += 4 + length;
         }
+    }
+}
+
+impl Krb5 {
+    /// Takes a message. One without a head of its own is malformed; what else cannot be read is no
+    /// message of Kerberos.
+    fn take(&mut self, bytes: &[u8], direction: Direction, out: &mut Output<'_>) {
+        let told = message(out, direction, bytes, &mut self.asked);
+        if told.is_none() && !has_head(bytes) {
+            out.event_of_last(direction, MALFORMED);
+            out.broken();
+        }
+    }
+}
+
+/// Whether bytes begin with a kind and a length (X.690 section 8.1).
+fn has_head(bytes: &[u8]) -> bool {
+    match bytes.get(1) {
+        Some(long @ 0x81..=0x84) => bytes.len() >= 2 + usize::from(long & 0x7f),
+        Some(length) => *length < 0x80,
+        None => false,
     }
 }
 
@@ -339,7 +358,11 @@ mod tests {
         let (protocol, lines) = run(place, &[(ToServer, &as_req()), (ToClient, &strong)]);
         assert_eq!(protocol, AppProtocol::Krb5);
         assert_eq!(lines.len(), 8, "no event: {lines:?}");
-        let (_, lines) = run(place, &[(ToServer, &as_req()), (ToClient, b"\x6b\x05\x30")]);
-        assert!(lines[0].contains("malformed_data"), "{lines:?}");
+        // A message that is cut short is none; one without a length is malformed.
+        for (said, malformed) in [(&b"\x6b\x05\x30"[..], false), (b"\x6b", true)] {
+            let (_, lines) = run(place, &[(ToServer, &as_req()), (ToClient, said)]);
+            let told = lines.iter().any(|line| line.contains("malformed_data"));
+            assert_eq!(told, malformed, "{lines:?}");
+        }
     }
 }

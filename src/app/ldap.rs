@@ -194,7 +194,7 @@ impl Parse for Ldap {
                 ToServer => self.request(&message, out),
                 ToClient => {
                     if self.response(&message, out) && input.transport == Transport::Tcp {
-                        out.change_protocol(AppProtocol::Tls);
+                        out.await_protocol(AppProtocol::Tls);
                         break;
                     }
                 }
@@ -482,7 +482,9 @@ mod tests {
         let mut asked = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x16".to_vec();
         asked.extend(START_TLS);
         let answer = b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00";
-        let (protocol, _) = run(PLACE, &[(ToServer, &asked), (ToClient, answer)]);
+        let hello = b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00";
+        let talk: [(_, &[u8]); 3] = [(ToServer, &asked), (ToClient, answer), (ToServer, hello)];
+        let (protocol, _) = run(PLACE, &talk);
         assert_eq!(protocol, AppProtocol::Tls);
     }
 }

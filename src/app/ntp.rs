@@ -2,7 +2,7 @@
 //! one to read first.
 
 use super::field::Field;
-use super::output::{AppEvent, Output, TxId};
+use super::output::{AppEvent, Output};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
@@ -49,7 +49,8 @@ impl Parse for Ntp {
         let (bytes, direction) = (input.bytes, input.direction);
         let Some(header) = bytes.get(..HEADER) else {
             if !bytes.is_empty() {
-                out.event(TxId::NONE, direction, MALFORMED);
+                out.event_of_last(direction, MALFORMED);
+                out.broken();
             }
             return Ok(Taken::all(bytes.len()));
         };
@@ -98,8 +99,17 @@ mod tests {
     }
 
     #[test]
-    fn a_short_one_is_an_event() {
+    fn a_short_one_is_an_event_of_the_one_before() {
         let (_, lines) = run(PLACE, &[(ToServer, &[0x23; 20])]);
-        assert_eq!(lines, ["flow ToServer Some((\"ntp\", \"malformed_data\"))"]);
+        assert!(
+            lines.is_empty(),
+            "there is no transaction that it could be of: {lines:?}"
+        );
+        let (_, lines) = run(
+            PLACE,
+            &[(ToServer, &[0x23; HEADER]), (ToServer, &[0x23; 20])],
+        );
+        let event = "tx 0 ToServer app-layer-event Some((\"ntp\", \"malformed_data\"))";
+        assert!(lines.contains(&event.to_string()), "{lines:?}");
     }
 }

@@ -277,11 +277,28 @@ pub struct FlowState {
     /// Files of a direction are stored, as a rule asked for.
     pub stores: [bool; 2],
     pub(super) change: Option<AppProtocol>,
+    /// What it speaks behind a change was found out by the bytes at hand.
+    pub(super) changing: bool,
+    /// What it is to become (STARTTLS: TLS), once that was asked for; else `Unknown`.
+    pub awaited: AppProtocol,
     /// What another flow's parser said about this one.
     pub expected: Option<Expected>,
 }
 
 impl FlowState {
+    /// Transactions begun so far.
+    pub fn opened(&self) -> u32 {
+        self.next_number
+    }
+
+    /// What it speaks; while a change is not over, what it spoke before.
+    pub fn speaks(&self) -> AppProtocol {
+        match self.protocol {
+            AppProtocol::Unknown => self.original,
+            protocol => protocol,
+        }
+    }
+
     /// A direction's own bytes told what it speaks, or that it speaks nothing known.
     pub(super) fn show(&mut self, direction: Direction) {
         self.shown[direction.index()].get_or_insert(true);
@@ -323,6 +340,8 @@ impl Default for FlowState {
             broken: false,
             stores: [false; 2],
             change: None,
+            changing: false,
+            awaited: AppProtocol::Unknown,
             expected: None,
         }
     }
@@ -567,9 +586,35 @@ impl Output<'_> {
         self.flow.tell(event, direction);
     }
 
-    /// From the next byte on the flow speaks another protocol (`Unknown`: find out).
-    pub fn change_protocol(&mut self, protocol: AppProtocol) {
-        self.flow.change = Some(protocol);
+    /// Something odd in bytes that begin no transaction: it is told of the last one that is still
+    /// open to rules, as Suricata does, and of none where there is none.
+    pub fn event_of_last(&mut self, direction: Direction, event: AppEvent) {
+        let index = self.flow.last;
+        let serial = self.shared.serials.get(index as usize).copied();
+        let tx = serial.map_or(TxId::NONE, |serial| TxId { index, serial });
+        if self.transaction(tx).is_some_and(|tx| !tx.is_frame) {
+            self.event(tx, direction, event);
+        }
+    }
+
+    /// From the next byte on the flow speaks another protocol (`Unknown`: find out). False: these
+    /// are the first bytes behind a change, which is not over yet, as in Suricata.
+    pub fn change_protocol(&mut self, protocol: AppProtocol) -> bool {
+        if self.flow.changing {
+            return false;
+        }
+        (self.flow.change, self.flow.awaited) = (Some(protocol), protocol);
+        true
+    }
+
+    /// From the next byte on the flow should speak another protocol, but what it speaks indeed is
+    /// found out anew. The answer is that of `change_protocol`.
+    pub fn await_protocol(&mut self, protocol: AppProtocol) -> bool {
+        let changes = self.change_protocol(AppProtocol::Unknown);
+        if changes {
+            self.flow.awaited = protocol;
+        }
+        changes
     }
 
     /// All that follows is encrypted or of no interest: the parser is not asked again.

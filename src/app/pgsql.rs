@@ -7,6 +7,7 @@ use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
+use super::reader::Reader;
 use super::settings::Number;
 use crate::packet::Direction::{self, ToClient, ToServer};
 
@@ -48,6 +49,8 @@ const CANCEL_REQUEST: u32 = 80_877_102;
 /// Ways to authenticate that a server may ask for (chapter on message formats, `Authentication...`):
 /// done, a password, its MD5, SSPI, and SASL in three steps.
 const AUTHENTICATIONS: [u32; 7] = [0, 3, 5, 9, 10, 11, 12];
+/// Bytes of a message that events tell.
+const TOLD_MAX: usize = 768;
 /// Bytes of a message that is read.
 const MESSAGE_MAX: usize = 128 << 10;
 
@@ -79,12 +82,54 @@ enum Step {
     Messages,
 }
 
+/// Which step of a login the client's next answer is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Login {
+    #[default]
+    None,
+    Password,
+    Sasl,
+    SaslGoesOn,
+}
+
+/// Rows that were seen.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rows {
+    count: u64,
+    bytes: u64,
+}
+
+impl Rows {
+    fn add(&mut self, bytes: usize) {
+        self.count = self.count.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+}
+
+/// Kinds of messages, for events, that have no letter of their own.
+pub mod told {
+    #![allow(missing_docs)]
+    pub const NOTHING: u8 = 0;
+    pub const STARTUP: u8 = 1;
+    /// Of the client; of the server its answer.
+    pub const TLS: u8 = 2;
+    pub const CANCEL: u8 = 3;
+    pub const SASL_FIRST: u8 = 4;
+    pub const SASL: u8 = 5;
+    pub const PASSWORD: u8 = 6;
+}
+
 /// A parser of both sides.
 #[derive(Debug, Default)]
 pub struct Pgsql {
     step: Step,
-    /// The query that is being answered.
+    /// The request that is being answered, and which further answers are of.
     tx: TxId,
+    login: Login,
+    /// The server asked for rows.
+    copies_in: bool,
+    /// Rows of the transaction at hand, by direction.
+    rows: [Rows; 2],
     /// Queries without an answer.
     waiting: u32,
     /// Bytes of a message that is too long, by direction.
@@ -109,8 +154,11 @@ impl Parse for Pgsql {
             if self.step == Step::TlsAsked && direction == ToClient {
                 self.step = Step::Start;
                 at += 1;
-                if rest.first() == Some(&b'S') {
-                    out.change_protocol(AppProtocol::Tls);
+                let answer = rest.get(..1).unwrap_or(&[]);
+                self.tell(told::TLS, ToClient, answer, out);
+                out.complete(self.tx);
+                if answer == b"S" {
+                    out.await_protocol(AppProtocol::Tls);
                     break;
                 }
                 continue;
@@ -146,47 +194,165 @@ impl Pgsql {
             ToClient => Field::FramePgsqlResponse,
         };
         out.frame(frame, direction, message);
-        if direction == ToServer && self.step != Step::Messages {
-            self.step = match word(message, 4) {
-                Some(TLS_REQUEST | GSS_REQUEST) => Step::TlsAsked,
-                _ => Step::Messages,
-            };
-            // Versions up to 3, and what stands in place of one.
-            let known = |version: u32| {
-                matches!(version, TLS_REQUEST | GSS_REQUEST | CANCEL_REQUEST)
-                    || (1..=3).contains(&(version >> 16))
-            };
-            if !word(message, 4).is_some_and(known) {
-                alone(Odd::Request, direction, out);
-            }
-            return;
+        match direction {
+            ToServer if self.step != Step::Messages => self.startup(message, out),
+            ToServer => self.request(message, out),
+            ToClient => self.response(message, out),
         }
-        match (direction, message.first()) {
-            (ToServer, Some(b'Q')) => {
+    }
+
+    /// A message without a type: it begins a connection, or asks for something else in its place.
+    fn startup(&mut self, message: &[u8], out: &mut Output<'_>) {
+        let content = message.get(8..).unwrap_or(&[]);
+        self.step = Step::Messages;
+        match word(message, 4) {
+            Some(TLS_REQUEST | GSS_REQUEST) => {
+                self.step = Step::TlsAsked;
+                self.begin(told::TLS, content, out);
+            }
+            Some(CANCEL_REQUEST) => {
+                // It has no answer.
+                self.begin(told::CANCEL, content, out);
+                out.complete(self.tx);
+            }
+            Some(version) if (1..=3).contains(&(version >> 16)) => {
+                self.begin(told::STARTUP, message.get(4..).unwrap_or(&[]), out);
+            }
+            _ => alone(Odd::Request, ToServer, out),
+        }
+    }
+
+    /// A message of the client behind the start. Most begin a transaction (Suricata: all but those
+    /// that go on with a copy).
+    fn request(&mut self, message: &[u8], out: &mut Output<'_>) {
+        let content = message.get(5..).unwrap_or(&[]);
+        match (message.first(), self.login) {
+            (Some(b'Q'), _) => {
                 self.waiting = self.waiting.saturating_add(1);
                 let most = out.shared.limits.parsers.number(Number::PgsqlTransactions);
                 if self.waiting > most + 1 {
-                    tell(self.tx, Odd::TooMany, direction, out);
+                    tell(self.tx, Odd::TooMany, ToServer, out);
                 }
-                out.complete(self.tx);
-                self.tx = out.open();
-                let query = message.get(5..).unwrap_or(&[]);
-                let query = query.strip_suffix(b"\0").unwrap_or(query);
+                self.begin(b'Q', &[], out);
+                let query = content.strip_suffix(b"\0").unwrap_or(content);
                 out.field(self.tx, Field::PgsqlQuery, ToServer, query);
                 out.progress(self.tx, ToServer, Progress::Complete);
             }
-            // ReadyForQuery: the answer is over.
-            (ToClient, Some(b'Z')) => {
-                self.waiting = self.waiting.saturating_sub(1);
-                out.complete(self.tx);
-                self.tx = TxId::NONE;
+            (Some(b'p'), Login::Sasl) => {
+                self.login = Login::SaslGoesOn;
+                self.begin(told::SASL_FIRST, content, out);
             }
-            (ToClient, Some(b'R')) if !is_authentication(message) => {
-                alone(Odd::Response, direction, out);
+            (Some(b'p'), Login::SaslGoesOn) => self.begin(told::SASL, content, out),
+            (Some(b'p'), Login::Password) => {
+                self.login = Login::None;
+                // What it is stays with the client.
+                self.begin(told::PASSWORD, &[], out);
+            }
+            (Some(b'X'), _) => {
+                self.begin(b'X', &[], out);
+                out.complete(self.tx);
+            }
+            (Some(b'd'), _) => {
+                if std::mem::take(&mut self.copies_in) {
+                    self.begin(told::NOTHING, &[], out);
+                }
+                self.rows[0].add(content.len());
+            }
+            (Some(kind @ (b'c' | b'f')), _) => {
+                self.tell_rows(b'd', ToServer, out);
+                self.tell(*kind, ToServer, content, out);
+                out.progress(self.tx, ToServer, Progress::Complete);
             }
             _ => {}
         }
     }
+
+    fn response(&mut self, message: &[u8], out: &mut Output<'_>) {
+        let content = message.get(5..).unwrap_or(&[]);
+        let Some(kind) = message.first() else {
+            return;
+        };
+        match kind {
+            b'R' if !is_authentication(message) => return alone(Odd::Response, ToClient, out),
+            b'D' => return self.rows[1].add(columns(content)),
+            b'd' => return self.rows[1].add(content.len()),
+            b'C' => self.tell_rows(b'D', ToClient, out),
+            b'c' => self.tell_rows(b'd', ToClient, out),
+            b'R' | b'S' | b'K' | b'Z' | b'T' | b'H' | b'G' | b'E' => {}
+            // Others change nothing, and are not told.
+            _ => return,
+        }
+        self.tell(*kind, ToClient, content, out);
+        let over = match (kind, word(message, 5)) {
+            (b'Z', _) => {
+                self.waiting = self.waiting.saturating_sub(1);
+                true
+            }
+            (b'G', _) => {
+                self.copies_in = true;
+                true
+            }
+            (b'R', Some(authentication)) => {
+                self.login = match authentication {
+                    3 | 5 => Login::Password,
+                    10 => Login::Sasl,
+                    11 => Login::SaslGoesOn,
+                    _ => Login::None,
+                };
+                // Done, and SSPI, go on in the transaction at hand.
+                !matches!(authentication, 0 | 9)
+            }
+            _ => false,
+        };
+        if over {
+            // What comes in the same packet is told with it.
+            out.complete(self.tx);
+        }
+    }
+
+    /// Begins a transaction with a request.
+    fn begin(&mut self, kind: u8, content: &[u8], out: &mut Output<'_>) {
+        out.complete(self.tx);
+        self.tx = out.open();
+        self.rows = [Rows::default(); 2];
+        if kind != told::NOTHING {
+            self.tell(kind, ToServer, content, out);
+        }
+    }
+
+    /// Tells events of a message: its kind, and what is in it.
+    fn tell(&self, kind: u8, direction: Direction, content: &[u8], out: &mut Output<'_>) {
+        let scratch = &mut out.shared.scratch;
+        scratch.clear();
+        scratch.push(kind);
+        scratch.extend_from_slice(content.get(..TOLD_MAX).unwrap_or(content));
+        out.scratch_for_events(self.tx, Field::PgsqlMessage, direction);
+    }
+
+    /// Tells of the rows before: how many, and their bytes.
+    fn tell_rows(&mut self, kind: u8, direction: Direction, out: &mut Output<'_>) {
+        let rows = std::mem::take(&mut self.rows[direction.index()]);
+        if rows.count > 0 {
+            let numbers = [rows.count.to_be_bytes(), rows.bytes.to_be_bytes()];
+            self.tell(kind, direction, numbers.as_flattened(), out);
+        }
+    }
+}
+
+/// Bytes of the values in a row (chapter on message formats, `DataRow`); -1 stands for none.
+fn columns(row: &[u8]) -> usize {
+    let mut at = Reader::at(row, 2);
+    let mut sum = 0;
+    // Every turn takes a length.
+    while let Some(length) = at.u32() {
+        if let Ok(length) = usize::try_from(length as i32) {
+            sum += length;
+            if at.skip(length).is_none() {
+                break;
+            }
+        }
+    }
+    sum
 }
 
 /// Whether a message of the server asks for a known way to authenticate.
@@ -288,6 +454,6 @@ mod tests {
         ];
         let (protocol, lines) = same_for_every_cut(PLACE, talk);
         assert_eq!(protocol, AppProtocol::Pgsql);
-        assert_eq!(lines, ["tx 0 ToServer pgsql.query \"select 1\""]);
+        assert_eq!(lines, ["tx 2 ToServer pgsql.query \"select 1\""]);
     }
 }

@@ -123,7 +123,7 @@ impl Parse for Pop3 {
             if input.direction == ToServer {
                 self.asked = without_end(line).eq_ignore_ascii_case(b"stls");
             } else if std::mem::take(&mut self.asked) && starts_with(line, b"+ok") {
-                out.change_protocol(AppProtocol::Tls);
+                out.await_protocol(AppProtocol::Tls);
                 break;
             }
         }
@@ -254,7 +254,9 @@ mod tests {
         ];
         assert_eq!(same_for_every_cut(place, talk).0, AppProtocol::Pop3);
         let more: [(Direction, &[u8]); 2] = [(ToServer, b"STLS\r\n"), (ToClient, b"+OK go\r\n")];
-        let talk = [talk, &more].concat();
+        let hello: [(Direction, &[u8]); 1] =
+            [(ToServer, b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00")];
+        let talk = [talk, &more, &hello].concat();
         assert_eq!(same_for_every_cut(place, &talk).0, AppProtocol::Tls);
     }
 }

@@ -127,6 +127,7 @@ fn by_messages(protocol: AppProtocol) -> bool {
             | P::Mqtt
             | P::Rdp
             | P::Ldap
+            | P::Ike
     )
 }
 
@@ -142,6 +143,10 @@ fn is_message(field: Field) -> bool {
             | Field::MqttMessage
             | Field::RdpMessage
             | Field::LdapMessage
+            | Field::IkeMessage
+            | Field::IkeSaid
+            | Field::IkeChosen
+            | Field::IkeDoi
     )
 }
 

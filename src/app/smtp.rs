@@ -84,6 +84,7 @@ enum Odd {
     NoWelcome = 6,
     TlsRejected = 7,
     DataRejected = 8,
+    NotChanged = 9,
     MimeFailed = 10,
     InvalidBase64 = 11,
     InvalidQuoted = 12,
@@ -277,14 +278,16 @@ impl Parse for Smtp {
             let rest = bytes.get(at..).unwrap_or(&[]);
             let taken = match input.direction {
                 ToServer => self.client(rest, out),
-                ToClient => self.server(rest, out),
+                ToClient => self.server(rest, out)?,
             };
             let Some(taken) = taken else {
                 break;
             };
             at += taken;
             if self.mode == Mode::Tls {
-                out.change_protocol(AppProtocol::Tls);
+                if !out.await_protocol(AppProtocol::Tls) {
+                    self.event(ToClient, Odd::NotChanged, out);
+                }
                 break;
             }
         }
@@ -536,28 +539,32 @@ impl Smtp {
     }
 
     /// Takes one line of what the server says.
-    fn server(&mut self, bytes: &[u8], out: &mut Output<'_>) -> Option<usize> {
+    fn server(&mut self, bytes: &[u8], out: &mut Output<'_>) -> Result<Option<usize>, Broken> {
         if let Some(passed) = self.discard.take(ToClient.index(), bytes) {
-            return Some(passed);
+            return Ok(Some(passed));
         }
-        let line = take_line(bytes, LINE_MAX)?;
+        let Some(line) = take_line(bytes, LINE_MAX) else {
+            return Ok(None);
+        };
         out.frame(Field::FrameSmtpResponseLine, ToClient, line);
         if line != b"\n" {
-            self.reply(without_end(line), out);
+            self.reply(without_end(line), out)?;
         }
         if !line.ends_with(b"\n") {
             self.discard.begin(ToClient.index());
             self.event(ToClient, Odd::Truncated, out);
         }
-        Some(line.len())
+        Ok(Some(line.len()))
     }
 
-    fn reply(&mut self, line: &[u8], out: &mut Output<'_>) {
+    /// A line of a reply. One without a known code ends the reading of the flow, as in Suricata: who
+    /// answers so is no server of SMTP.
+    fn reply(&mut self, line: &[u8], out: &mut Output<'_>) -> Result<(), Broken> {
         let code = line.get(..3).and_then(decimal).unwrap_or(0) as u16;
         // 555 stands alone behind its hundreds.
         if !CODES.contains(&code) && code != 555 {
             self.event(ToClient, Odd::InvalidReply, out);
-            return;
+            return Err(Broken);
         }
         self.in_reply = line.get(3) == Some(&b'-');
         let Some(command) = self.waiting.first() else {
@@ -567,7 +574,7 @@ impl Smtp {
                     self.event(ToClient, Odd::InvalidReply, out);
                 }
             }
-            return;
+            return Ok(());
         };
         self.answer(command, code, out);
         if !self.in_reply {
@@ -576,6 +583,7 @@ impl Smtp {
             let word = line.get(4..).unwrap_or(&[]);
             self.pipelining |= word.eq_ignore_ascii_case(b"pipelining");
         }
+        Ok(())
     }
 
     /// What a reply to a command changes.
@@ -873,6 +881,40 @@ mod tests {
                 assert!(lines.iter().any(told), "{name}: {lines:?}");
             }
         }
+    }
+
+    /// Suricata 8.0.6 (`SMTPProcessReply`): the parser ends with an error.
+    #[test]
+    fn nothing_is_read_behind_a_reply_without_a_code() {
+        let told = |reply: &[u8]| {
+            let mut talk = with_mail(b"Subject: x\r\n\r\n.\r\n");
+            talk.insert(4, (ToClient, reply));
+            run(PLACE, &talk).1.join("\n")
+        };
+        let good = told(b"250-more\r\n");
+        assert!(good.contains("email.subject") && !good.contains("invalid_reply"));
+        let bad = told(b"hello\r\n");
+        assert!(
+            bad.contains("invalid_reply") && !bad.contains("email.subject"),
+            "{bad}"
+        );
+    }
+
+    /// Suricata 8.0.6 (`AppLayerRequestProtocolChange`): while a change is not over, no other begins.
+    #[test]
+    fn what_is_read_first_behind_a_change_does_not_change_again() {
+        let switched: &[u8] = b"HTTP/1.1 101\r\nUpgrade: h2c\r\n\r\n";
+        let talk: &[(Direction, &[u8])] = &[
+            (ToClient, b"220 mx\r\n"),
+            (ToServer, b"EHLO\r\nSTARTTLS\r\n"),
+            (ToClient, b"220 hi\r\n220 go ahead\r\n"),
+            (ToClient, switched),
+        ];
+        let (protocol, lines) = run(PLACE, talk);
+        assert_eq!(protocol, AppProtocol::Http);
+        let told = |name: &str| lines.iter().any(|line| line.contains(name));
+        assert!(told("failed_protocol_change"), "{lines:?}");
+        assert!(told("applayer_unexpected_protocol"), "{lines:?}");
     }
 
     #[test]

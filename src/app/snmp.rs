@@ -92,7 +92,8 @@ impl Parse for Snmp {
         let mut rest = bytes;
         let message = ber::take(&mut rest, tag::SEQUENCE);
         let (Some(mut message), Some(version)) = (message, version_of(bytes)) else {
-            out.event(TxId::NONE, direction, MALFORMED);
+            out.event_of_last(direction, MALFORMED);
+            out.broken();
             return Ok(Taken::all(bytes.len()));
         };
         if self.version == 0 {

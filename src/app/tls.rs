@@ -328,7 +328,7 @@ impl Tls {
                 break;
             }
             let fresh = self.side(direction).seen & seen::RECORD == 0;
-            // Behind STARTTLS stands a hello, or the text of who went on without.
+            // Behind STARTTLS stands a hello.
             let in_clear = out.flow.original == AppProtocol::Unknown;
             if fresh && old::is_head(rest, in_clear) {
                 match self.old_record(rest, direction, out)? {
@@ -425,9 +425,7 @@ impl Tls {
         direction: Direction,
         out: &mut Output<'_>,
     ) -> Result<(), Broken> {
-        let after_starttls = out.flow.original != AppProtocol::Unknown;
         let side = self.side(direction);
-        let first = side.seen & seen::RECORD == 0;
         let version = u16::from(head[1]) << 8 | u16::from(head[2]);
         let place = if !(record::CHANGE_CIPHER..=record::HEARTBEAT).contains(&head[0]) {
             event::RECORD_TYPE
@@ -444,15 +442,6 @@ impl Tls {
             }
             return Ok(());
         };
-        if first && after_starttls {
-            /// Places of `applayer_no_tls_after_starttls` and `applayer_unexpected_protocol` in
-            /// `FLOW_EVENTS`.
-            const NO_TLS: [u8; 2] = [4, 5];
-            for place in NO_TLS {
-                let event = AppEvent::of(AppProtocol::Unknown, place);
-                out.event(TxId::NONE, direction, event);
-            }
-        }
         self.event(out, direction, place);
         Err(Broken)
     }

@@ -9,7 +9,7 @@ pub const PAYLOAD_MAX: usize = 4096;
 /// Names of events, as `types` lists them; parsers' are those of the protocols.
 #[rustfmt::skip] // A table to be read across.
 pub const TYPES: &[&str] = &[
-    "alert", "anomaly", "drop", "fileinfo", "flow", "packet", "stats",
+    "alert", "anomaly", "drop", "fileinfo", "flow", "netflow", "packet", "stats",
     "bittorrent_dht", "dcerpc", "dhcp", "dnp3", "dns", "enip", "ftp", "ftp_data", "http", "ike",
     "imap", "irc", "jabber", "krb5", "ldap", "llmnr", "mdns", "modbus", "mqtt", "nfs", "ntp",
     "pgsql", "pop3", "quic", "rdp", "rfb", "sip", "smb", "smtp", "snmp", "ssh", "telnet", "tftp",
@@ -58,6 +58,42 @@ pub struct Eve {
     /// Drop events: `start` (true) tells of a dropped flow once per direction, `all` of each packet
     /// (`drop.flows`).
     pub drops_start: bool,
+    /// What was decided about the packet stands in drop events (`drop.verdict`).
+    pub drop_verdict: bool,
+    /// Addresses of clients behind proxies (`xff.*`), and what alerts and files have of their own.
+    xff: Xff,
+    alert_xff: Option<Xff>,
+    files_xff: Option<Xff>,
+}
+
+/// Addresses of clients behind proxies, as `X-Forwarded-For` of HTTP/1 says them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Xff {
+    /// They are told at all (`enabled`).
+    pub enabled: bool,
+    /// They stand in place of the packet's own (`mode: overwrite`), else beside them.
+    pub overwrite: bool,
+    /// The first one of a list counts (`deployment: forward`), else the last.
+    pub forward: bool,
+}
+
+impl Xff {
+    fn set(&mut self, own: &str, key: &str, value: &str) -> Result<bool, SettingError> {
+        let one_of = |words: [&str; 2]| match words.iter().position(|word| *word == value) {
+            Some(place) => Ok(place == 1),
+            None => Err(error(
+                format!("{key}: `{value}` is neither {} nor {}", words[0], words[1]),
+                &format!("write {} or {}", words[0], words[1]),
+            )),
+        };
+        match own {
+            "enabled" => self.enabled = boolean(key, value)?,
+            "mode" => self.overwrite = one_of(["extra-data", "overwrite"])?,
+            "deployment" => self.forward = one_of(["reverse", "forward"])?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
 }
 
 /// What an alert carries.
@@ -83,6 +119,8 @@ pub struct Alert {
     pub references: bool,
     /// Packets that a tag asked for are events.
     pub tagged: bool,
+    /// What was decided about the packet.
+    pub verdict: bool,
 }
 
 impl Default for Eve {
@@ -107,9 +145,14 @@ impl Default for Eve {
                 rule_metadata: true,
                 references: false,
                 tagged: true,
+                verdict: false,
             },
             anomalies: [true; 3],
             drops_start: false,
+            drop_verdict: false,
+            xff: Xff::default(),
+            alert_xff: None,
+            files_xff: None,
         }
     }
 }
@@ -133,12 +176,32 @@ pub fn own(key: &str) -> Option<String> {
 impl Eve {
     /// Whether events of this name are written.
     pub fn tells(&self, name: &str) -> bool {
-        self.enabled && self.types.as_ref().is_none_or(|list| list.contains(&name))
+        // A flow is told once, unless a list asks for its directions as well.
+        let usual = name != "netflow";
+        let listed = |list: &Vec<&str>| list.contains(&name);
+        self.enabled && self.types.as_ref().map_or(usual, listed)
+    }
+
+    /// Whether ends of flows are events, of whatever form.
+    pub fn tells_flows(&self) -> bool {
+        self.tells("flow") || self.tells("netflow")
+    }
+
+    /// How alerts tell of clients behind proxies.
+    pub fn xff_of_alerts(&self) -> Option<Xff> {
+        Some(self.alert_xff.unwrap_or(self.xff)).filter(|xff| xff.enabled)
+    }
+
+    /// How events of files do.
+    pub fn xff_of_files(&self) -> Option<Xff> {
+        Some(self.files_xff.unwrap_or(self.xff)).filter(|xff| xff.enabled)
     }
 
     /// Whether an alert or an event of its own tells of transactions.
     pub fn tells_transactions(&self) -> bool {
-        const OTHERS: [&str; 6] = ["alert", "anomaly", "drop", "flow", "packet", "stats"];
+        const OTHERS: [&str; 7] = [
+            "alert", "anomaly", "drop", "flow", "netflow", "packet", "stats",
+        ];
         let of_parser = |name: &&&str| !OTHERS.contains(*name);
         TYPES.iter().filter(of_parser).any(|name| self.tells(name))
             || self.alert.app && self.tells("alert")
@@ -182,7 +245,16 @@ impl Eve {
                     }
                 };
             }
-            own => return self.alert.set(own, key, value),
+            "drop.verdict" => self.drop_verdict = flag()?,
+            own => {
+                let (xff, rest) = match own.split_once("xff.") {
+                    Some(("", rest)) => (&mut self.xff, rest),
+                    Some(("alert.", rest)) => (self.alert_xff.get_or_insert_default(), rest),
+                    Some(("files.", rest)) => (self.files_xff.get_or_insert_default(), rest),
+                    _ => return self.alert.set(own, key, value),
+                };
+                return xff.set(rest, key, value);
+            }
         }
         Ok(true)
     }
@@ -199,6 +271,7 @@ impl Alert {
             "payload-length" => &mut self.payload_length,
             "packet" => &mut self.packet,
             "tagged-packets" => &mut self.tagged,
+            "verdict" => &mut self.verdict,
             "metadata.app-layer" => &mut self.app,
             "metadata.flow" => &mut self.flow,
             "metadata.rule.metadata" => &mut self.rule_metadata,
@@ -271,7 +344,28 @@ mod tests {
         assert_eq!(alert.payload_max, 1024);
         assert_eq!(eve.anomalies, [true, false, true]);
         assert!(eve.community_id && eve.community_seed == 7 && eve.drops_start);
-        for other in ["outputs.0.fast.enabled", "outputs.eve-log.xff.mode", "eve"] {
+        for (key, value) in [
+            ("outputs.1.eve-log.xff.enabled", "yes"),
+            ("outputs.1.eve-log.types.0.alert.xff.enabled", "yes"),
+            ("outputs.1.eve-log.types.0.alert.xff.mode", "overwrite"),
+            ("outputs.1.eve-log.types.0.alert.xff.deployment", "forward"),
+            ("outputs.1.eve-log.types.0.alert.verdict", "yes"),
+        ] {
+            assert!(eve.set(key, value).unwrap(), "{key}");
+        }
+        let xff = |overwrite| Xff {
+            enabled: true,
+            overwrite,
+            forward: overwrite,
+        };
+        assert_eq!(eve.xff_of_alerts(), Some(xff(true)));
+        assert_eq!(eve.xff_of_files(), Some(xff(false)));
+        assert!(eve.alert.verdict && !eve.drop_verdict);
+        for other in [
+            "outputs.0.fast.enabled",
+            "outputs.eve-log.xff.header",
+            "eve",
+        ] {
             assert!(!eve.set(other, "yes").unwrap(), "{other}");
         }
     }
@@ -279,7 +373,11 @@ mod tests {
     #[test]
     fn only_what_the_list_names_is_told() {
         let mut eve = Eve::default();
-        assert!(TYPES.iter().all(|name| eve.tells(name)));
+        assert!(
+            TYPES
+                .iter()
+                .all(|name| eve.tells(name) == (*name != "netflow"))
+        );
         let list = "[\"alert\", files, http2, bittorrent-dht]";
         assert!(eve.set("outputs.1.eve-log.types", list).unwrap());
         let told: Vec<_> = TYPES.iter().filter(|name| eve.tells(name)).collect();
@@ -291,6 +389,9 @@ mod tests {
         eve.set("outputs.eve-log.alert.metadata.app-layer", "no")
             .unwrap();
         assert!(!eve.tells_transactions());
+        assert!(eve.tells_flows() && !eve.tells("netflow"));
+        eve.set("outputs.eve-log.types", "netflow").unwrap();
+        assert!(eve.tells_flows() && !eve.tells("flow"));
         eve.set("outputs.eve-log.enabled", "no").unwrap();
         assert!(!TYPES.iter().any(|name| eve.tells(name)));
     }
@@ -299,11 +400,12 @@ mod tests {
     fn what_cannot_be_says_so() {
         let mut eve = Eve::default();
         for (key, value, what) in [
-            ("types", "alert, netflow", "no event is named `netflow`"),
+            ("types", "alert, arp", "no event is named `arp`"),
             ("filename", "a/eve.json", "no name of a file"),
             ("community-id-seed", "65536", "too large"),
             ("community-id", "perhaps", "neither yes nor no"),
             ("drop.flows", "end", "neither start nor all"),
+            ("xff.mode", "add", "neither extra-data nor overwrite"),
         ] {
             let found = eve.set(&format!("outputs.eve-log.{key}"), value);
             let text = found.unwrap_err().to_string();

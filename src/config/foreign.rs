@@ -54,7 +54,9 @@ pub fn of_parser(key: &str) -> Option<&'static str> {
 #[rustfmt::skip] // One reason a line: a table to be read down.
 const REASONS: &[(&str, &str)] = &[
     ("outputs.eve-log.filetype", "the log is a file"),
-    ("outputs.eve-log.xff.", "addresses that a proxy names stand in the headers of http, and are no event's"),
+    ("outputs.eve-log.xff.header", "the header is X-Forwarded-For"),
+    ("outputs.eve-log.alert.xff.header", "the header is X-Forwarded-For"),
+    ("outputs.eve-log.files.xff.header", "the header is X-Forwarded-For"),
     ("outputs.eve-log.stats.", "`stats` has the totals; metrics have each worker's"),
     ("outputs.eve-log.alert.", "an alert has the rest of what it knows anyhow, or not at all"),
     ("outputs.eve-log.", "events have all that is known of this anyhow"),
@@ -152,7 +154,7 @@ mod tests {
             ("decoder.recursion-level.use-for-tracking", "tunnel"),
             ("outputs.0.fast.enabled", "eve.json alone"),
             ("outputs.3.pcap-log.mode", "not recorded"),
-            ("outputs.1.eve-log.xff.mode", "proxy"),
+            ("outputs.1.eve-log.xff.header", "X-Forwarded-For"),
             ("outputs.1.eve-log.types.3.http.extended", "anyhow"),
             ("outputs.9.lua.enabled", "one log"),
         ] {

@@ -8,10 +8,11 @@ use super::mail::mailboxes;
 use super::paths::{Always, EMAIL, RPC, defaults, path};
 use super::text::{Bytes, Text};
 use super::values::One;
-use super::{dhcp, dnp3, dns, enip, http, ldap, mdns, modbus, mqtt, rdp, rfb};
+use super::{dhcp, dnp3, dns, enip, http, ike, ldap, mdns, modbus, mqtt, pgsql, rdp, rfb};
 use crate::app::krb5::STRONG;
 use crate::app::record::{Part, Record, Value};
 use crate::app::{AppProtocol, Field};
+use crate::event::Event;
 use crate::packet::Direction;
 
 /// Different keys of one object at most.
@@ -40,6 +41,14 @@ impl Serialize for AppObject<'_> {
         if let Some(Value::Bytes(bytes)) = value_of(record, Field::RdpMessage) {
             let number = record.number();
             map.serialize_entry(name, &rdp::Packet { bytes, number })?;
+            return map.end();
+        }
+        if let Some(exchange) = ike::Exchange::of(record) {
+            map.serialize_entry(name, &exchange)?;
+            return map.end();
+        }
+        if record.protocol() == AppProtocol::Pgsql {
+            map.serialize_entry(name, &pgsql::Exchange(record))?;
             return map.end();
         }
         if record.protocol() == AppProtocol::Ldap {
@@ -406,6 +415,34 @@ pub fn app_proto(number: u8) -> Option<Text<&'static str>> {
     match AppProtocol::from_number(number) {
         AppProtocol::Unknown => None,
         protocol => Some(Text(protocol.name())),
+    }
+}
+
+/// What a flow spoke beside its protocol, where it is another: each side's own, that before it
+/// changed, and that it was to become.
+#[derive(Serialize)]
+pub struct Protocols {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto_ts: Option<Text<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto_tc: Option<Text<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto_orig: Option<Text<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto_expected: Option<Text<&'static str>>,
+}
+
+impl Protocols {
+    /// Those of an event's flow.
+    pub fn of(event: &Event) -> Protocols {
+        let other = |number: u8| app_proto(number).filter(|_| number != event.app);
+        let [to_server, to_client] = event.spoken.sides;
+        Protocols {
+            app_proto_ts: other(to_server),
+            app_proto_tc: other(to_client),
+            app_proto_orig: other(event.spoken.original),
+            app_proto_expected: other(event.spoken.expected),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::names::{self, Names};
 use super::record::Record;
 use super::text::{Address, Hex, Text, Timestamp};
 use crate::event::Event;
-use crate::packet::flag;
+use crate::packet::{Direction, flag};
 
 /// The flow as of an alert, or at its end.
 #[derive(Serialize)]
@@ -45,6 +45,57 @@ pub(super) struct FlowEnd {
     elephant_direction: &'static [&'static str],
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_cnt: Option<u32>,
+}
+
+/// One direction of a flow, at its end.
+#[derive(Serialize)]
+pub(super) struct NetFlow {
+    pkts: u32,
+    bytes: u64,
+    start: Text<Timestamp>,
+    end: Text<Timestamp>,
+    age: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_cnt: Option<u32>,
+}
+
+/// TCP of one direction.
+#[derive(Serialize)]
+pub(super) struct NetTcp {
+    tcp_flags: Text<Hex>,
+    #[serde(flatten)]
+    seen: TcpFlags,
+}
+
+/// One direction of a flow, and its flags of TCP.
+pub(super) fn netflow(event: &Event, direction: Direction) -> (NetFlow, Option<NetTcp>) {
+    let (values, way) = (&event.values, direction.index());
+    let flags = values.tcp_flags[way];
+    let told = NetFlow {
+        pkts: values.packets[way],
+        bytes: values.bytes[way],
+        start: Text(Timestamp(values.start_ns)),
+        end: Text(Timestamp(values.last_ns)),
+        age: age(event),
+        tx_cnt: tx_count(event),
+    };
+    let tcp = (event.protocol == protocol::TCP).then_some(NetTcp {
+        tcp_flags: Text(Hex(flags)),
+        seen: TcpFlags(flags),
+    });
+    (told, tcp)
+}
+
+/// Seconds from a flow's first packet to its last.
+fn age(event: &Event) -> u64 {
+    let second = |ns: u64| ns / 1_000_000_000;
+    second(event.values.last_ns).saturating_sub(second(event.values.start_ns))
+}
+
+fn tx_count(event: &Event) -> Option<u32> {
+    Some(event.spoken.transactions).filter(|count| *count > 0)
 }
 
 /// TCP of a flow: flags seen, in all and per direction, and the last state.
@@ -57,6 +108,10 @@ pub(super) struct Tcp {
     seen: TcpFlags,
     #[serde(skip_serializing_if = "str::is_empty")]
     state: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tc_gap: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ts_gap: bool,
 }
 
 /// The flags that were seen; one that was not is left out.
@@ -80,10 +135,11 @@ pub(super) fn flow_parts(record: &mut Record<'_>, event: &Event, names: &Names) 
     let state_name = (names.tcp_state)(values.tcp_state);
     let end_reason = (names.end_reason)(values.end_reason);
     let bypassed = event.flags & flag::BYPASS != 0;
-    let closed = event.protocol == protocol::TCP && matches!(state_name, "closed" | "time_wait");
+    let over = matches!(state_name, "closed" | "time_wait" | "last_ack");
+    let closed = event.protocol == protocol::TCP && over;
     let state = if bypassed {
         "bypassed"
-    } else if closed || end_reason == "closed" {
+    } else if closed {
         "closed"
     } else if event.flags & flag::ESTABLISHED != 0 {
         "established"
@@ -96,7 +152,7 @@ pub(super) fn flow_parts(record: &mut Record<'_>, event: &Event, names: &Names) 
         None,
         Some(FlowEnd {
             end: Text(Timestamp(values.last_ns)),
-            age: (values.last_ns / 1_000_000_000).saturating_sub(values.start_ns / 1_000_000_000),
+            age: age(event),
             state,
             bypass: bypassed.then_some("local"),
             reason: names::eve_end_reason(end_reason),
@@ -108,6 +164,7 @@ pub(super) fn flow_parts(record: &mut Record<'_>, event: &Event, names: &Names) 
             } else {
                 (event.flags & flag::PASS_FLOW != 0).then_some("pass")
             },
+            tx_cnt: tx_count(event),
         }),
     ));
     if event.protocol == protocol::TCP {
@@ -118,6 +175,8 @@ pub(super) fn flow_parts(record: &mut Record<'_>, event: &Event, names: &Names) 
             tcp_flags_tc: Text(Hex(to_client)),
             seen: TcpFlags(to_server | to_client),
             state: state_name,
+            tc_gap: values.gaps & 2 != 0,
+            ts_gap: values.gaps & 1 != 0,
         });
     }
 }

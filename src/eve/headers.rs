@@ -189,18 +189,16 @@ pub(super) fn icmp_type_and_code(event: &Event) -> Option<(u8, u8)> {
     }
 }
 
-/// Types of a flow's request and answer: decode/tuple.rs keeps them in place of ports.
-pub(super) fn icmp_types_of_flow(event: &Event, ends: Ends) -> (Option<u8>, Option<u8>) {
+/// Types of a flow's request and answer, if it is one of ICMP: decode/tuple.rs keeps them in place
+/// of ports.
+pub(super) fn icmp_of_flow(event: &Event, ends: Ends) -> Option<(Option<u8>, Option<u8>)> {
     let icmp = matches!(event.protocol, protocol::ICMP | protocol::ICMPV6);
-    if event.kind != EventKind::Flow || !icmp {
-        return (None, None);
-    }
+    let (request, answer) = ends
+        .tuple_ports
+        .filter(|_| event.kind == EventKind::Flow && icmp)?;
     let [_, answered] = event.values.packets;
     let kind = |port: u16| u8::try_from(port).ok();
-    let Some((request, answer)) = ends.tuple_ports else {
-        return (None, None);
-    };
-    (kind(request), kind(answer).filter(|_| answered > 0))
+    Some((kind(request), kind(answer).filter(|_| answered > 0)))
 }
 
 /// Source and destination of a packet that is known by its tuple alone.

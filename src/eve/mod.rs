@@ -22,8 +22,10 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::config::Eve;
 use crate::event::{AlertAction, Event, EventKind, EventQueue};
+use crate::packet::Direction;
 use crate::rules::names::Names as VariableNames;
 
+mod anomaly;
 mod app;
 mod community;
 mod dhcp;
@@ -34,6 +36,7 @@ mod files;
 mod flow;
 mod headers;
 mod http;
+mod ike;
 mod ldap;
 mod mail;
 mod mdns;
@@ -42,6 +45,7 @@ mod modbus;
 mod mqtt;
 mod names;
 mod paths;
+mod pgsql;
 mod quic;
 mod rdp;
 mod record;
@@ -52,6 +56,7 @@ mod store;
 mod text;
 mod values;
 mod words;
+mod xff;
 
 use metadata::Noted;
 
@@ -240,13 +245,14 @@ impl RuleMatches {
     }
 }
 
-/// What the writer did. `taken` over all kinds plus `submitted` is lines written, lines lost and
-/// events left out.
+/// What the writer did. `taken` over all kinds plus `submitted` and `netflows` is lines written,
+/// lines lost and events left out.
 #[derive(Default, Debug)]
 pub struct WriterCounters {
     taken: [AtomicU64; EVENT_KINDS.len()],
     submitted: AtomicU64,
     left_out: AtomicU64,
+    netflows: AtomicU64,
     unknown_signatures: AtomicU64,
     /// Alerts by class type.
     pub alerts: AlertCounts,
@@ -267,6 +273,11 @@ impl WriterCounters {
     /// Events that the log does not tell of (`outputs.eve-log.types`).
     pub fn left_out(&self) -> u64 {
         self.left_out.load(Relaxed)
+    }
+
+    /// Lines about one direction of a flow.
+    pub fn netflows(&self) -> u64 {
+        self.netflows.load(Relaxed)
     }
 
     /// Lines of other threads (`stats`).
@@ -369,16 +380,11 @@ impl Log {
         if let Some(taken) = self.counters.taken.get(event.kind as usize) {
             taken.fetch_add(1, Relaxed);
         }
-        let counters = &self.counters;
-        let known = encode(
-            event,
+        let stored = Beside {
             stored,
-            &*self.signatures,
-            &self.options,
-            counters,
-            &mut self.line,
-        );
-        if !known {
+            ..Beside::default()
+        };
+        if !self.encode(event, stored) {
             self.counters.unknown_signatures.fetch_add(1, Relaxed);
         }
         if self.options.eve.tells(record::event_name(event)) {
@@ -386,6 +392,37 @@ impl Log {
         } else {
             self.counters.left_out.fetch_add(1, Relaxed);
         }
+        if event.kind == EventKind::Flow && self.options.eve.tells("netflow") {
+            self.write_netflow(event);
+        }
+    }
+
+    /// A line for each direction of a flow that had packets.
+    fn write_netflow(&mut self, event: &Event) {
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            if direction == Direction::ToClient && event.values.packets[1] == 0 {
+                continue;
+            }
+            let beside = Beside {
+                stored: None,
+                netflow: Some(direction),
+            };
+            self.encode(event, beside);
+            self.counters.netflows.fetch_add(1, Relaxed);
+            self.sink.push(&self.line, &self.counters.sink);
+        }
+    }
+
+    fn encode(&mut self, event: &Event, beside: Beside) -> bool {
+        let (signatures, line) = (&*self.signatures, &mut self.line);
+        encode(
+            event,
+            beside,
+            signatures,
+            &self.options,
+            &self.counters,
+            line,
+        )
     }
 
     /// Writes a whole line that is no event of a lane.
@@ -524,35 +561,44 @@ fn turn(queue: &EventQueue, log: &mut Log) -> bool {
     true
 }
 
+/// What a line is made of beside its event.
+#[derive(Clone, Copy, Default)]
+struct Beside {
+    /// Where the event's file was stored.
+    stored: Option<Stored>,
+    /// The line is about this direction of the flow.
+    netflow: Option<Direction>,
+}
+
 /// Writes an event into `buffer`, emptied before, as one line; whether its signature, if it names
 /// one, was known.
 fn encode(
     event: &Event,
-    stored: Option<Stored>,
+    beside: Beside,
     signatures: &dyn SignatureInfo,
     options: &Options,
     counters: &WriterCounters,
     buffer: &mut Vec<u8>,
 ) -> bool {
     if event.variables.is_empty() || !options.eve.metadata {
-        return encode_named(event, stored, signatures, (options, None), counters, buffer);
+        return encode_named(event, beside, signatures, (options, None), counters, buffer);
     }
     let mut known = None;
     signatures.names(&mut |names| {
         let options = (options, Some(names));
         known = Some(encode_named(
-            event, stored, signatures, options, counters, buffer,
+            event, beside, signatures, options, counters, buffer,
         ));
     });
     known.unwrap_or_else(|| {
-        encode_named(event, stored, signatures, (options, None), counters, buffer)
+        encode_named(event, beside, signatures, (options, None), counters, buffer)
     })
 }
 
 /// The same, once it is known what the event's variables are called.
 fn encode_named(
     event: &Event,
-    stored: Option<Stored>,
+    beside: Beside,
     signatures: &dyn SignatureInfo,
     (options, names): (&Options, Option<&VariableNames>),
     counters: &WriterCounters,
@@ -569,26 +615,29 @@ fn encode_named(
                 counters.alerts.count(info.classtype, blocked);
                 counters.rules.count(info.gid, info.sid);
             }
-            put(event, stored, Some(info), (options, names), buffer);
+            put(event, beside, Some(info), (options, names), buffer);
         });
         if shown {
             return true;
         }
     }
-    put(event, stored, None, (options, names), buffer);
+    put(event, beside, None, (options, names), buffer);
     event.kind != EventKind::Alert
 }
 
 fn put(
     event: &Event,
-    stored: Option<Stored>,
+    beside: Beside,
     info: Option<AlertInfo>,
     (options, names): (&Options, Option<&VariableNames>),
     buffer: &mut Vec<u8>,
 ) {
-    let mut record = record::record(event, info, options);
+    let mut record = match beside.netflow {
+        Some(direction) => record::netflow(event, direction, options),
+        None => record::record(event, info, options),
+    };
     record.note_variables(names.map(|names| Noted::new(&event.variables, names)));
-    record.note_stored(stored);
+    record.note_stored(beside.stored);
     let written = text::line(buffer, &record);
     debug_assert!(written.is_ok(), "a record has no value that JSON lacks");
 }

@@ -86,10 +86,10 @@ pub fn elephant_directions(bits: u8) -> &'static [&'static str] {
     }
 }
 
-/// `flow.reason` for one of our ends. A closed flow is one that a shorter timeout ended.
+/// `flow.reason` for one of our ends. A flow is closed where a new connection takes its ports.
 pub fn eve_end_reason(ours: &'static str) -> &'static str {
     match ours {
-        "closed" => "timeout",
+        "closed" => "tcp_reuse",
         "evicted" => "forced",
         other => other,
     }
@@ -130,6 +130,22 @@ pub fn packet_source(kind: Kind) -> &'static str {
         Kind::Datagram => "defrag",
         Kind::Stream => "stream (detect/log)",
         Kind::FlowEnd => "stream (flow timeout)",
+    }
+}
+
+/// `pkt_src` of a packet in a tunnel: by the protocol, version and ports of the packet around it, and
+/// by whether it begins with an Ethernet header.
+pub fn tunnel_source(protocol: u8, v6: bool, ports: [u16; 2], ethernet: bool) -> &'static str {
+    /// Port of Geneve (RFC 8926 section 3.3).
+    const GENEVE: u16 = 6081;
+    match protocol {
+        47 => "gre tunnel",
+        4 | 41 if v6 => "ipv6 tunnel",
+        4 | 41 => "ipv4 tunnel",
+        17 if !ethernet => "teredo tunnel",
+        17 if ports.contains(&GENEVE) => "geneve encapsulation",
+        17 => "vxlan encapsulation",
+        _ => "tunnel",
     }
 }
 

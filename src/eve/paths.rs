@@ -141,15 +141,6 @@ fn of_sessions(field: Field, to_server: bool, of: AppProtocol) -> &'static str {
         Field::DcerpcOpnum => "",
         Field::WebsocketFlags => "fin",
         Field::WebsocketPayload => "",
-        Field::IkeExchtype => "exchange_type",
-        Field::IkeSealed => "ikev1.encrypted_payloads?",
-        Field::IkeVendor => "ikev1.vendor_ids[]",
-        Field::IkeKeyExchangePayloadLength if to_server => {
-            "ikev1.client.key_exchange_payload_length"
-        }
-        Field::IkeKeyExchangePayloadLength => "ikev1.server.key_exchange_payload_length",
-        Field::IkeNoncePayloadLength if to_server => "ikev1.client.nonce_payload_length",
-        Field::IkeNoncePayloadLength => "ikev1.server.nonce_payload_length",
         Field::Krb5Cname => "cname/",
         Field::Krb5Sname => "sname/",
         Field::Krb5ErrCode => "error_code",
@@ -219,7 +210,6 @@ fn of_messages(field: Field) -> &'static str {
         Field::EmailMessageId => "@email.message_id",
         Field::EmailXMailer => "@email.x_mailer",
         Field::EmailReceived => "@email.received[]",
-        Field::PgsqlQuery => "request.simple_query",
         _ => of_calls(field),
     }
 }
@@ -296,9 +286,12 @@ fn of_others(field: Field) -> &'static str {
         | Field::Http2Frametype
         | Field::Http2Window
         | Field::Http2HeaderName
-        | Field::IkeKeyExchangePayload
-        | Field::IkeNoncePayload
-        | Field::IkeChosenSaAttribute
+        | Field::IkeMessage
+        | Field::IkeSaid
+        | Field::IkeChosen
+        | Field::IkeDoi
+        | Field::PgsqlMessage
+        | Field::PgsqlQuery
         | Field::Dnp3Data
         | Field::Dnp3Obj
         | Field::Dnp3Message

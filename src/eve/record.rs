@@ -6,18 +6,20 @@
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
+use super::anomaly::{Anomaly, anomaly};
 use super::community::{CommunityId, community_id};
 use super::files::{FileInfo, Files, fileinfo};
-use super::flow::{Flow, Tcp, flow, flow_parts};
+use super::flow::{Flow, NetFlow, NetTcp, Tcp, flow, flow_parts, netflow as one_way};
 use super::headers::{self, Drop, Ends, Ether, ether};
 use super::metadata::{Noted, Traffic};
-use super::names::{self, Names};
+use super::names;
 use super::text::{Address, Base64, Capped, Digest, Printable, Text, Timestamp};
+use super::xff::Forwarded;
 use super::{AlertInfo, Options, Stored, app};
 use crate::app::AppProtocol;
 use crate::config::eve::Alert as AlertParts;
-use crate::event::{AlertAction, Event, EventKind};
-use crate::packet::{Direction, FlowHandle, Kind, flag};
+use crate::event::{AlertAction, Decided, Event, EventKind};
+use crate::packet::{Direction, FlowHandle, Kind, RejectTo, flag};
 
 /// Metadata pairs and references written per alert.
 const METADATA_MAX: usize = 64;
@@ -56,6 +58,8 @@ pub struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     response_icmp_type: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    response_icmp_code: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pkt_src: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tx_id: Option<u32>,
@@ -75,10 +79,14 @@ pub struct Record<'a> {
     app: Option<app::AppObject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     app_proto: Option<Text<&'static str>>,
+    #[serde(flatten)]
+    protocols: Option<app::Protocols>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fileinfo: Option<FileInfo<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<Files<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xff: Option<Text<Address>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     direction: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,9 +94,15 @@ pub struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     anomaly: Option<Anomaly>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<Verdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) flow: Option<Flow>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tcp: Option<Tcp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    netflow: Option<NetFlow>,
+    #[serde(rename = "tcp", skip_serializing_if = "Option::is_none")]
+    nettcp: Option<NetTcp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Text<Base64<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,6 +164,8 @@ struct Alert<'a> {
     references: Option<References<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xff: Option<Text<Address>>,
 }
 
 /// The packet around the one that an alert is about.
@@ -217,30 +233,14 @@ impl Serialize for ValuesOf<'_> {
     }
 }
 
+/// What was decided about the packet, by all its rules together.
 #[derive(Serialize)]
-struct Anomaly {
+struct Verdict {
+    action: &'static str,
+    #[serde(rename = "reject-target", skip_serializing_if = "Option::is_none")]
+    target: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    app_proto: Option<Text<&'static str>>,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<EventName>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    layer: Option<&'static str>,
-}
-
-/// An anomaly's name; logs, unlike rules, put `decoder.` before those of decode.
-struct EventName {
-    prefix: &'static str,
-    name: &'static str,
-}
-
-impl Serialize for EventName {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{}{}", self.prefix, self.name))
-    }
+    reject: Option<&'static [&'static str]>,
 }
 
 #[derive(Serialize)]
@@ -256,9 +256,11 @@ pub fn record<'a>(
     info: Option<AlertInfo<'a>>,
     options: &'a Options,
 ) -> Record<'a> {
-    let ends = headers::ends(event);
+    let forwarded = Forwarded::of(event, &options.eve);
+    let ends = forwarded.put(headers::ends(event), event.direction);
     let icmp = headers::icmp_type_and_code(event);
-    let (icmp_request, icmp_answer) = headers::icmp_types_of_flow(event, ends);
+    let of_flow = headers::icmp_of_flow(event, ends);
+    let (icmp_request, icmp_answer) = of_flow.unwrap_or_default();
     let known_flow = event.flow.is_some();
     let capture = options
         .pcap_filename
@@ -278,8 +280,12 @@ pub fn record<'a>(
         proto: proto(event),
         ip_v: headers::ip_version(event),
         icmp_type: icmp.map(|(kind, _)| kind).or(icmp_request),
+        icmp_code: icmp
+            .map(|(_, code)| code)
+            .or(of_flow.map(|_| event.values.tcp_flags[0])),
         response_icmp_type: icmp_answer,
-        icmp_code: icmp.map(|(_, code)| code),
+        // Answers have the code 0 (RFC 792).
+        response_icmp_code: icmp_answer.map(|_| 0),
         pcap_filename: capture.map(Capped),
         community_id: community_of(event, options),
         ether: ether(event, options),
@@ -299,7 +305,7 @@ pub fn record<'a>(
         EventKind::Flow => flow_parts(&mut record, event, &options.names),
         EventKind::Anomaly => {
             record.anomaly = Some(anomaly(event, &options.names));
-            record.tx_id = event.app_event.map(|_| event.app_number);
+            record.tx_id = event.app_number;
         }
         EventKind::App => {}
         EventKind::File => record.fileinfo = Some(fileinfo(event)),
@@ -308,6 +314,36 @@ pub fn record<'a>(
         EventKind::Packet => packet_parts(&mut record, event, options),
     }
     app_parts(&mut record, event, options);
+    match (&mut record.alert, event.kind) {
+        (Some(alert), EventKind::Alert) => alert.xff = forwarded.beside(),
+        (_, EventKind::File) => record.xff = forwarded.beside(),
+        _ => {}
+    }
+    record
+}
+
+/// The record of one direction of a flow that ended, as seen from its sender.
+pub fn netflow<'a>(event: &'a Event, direction: Direction, options: &'a Options) -> Record<'a> {
+    let mut record = record(event, None, options);
+    record.event_type = "netflow";
+    (record.flow, record.tcp, record.protocols, record.ip_v) = (None, None, None, None);
+    let (told, tcp) = one_way(event, direction);
+    (record.netflow, record.nettcp) = (Some(told), tcp);
+    let [to_server, to_client] = event.spoken.sides;
+    let side = match direction {
+        Direction::ToServer => to_server,
+        Direction::ToClient => to_client,
+    };
+    record.app_proto = app::app_proto(side).or(record.app_proto);
+    if direction == Direction::ToClient {
+        std::mem::swap(&mut record.src_ip, &mut record.dest_ip);
+        std::mem::swap(&mut record.src_port, &mut record.dest_port);
+        if record.response_icmp_type.is_some() {
+            record.icmp_type = record.response_icmp_type;
+            record.icmp_code = record.response_icmp_code;
+        }
+    }
+    (record.response_icmp_type, record.response_icmp_code) = (None, None);
     record
 }
 
@@ -360,6 +396,9 @@ fn community_of(event: &Event, options: &Options) -> Option<Text<CommunityId>> {
 /// The transaction: nested in an alert, or the event itself.
 fn app_parts<'a>(record: &mut Record<'a>, event: &'a Event, options: &Options) {
     record.app_proto = app::app_proto(event.app);
+    if matches!(event.kind, EventKind::Alert | EventKind::Flow) {
+        record.protocols = Some(app::Protocols::of(event));
+    }
     if event.kind == EventKind::Alert && !options.eve.alert.app {
         return;
     }
@@ -390,6 +429,12 @@ fn alert_parts<'a>(
     options: &'a Options,
 ) {
     record.tunnel = tunnel(event);
+    if let (Some(outer), Kind::Inner) = (event.outer, event.view) {
+        let ports = [outer.tuple.a_port, outer.tuple.b_port];
+        let v6 = outer.flags & flag::IPV6 != 0;
+        let source = names::tunnel_source(outer.protocol, v6, ports, event.l3 > 0);
+        record.pkt_src = Some(source);
+    }
     let told = &options.eve.alert;
     record.alert = Some(alert(event, info, ends, told));
     if event.flow.is_some() {
@@ -415,6 +460,7 @@ fn alert_parts<'a>(
     if told.packet {
         packet_parts(record, event, options);
     }
+    record.verdict = told.verdict.then(|| verdict(event));
     if let (true, Some(reason)) = (event.would_drop, event.reason) {
         record.sluice.reason = Some(reason.name());
     }
@@ -497,6 +543,30 @@ fn alert<'a>(
             .then_some(References(info.references)),
         metadata: (told.rule_metadata && !info.metadata.is_empty())
             .then_some(Metadata(info.metadata)),
+        xff: None,
+    }
+}
+
+fn verdict(event: &Event) -> Verdict {
+    let rejected = event.decision.reject;
+    Verdict {
+        action: match event.decision.action {
+            Decided::Drop if !event.would_drop => "drop",
+            Decided::Pass => "pass",
+            _ => "alert",
+        },
+        target: rejected.map(|to| match to {
+            RejectTo::Source => "to_client",
+            RejectTo::Destination => "to_server",
+            RejectTo::Both => "both",
+        }),
+        reject: rejected.map(|_| match event.protocol {
+            headers::protocol::TCP => &["tcp-reset"][..],
+            headers::protocol::UDP | headers::protocol::ICMP | headers::protocol::ICMPV6 => {
+                &["icmp-prohib"]
+            }
+            _ => &[],
+        }),
     }
 }
 
@@ -520,35 +590,8 @@ fn drop_parts<'a>(
     let mut drop = headers::drop_headers(event).unwrap_or_default();
     drop.reason = event.reason.map(names::drop_reason);
     record.drop = Some(drop);
+    record.verdict = options.eve.drop_verdict.then(|| verdict(event));
     record.sluice.reason = event.reason.map(|reason| reason.name());
-}
-
-/// Anomalies that decode finds are `decode`, those of TCP `stream`; a code without a name is given
-/// as its number.
-fn anomaly(event: &Event, names: &Names) -> Anomaly {
-    if let Some(number) = event.app_event {
-        let known = crate::app::registry::event_name(crate::app::AppEvent(number));
-        return Anomaly {
-            app_proto: app::app_proto(event.app),
-            kind: "applayer",
-            event: known.map(|(_, name)| EventName { prefix: "", name }),
-            code: None,
-            layer: Some("proto_parser"),
-        };
-    }
-    let name = (names.anomaly)(event.anomaly);
-    let (kind, prefix) = match name.split_once('.') {
-        _ if name.is_empty() => ("unknown", ""),
-        Some(("stream", _)) => ("stream", ""),
-        _ => ("decode", "decoder."),
-    };
-    Anomaly {
-        app_proto: None,
-        layer: None,
-        kind,
-        event: (!name.is_empty()).then_some(EventName { prefix, name }),
-        code: name.is_empty().then_some(event.anomaly),
-    }
 }
 
 fn direction(direction: Direction) -> &'static str {

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::decode::LinkType;
-use crate::event::{AlertAction, Emit, Outer};
-use crate::packet::{Direction, FlowHandle, FlowValues, Kind, Tuple, flag};
+use crate::event::{AlertAction, Decided, Decision, Emit, Outer, Spoken};
+use crate::packet::{Direction, FlowHandle, FlowValues, Kind, RejectTo, Tuple, flag};
 use crate::reason::Reason;
 
 /// 2026-11-25T16:51:52.123456 UTC.
@@ -139,7 +139,7 @@ fn text_of(event: &Event, options: &Options) -> String {
     let mut buffer = Vec::new();
     encode(
         event,
-        None,
+        Beside::default(),
         &rules(),
         options,
         &WriterCounters::default(),
@@ -179,7 +179,219 @@ fn an_alert_in_a_tunnel_tells_of_the_packet_around_it() {
         "src_ip": "192.0.2.2", "src_port": 5000, "dest_ip": "192.0.2.1", "dest_port": 4789,
         "proto": "UDP", "depth": 1, "pcap_cnt": 12, "pkt_src": "wire/pcap",
     });
-    assert_eq!(value_of(&event, &options())["tunnel"], expected);
+    let value = value_of(&event, &options());
+    assert_eq!(value["tunnel"], expected);
+    assert_eq!(value["pkt_src"], "vxlan encapsulation");
+    for (protocol, source) in [(47, "gre tunnel"), (4, "ipv4 tunnel"), (41, "ipv4 tunnel")] {
+        event.outer.as_mut().unwrap().protocol = protocol;
+        assert_eq!(value_of(&event, &options())["pkt_src"], source);
+    }
+}
+
+/// Expectations of these tests are read from Suricata 8.0.6: `EveAddAppProto`, `EveFlowLogJSON`,
+/// `EveAddVerdict`, `AnomalyAppLayerDecoderEventJson` and the logger of `netflow`.
+fn spoken(sides: [crate::app::AppProtocol; 2], transactions: u32) -> Spoken {
+    Spoken {
+        sides: sides.map(|side| side as u8),
+        transactions,
+        ..Spoken::default()
+    }
+}
+
+#[test]
+fn a_flow_tells_what_it_spoke() {
+    use crate::app::AppProtocol as P;
+    let mut event = event(EventKind::Flow);
+    event.app = P::Http as u8;
+    event.spoken = spoken([P::Http, P::Failed], 3);
+    event.values.gaps = 2;
+    let value = value_of(&event, &options());
+    assert_eq!(
+        (&value["app_proto"], &value["app_proto_tc"]),
+        (&"http".into(), &"failed".into())
+    );
+    assert!(value.get("app_proto_ts").is_none() && value.get("app_proto_orig").is_none());
+    assert_eq!(value["flow"]["tx_cnt"], 3);
+    assert_eq!(
+        (&value["tcp"]["tc_gap"], value["tcp"].get("ts_gap")),
+        (&true.into(), None)
+    );
+    (event.kind, event.app) = (EventKind::Alert, P::Tls as u8);
+    event.spoken = Spoken {
+        original: P::Smtp as u8,
+        expected: P::Tls as u8,
+        ..spoken([P::Tls; 2], 1)
+    };
+    let value = value_of(&event, &options());
+    assert_eq!(
+        (&value["app_proto"], &value["app_proto_orig"]),
+        (&"tls".into(), &"smtp".into())
+    );
+    assert!(value.get("app_proto_expected").is_none());
+    event.app = P::Http as u8;
+    let value = value_of(&event, &options());
+    assert_eq!(value["app_proto_expected"], "tls");
+}
+
+#[test]
+fn the_verdict_is_told_where_it_is_asked_for() {
+    let mut options = options();
+    assert!(value_of(&alert(), &options).get("verdict").is_none());
+    options.eve.alert.verdict = true;
+    options.eve.drop_verdict = true;
+    let told = |action, reject, options: &Options| {
+        let mut event = alert();
+        event.decision = Decision { action, reject };
+        value_of(&event, options)["verdict"].clone()
+    };
+    let verdict = |action| serde_json::json!({ "action": action });
+    assert_eq!(told(Decided::Alert, None, &options), verdict("alert"));
+    assert_eq!(told(Decided::Pass, None, &options), verdict("pass"));
+    assert_eq!(told(Decided::Drop, None, &options), verdict("drop"));
+    let rejected = serde_json::json!({"action": "drop", "reject-target": "to_server",
+        "reject": ["tcp-reset"]});
+    let to = Some(RejectTo::Destination);
+    assert_eq!(told(Decided::Drop, to, &options), rejected);
+    let mut event = event(EventKind::Drop);
+    event.decision.action = Decided::Drop;
+    assert_eq!(value_of(&event, &options)["verdict"], verdict("drop"));
+}
+
+#[test]
+fn anomalies_of_parsers_name_their_layer() {
+    use crate::app::{AppEvent, AppProtocol as P};
+    let mut event = event(EventKind::Anomaly);
+    for (number, transaction, protocol, name, layer) in [
+        (
+            AppEvent(2),
+            None,
+            P::Http,
+            "APPLAYER_DETECT_PROTOCOL_ONLY_ONE_DIRECTION",
+            "proto_detect",
+        ),
+        (
+            AppEvent::of(P::Smtp, 0),
+            Some(4),
+            P::Smtp,
+            "INVALID_REPLY",
+            "proto_parser",
+        ),
+        (
+            AppEvent::of(P::Ntp, 0),
+            None,
+            P::Ntp,
+            "malformed_data",
+            "parser",
+        ),
+    ] {
+        (event.app_event, event.app_number) = (Some(number.0), transaction);
+        event.app = protocol as u8;
+        let value = value_of(&event, &options());
+        let expected = serde_json::json!({"app_proto": protocol.name(), "type": "applayer",
+            "event": name, "layer": layer});
+        assert_eq!(value["anomaly"], expected);
+        assert_eq!(
+            value.get("tx_id").and_then(Value::as_u64),
+            transaction.map(u64::from)
+        );
+    }
+}
+
+#[test]
+fn each_direction_of_a_flow_may_have_a_line() {
+    let told = |event: &Event, direction| {
+        let (mut buffer, counters) = (Vec::new(), WriterCounters::default());
+        let beside = Beside {
+            stored: None,
+            netflow: Some(direction),
+        };
+        encode(event, beside, &rules(), &options(), &counters, &mut buffer);
+        serde_json::from_slice::<Value>(&buffer).unwrap()
+    };
+    let mut event = event(EventKind::Flow);
+    event.view = Kind::FlowEnd;
+    event.packet.clear();
+    event.direction = Direction::ToServer;
+    event.flags &= !flag::REVERSED;
+    event.spoken.transactions = 2;
+    let value = told(&event, Direction::ToClient);
+    assert_eq!(value["event_type"], "netflow");
+    assert_eq!(
+        (&value["src_ip"], &value["src_port"]),
+        (&"10.0.0.2".into(), &80.into())
+    );
+    let netflow = &value["netflow"];
+    assert_eq!(
+        (&netflow["pkts"], &netflow["bytes"]),
+        (&3.into(), &300.into())
+    );
+    assert_eq!(
+        (&netflow["age"], &netflow["tx_cnt"]),
+        (&3.into(), &2.into())
+    );
+    assert_eq!(value["tcp"]["tcp_flags"], "13");
+    assert!(value.get("flow").is_none() && value["tcp"].get("state").is_none());
+    let value = told(&event, Direction::ToServer);
+    assert_eq!(
+        (&value["dest_ip"], &value["netflow"]["pkts"]),
+        (&"10.0.0.2".into(), &4.into())
+    );
+}
+
+/// An alert with a transaction of HTTP whose client stands behind a proxy.
+fn forwarded(chain: &[u8], direction: Direction) -> Event {
+    use crate::app::{AppProtocol, Field};
+    let mut event = alert();
+    if direction == Direction::ToServer {
+        event.direction = direction;
+        event.flags ^= flag::REVERSED;
+        event.packet.clear();
+    }
+    event.record = vec![AppProtocol::Http as u8, 0, 0, 0, 0];
+    event.record.extend((Field::HttpXff as u16).to_le_bytes());
+    event.record.push(0);
+    event.record.extend((chain.len() as u16).to_le_bytes());
+    event.record.extend(chain);
+    event
+}
+
+#[test]
+fn clients_behind_proxies_stand_beside_or_in_place() {
+    let with = |settings: &[(&str, &str)]| {
+        let mut config = crate::config::Config::default();
+        for (key, value) in settings {
+            config
+                .set(&format!("outputs.eve-log.xff.{key}"), value)
+                .unwrap();
+        }
+        Options {
+            eve: config.eve.clone(),
+            ..options()
+        }
+    };
+    let event = forwarded(b"192.0.2.1, 192.0.2.2", Direction::ToServer);
+    assert!(value_of(&event, &with(&[]))["alert"].get("xff").is_none());
+    let value = value_of(&event, &with(&[("enabled", "yes")]));
+    assert_eq!(value["alert"]["xff"], "192.0.2.2");
+    assert_eq!(value["src_ip"], "10.0.0.1");
+    let overwrite = [
+        ("enabled", "yes"),
+        ("mode", "overwrite"),
+        ("deployment", "forward"),
+    ];
+    let value = value_of(&event, &with(&overwrite));
+    assert_eq!(
+        (&value["src_ip"], &value["dest_ip"]),
+        (&"192.0.2.1".into(), &"10.0.0.2".into())
+    );
+    assert_eq!(value["flow"]["src_ip"], "192.0.2.1");
+    assert!(value["alert"].get("xff").is_none());
+    let event = forwarded(b"192.0.2.1", Direction::ToClient);
+    let value = value_of(&event, &with(&overwrite));
+    assert_eq!(
+        (&value["src_ip"], &value["dest_ip"]),
+        (&"10.0.0.2".into(), &"192.0.2.1".into())
+    );
 }
 
 #[test]
@@ -317,7 +529,7 @@ fn a_flow_is_this_line() {
             r#""flow":{{"pkts_toserver":4,"pkts_toclient":3,"bytes_toserver":400,"#,
             r#""bytes_toclient":300,"start":"2026-11-25T16:51:49.623456+0000","#,
             r#""end":"2026-11-25T16:51:52.123456+0000","age":3,"state":"closed","#,
-            r#""reason":"timeout","alerted":true}},"tcp":{{"tcp_flags":"1b","#,
+            r#""reason":"tcp_reuse","alerted":true}},"tcp":{{"tcp_flags":"1b","#,
             r#""tcp_flags_ts":"1b","tcp_flags_tc":"13","fin":true,"syn":true,"psh":true,"#,
             r#""ack":true,"state":"closed"}},"#,
             r#""sluice":{{"lane":2,"end_reason":"closed"}}}}"#,
@@ -411,11 +623,18 @@ fn an_icmp_flow_has_the_types_of_request_and_answer() {
     let mut event = event(EventKind::Flow);
     (event.protocol, event.view) = (1, Kind::FlowEnd);
     (event.tuple.a_port, event.tuple.b_port) = (8, 0);
+    event.values.tcp_flags = [5, 0];
     event.packet.clear();
     let value: Value = serde_json::from_str(&text_of(&event, &options())).unwrap();
     assert_eq!(
         (&value["icmp_type"], &value["response_icmp_type"]),
         (&8.into(), &0.into())
+    );
+    let codes = (&value["icmp_code"], &value["response_icmp_code"]);
+    assert_eq!(
+        codes,
+        (&5.into(), &0.into()),
+        "that of the first packet, and none"
     );
     assert!(value.get("src_port").is_none() && value.get("tcp").is_none());
 }
@@ -458,7 +677,7 @@ fn an_alert_of_a_rule_set_that_is_gone_is_still_written() {
     let mut buffer = Vec::new();
     assert!(!encode(
         &event,
-        None,
+        Beside::default(),
         &rules(),
         &options(),
         &WriterCounters::default(),
@@ -487,6 +706,7 @@ const KNOWN: &[&str] = &[
     "icmp_type",
     "icmp_code",
     "response_icmp_type",
+    "response_icmp_code",
     "pkt_src",
     "direction",
     "payload",
@@ -599,6 +819,7 @@ fn every_field_is_one_of_suricata_s_or_stands_under_sluice() {
                     event.flags = flags | flag::TRANSPORT;
                     if matches!(protocol, 1 | 58) {
                         (event.tuple.a_port, event.tuple.b_port) = (8, 0);
+                        event.values.tcp_flags = [5, 0];
                     }
                     event.reason = Some(Reason::Rule);
                     event.values.tcp_flags = [0xff, 0];
@@ -666,7 +887,7 @@ proptest! {
         tell_all(&mut options);
         let rules = Rules { msg, ..rules() };
         let mut buffer = Vec::new();
-        encode(&event, None, &rules, &options, &WriterCounters::default(), &mut buffer);
+        encode(&event, Beside::default(), &rules, &options, &WriterCounters::default(), &mut buffer);
         prop_assert!(buffer.len() <= LINE_MAX);
         let text = String::from_utf8(buffer).unwrap();
         prop_assert_eq!(text.matches('\n').count(), 1);

@@ -90,7 +90,6 @@ fn of(field: Field, number: u64) -> Option<&'static str> {
         }
         Field::SnmpPduType => snmp(number),
         Field::SnmpEncrypted => Some("encrypted"),
-        Field::IkeRole => pick(&["responder", "initiator"], number),
         Field::DcerpcRequest | Field::DcerpcResponse => pick(&DCERPC, number),
         Field::SmbFunction => smb::function(number),
         Field::TftpPacket => match number {

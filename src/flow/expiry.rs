@@ -304,11 +304,13 @@ impl FlowStage {
         self.count_end(reason, emit);
         let record = self.records.get(flow.slot).copied().unwrap_or_default();
         let (order, clock) = self.last_moment(record.tcp);
+        let gaps = self.gaps_of(record.tcp);
         self.free_connection(flow.slot);
         let mut values = values_of(&record, None);
         values.end_reason = reason as u8;
         values.last_ns = record.last_ns;
         values.elephant = self.elephant(flow);
+        values.gaps = gaps;
         let line = self.flows.line(flow);
         let class = line.as_ref().map(|line| line.state().expiry);
         let tuple = line.map(|line| line.tuple()).unwrap_or_default();
@@ -347,6 +349,15 @@ impl FlowStage {
             Some(tcp) => (tcp.last_order, tcp.last_clock_ns),
             None => (self.order, self.clock),
         }
+    }
+
+    /// Directions of a connection in which bytes were given up, a bit each.
+    fn gaps_of(&self, index: u32) -> u8 {
+        let Some(tcp) = self.connections.get(index) else {
+            return 0;
+        };
+        let [client, server] = &tcp.sides;
+        u8::from(client.stream.has_lost()) | u8::from(server.stream.has_lost()) << 1
     }
 
     /// Stream bytes that still waited: gaps before them are given up, the FlowEnd follows. False if

@@ -55,7 +55,7 @@ pub enum EndReason {
     None = 0,
     /// No packet came for as long as its state allows.
     Timeout = 1,
-    /// Both sides closed, or a new connection took its ports.
+    /// A new connection took its ports.
     Closed = 2,
     /// It made room for another.
     Evicted = 3,
@@ -172,7 +172,7 @@ pub struct Record {
     pub packets: [u32; 2],
     /// Index of the TCP state, or [`NONE`].
     pub tcp: u32,
-    /// TCP flags seen per direction, ORed.
+    /// TCP flags seen per direction, ORed; of ICMP, the first packet's code and 0.
     pub tcp_flags: [u8; 2],
     /// `FLOW_*`.
     pub flags: u8,

@@ -41,6 +41,8 @@ use crate::time::Tick;
 
 /// IP protocol number of TCP.
 pub const TCP: u8 = 6;
+/// Those of ICMP.
+const ICMP: [u8; 2] = [1, 58];
 /// What must be there before a chain is tracked.
 #[derive(Clone, Copy, Default)]
 struct Least {
@@ -414,7 +416,7 @@ impl FlowStage {
         }
         match answer {
             Answer::Found(flow) | Answer::Created(flow) => {
-                Some((flow, self.begin(context, flow, reused)?))
+                Some((flow, self.begin(context, bytes, flow, reused)?))
             }
             Answer::Missing => None,
             Answer::Full(_) => {
@@ -431,7 +433,13 @@ impl FlowStage {
     /// Begins a flow with the first packet that has its turn: the table may have made it for a later
     /// packet of the burst, while this one lay in a datagram that was not whole yet. Gives whether
     /// it began; `None` for an error about a flow that has not begun.
-    fn begin(&mut self, context: &Context, flow: FlowHandle, reused: bool) -> Option<bool> {
+    fn begin(
+        &mut self,
+        context: &Context,
+        bytes: &[u8],
+        flow: FlowHandle,
+        reused: bool,
+    ) -> Option<bool> {
         let record = self.records.get_mut(flow.slot)?;
         if record.packets != [0; 2] {
             return Some(false);
@@ -449,6 +457,11 @@ impl FlowStage {
             0
         };
         record.flags |= if reused { FLOW_REUSE } else { 0 };
+        if ICMP.contains(&context.protocol) {
+            // The code stands behind the type, which the tuple has.
+            let code = bytes.get(usize::from(context.l4) + 1).copied();
+            record.tcp_flags[0] = code.unwrap_or(0);
+        }
         if let Some(rates) = &mut self.rates {
             rates.begin(flow.slot);
         }
@@ -631,6 +644,7 @@ pub(super) fn values_of(record: &Record, connection: Option<&Tcp>) -> FlowValues
         tcp_flags: record.tcp_flags,
         end_reason: EndReason::None as u8,
         elephant: 0,
+        gaps: 0,
         last_ns: record.last_ns,
     }
 }

@@ -27,6 +27,8 @@ const STARTED: u8 = 1;
 const GAP: u8 = 2;
 /// Inspection depth is reached.
 const DEPTH: u8 = 4;
+/// Bytes were lost somewhere; it stays.
+const LOST: u8 = 8;
 
 /// What a direction may keep.
 #[derive(Clone, Copy, Debug)]
@@ -244,7 +246,7 @@ impl Stream {
             self.delivered = self.delivered.wrapping_add(1);
             self.ahead = self.ahead.saturating_sub(1);
             if limits.urgent_gap {
-                self.flags |= GAP;
+                self.flags |= GAP | LOST;
             } else {
                 self.removed = self.removed.wrapping_add(1);
             }
@@ -256,7 +258,7 @@ impl Stream {
     #[inline]
     pub fn is_smooth(&self, seq: SeqNum, length: u32, pool: &PagePool, limits: &Limits) -> bool {
         let pages = length / PAGE_BYTES + 2;
-        self.flags & !STARTED == 0
+        self.flags & !(STARTED | LOST) == 0
             && self.ahead == 0
             && self.urgent_count == 0
             && self.offset_of(seq) == self.delivered
@@ -492,7 +494,7 @@ impl Stream {
     /// Loses what [`Stream::ready`] announced: nobody sees it, and a gap stands in its place.
     pub fn lose(&mut self, pool: &mut PagePool, length: u32) {
         self.delivered = self.delivered.wrapping_add(length);
-        self.flags |= GAP;
+        self.flags |= GAP | LOST;
         self.ahead = self.ahead.saturating_sub(length);
         self.release(pool);
     }
@@ -564,13 +566,18 @@ impl Stream {
             return false;
         }
         self.delivered = to;
-        self.flags |= GAP;
+        self.flags |= GAP | LOST;
         true
     }
 
     /// Whether a gap was given up and no bytes have come after it yet.
     pub fn has_gap(&self) -> bool {
         self.flags & GAP != 0
+    }
+
+    /// Whether bytes of it were ever given up.
+    pub fn has_lost(&self) -> bool {
+        self.flags & LOST != 0
     }
 }
 

@@ -41,7 +41,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         mark: &mut FlowMark,
         emit: &Emit,
     ) {
-        let packet = self.spoken.packet(context, bytes, false);
+        let packet = self.speech.packet(context, bytes, false);
         let state = self.apps.as_ref().and_then(|apps| apps.state(app));
         let Some((first, events)) = state.map(|state| (state.first, state.event_count)) else {
             return;
@@ -86,7 +86,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         if let Some(apps) = self.apps.as_mut() {
             apps.finish(app);
         }
-        self.spoken = self.spoken(mark);
+        self.speech = self.speech(mark);
         if mark.verdict == FlowVerdict::Inspect {
             self.inspect_transactions(program, app, context, &[], mark, emit);
         }

@@ -10,7 +10,7 @@ use super::threshold::Counted;
 use super::variables::Values;
 use super::{DetectionAccess, FlowMark, FlowVerdict, Hit, MatchStage, host, state};
 use crate::counters::Counter;
-use crate::event::{AlertAction, Emit, Event, EventKind, Variable, Variables};
+use crate::event::{AlertAction, Decided, Decision, Emit, Event, EventKind, Variable, Variables};
 use crate::flow::segment::{Segment, has_syn};
 use crate::packet::{Context, Kind, Verdict, flag};
 use crate::reason::Reason;
@@ -37,7 +37,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         // A pass does not undo a drop, whoever dropped.
         let mut dropped = !matches!(context.verdict, Verdict::Forward);
         let on_syn = !self.hits.is_empty() && is_bare_syn(context, bytes);
-        let mut alerts = 0;
+        let mut decision = Decision::default();
         for at in 0..self.hits.len() {
             let Some(hit) = self.hits.get(at).copied() else {
                 break;
@@ -55,6 +55,9 @@ impl<D: DetectionAccess> MatchStage<D> {
             }
             let action = self.action_of(signature, &hit, counted, context);
             let pass = action == Action::Pass;
+            if let Action::Reject(to) = action {
+                decision.reject.get_or_insert(to);
+            }
             if !(pass && dropped) {
                 dropped |= self.apply(&hit, signature, action, (context, on_syn), mark);
             }
@@ -63,18 +66,43 @@ impl<D: DetectionAccess> MatchStage<D> {
                 continue;
             }
             if !signature.noalert && (!pass || signature.alert) {
-                if alerts < self.alerts_max {
-                    alerts += 1;
+                if self.alerting.len() < self.alerts_max {
                     mark.alerted = true;
-                    self.alert((&hit, action), mark.slab, context, bytes, emit);
+                    self.alerting.push((hit, action));
                 } else {
                     emit.counters.inc(Counter::AlertsQueueFull);
                 }
             }
             if pass {
+                decision.action = Decided::Pass;
                 break;
             }
         }
+        self.tell_alerts(decision, mark.slab, context, bytes, emit);
+    }
+
+    /// Emits the alerts of a packet, once all of its hits have been asked.
+    fn tell_alerts(
+        &mut self,
+        mut decision: Decision,
+        slab: u32,
+        context: &Context,
+        bytes: &[u8],
+        emit: &mut Emit,
+    ) {
+        if self.inline && context.verdict != Verdict::Forward {
+            let rejects = matches!(context.verdict, Verdict::Reject(_));
+            decision = Decision {
+                action: Decided::Drop,
+                reject: rejects.then_some(context.reject_to),
+            };
+        }
+        let alerting = std::mem::take(&mut self.alerting);
+        for (hit, action) in &alerting {
+            self.alert((hit, *action), (slab, decision), context, bytes, emit);
+        }
+        self.alerting = alerting;
+        self.alerting.clear();
     }
 
     /// What thresholds leave of a hit.
@@ -269,7 +297,7 @@ impl<D: DetectionAccess> MatchStage<D> {
     fn alert(
         &self,
         (hit, action): (&Hit, Action),
-        slab: u32,
+        (slab, decision): (u32, Decision),
         context: &Context,
         bytes: &[u8],
         emit: &mut Emit,
@@ -282,6 +310,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             Some((transaction, &apps.shared))
         });
         let outer = self.outer.filter(|_| context.kind == Kind::Inner);
+        let spoken = self.spoken(slab);
         let window = (hit.window != state::NONE).then(|| self.windows.data(hit.window));
         emit.event(|event: &mut Event| {
             let of_stream = context.kind == Kind::Stream;
@@ -315,6 +344,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             event.stream = hit.stream;
             event.outer = outer;
             event.alerted = true;
+            (event.spoken, event.decision) = (spoken, decision);
             let drops = matches!(action, Action::Drop | Action::Reject(_));
             event.would_drop = drops && !inline;
             // As Suricata says it: a reject is always called blocked, a drop only in the path.

@@ -3,7 +3,7 @@
 //! Stream bytes take the same way in streams.rs; what hits mean is arbiter.rs's.
 
 use super::check::{Check, ask};
-use super::feed::Spoken;
+use super::feed::Speech;
 use super::gate::Facts;
 use super::group::Group;
 use super::header::{self, Packet};
@@ -54,7 +54,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         mark: &mut FlowMark,
         emit: &Emit,
     ) -> Option<u32> {
-        self.spoken = self.spoken(mark);
+        self.speech = self.speech(mark);
         let seal = self.slabs.seal(mark.slab);
         let beyond = !context.has(flag::DECIDED) && self.begin_in_tap(context, bytes, mark);
         let fed = if context.has(flag::DECIDED) {
@@ -63,10 +63,10 @@ impl<D: DetectionAccess> MatchStage<D> {
             self.feed(context, bytes, mark)
         };
         if fed.is_some() {
-            let before = self.spoken.now;
-            self.spoken = Spoken {
+            let before = self.speech.now;
+            self.speech = Speech {
                 before,
-                ..self.spoken(mark)
+                ..self.speech(mark)
             };
         }
         // What the policy for errors drops is not looked at by rules.
@@ -84,8 +84,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             return None;
         }
         let group = program.group(context);
-        let packet = self.spoken.packet(context, bytes, false);
-        let mut facts = Facts::of(&packet, self.spoken.before);
+        let packet = self.speech.packet(context, bytes, false);
+        let mut facts = Facts::of(&packet, self.speech.before);
         if seal == Seal::Closed {
             facts = facts.without_payload();
         }
@@ -209,7 +209,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         reach: Option<Reach>,
         emit: &Emit,
     ) {
-        let app_told = self.spoken.now != AppProtocol::Unknown && self.app_told(mark, context);
+        let app_told = self.speech.now != AppProtocol::Unknown && self.app_told(mark, context);
         if self.candidates.is_empty() {
             return;
         }
@@ -222,7 +222,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let kept = if waits { IN_PACKET } else { 0 };
         let asked = self.candidates.iter().filter(|c| *c & kept == 0).count();
         emit.counters.add(Counter::Candidates, asked as u64);
-        let packet = self.spoken.packet(context, bytes, app_told);
+        let packet = self.speech.packet(context, bytes, app_told);
         for at in 0..self.candidates.len() {
             let candidate = self.candidates.get(at).copied().unwrap_or(0);
             let index = (candidate >> 1) as u32;
@@ -294,7 +294,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             && packet.context.protocol == super::feed::TCP
             && check.has(ask::BOTH_VIEWS);
         if early {
-            self.spoken.before
+            self.speech.before
         } else {
             packet.app
         }

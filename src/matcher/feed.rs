@@ -4,14 +4,14 @@
 use super::header::Packet;
 use super::{DetectionAccess, FlowMark, MatchStage, files, state};
 use crate::app::transaction::NONE;
-use crate::app::{AppProtocol, Field, Heap, Piece, Transaction, Transport, record};
+use crate::app::{AppProtocol, Apps, Field, Heap, Piece, Transaction, Transport, record};
 use crate::counters::Counter;
-use crate::event::{Emit, Event, EventKind, Listener};
+use crate::event::{Emit, Event, EventKind, Listener, Spoken};
 use crate::packet::{Context, Direction, Kind, flag};
 
 /// What a flow speaks.
 #[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Spoken {
+pub(super) struct Speech {
     pub now: AppProtocol,
     /// What it was known to speak before the packet.
     pub before: AppProtocol,
@@ -23,7 +23,7 @@ pub(super) struct Spoken {
     pub shown: [bool; 2],
 }
 
-impl Spoken {
+impl Speech {
     /// A packet, to those who ask what its flow speaks.
     pub fn packet<'a>(&self, context: &'a Context, bytes: &'a [u8], told: bool) -> Packet<'a> {
         Packet {
@@ -37,7 +37,7 @@ impl Spoken {
     }
 
     /// Of a flow that no parser knows.
-    const FAILED: Spoken = Spoken {
+    const FAILED: Speech = Speech {
         now: AppProtocol::Failed,
         before: AppProtocol::Failed,
         original: AppProtocol::Unknown,
@@ -52,28 +52,40 @@ const UDP: u8 = 17;
 
 impl<D: DetectionAccess> MatchStage<D> {
     /// What the flow of a packet speaks, as far as its parser knows.
-    pub(super) fn spoken(&self, mark: &FlowMark) -> Spoken {
+    pub(super) fn speech(&self, mark: &FlowMark) -> Speech {
         if mark.slab == state::NONE {
-            return Spoken::default();
+            return Speech::default();
         }
         if self.slabs.has_failed(mark.slab) {
-            return Spoken::FAILED;
+            return Speech::FAILED;
         }
         let state = self.apps.as_ref();
         let state = state.and_then(|apps| apps.state(self.slabs.app(mark.slab)));
-        state.map_or(Spoken::default(), |state| Spoken {
-            now: state.protocol,
-            before: state.protocol,
+        state.map_or(Speech::default(), |state| Speech {
+            now: state.speaks(),
+            before: state.speaks(),
             original: state.original,
             sides: state.sides,
             shown: state.shown.map(|is| is == Some(true)),
         })
     }
 
+    /// What a flow spoke so far, for events.
+    pub(super) fn spoken(&self, slab: u32) -> Spoken {
+        let state = self.apps.as_ref().filter(|_| slab != state::NONE);
+        let state = state.and_then(|apps| apps.state(self.slabs.app(slab)));
+        state.map_or(Spoken::default(), |state| Spoken {
+            sides: state.sides.map(|side| side as u8),
+            original: state.original as u8,
+            expected: state.awaited as u8,
+            transactions: state.opened(),
+        })
+    }
+
     /// Whether a packet is one of rules about the detection of protocols.
     pub(super) fn app_told(&mut self, mark: &FlowMark, context: &Context) -> bool {
         let kind = (self.inline, context.protocol != TCP);
-        let shown = self.spoken.shown;
+        let shown = self.speech.shown;
         self.slabs
             .is_told(mark.slab, context.direction, shown, kind)
     }
@@ -165,7 +177,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                 chunk.note_message(end);
             }
         }
-        mark.app = apps.state(app).map_or(0, |state| state.protocol as u8);
+        mark.app = apps.state(app).map_or(0, |state| state.speaks() as u8);
         self.broken = apps.state(app).is_some_and(|state| state.broken);
         self.lost += apps.take_lost();
         self.undecoded += apps.take_undecoded();
@@ -208,7 +220,12 @@ impl<D: DetectionAccess> MatchStage<D> {
             slab,
         };
         let mut any = false;
-        let mut next = apps.state(app).map_or(NONE, |state| state.first);
+        let Some((mut next, odd)) = apps.state(app).map(|s| (s.first, s.event_count)) else {
+            return;
+        };
+        if odd > 0 && self.app_anomalies {
+            self.anomalies.tell_of_flow(app, apps, flow, emit);
+        }
         while let Some((transaction, heap)) = apps.transaction_mut(next) {
             if transaction.is_complete() {
                 any = true;
@@ -302,21 +319,28 @@ impl Anomalies {
     fn tell(&mut self, transaction: &Transaction, heap: &Heap, flow: OfFlow<'_>, emit: &mut Emit) {
         for instance in transaction.instances(heap) {
             if instance.field == Field::AppLayerEvent {
-                self.one(
-                    instance.number() as u16,
-                    transaction,
-                    instance.direction,
-                    flow,
-                    emit,
-                );
+                let whose = (transaction.protocol, Some(transaction.number));
+                let number = instance.number() as u16;
+                self.one(number, whose, instance.direction, flow, emit);
             }
+        }
+    }
+
+    /// Tells of what was found odd in a flow outside its transactions, once.
+    #[cold]
+    fn tell_of_flow(&mut self, app: u32, apps: &mut Apps, flow: OfFlow<'_>, emit: &mut Emit) {
+        let Some((protocol, events)) = apps.take_events(app) else {
+            return;
+        };
+        for (event, direction) in events {
+            self.one(event.0, (protocol, None), direction, flow, emit);
         }
     }
 
     fn one(
         &mut self,
         number: u16,
-        transaction: &Transaction,
+        (protocol, transaction): (AppProtocol, Option<u32>),
         direction: Direction,
         flow: OfFlow<'_>,
         emit: &mut Emit,
@@ -333,9 +357,9 @@ impl Anomalies {
         }
         emit.event(|event| {
             flow.fill(event, EventKind::Anomaly, direction);
-            event.app = transaction.protocol as u8;
+            event.app = protocol as u8;
             event.app_event = Some(number);
-            event.app_number = transaction.number;
+            event.app_number = transaction;
         });
     }
 }

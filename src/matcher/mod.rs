@@ -77,13 +77,13 @@ pub use state::FlowVerdict;
 use crate::app::Apps;
 use crate::config::{Area, Config, Mode, Policy};
 use crate::counters::Counter;
-use crate::event::{Emit, Outer};
+use crate::event::{Emit, Outer, Spoken};
 use crate::flow::depth::OwnDepths;
 use crate::flow::policy;
 use crate::memory::{Arena, Regions};
 use crate::packet::{Burst, Context, Direction, FlowHandle, Kind, Verdict, flag};
 use crate::reason::Reason;
-use crate::rules::signature::Track;
+use crate::rules::signature::{Action, Track};
 
 /// Candidates of one packet at most; further ones are counted as a spent budget.
 const CANDIDATES_MAX: usize = 4096;
@@ -214,6 +214,8 @@ pub struct MatchStage<D> {
     /// Signature number and view of what is to be checked: `signature << 1 | packet`.
     candidates: Vec<u64>,
     hits: Vec<Hit>,
+    /// Hits that alert, and what they mean.
+    alerting: Vec<(Hit, Action)>,
     /// Fast patterns found in a window: signature and position.
     found: Vec<(u32, usize)>,
     /// Variables of the packet (`pktvar`).
@@ -233,7 +235,7 @@ pub struct MatchStage<D> {
     /// Bytes of a chunk, by direction.
     chunks: [u64; 2],
     /// What the packet's flow speaks.
-    spoken: feed::Spoken,
+    speech: feed::Speech,
     /// The packet before the one at hand, which carries it if that is an inner one.
     outer: Option<Outer>,
     lost: u64,
@@ -258,10 +260,9 @@ impl<D: DetectionAccess> MatchStage<D> {
         shared: Arc<HostState>,
     ) -> MatchStage<D> {
         let plan = MatchPlan::new(config);
-        let (flows, app_flows) = (plan.flows, plan.app_flows);
         let wants_app =
             wanted::tells_transactions(config) || config.reloads || program.app.is_wanted();
-        let records = if wants_app { 2 * app_flows as u32 } else { 0 };
+        let records = u32::from(wants_app) * 2 * plan.app_flows as u32;
         let generation = program.ruleset().generation();
         let mut windows = window::Windows::new(plan.windows);
         windows.set_generation(generation);
@@ -277,7 +278,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             told_protocols: wanted::told_protocols(config),
             app_anomalies: config.app_records && wanted::tells_app_anomalies(config),
             tells_variables: config.eve.metadata,
-            tells_flows: config.eve.tells("flow"),
+            tells_flows: config.eve.tells_flows(),
             file_events: wanted::tells_files(config),
             anomalies: feed::Anomalies::default(),
             budget_policy: config.policy(Area::MatchBudget),
@@ -289,14 +290,15 @@ impl<D: DetectionAccess> MatchStage<D> {
             apps: wants_app.then(|| wanted::parsers(config, &plan, &program)),
             seen: crate::memory::slab::Slabs::from_fn(records, seen::Seen::default),
             room: transform::Room::new(),
-            slabs: slabs_of(config, &program, flows),
+            slabs: slabs_of(config, &program, plan.flows),
             variables: variables::Values::new(),
             windows,
-            recent: recent::Recent::new(plan.windows, flows),
+            recent: recent::Recent::new(plan.windows, plan.flows),
             cut: 0,
             scratch: publish::scratch(config, &program),
             candidates: Vec::with_capacity(CANDIDATES_MAX),
             hits: Vec::with_capacity(HITS_MAX),
+            alerting: Vec::with_capacity(HITS_MAX),
             found: Vec::with_capacity(CANDIDATES_MAX),
             told: Vec::with_capacity(window::ENTRIES_MAX),
             upto: u64::MAX,
@@ -304,7 +306,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             packet_from: u64::MAX,
             encrypted: 0,
             chunks: config.stream_chunks.map(u64::from),
-            spoken: feed::Spoken::default(),
+            speech: feed::Speech::default(),
             outer: None,
             lost: 0,
             undecoded: 0,
@@ -582,6 +584,10 @@ impl<D: DetectionAccess> MatchStage<D> {
         if mark.verdict == FlowVerdict::Inspect {
             self.arbitrate(context, &[], mark, emit);
         }
+        let spoken = self.spoken(mark.slab);
+        if spoken != Spoken::default() {
+            mark.app = self.speech(mark).now as u8;
+        }
         self.close_app(context, mark, emit);
         for window in windows {
             if window != state::NONE {
@@ -590,15 +596,16 @@ impl<D: DetectionAccess> MatchStage<D> {
             }
         }
         self.recent.forget(mark.slab);
-        self.tell_end(context, mark, emit);
+        self.tell_end(context, mark, spoken, emit);
         self.slabs.give(mark.slab);
         mark.slab = state::NONE;
     }
 
-    /// The event of a flow that leaves variables: after this stage nobody knows them.
-    fn tell_end(&self, context: &mut Context, mark: &FlowMark, emit: &mut Emit) {
-        let is_told = self.tells_flows && self.tells_variables;
-        if !is_told || !self.slabs.has_any(mark.slab) {
+    /// The event of a flow that leaves variables, or spoke something: after this stage nobody knows
+    /// them.
+    fn tell_end(&self, context: &mut Context, mark: &FlowMark, spoken: Spoken, emit: &mut Emit) {
+        let variables = self.tells_variables && self.slabs.has_any(mark.slab);
+        if !self.tells_flows || !variables && spoken == Spoken::default() {
             return;
         }
         context.app = mark.app;
@@ -608,7 +615,10 @@ impl<D: DetectionAccess> MatchStage<D> {
         let now_ns = emit.now_ns;
         emit.event(|event| {
             event.fill_flow_end(context, now_ns);
-            self.slabs.tell(mark.slab, &mut event.variables);
+            event.spoken = spoken;
+            if variables {
+                self.slabs.tell(mark.slab, &mut event.variables);
+            }
         });
         context.set(flag::FLOW_TOLD);
     }

@@ -82,7 +82,7 @@ impl EventPolicy {
                 false => 0,
             },
             notional_drops: false,
-            flows: eve.tells("flow"),
+            flows: eve.tells_flows(),
         }
     }
 }
@@ -390,13 +390,7 @@ impl VerdictStage {
             return;
         }
         let bytes = self.regions.bytes(context.span);
-        emit.event(|event| {
-            event.fill(EventKind::Drop, context, bytes);
-            event.reason = Some(reason);
-            event.would_drop = notional;
-            event.signature = context.signature;
-            event.generation = context.generation;
-        });
+        emit.event(|event| event.fill_drop(context, bytes, reason, notional));
     }
 
     /// One event for the end of a flow.

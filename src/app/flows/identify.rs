@@ -13,7 +13,10 @@ const WRONG_DIRECTION: u8 = 1;
 const ONE_DIRECTION: u8 = 2;
 const SKIPPED: u8 = 3;
 
-const _: () = assert!(FLOW_EVENTS.len() > SKIPPED as usize);
+const NO_TLS: u8 = 4;
+const UNEXPECTED: u8 = 5;
+
+const _: () = assert!(FLOW_EVENTS.len() > UNEXPECTED as usize);
 
 /// Bytes of a direction that no probe knows, without any of the other one, after which the flow is
 /// given up; with some of the other one twice as many. (Suricata's least; its limit grows with the
@@ -119,7 +122,15 @@ impl AppFlow {
                 Guess::Yes | Guess::More => open = true,
             }
         }
-        if !open || end || bytes.len() >= PROBE_BYTES_MAX || transport == Transport::Udp {
+        let most = end || bytes.len() >= PROBE_BYTES_MAX;
+        if self.state.original != AppProtocol::Unknown && transport == Transport::Tcp {
+            // Behind a change either side may be the first to tell, as long as there is more.
+            if most {
+                self.fail_changed(direction);
+            }
+            return false;
+        }
+        if !open || most || transport == Transport::Udp {
             self.failed[way] = true;
         }
         let [client, server] = self.failed;
@@ -145,6 +156,8 @@ impl AppFlow {
         self.state.done = limits.told_only & protocol.bit() != 0;
         if !is_first {
             self.state.sides = [protocol; 2];
+            self.state.changing = true;
+            self.tell_unexpected(direction);
             return;
         }
         let other = direction.opposite();
@@ -161,6 +174,26 @@ impl AppFlow {
                 self.state.show(other);
             }
             false => {}
+        }
+    }
+
+    /// A flow that was to change gives no protocol away.
+    #[cold]
+    fn fail_changed(&mut self, direction: Direction) {
+        self.state.protocol = AppProtocol::Failed;
+        self.tell_unexpected(direction);
+        self.settle_sides(None);
+    }
+
+    /// Tells of a flow that became something else than what was asked for.
+    fn tell_unexpected(&mut self, direction: Direction) {
+        let awaited = self.state.awaited;
+        if awaited == AppProtocol::Unknown || awaited == self.state.protocol {
+            return;
+        }
+        self.tell(UNEXPECTED, direction);
+        if awaited == AppProtocol::Tls {
+            self.tell(NO_TLS, direction);
         }
     }
 

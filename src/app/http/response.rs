@@ -116,8 +116,11 @@ impl Response {
             }
         }
         if let Some(next) = self.next.take() {
-            out.change_protocol(next);
-            return at;
+            if out.change_protocol(next) {
+                return at;
+            }
+            self.event(out, Event::FailedProtocolChange);
+            self.tunnel = true;
         }
         if self.tunnel {
             out.done();

@@ -127,7 +127,19 @@ fn a_gap_that_was_acknowledged_is_given_up() {
     let data = bench.client(20, b"xyz");
     assert!(data[0].has(flag::STREAM | flag::STREAM_GAP));
     assert_eq!(data[0].offset, 20);
-    bench.finish();
+    let ends = bench.finish();
+    assert_eq!(ends[0].values.gaps, 1, "those of the client, to the end");
+    bench.check_empty();
+}
+
+#[test]
+fn a_flow_of_icmp_keeps_the_code_of_its_first_packet() {
+    let mut bench = Bench::tap();
+    // An echo request with a code of its own, then another (RFC 792; checksums are not looked at).
+    let echo = |code: u8| ipv4(CLIENT.0, SERVER.0, 1, 1, 0, &[8, code, 0, 0, 0, 1, 0, 1]);
+    bench.run(&[echo(5), echo(6)]);
+    let ends = bench.finish();
+    assert_eq!((ends.len(), ends[0].values.tcp_flags), (1, [5, 0]));
     bench.check_empty();
 }
 
