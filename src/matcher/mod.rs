@@ -285,7 +285,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             app_policy: config.policy(Area::AppError),
             tells_start: config.eve.drops_start,
             alerts_max: config.alerts_max as usize,
-            stream_depth: bytes_of_depth(config.stream_depth),
+            stream_depth: streams::bytes_of_depth(config.stream_depth),
             own_depths: crate::app::settings::stream_depths(&config.app_settings),
             apps: wants_app.then(|| wanted::parsers(config, &plan, &program)),
             seen: crate::memory::slab::Slabs::from_fn(records, seen::Seen::default),
@@ -645,12 +645,11 @@ impl<D: DetectionAccess> MatchStage<D> {
     #[inline(never)]
     fn count_losses(&mut self, emit: &Emit) {
         let captures = std::mem::take(&mut self.scratch.captures_lost);
-        let lost = std::mem::take(&mut self.lost) + captures;
+        let lost = captures + std::mem::take(&mut self.lost);
         count(emit, Counter::DetectionStateLost, lost);
-        let cut = std::mem::take(&mut self.cut);
-        count(emit, Counter::StreamHistoriesCut, cut);
-        let undecoded = std::mem::take(&mut self.undecoded);
-        count(emit, Counter::BodiesUndecoded, undecoded);
+        let (cut, undecoded) = (&mut self.cut, &mut self.undecoded);
+        count(emit, Counter::StreamHistoriesCut, std::mem::take(cut));
+        count(emit, Counter::BodiesUndecoded, std::mem::take(undecoded));
     }
 }
 
@@ -672,14 +671,6 @@ fn slabs_of(config: &Config, program: &Program, count: usize) -> state::Slabs {
     let wants_variables = config.reloads || !names.flowvars.names().is_empty();
     state::Slabs::new(count, bits.len() + spare.0, counters.len() + spare.1)
         .with_variables(wants_variables)
-}
-
-/// Bytes of a stream that are inspected, where 0 is all.
-fn bytes_of_depth(depth: u32) -> u64 {
-    match depth {
-        0 => u64::MAX,
-        depth => u64::from(depth),
-    }
 }
 
 /// Of a flow that is dropped, one packet per direction is told; of one that goes on, those that a

@@ -21,7 +21,7 @@ use super::program::{Program, Rule};
 use super::recent::CARRY;
 use super::verify::{Lack, Outcome, View};
 use super::window::{CHUNK, ENTRIES_MAX, Entry};
-use super::{DetectionAccess, FlowMark, Hit, MatchStage, bytes_of_depth, profile, state};
+use super::{DetectionAccess, FlowMark, Hit, MatchStage, profile, state};
 use crate::counters::Counter;
 use crate::event::Emit;
 use crate::flow::depth::{OwnDepths, own_depth};
@@ -555,5 +555,13 @@ impl<D: DetectionAccess> MatchStage<D> {
                 self.windows.set_deferred(window, index, false);
             }
         }
+    }
+}
+
+/// Bytes of a stream that are inspected, where 0 is all.
+pub(super) fn bytes_of_depth(depth: u32) -> u64 {
+    match depth {
+        0 => u64::MAX,
+        depth => u64::from(depth),
     }
 }
