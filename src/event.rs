@@ -97,6 +97,17 @@ pub struct Decision {
     pub reject: Option<RejectTo>,
 }
 
+impl Decision {
+    /// That of a packet that does not go on.
+    pub fn to_drop(context: &Context) -> Decision {
+        let rejects = matches!(context.verdict, Verdict::Reject(_));
+        Decision {
+            action: Decided::Drop,
+            reject: rejects.then_some(context.reject_to),
+        }
+    }
+}
+
 /// See [`Decision`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Decided {
@@ -304,11 +315,7 @@ impl Event {
         self.fill(EventKind::Drop, context, bytes);
         (self.reason, self.would_drop) = (Some(reason), notional);
         (self.signature, self.generation) = (context.signature, context.generation);
-        let rejects = matches!(context.verdict, Verdict::Reject(_));
-        self.decision = Decision {
-            action: Decided::Drop,
-            reject: rejects.then_some(context.reject_to),
-        };
+        self.decision = Decision::to_drop(context);
     }
 
     /// Copies payload bytes, as many as fit.

@@ -59,10 +59,12 @@ const SECOND_CHOICE: AppEvent = AppEvent::of(AppProtocol::Ike, 11);
 const PORT: u16 = 500;
 /// Bytes of the header.
 const HEADER: usize = 28;
-/// Payloads of a message, transforms of a proposal and attributes of a transform that are read.
+/// Payloads of a message that are read.
 const PAYLOADS_MAX: usize = 64;
-const TRANSFORMS_MAX: usize = 64;
-const ATTRIBUTES_MAX: usize = 32;
+/// Transforms of a proposal that are read.
+pub const TRANSFORMS_MAX: usize = 64;
+/// Attributes of a transform that are read.
+pub const ATTRIBUTES_MAX: usize = 32;
 /// Bytes of a side's key and nonce, or of a choice, that are kept for later events.
 const KEPT_MAX: usize = 1280;
 /// Bytes of a vendor id that are told, in hexadecimal.
@@ -363,7 +365,7 @@ fn payloads_of(
             }
             payload1(out, tx, direction, kind, content);
         } else if kind == 33 {
-            proposals2(out, tx, direction, content);
+            associate2(out, tx, direction, content);
         } else if kind == 46 {
             // What follows is encrypted.
             return Some(());
@@ -448,22 +450,45 @@ fn chosen(out: &mut Output<'_>, tx: TxId, direction: Direction, attribute: u16, 
     out.number(tx, Field::IkeChosenSaAttribute, direction, value);
 }
 
-/// The transforms of IKE 2's proposals (RFC 7296 3.3).
-fn proposals2(out: &mut Output<'_>, tx: TxId, direction: Direction, content: &[u8]) -> Option<()> {
-    let mut at = Reader::new(content);
+/// What [`proposals2`] comes by.
+pub enum Proposed {
+    /// A transform: its kind and its number.
+    Transform(u8, u16),
+    /// The end of a proposal, which is of this protocol.
+    End(u8),
+}
+
+/// Walks the proposals of an association of IKE 2 (RFC 7296 3.3). `None`: it is cut short.
+pub fn proposals2(association: &[u8], mut each: impl FnMut(Proposed)) -> Option<()> {
+    let mut at = Reader::new(association);
     for _ in 0..TRANSFORMS_MAX {
         at.skip(2)?;
         let length = usize::from(at.u16()?).checked_sub(4)?;
         let mut proposal = Reader::new(at.take(length)?);
         let [_, protocol, spi, count] = proposal.array()?;
         proposal.skip(usize::from(spi))?;
-        let (mut has_group, mut is_safe) = (false, false);
         for _ in 0..usize::from(count).min(TRANSFORMS_MAX) {
             proposal.skip(2)?;
             let length = usize::from(proposal.u16()?).checked_sub(4)?;
             let mut transform = Reader::new(proposal.take(length)?);
             let [kind, _] = transform.array()?;
-            let id = transform.u16()?;
+            each(Proposed::Transform(kind, transform.u16()?));
+        }
+        each(Proposed::End(protocol));
+        if at.is_empty() {
+            break;
+        }
+    }
+    Some(())
+}
+
+/// The transforms of IKE 2's proposals, and what is weak in each proposal.
+fn associate2(out: &mut Output<'_>, tx: TxId, direction: Direction, content: &[u8]) -> Option<()> {
+    /// The protocol that authenticates and does not encrypt (RFC 7296 3.3.1).
+    const AH: u8 = 2;
+    let (mut has_group, mut is_safe) = (false, false);
+    proposals2(content, |part| match part {
+        Proposed::Transform(kind, id) => {
             has_group |= kind == 4;
             // Integrity has a transform of its own, or comes with the encryption.
             is_safe |= match kind {
@@ -473,22 +498,19 @@ fn proposals2(out: &mut Output<'_>, tx: TxId, direction: Direction, content: &[u
             };
             transform2(out, tx, direction, kind, id);
         }
-        /// The protocol that authenticates and does not encrypt (RFC 7296 3.3.1).
-        const AH: u8 = 2;
-        for (holds, event) in [
-            (!has_group, NO_DH),
-            (protocol == AH, NO_ENCRYPTION),
-            (!is_safe, NO_AUTH),
-        ] {
-            if holds {
-                out.event(tx, direction, event);
+        Proposed::End(protocol) => {
+            for (holds, event) in [
+                (!has_group, NO_DH),
+                (protocol == AH, NO_ENCRYPTION),
+                (!is_safe, NO_AUTH),
+            ] {
+                if holds {
+                    out.event(tx, direction, event);
+                }
             }
+            (has_group, is_safe) = (false, false);
         }
-        if at.is_empty() {
-            break;
-        }
-    }
-    Some(())
+    })
 }
 
 fn transform2(out: &mut Output<'_>, tx: TxId, direction: Direction, kind: u8, id: u16) {

@@ -9,7 +9,9 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::text::{HexBytes, Text};
-use crate::app::ike::{Header, Payloads, kind, transforms1};
+use crate::app::ike::{
+    ATTRIBUTES_MAX, Header, Payloads, Proposed, TRANSFORMS_MAX, kind, proposals2, transforms1,
+};
 use crate::app::reader::Reader;
 use crate::app::record::{Record, Value};
 use crate::app::{AppProtocol, Field};
@@ -17,9 +19,6 @@ use crate::packet::Direction;
 
 /// Bits of the header of IKE 2: the sender began the association.
 const INITIATOR: u8 = 8;
-/// Attributes of a transform, and transforms of a proposal, that are told.
-const ATTRIBUTES_MAX: usize = 32;
-const TRANSFORMS_MAX: usize = 64;
 
 /// See the file's head.
 pub struct Exchange<'a> {
@@ -384,30 +383,13 @@ impl Serialize for Notices<'_, '_> {
 /// [`CHOICES`].
 fn chosen2(association: &[u8]) -> [u16; 5] {
     let mut chosen = CHOICES.map(|(_, table)| table.absent);
-    let _ = read_chosen2(association, &mut chosen);
-    chosen
-}
-
-fn read_chosen2(association: &[u8], chosen: &mut [u16; 5]) -> Option<()> {
-    let mut at = Reader::new(association);
-    for _ in 0..TRANSFORMS_MAX {
-        at.skip(2)?;
-        let length = usize::from(at.u16()?).checked_sub(4)?;
-        let mut proposal = Reader::new(at.take(length)?);
-        let [_, _, spi, count] = proposal.array()?;
-        proposal.skip(usize::from(spi))?;
-        for _ in 0..usize::from(count).min(TRANSFORMS_MAX) {
-            proposal.skip(2)?;
-            let length = usize::from(proposal.u16()?).checked_sub(4)?;
-            let mut transform = Reader::new(proposal.take(length)?);
-            let [kind, _] = transform.array()?;
-            let number = transform.u16()?;
+    let _ = proposals2(association, |part| {
+        if let Proposed::Transform(kind @ 1..=5, number) = part {
             // Encryption, PRF, integrity, group, extended numbers.
-            let place = [0usize, 2, 1, 3, 4].get(usize::from(kind).checked_sub(1)?)?;
-            *chosen.get_mut(*place)? = number;
+            chosen[[0, 2, 1, 3, 4][usize::from(kind) - 1]] = number;
         }
-    }
-    Some(())
+    });
+    chosen
 }
 
 /// Names of numbers, what the numbers are, and the one that stands where none was said.

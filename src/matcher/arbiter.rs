@@ -91,11 +91,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         emit: &mut Emit,
     ) {
         if self.inline && context.verdict != Verdict::Forward {
-            let rejects = matches!(context.verdict, Verdict::Reject(_));
-            decision = Decision {
-                action: Decided::Drop,
-                reject: rejects.then_some(context.reject_to),
-            };
+            decision = Decision::to_drop(context);
         }
         let alerting = std::mem::take(&mut self.alerting);
         for (hit, action) in &alerting {
