@@ -228,7 +228,7 @@ alert modbus any any -> any any (flow:to_client; modbus:function 3; sid:2;)
 ];
 
 /// How often each signature alerts.
-fn counts(row: &Row, folder: &Path) -> BTreeMap<u32, usize> {
+fn counts(row: &Row, layout: &str, folder: &Path) -> BTreeMap<u32, usize> {
     let (capture, rules) = (folder.join("talk.pcap"), folder.join("test.rules"));
     std::fs::write(&capture, talks::capture(&(row.frames)())).unwrap();
     std::fs::write(&rules, row.rules).unwrap();
@@ -243,6 +243,7 @@ fn counts(row: &Row, folder: &Path) -> BTreeMap<u32, usize> {
     }
     let options = Options {
         config,
+        layout: layout.parse().unwrap(),
         ..Options::default()
     };
     let (facts, _) = facts(&[capture], options, &loaded);
@@ -261,7 +262,10 @@ fn rules_look_at_what_is_theirs() {
     std::fs::create_dir_all(&folder).unwrap();
     for row in ROWS {
         let expected: BTreeMap<u32, usize> = row.alerts.iter().copied().collect();
-        assert_eq!(counts(row, &folder), expected, "{}", row.what);
+        for layout in ["fused", "split"] {
+            let counts = counts(row, layout, &folder);
+            assert_eq!(counts, expected, "{}, {layout}", row.what);
+        }
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -2,7 +2,6 @@
 //! payload to the stream, and turns what both say into flags, verdict, notices and counters. How
 //! views of waiting bytes are made is views.rs.
 
-use super::depth::own_depth;
 use super::expiry::VIEWS_PER_STREAM_MAX;
 use super::handshake::unopened;
 use super::notice::{Notice, Notices};
@@ -326,8 +325,7 @@ impl FlowStage {
             }
         }
         if side.stream.may_exceed(payload.len(), &limits) {
-            let own = own_depth(&self.depths, self.flows.spoken(flow));
-            limits.depth = own.unwrap_or(limits.depth);
+            limits.depth = self.depths.of(self.flows.spoken(flow), limits.depth);
         }
         let taken = side
             .stream

@@ -11,6 +11,25 @@ pub const OWN_DEPTHS: usize = 3;
 /// inspected of its streams, 0 for all.
 pub type OwnDepths = [(u8, u32); OWN_DEPTHS];
 
+/// Where the flow stage gets depths from.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Depths {
+    own: OwnDepths,
+    /// Bytes of a flow that may still be on their way to the match stage.
+    ahead: u32,
+}
+
+impl Depths {
+    /// The depth of a stream of which the match stage wrote `spoken`, 0 if nothing yet: it may then
+    /// pass the `common` depth by what that stage has not read yet.
+    pub fn of(&self, spoken: u8, common: u32) -> u32 {
+        match spoken {
+            0 => common.saturating_add(self.ahead),
+            _ => own_depth(&self.own, spoken).unwrap_or(common),
+        }
+    }
+}
+
 /// The depth of streams that speak `spoken`, where it is their own.
 pub fn own_depth(depths: &OwnDepths, spoken: u8) -> Option<u32> {
     let own = depths.iter().find(|(number, _)| *number == spoken);
@@ -18,8 +37,9 @@ pub fn own_depth(depths: &OwnDepths, spoken: u8) -> Option<u32> {
 }
 
 impl FlowStage {
-    /// Gives some protocols depths of their own.
-    pub fn set_depths(&mut self, depths: OwnDepths) {
-        self.depths = depths;
+    /// Gives some protocols depths of their own. What a flow speaks is known once the match stage
+    /// has read it: `ahead` bytes of the flow may still be on their way there.
+    pub fn set_depths(&mut self, depths: OwnDepths, ahead: u32) {
+        self.depths = Depths { own: depths, ahead };
     }
 }

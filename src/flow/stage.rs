@@ -86,7 +86,7 @@ pub struct FlowStage {
     pub(super) ends: Ends,
     pub(super) rules: Rules,
     pub(super) limits: Limits,
-    pub(super) depths: super::depth::OwnDepths,
+    pub(super) depths: super::depth::Depths,
     pub(super) timeouts: Timeouts,
     /// Anomaly numbers by notice.
     pub(super) codes: [u8; Notice::ALL.len()],

@@ -32,6 +32,9 @@ use crate::verdict::{EventPolicy, VerdictStage};
 
 /// Handles in a ring between two workers (2 x 1024 handles of 8 bytes and their cells lie in L2).
 pub const RING_HANDLES: usize = 1024;
+/// Bytes of one flow that may lie between the flow stage and a match stage on another worker: a ring
+/// and two bursts of full frames, with room for a few larger ones.
+const AHEAD: u32 = 4 << 20;
 
 /// Contexts of a worker at least: three for frames and one for views.
 const CONTEXTS_MIN: usize = 4;
@@ -403,11 +406,12 @@ impl Shared {
             detection,
             Arc::clone(&self.hosts),
         );
-        flow.set_depths(matcher.own_depths());
         matcher.set_mailbox(Arc::clone(&self.mailboxes[lane]));
-        if self.layout.worker_of(1) != self.layout.worker_of(2) {
+        let is_apart = self.layout.worker_of(1) != self.layout.worker_of(2);
+        if is_apart {
             matcher.set_apart();
         }
+        flow.set_depths(matcher.own_depths(), if is_apart { AHEAD } else { 0 });
         matcher.set_turn(Box::new(LaneTurn::new(Arc::clone(&self.progress), lane)));
         LaneStages {
             receivers: Some(receivers),
