@@ -270,6 +270,21 @@ impl Apps {
         }
     }
 
+    /// Whether a flow holds nothing and a piece would change nothing: it is followed no further, or
+    /// its sender's datagrams are of no protocol and the other side has sent none.
+    pub fn rests(&self, index: u32, piece: &Piece<'_>) -> bool {
+        self.flows.get(index).is_some_and(|flow| {
+            let (state, way) = (&flow.state, piece.direction.index());
+            let is_over = state.done || flow.ended[way];
+            let is_unknown = state.protocol == AppProtocol::Unknown
+                && piece.transport == Transport::Udp
+                && flow.failed[way]
+                && flow.beginnings[way].is_full();
+            let is_quiet = state.event_count == 0 && !state.broken && state.first == NONE;
+            is_quiet && (is_over || is_unknown)
+        })
+    }
+
     /// Whether a message of a direction became complete with the last bytes, of a protocol whose
     /// messages are inspected one by one.
     pub fn has_ended_message(&self, index: u32, direction: Direction) -> bool {

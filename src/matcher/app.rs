@@ -168,9 +168,11 @@ impl<D: DetectionAccess> MatchStage<D> {
         emit: &Emit,
     ) {
         let record = self.record(index, direction);
-        let mut seen = record
-            .and_then(|record| self.seen.get(record).cloned())
-            .unwrap_or_default();
+        let mut seen = self.at_hand.take().unwrap_or_default();
+        match record.and_then(|record| self.seen.get(record)) {
+            Some(kept) => (*seen).clone_from(kept),
+            None => seen.restart(self.renewal.to),
+        }
         if self.renewed {
             seen.renew(&self.renewal);
         }
@@ -216,6 +218,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         if let Some(place) = record.and_then(|record| self.seen.get_mut(record)) {
             place.clone_from(&seen);
         }
+        self.at_hand = Some(seen);
     }
 
     /// Asks one candidate; it hits, waits or is forgotten.

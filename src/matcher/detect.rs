@@ -54,6 +54,9 @@ impl<D: DetectionAccess> MatchStage<D> {
         mark: &mut FlowMark,
         emit: &Emit,
     ) -> Option<u32> {
+        if program.ruleset().signatures().is_empty() {
+            return self.follow(program, context, bytes, mark, emit);
+        }
         self.speech = self.speech(mark);
         let seal = self.slabs.seal(mark.slab);
         let beyond = !context.has(flag::DECIDED) && self.begin_in_tap(context, bytes, mark);
@@ -106,6 +109,31 @@ impl<D: DetectionAccess> MatchStage<D> {
             _ => self.evaluate(program, context, bytes, mark, None, emit),
         }
         if let Some(app) = fed {
+            self.inspect_transactions(program, app, context, bytes, mark, emit);
+        }
+        self.turn_seal(context, mark);
+        fed
+    }
+
+    /// Without a rule a packet is shown to its flow's parser alone, for the log.
+    fn follow(
+        &mut self,
+        program: &Program,
+        context: &Context,
+        bytes: &[u8],
+        mark: &mut FlowMark,
+        emit: &Emit,
+    ) -> Option<u32> {
+        if context.has(flag::DECIDED) {
+            return None;
+        }
+        let seal = self.slabs.seal(mark.slab);
+        // Rules that come later find the stream's chunks where they are.
+        self.begin_in_tap(context, bytes, mark);
+        let fed = self.feed(context, bytes, mark);
+        self.note_encrypted(fed, seal, context, mark);
+        if let Some(app) = fed {
+            self.speech = self.speech(mark);
             self.inspect_transactions(program, app, context, bytes, mark, emit);
         }
         self.turn_seal(context, mark);

@@ -170,6 +170,9 @@ impl<D: DetectionAccess> MatchStage<D> {
             app = self.open_app(slab, context, &piece)?;
         }
         let apps = self.apps.as_mut()?;
+        if apps.rests(app, &piece) {
+            return None;
+        }
         apps.feed(app, &piece);
         if tcp && !self.inline && apps.has_ended_message(app, context.direction) {
             let end = context.stream_offset.wrapping_add(new.len() as u32);

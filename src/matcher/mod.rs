@@ -201,9 +201,11 @@ pub struct MatchStage<D> {
     stream_depth: u64,
     own_depths: OwnDepths,
     /// The parsers, if a rule or an event asks for the application layer.
-    apps: Option<Apps>,
+    apps: Option<Box<Apps>>,
     /// What is kept of transactions' directions.
     seen: crate::memory::slab::Slabs<seen::Seen>,
+    /// Room for the direction at hand.
+    at_hand: Option<Box<seen::Seen>>,
     room: transform::Room,
     slabs: state::Slabs,
     windows: window::Windows,
@@ -287,8 +289,9 @@ impl<D: DetectionAccess> MatchStage<D> {
             alerts_max: config.alerts_max as usize,
             stream_depth: streams::bytes_of_depth(config.stream_depth),
             own_depths: crate::app::settings::stream_depths(&config.app_settings),
-            apps: wants_app.then(|| wanted::parsers(config, &plan, &program)),
+            apps: wants_app.then(|| Box::new(wanted::parsers(config, &plan, &program))),
             seen: crate::memory::slab::Slabs::from_fn(records, seen::Seen::default),
+            at_hand: Some(Box::default()),
             room: transform::Room::new(),
             slabs: slabs_of(config, &program, plan.flows),
             variables: variables::Values::new(),

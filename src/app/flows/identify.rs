@@ -34,7 +34,7 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         usize::from(self.length) >= BEGINNING
     }
 
