@@ -105,7 +105,8 @@ fn never(builder: &mut Builder<'_, '_>) {
         Protocol::Number(number) => matches!(number, 6 | 17 | 132),
         _ => true,
     };
-    let problem = if !has_ports && !(header.src_port.any && header.dst_port.any) {
+    let asks_port = !header.src_port.any || !header.dst_port.any;
+    let problem = if asks_port && !has_ports {
         let message = "the rule asks for a port, and its protocol has none";
         Problem::new(Code::NeverMatches, builder.places.protocol, message)
     } else if let (Some(transport), Some((names, span))) = (transport, builder.protocol)
