@@ -76,6 +76,10 @@ const CLASSES: &[(&str, Class)] = &[
         Class::Packet,
     ),
     (
+        "alert tcp any any -> any any (engine-event:decoder.ipv4.pkt_too_small; sid:1;)",
+        Class::Packet,
+    ),
+    (
         "alert tcp any any -> any any (app-layer-protocol:http; sid:1;)",
         Class::ProtocolDetection,
     ),

@@ -9,7 +9,7 @@ const SEEDS: &[&str] = &[
     r#"alert tcp $HOME_NET any -> [!10.0.0.1,10.0.0.0/8] [80,1024:,!8080] (msg:"a\;b"; flow:established,to_server; content:"GET |0d 0a|\\"; offset:1; depth:9; fast_pattern:1,2; pcre:"/a(?=b)[c\]]\x2f/Ri"; byte_test:4,!&,0x0f,-4,relative,string,hex; sid:7; rev:1;)"#,
     r#"drop http any any <> any any (http.uri; dotprefix; content:".x"; endswith; bsize:1<>9; http.host; content:"a"; threshold: type both, track by_src, count 5, seconds 60; flowbits:isset,a|b; xbits:set,c,track ip_pair,expire 9; sid:8;)"#,
     r#"pass udp any any => any 53 (content:"a"; http_uri; base64_decode:bytes 4; base64_data; content:"b"; within:3; byte_math:bytes 1, offset 0, oper <<, rvalue 1, result v; isdataat:!v,relative; requires: version >= 7 < 8 | >= 9; sid:9;)"#,
-    r#"reject icmp [::1,fe80::/10] any -> any any (itype:<9; icode:!0; fragbits:+MD; flags:SA,CE; vlan.id:!4,-1; stream_size:both,>,5; decode-event:ipv4.x; flowint:ab,+,cd; metadata:a b, c d; reference:url,a.b/c; tag:host,9,seconds,src; sid:10;)"#,
+    r#"reject icmp [::1,fe80::/10] any -> any any (itype:<9; icode:!0; fragbits:+MD; flags:SA,CE; vlan.id:!4,-1; stream_size:both,>,5; decode-event:ipv4.pkt_too_small; flowint:ab,+,cd; metadata:a b, c d; reference:url,a.b/c; tag:host,9,seconds,src; sid:10;)"#,
 ];
 
 fn run(text: &[u8]) {

@@ -277,7 +277,7 @@ impl FlowStage {
                 }
             }
         }
-        self.mark_end(context, flow);
+        self.mark_end(context, flow, segment.has(RST));
         self.work_of(context.direction, flow, notices, emit)
     }
 
@@ -421,8 +421,9 @@ impl FlowStage {
             .forwards()
     }
 
-    /// Marks the end of the sender's stream: FIN in order, or an accepted reset.
-    fn mark_end(&mut self, context: &mut Context, flow: FlowHandle) {
+    /// Marks the end of the sender's stream: FIN in order, or an accepted reset, whose own bytes are
+    /// no part of it.
+    fn mark_end(&mut self, context: &mut Context, flow: FlowHandle, is_reset: bool) {
         let index = self.connection_of(flow);
         let Some(tcp) = self.connections.get(index) else {
             return;
@@ -438,7 +439,8 @@ impl FlowStage {
             && (context.stream_length != 0 || context.payload_length == 0);
         if reaches_fin || side.has(SIDE_RST) {
             context.set(flag::STREAM_END);
-            if !context.has(flag::STREAM) && !context.has(flag::STREAM_NONE) {
+            let is_bare = !context.has(flag::STREAM_NONE) || is_reset;
+            if !context.has(flag::STREAM) && is_bare {
                 context.set(flag::STREAM);
                 context.stream_offset = side.stream.position();
             }

@@ -26,7 +26,8 @@
 //! What flow decides itself (invalid TCP, conflicting overlap, limits) is in `context.verdict` with
 //! `flag::DECIDED` when inline; a tap gets `flag::WOULD_DROP` and `would`, and the payload is then
 //! marked `flag::STREAM_NONE`. A packet whose bytes wait behind a gap, and one that brings nothing
-//! new, has neither STREAM nor STREAM_NONE.
+//! new, has neither STREAM nor STREAM_NONE; a reset with bytes has both: it ends the stream, and they
+//! are no part of it.
 
 mod ask;
 pub mod connection;

@@ -595,7 +595,8 @@ impl Track<'_> {
 
     // --- resets ---
 
-    /// A RST: RFC 5961 section 3.2 wants the very next number.
+    /// A RST: RFC 5961 section 3.2 wants the very next number. Its receiver takes none of its bytes
+    /// (RFC 9293 section 3.10.7.4: they say why at most), so that they are no part of the stream.
     pub fn reset(&mut self) -> Fate {
         if !self.is_timestamp_valid() {
             return self.refuse(Notice::InvalidTimestamp, Reason::TcpPawsOld);
@@ -620,11 +621,7 @@ impl Track<'_> {
             sender.flags |= SIDE_RST_DOUBTFUL;
         }
         self.close_by_reset();
-        if segment.length != 0 {
-            Fate::Stream
-        } else {
-            Fate::Passed
-        }
+        Fate::Passed
     }
 
     /// Marks the connection as reset.

@@ -375,17 +375,17 @@ impl<D: DetectionAccess> MatchStage<D> {
     fn states_hold(&mut self, signature: &Signature, context: &Context, mark: &FlowMark) -> bool {
         signature.state.iter().all(|test| match test {
             StateTest::Flowbit { command, bits } => {
-                let any = bits.iter().any(|bit| self.slabs.bit(mark.slab, *bit));
-                read_holds(*command, any, context.flow.is_some())
+                // Several are alternatives, of those that are not set as well.
+                let mut each = bits.iter().map(|bit| self.slabs.bit(mark.slab, *bit));
+                let reads = matches!(command, BitCommand::IsSet | BitCommand::IsNotSet);
+                !reads || context.flow.is_some() && each.any(|set| read_holds(*command, set))
             }
             StateTest::Flowint {
                 name,
                 operator,
                 value,
             } => {
-                let Some(value) = self.operand(*value, mark) else {
-                    return false;
-                };
+                let value = self.operand(*value, mark);
                 context.flow.is_some()
                     && int_holds(*operator, self.slabs.int(mark.slab, *name), value)
             }
@@ -397,7 +397,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             } => {
                 self.wait(context);
                 let set = self.shared.bit(*bit, *track, context);
-                read_holds(*command, set, true)
+                read_holds(*command, set)
             }
             StateTest::FlowVariable { name, bytes } => {
                 holds(self.slabs.variables.get(mark.slab, *name), bytes)
@@ -409,10 +409,11 @@ impl<D: DetectionAccess> MatchStage<D> {
         })
     }
 
-    fn operand(&self, value: Result<u32, u32>, mark: &FlowMark) -> Option<u32> {
+    /// A number, or what a variable holds: 0 where it was never set.
+    fn operand(&self, value: Result<u32, u32>, mark: &FlowMark) -> u32 {
         match value {
-            Ok(literal) => Some(literal),
-            Err(name) => self.slabs.int(mark.slab, name),
+            Ok(literal) => literal,
+            Err(name) => self.slabs.int(mark.slab, name).unwrap_or(0),
         }
     }
 
@@ -509,9 +510,7 @@ impl<D: DetectionAccess> MatchStage<D> {
                 operator,
                 value,
             } => {
-                let Some(value) = self.operand(*value, mark) else {
-                    return;
-                };
+                let value = self.operand(*value, mark);
                 if let Some(slab) = self.slab(mark, context) {
                     self.slabs.update_int(slab, *name, *operator, value);
                 }
@@ -554,9 +553,9 @@ pub(super) fn turned(
     }
 }
 
-fn read_holds(command: BitCommand, set: bool, can: bool) -> bool {
+fn read_holds(command: BitCommand, set: bool) -> bool {
     match command {
-        BitCommand::IsSet => can && set,
+        BitCommand::IsSet => set,
         BitCommand::IsNotSet => !set,
         _ => true,
     }

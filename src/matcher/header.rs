@@ -212,9 +212,7 @@ fn with(compare: &Compare, value: Option<u64>) -> bool {
 fn holds(test: &PacketTest, packet: &Packet) -> bool {
     let context = packet.context;
     match test {
-        PacketTest::PayloadSize(compare) => {
-            context.kind != Kind::Stream && compare.test(u64::from(context.payload_length))
-        }
+        PacketTest::PayloadSize(compare) => size_holds(compare, context),
         PacketTest::Anomaly(code) => context.noted().contains(code),
         PacketTest::FlowStart => context.has(flag::FLOW_NEW),
         PacketTest::Rpc {
@@ -276,6 +274,13 @@ fn holds(test: &PacketTest, packet: &Packet) -> bool {
         PacketTest::AppProtocol { .. } => speaks(test, packet),
         _ => ip_holds(test, packet) || transport_holds(test, packet),
     }
+}
+
+/// What is not as long as that has a length: an empty packet is asked for by 0 alone.
+fn size_holds(compare: &Compare, context: &Context) -> bool {
+    let length = u64::from(context.payload_length);
+    let is_asked = length != 0 || !matches!(compare, Compare::NotEqual(_));
+    context.kind != Kind::Stream && is_asked && compare.test(length)
 }
 
 /// Whether a connection is in one of the phases: bits 1 setup, 2 established, 4 closing.
@@ -379,7 +384,7 @@ fn ip_holds(test: &PacketTest, packet: &Packet) -> bool {
         }
         PacketTest::FragBits { bits, modifier } => {
             let word = of_v4(byte(header, 6));
-            word.is_some_and(|high| bits_hold(high as u8 >> 5, *bits, *modifier))
+            word.is_some_and(|high| fragment_bits_hold(high as u8 >> 5, *bits, *modifier))
         }
         PacketTest::FragWord(compare) => with(compare, of_v4(word(header, 6))),
         PacketTest::FragOffset(compare) if v6 => with(compare, fragment_at(packet)),
@@ -398,13 +403,28 @@ fn fragment_at(packet: &Packet) -> Option<u64> {
     fragment.map(|fragment| u64::from(fragment.offset))
 }
 
-/// Bits against what a rule asks: exactly, all of (`+`), any of (`*`), not these (`!`).
+/// Bits against what a rule asks: exactly, all of (`+`), any of (`*`), not all of these (`!`).
 fn bits_hold(have: u8, asked: u8, modifier: u8) -> bool {
     match modifier {
         b'+' | 2 => have & asked == asked,
         b'*' | 3 => have & asked != 0,
         b'!' | 1 => have & asked != asked,
         _ => have == asked,
+    }
+}
+
+/// The same of a fragment's bits, where `+` asks for others beside these.
+fn fragment_bits_hold(have: u8, asked: u8, modifier: u8) -> bool {
+    bits_hold(have, asked, modifier) && (modifier != b'+' || have != asked)
+}
+
+/// The same of TCP's flags. No flags at all (`0`): a segment with any is what `!` asks for, and what
+/// no other asks for. (Suricata looks at ignored flags, too, then: a scan without flags but those of
+/// congestion would pass `flags:0,12`.)
+fn flags_hold(have: u8, asked: u8, modifier: u8) -> bool {
+    match (have, asked) {
+        (1.., 0) => modifier == 1,
+        _ => bits_hold(have, asked, modifier),
     }
 }
 
@@ -453,7 +473,7 @@ fn transport_holds(test: &PacketTest, packet: &Packet) -> bool {
             ignored,
         } => {
             let have = byte(tcp, 13);
-            have.is_some_and(|have| bits_hold(have as u8 & !ignored, *flags, *modifier))
+            have.is_some_and(|have| flags_hold(have as u8 & !ignored, *flags, *modifier))
         }
         PacketTest::TcpFlagByte(compare) => with(compare, byte(tcp, 13)),
         PacketTest::TcpSeq(compare) => with(compare, long(tcp, 4)),

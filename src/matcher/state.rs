@@ -289,13 +289,13 @@ impl Slabs {
         self.ints.get(at).copied()
     }
 
-    /// Applies a writing operator; an unset variable counts as 0. Saturates at both ends.
+    /// Applies a writing operator. To add to an unset variable sets it; there is nothing to subtract
+    /// from. Numbers wrap.
     pub fn update_int(&mut self, slab: u32, name: u32, operator: IntOperator, value: u32) {
-        let old = self.int(slab, name).unwrap_or(0);
-        let new = match operator {
-            IntOperator::Set => value,
-            IntOperator::Add => old.saturating_add(value),
-            IntOperator::Subtract => old.saturating_sub(value),
+        let new = match (operator, self.int(slab, name)) {
+            (IntOperator::Set, _) | (IntOperator::Add, None) => value,
+            (IntOperator::Add, Some(old)) => old.wrapping_add(value),
+            (IntOperator::Subtract, Some(old)) => old.wrapping_sub(value),
             _ => return,
         };
         let at = slab as usize * self.ints_per_slab + name as usize;
@@ -423,10 +423,16 @@ mod tests {
         let slab = slabs.take().unwrap();
         assert_eq!(slabs.take(), None);
         slabs.set_bit(slab, 99, true);
+        slabs.update_int(slab, 2, IntOperator::Subtract, 1);
+        assert_eq!(
+            slabs.int(slab, 2),
+            None,
+            "there is nothing to subtract from"
+        );
         slabs.update_int(slab, 2, IntOperator::Add, 5);
         slabs.update_int(slab, 2, IntOperator::Subtract, 7);
         assert!(slabs.bit(slab, 99) && !slabs.bit(slab, 98));
-        assert_eq!(slabs.int(slab, 2), Some(0));
+        assert_eq!(slabs.int(slab, 2), Some(u32::MAX - 1));
         assert_eq!(slabs.int(slab, 1), None);
         slabs.give(slab);
         let slab = slabs.take().unwrap();

@@ -267,12 +267,9 @@ impl<D: DetectionAccess> MatchStage<D> {
         }
         let chunk = self.chunks[context.direction.index()];
         let chunk = usize::try_from(chunk).unwrap_or(usize::MAX);
-        let length = if chunk <= new {
-            new + new / 3
-        } else if chunk / 3 * 2 < new {
-            new + chunk / 3
-        } else {
-            chunk
+        let length = match chunk / 3 * 2 < new {
+            true => new + chunk / 3,
+            false => chunk,
         };
         at.saturating_add(new as u64).saturating_sub(length as u64)
     }

@@ -142,9 +142,17 @@ fn without_buffers(signature: &Signature, facts: &Facts) -> Option<Class> {
         .state
         .iter()
         .any(|test| looks(test) && !matches!(test, StateTest::HostBit { .. }));
+    // What is known of an address is asked with it.
+    let of_address = |test: &PacketTest| matches!(test, PacketTest::Reputation(_));
+    let mut others = signature
+        .packet
+        .iter()
+        .filter(|test| !of_address(test))
+        .peekable();
+    let by_address_alone = others.peek().is_none();
     let detection = |test: &PacketTest| matches!(test, PacketTest::AppProtocol { .. });
     let plain = !flow_looks && !facts.other_match;
-    if plain && no_reads && !signature.packet.is_empty() && signature.packet.iter().all(detection) {
+    if plain && no_reads && !by_address_alone && others.all(detection) {
         return Some(Class::ProtocolDetection);
     }
     let one_way = signature
@@ -154,13 +162,7 @@ fn without_buffers(signature: &Signature, facts: &Facts) -> Option<Class> {
         signature.header.protocol,
         Protocol::Arp | Protocol::Ether | Protocol::PacketHeader
     );
-    if plain
-        && by_address
-        && only_sets
-        && !one_way
-        && signature.packet.is_empty()
-        && !signature.bypass
-    {
+    if plain && by_address && only_sets && !one_way && by_address_alone && !signature.bypass {
         let negated = signature.header.src_addr.negated || signature.header.dst_addr.negated;
         return Some(if negated {
             Class::LikeIpOnly

@@ -137,6 +137,7 @@ codes! {
     SecondThreshold "second-threshold" Warning "A rule has one threshold; the last one is used.";
     TrailingText "trailing-text" Warning "The rest of the value is ignored, probably because a semicolon is missing.";
     NoEffect "no-effect" Warning "The keyword changes nothing, in Suricata neither.";
+    NeverMatches "never-matches" Warning "No packet can match the rule, in Suricata neither.";
     NoCondition "rule-without-condition" Warning "The rule matches every packet of its protocol.";
     DropWithoutCondition "drop-without-condition" Warning "The rule drops every packet of its header.";
     IndentedRule "indented-rule" Warning "A line that starts with a blank is a comment: this rule is never loaded.";

@@ -5,6 +5,8 @@
 
 use hashbrown::HashSet;
 
+use crate::app::Transport;
+use crate::app::registry::DESCRIPTIONS;
 use crate::rules::diagnostic::{Code, Diagnostic, Problem};
 use crate::rules::parse::Builder;
 use crate::rules::regex;
@@ -37,6 +39,7 @@ pub fn rule(builder: &mut Builder<'_, '_>) {
             .push(problem.help("add msg:\"what this means\";"));
     }
     condition(builder);
+    never(builder);
     contents(builder);
     let mut found = Vec::new();
     for item in &builder.items {
@@ -87,6 +90,44 @@ fn condition(builder: &mut Builder<'_, '_>) {
         }
     };
     builder.problems.push(problem);
+}
+
+/// A rule that no packet can match: Suricata loads it as well.
+fn never(builder: &mut Builder<'_, '_>) {
+    let header = &builder.signature.header;
+    let transport = match header.protocol {
+        Protocol::Udp => Some(Transport::Udp),
+        Protocol::Tcp | Protocol::TcpPacket | Protocol::TcpStream => Some(Transport::Tcp),
+        _ => None,
+    };
+    let has_ports = match header.protocol {
+        Protocol::Icmp | Protocol::Icmpv4 | Protocol::Icmpv6 | Protocol::Arp => false,
+        Protocol::Number(number) => matches!(number, 6 | 17 | 132),
+        _ => true,
+    };
+    let asks_port = !header.src_port.any || !header.dst_port.any;
+    let problem = if asks_port && !has_ports {
+        let message = "the rule asks for a port, and its protocol has none";
+        Problem::new(Code::NeverMatches, builder.places.protocol, message)
+    } else if let (Some(transport), Some((names, span))) = (transport, builder.protocol)
+        && !names.split('|').any(|name| runs_over(name, transport))
+    {
+        let shown = names.replace('|', " or ");
+        let message = format!("{shown} runs over another protocol");
+        Problem::new(Code::NeverMatches, span, message)
+    } else {
+        return;
+    };
+    builder.problems.push(problem);
+}
+
+/// Whether an application protocol is known to run over a transport, or is not known at all.
+fn runs_over(name: &str, transport: Transport) -> bool {
+    let mut known = DESCRIPTIONS
+        .iter()
+        .filter(|one| one.protocol.is(name))
+        .peekable();
+    known.peek().is_none() || known.any(|one| one.over.contains(&transport))
 }
 
 /// Contents to search for.

@@ -337,13 +337,15 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
             signature.noalert = true;
             Ok(())
         }
+        // The last of `alert` and `noalert` holds.
         "alert" => {
             signature.alert = true;
+            signature.noalert = false;
             Ok(())
         }
         "bypass" => {
             signature.bypass = true;
-            Ok(())
+            whole_flow(&argument, signature.filestore.is_some())
         }
         "filestore" => filestore(builder, &argument),
         "config" => config(builder, &argument),
@@ -443,9 +445,21 @@ fn filestore(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(
         }
     }
     builder.signature.filestore = Some(store);
+    whole_flow(argument, builder.signature.bypass)?;
     builder.facts.application = true;
     builder.facts.app_buffer = true;
     Ok(())
+}
+
+/// A flow that is no longer looked at gives no files.
+fn whole_flow(argument: &Argument<'_>, stores: bool) -> Result<(), Problem> {
+    match stores {
+        true => Err(argument.problem(
+            Code::ModifierConflict,
+            "`bypass` ends the flow that `filestore` takes a file from",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// `prefilter`: the keyword before it is searched for first; behind a content it is its

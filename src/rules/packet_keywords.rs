@@ -26,7 +26,7 @@ const VLAN_LAYERS_MAX: i32 = 3;
 /// Reads a packet keyword.
 pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result<(), Problem> {
     let name = argument.keyword.name;
-    if !matches!(name, "decode-event" | "engine-event") {
+    if name != "decode-event" {
         builder.facts.other_event = true;
     }
     let test = match name {
@@ -121,12 +121,39 @@ fn ip_proto(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<Pa
         let message = format!("`{}` is not an IP protocol", shorten(bare));
         return Err(argument.bad(message));
     };
-    Ok(PacketTest::IpProtocol(match text.as_bytes().first() {
+    let compare = match text.as_bytes().first() {
         Some(b'!') => Compare::NotEqual(value),
         Some(b'<') => Compare::Less(value),
         Some(b'>') => Compare::Greater(value),
         _ => Compare::Equal(value),
-    }))
+    };
+    let before = builder.signature.packet.iter().find_map(|test| match test {
+        PacketTest::IpProtocol(before) if protocols_conflict(*before, compare) => Some(*before),
+        _ => None,
+    });
+    match before {
+        Some(_) => Err(argument
+            .bad(format!(
+                "`{}` and an `ip_proto` before it exclude each other",
+                shorten(text)
+            ))
+            .help(
+                "several may stand together if they are !N, one >N and one <N with room between",
+            )),
+        None => Ok(PacketTest::IpProtocol(compare)),
+    }
+}
+
+/// Whether two `ip_proto` cannot stand in one rule: a plain number stands alone, `<` and `>` stand once,
+/// and something must lie between.
+fn protocols_conflict(before: Compare, now: Compare) -> bool {
+    match (before, now) {
+        (Compare::Equal(_), _) | (_, Compare::Equal(_)) => true,
+        (Compare::Less(_), Compare::Less(_)) | (Compare::Greater(_), Compare::Greater(_)) => true,
+        (Compare::Less(high), Compare::Greater(low))
+        | (Compare::Greater(low), Compare::Less(high)) => high <= low,
+        _ => false,
+    }
 }
 
 fn ip_option(
@@ -156,7 +183,7 @@ fn fragbits(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<Pa
         return Ok(PacketTest::FragWord(compare));
     }
     let (mut bits, mut modifier) = (0u8, 0u8);
-    for c in argument.text.chars() {
+    for (at, c) in argument.text.char_indices() {
         match c {
             'M' | 'm' => bits |= 1,
             'D' | 'd' => bits |= 2,
@@ -165,10 +192,13 @@ fn fragbits(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<Pa
             '-' if bits == 0 => modifier = b'!',
             ' ' => {}
             '=' if bits == 0 => {}
-            '+' | '*' | '!' => {
-                let message = format!("`{c}` behind the bits is ignored");
+            _ if bits != 0 => {
+                let rest = shorten(argument.text.get(at..).unwrap_or(""));
+                let message = format!("`{rest}` behind the bits is ignored");
                 let problem = Problem::new(Code::TrailingText, argument.span, message);
-                builder.problems.push(problem.help("write it before them"));
+                let problem = problem.help("bits are M, D and R, with + * ! - or = before them");
+                builder.problems.push(problem);
+                break;
             }
             _ => {
                 return Err(argument
@@ -187,7 +217,7 @@ fn fragbits(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<Pa
 fn flag_bits(text: &str) -> Option<u8> {
     let mut bits = 0;
     for c in text.chars() {
-        bits |= match c.to_ascii_uppercase() {
+        let bit = match c.to_ascii_uppercase() {
             'F' => 0x01,
             'S' => 0x02,
             'R' => 0x04,
@@ -196,9 +226,15 @@ fn flag_bits(text: &str) -> Option<u8> {
             'U' => 0x20,
             'E' | '2' => 0x40,
             'C' | '1' => 0x80,
-            '0' | ' ' => 0,
+            ' ' => 0,
+            // None, and none of those before it.
+            '0' => {
+                bits = 0;
+                0
+            }
             _ => return None,
         };
+        bits |= bit;
     }
     Some(bits)
 }
@@ -210,6 +246,9 @@ fn tcp_flags(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
         Some((wanted, ignored)) => (wanted.trim(), ignored.trim()),
         None => (argument.text.trim(), ""),
     };
+    if wanted.chars().filter(|c| "+*!-".contains(*c)).count() > 1 {
+        return Err(argument.bad("`flags` takes one of + * ! - at a time"));
+    }
     let letters: String = wanted.chars().filter(|c| !"+*!-= ".contains(*c)).collect();
     let modifier = wanted.chars().fold(0, |modifier, c| match c {
         '!' | '-' => 1,
@@ -435,12 +474,37 @@ fn app_protocol(
             "the header names an application protocol already",
         ));
     }
+    let of = mode.unwrap_or_default();
+    stands_with_others(builder, argument, of)?;
     Ok(PacketTest::AppProtocol {
         names: names.into_iter().map(Box::from).collect(),
         negated: argument.negated,
-        of: mode.unwrap_or_default(),
+        of,
         exact,
     })
+}
+
+/// Several of one mode stand together if all of them are negated.
+fn stands_with_others(
+    builder: &Builder<'_, '_>,
+    argument: &Argument<'_>,
+    of: Spoken,
+) -> Result<(), Problem> {
+    let conflicts = builder.signature.packet.iter().any(|test| match test {
+        PacketTest::AppProtocol {
+            negated, of: other, ..
+        } => *other == of && !(*negated && argument.negated),
+        _ => false,
+    });
+    if conflicts {
+        return Err(argument
+            .problem(
+                Code::ProtocolConflict,
+                "another `app-layer-protocol` of the same mode stands before it",
+            )
+            .help("only negated ones may stand together: write a|b for one of several"));
+    }
+    Ok(())
 }
 
 /// `tcp.session:setup,established,closing`, or some of them.
@@ -497,28 +561,35 @@ fn ip_version(argument: &Argument<'_>) -> Result<PacketTest, Problem> {
     }
 }
 
-/// `decode-event:ipv4.trunc_pkt`, `stream-event:3whs_ack_in_wrong_dir`.
+/// `decode-event:ipv4.trunc_pkt`, `stream-event:3whs_ack_in_wrong_dir`, and either with its kind before
+/// it: `engine-event:decoder.ipv4.trunc_pkt`. A name that nobody knows is refused.
 fn event(builder: &mut Builder<'_, '_>, argument: &Argument<'_>) -> Result<(), Problem> {
-    let name = argument.text;
-    let stream = argument.keyword.name == "stream-event";
-    let word = |c: char| c.is_ascii_alphanumeric() || "_.+-".contains(c);
-    if name.is_empty() || !name.chars().all(word) {
-        return Err(argument.bad(format!("`{}` is not an event", shorten(name))));
-    }
-    let full = match name.strip_prefix("stream.") {
-        _ if !stream => name.to_string(),
-        Some(bare) => format!("stream.{bare}"),
-        None => format!("stream.{name}"),
+    let keyword = argument.keyword.name;
+    let name = argument.text.to_ascii_lowercase();
+    let of = |kind: &str| {
+        name.strip_prefix(kind)
+            .and_then(|rest| rest.strip_prefix('.'))
     };
-    if !stream {
-        builder.facts.decoder_event = true;
-    }
-    match (builder.context.anomaly)(&full) {
-        Some(code) => builder.signature.packet.push(PacketTest::Anomaly(code)),
-        None => {
-            builder.executable(&format!("{} {name}", argument.keyword.name), false);
-            builder.facts.other_match = true;
-        }
-    }
+    let full = match keyword {
+        "decode-event" => Some(name.clone()),
+        "stream-event" => Some(format!("stream.{name}")),
+        _ => of("decoder")
+            .map(str::to_string)
+            .or_else(|| of("stream").map(|_| name.clone())),
+    };
+    let twice = keyword != "engine-event" && (of("decoder").is_some() || of("stream").is_some());
+    builder.facts.decoder_event |= keyword == "decode-event";
+    let code = full
+        .filter(|_| !twice)
+        .and_then(|full| (builder.context.anomaly)(&full));
+    let Some(code) = code else {
+        let problem = argument.bad(format!("`{}` is not an event", shorten(argument.text)));
+        return Err(match keyword {
+            "engine-event" => problem.help("events are decoder.NAME and stream.NAME"),
+            _ if twice => problem.help(format!("`{keyword}` says which kind it is already")),
+            _ => problem,
+        });
+    };
+    builder.signature.packet.push(PacketTest::Anomaly(code));
     Ok(())
 }

@@ -150,6 +150,8 @@ pub struct Builder<'a, 'c> {
     pub places: Places,
     /// `priority` was written, so the classtype does not decide.
     pub priority_written: bool,
+    /// A keyword that is no buffer asks for the name of a file.
+    pub names_files: bool,
 }
 
 /// Where some things of the rule stand.
@@ -259,6 +261,7 @@ impl<'a, 'c> Builder<'a, 'c> {
             seen: Vec::new(),
             places: Places::default(),
             priority_written: false,
+            names_files: false,
         }
     }
 
@@ -418,6 +421,7 @@ impl<'a, 'c> Builder<'a, 'c> {
         self.need_protocol(protocol, argument.name)?;
         self.facts.application = true;
         self.facts.app_buffer = true;
+        self.names_files |= verify::is_about_names(argument.keyword.name);
         app_keywords::parse(self, argument)
     }
 

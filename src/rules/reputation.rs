@@ -12,7 +12,6 @@ use hashbrown::HashMap;
 use super::argument::Argument;
 use super::diagnostic::Problem;
 use super::lex::shorten;
-use super::number;
 use super::parse::Builder;
 use super::signature::{Compare, PacketTest};
 
@@ -21,15 +20,21 @@ const CATEGORIES_MAX: u8 = 60;
 /// Largest score.
 const SCORE_MAX: u64 = 127;
 
-/// Prefixes of one length: network to scores by category, 0 where it has none.
-type Prefixes = HashMap<[u8; 16], [u8; CATEGORIES_MAX as usize]>;
+/// Not a score.
+const NO_SCORE: u8 = u8::MAX;
+
+/// Prefixes of one length, or hosts: address to scores by category.
+type Scores = HashMap<[u8; 16], [u8; CATEGORIES_MAX as usize]>;
 
 /// All that the files say.
 #[derive(Debug, Default)]
 pub struct Reputations {
     categories: Vec<(Box<str>, u8)>,
-    /// By length of the prefix, the longest first.
-    prefixes: Vec<(u8, Prefixes)>,
+    /// Hosts by themselves. One that is listed has a score in each category, 0 where none is given,
+    /// and no prefix says anything of it.
+    hosts: Scores,
+    /// By length of the prefix, the longest first; `NO_SCORE` where one says nothing.
+    prefixes: Vec<(u8, Scores)>,
 }
 
 /// What is wrong with a line of a file.
@@ -116,23 +121,30 @@ impl Reputations {
             Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
             None => (place, None),
         };
-        let (address, all, skip) = match address.parse::<IpAddr>().ok()? {
-            IpAddr::V4(address) => (address.to_ipv6_mapped().octets(), 32, 96),
-            IpAddr::V6(address) => (address.octets(), 128, 0),
+        let (address, skip) = match address.parse::<IpAddr>().ok()? {
+            IpAddr::V4(address) => (address.to_ipv6_mapped().octets(), 96),
+            IpAddr::V6(address) => (address.octets(), 0),
         };
-        let length = bits
-            .unwrap_or(all)
-            .checked_add(skip)
-            .filter(|length| *length <= 128)?;
+        let Some(bits) = bits else {
+            let scores = self.hosts.entry(address);
+            let scores = scores.or_insert([0; CATEGORIES_MAX as usize]);
+            *scores.get_mut(usize::from(category))? = score;
+            return Some(());
+        };
+        let length = bits.checked_add(skip).filter(|length| *length <= 128)?;
         let place = self.prefixes.iter().position(|(known, _)| *known == length);
         let place = place.unwrap_or_else(|| {
-            self.prefixes.push((length, Prefixes::new()));
+            self.prefixes.push((length, Scores::new()));
             self.prefixes.len() - 1
         });
         let (_, prefixes) = self.prefixes.get_mut(place)?;
         let scores = prefixes.entry(network(address, length));
-        let scores = scores.or_insert([0; CATEGORIES_MAX as usize]);
-        *scores.get_mut(usize::from(category))? = score;
+        let scores = scores.or_insert([NO_SCORE; CATEGORIES_MAX as usize]);
+        let known = scores.get_mut(usize::from(category))?;
+        // The first line about a prefix holds, of a host the last.
+        if *known == NO_SCORE {
+            *known = score;
+        }
         Some(())
     }
 
@@ -146,10 +158,13 @@ impl Reputations {
 
     /// The score of an address (IPv4 mapped into IPv6) in a category.
     pub fn score(&self, address: &[u8; 16], category: u8) -> Option<u8> {
+        if let Some(scores) = self.hosts.get(address) {
+            return scores.get(usize::from(category)).copied();
+        }
         self.prefixes.iter().find_map(|(length, prefixes)| {
             let scores = prefixes.get(&network(*address, *length))?;
             let score = scores.get(usize::from(category)).copied()?;
-            (score > 0).then_some(score)
+            (score != NO_SCORE).then_some(score)
         })
     }
 }
@@ -233,6 +248,19 @@ impl Reputation {
     }
 }
 
+/// What the operator asks of a score; one that is always true is no mistake.
+fn compared(operator: &str, score: u64) -> Option<Wanted> {
+    Some(Wanted::Score(match operator {
+        "<" => Compare::Less(score),
+        "<=" => Compare::LessEqual(score),
+        ">" => Compare::Greater(score),
+        ">=" => Compare::GreaterEqual(score),
+        "=" => Compare::Equal(score),
+        "!" | "!=" => Compare::NotEqual(score),
+        _ => return None,
+    }))
+}
+
 /// `iprep:side,category,operator,score`, or `isset` or `isnotset` for the last two.
 pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Result<(), Problem> {
     let mut parts = argument.text.split(',').map(str::trim);
@@ -246,12 +274,10 @@ pub fn parse<'a>(builder: &mut Builder<'a, '_>, argument: Argument<'a>) -> Resul
     let wanted = match (parts.next().unwrap_or(""), parts.next()) {
         ("isset", None) => Some(Wanted::Some),
         ("isnotset", None) => Some(Wanted::None),
-        (operator @ ("<" | ">" | "=" | "<=" | ">="), Some(score)) => score
-            .parse()
-            .ok()
-            .filter(|score| *score <= SCORE_MAX)
-            .and_then(|score| number::by_symbol(operator, score, SCORE_MAX))
-            .map(Wanted::Score),
+        (operator, Some(score)) => {
+            let score: Option<u8> = score.parse().ok();
+            score.and_then(|score| compared(operator, score.into()))
+        }
         _ => None,
     };
     let Some(wanted) = wanted.filter(|_| parts.next().is_none()) else {
@@ -299,16 +325,41 @@ pub(super) mod tests {
         let mut all = Reputations::default();
         all.read_categories("1,CnC,Command\n# c\n2, Spam, Unwanted\n")
             .unwrap();
-        let text = "10.0.0.0/8,1,20\n10.1.0.0/16,1,60\n10.1.1.1,2,7\n2001:db8::/32,2,99\n";
+        let text = "10.0.0.0/8,1,20\n10.1.0.0/16,1,60\n10.1.1.1,2,7\n2001:db8::/32,2,99\n\
+                    10.1.0.0/16,1,99\n12.0.0.0/8,2,0\n";
         all.read(text).unwrap();
         let score = |address, name| all.score(&mapped(address), all.category(name).unwrap());
         assert_eq!(score("10.9.9.9", "CnC"), Some(20));
-        assert_eq!(score("10.1.1.1", "CnC"), Some(60));
+        assert_eq!(score("10.1.1.3", "CnC"), Some(60));
         assert_eq!(score("10.1.1.1", "Spam"), Some(7));
+        assert_eq!(score("10.1.1.1", "CnC"), Some(0), "it is listed by itself");
         assert_eq!(score("10.1.1.2", "Spam"), None);
         assert_eq!(score("2001:db8::7", "Spam"), Some(99));
         assert_eq!(score("11.0.0.1", "CnC"), None);
+        assert_eq!(score("12.0.0.1", "Spam"), Some(0), "a score, too");
         assert_eq!(all.category("Other"), None);
+    }
+
+    #[test]
+    fn a_rule_about_a_reputation_alone_is_one_about_addresses() {
+        use crate::rules::class::{Facts, of};
+        use crate::rules::signature::{Class, FlowKeyword};
+        let mut signature = crate::rules::ruleset::blank(1);
+        let test = Reputation {
+            side: Side::Source,
+            category: 1,
+            wanted: Wanted::Some,
+            all: Arc::default(),
+        };
+        signature.packet.push(PacketTest::Reputation(test));
+        assert_eq!(of(&signature, &Facts::default()), Class::IpOnly);
+        signature.header.src_addr.negated = true;
+        assert_eq!(of(&signature, &Facts::default()), Class::LikeIpOnly);
+        signature.flow = Some(FlowKeyword {
+            to_server: true,
+            ..FlowKeyword::default()
+        });
+        assert_eq!(of(&signature, &Facts::default()), Class::Packet);
     }
 
     #[test]

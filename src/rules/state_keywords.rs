@@ -413,29 +413,45 @@ struct Words<'a> {
     rest: &'a str,
 }
 
-/// Reads `key value` pairs.
-fn words<'a>(argument: &Argument<'a>) -> Result<Words<'a>, Problem> {
-    let mut found = Words::default();
-    for part in argument.text.split(',').map(str::trim) {
+impl<'a> Words<'a> {
+    /// Whether it says all that a threshold needs: what follows is not looked at.
+    fn is_whole(&self) -> bool {
+        self.kind.is_some()
+            && self.track.is_some()
+            && self.count.is_some()
+            && (self.seconds.is_some() || self.multiplier.is_some())
+    }
+
+    /// Takes a `key value` pair, and gives what stands behind it.
+    fn take(&mut self, argument: &Argument<'a>, part: &'a str) -> Result<&'a str, Problem> {
         let (key, value) = part.split_once(char::is_whitespace).unwrap_or((part, ""));
-        let (value, rest) = value.trim().split_once(' ').unwrap_or((value.trim(), ""));
+        let value = value.trim();
+        let digits = value
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(value.len());
+        let blank = value.find(' ').unwrap_or(value.len());
+        let (number, behind) = value.split_at(digits);
+        let (word, after) = value.split_at(blank);
         let number = || {
-            let number: Option<u32> = value.parse().ok();
+            let number: Option<u32> = number.parse().ok();
             number.ok_or_else(|| argument.bad(format!("`{}` is not a number", shorten(value))))
         };
-        let again = match key {
-            "type" => found.kind.replace(value).is_some(),
-            "track" => found.track.replace(track(argument, value)?).is_some(),
-            "count" => found.count.replace(number()?).is_some(),
-            "seconds" => found.seconds.replace(number()?).is_some(),
-            "multiplier" => found.multiplier.replace(number()?).is_some(),
+        let (again, rest) = match key {
+            "type" => (self.kind.replace(word).is_some(), after),
+            "track" => {
+                let before = self.track.replace(track(argument, word)?);
+                (before.is_some(), after)
+            }
+            "count" => (self.count.replace(number()?).is_some(), behind),
+            "seconds" => (self.seconds.replace(number()?).is_some(), behind),
+            "multiplier" => (self.multiplier.replace(number()?).is_some(), behind),
             "unique_on" => {
-                found.unique_on = match value {
+                self.unique_on = match word {
                     "src_port" => 3,
                     "dst_port" => 4,
                     _ => return Err(argument.bad("unique_on takes src_port or dst_port")),
                 };
-                false
+                (false, after)
             }
             _ => {
                 let name = argument.keyword.name;
@@ -443,20 +459,41 @@ fn words<'a>(argument: &Argument<'a>) -> Result<Words<'a>, Problem> {
                 return Err(argument.bad(message));
             }
         };
-        if again {
-            return Err(argument.bad(format!("`{key}` stands a second time")));
-        }
-        if !rest.is_empty() {
-            found.rest = rest.trim();
-            break;
+        match again {
+            true => Err(argument.bad(format!("`{key}` stands a second time"))),
+            false => Ok(rest.trim()),
         }
     }
-    Ok(found)
+}
+
+/// Reads `key value` pairs.
+fn words<'a>(argument: &Argument<'a>) -> Result<Words<'a>, Problem> {
+    let mut found = Words::default();
+    let mut left = Some(argument.text);
+    while let Some(text) = left.filter(|_| found.rest.is_empty()) {
+        if found.is_whole() {
+            found.rest = text.trim();
+            break;
+        }
+        let (part, behind) = match text.split_once(',') {
+            Some((part, behind)) => (part, Some(behind)),
+            None => (text, None),
+        };
+        found.rest = found.take(argument, part.trim())?;
+        left = behind;
+    }
+    let twice = ["type", "track", "count", "second", "multiplier"]
+        .into_iter()
+        .find(|word| found.rest.contains(word));
+    match twice {
+        Some(word) => Err(argument.bad(format!("`{word}` stands a second time"))),
+        None => Ok(found),
+    }
 }
 
 /// Warns of what stands behind a complete threshold.
 fn warn_of_rest(builder: &mut Builder<'_, '_>, argument: &Argument<'_>, rest: &str) {
-    let Some(at) = argument.text.find(rest).filter(|_| !rest.is_empty()) else {
+    let Some(at) = argument.text.rfind(rest).filter(|_| !rest.is_empty()) else {
         return;
     };
     let span = argument.span.part(at, at + rest.len());

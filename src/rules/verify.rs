@@ -2,14 +2,19 @@
 //!
 //! What Suricata rejects is an error here; what it accepts and nobody wants is check.rs's.
 
+use crate::app::Field;
+use crate::packet::Direction;
 use crate::rules::diagnostic::{Code, Problem, Span};
+use crate::rules::keyword_table;
 use crate::rules::number::upper_bound;
-use crate::rules::parse::{Builder, Item};
+use crate::rules::parse::{Builder, Item, List};
 use crate::rules::signature::*;
 
 /// Checks a rule that was read to its end, and gives it the direction that its buffers imply.
 pub fn rule(builder: &mut Builder<'_, '_>) -> Result<(), Problem> {
     packet_against_stream(builder)?;
+    frames(builder)?;
+    files(builder)?;
     direction(builder)?;
     sizes(builder)?;
     for list in 0..builder.lists.len() {
@@ -52,12 +57,87 @@ fn packet_against_stream(builder: &Builder<'_, '_>) -> Result<(), Problem> {
     }
 }
 
+/// A rule about frames looks at nothing else.
+fn frames(builder: &Builder<'_, '_>) -> Result<(), Problem> {
+    let is_frame = |list: &&List| {
+        list.row
+            .is_some_and(|row| row.name == keyword_table::FRAME.name)
+    };
+    let Some(frame) = builder.lists.iter().find(is_frame) else {
+        return Ok(());
+    };
+    let payload = builder.items.iter().find(|item| item.list == 0);
+    let mut others = builder.lists.iter().filter(|list| list.row.is_some());
+    let other = others.find(|list| !is_frame(list)).map(|list| list.span);
+    match payload.map(|item| item.span).or(other) {
+        Some(span) => Err(Problem::new(
+            Code::BufferConflict,
+            span,
+            "the rule looks at a frame and at something else",
+        )
+        .help(format!(
+            "`{}` goes with contents of the frame alone",
+            frame.span.of(builder.text)
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Application protocols whose parsers give files.
+const WITH_FILES: &[&str] = &[
+    "http", "http1", "http2", "doh2", "ftp-data", "smtp", "smb", "nfs",
+];
+/// Keywords about the names of files, and what else asks for files.
+const FILE_NAMES: &[&str] = &["filename", "fileext", "file.name"];
+const FILE_BUFFERS: &[&str] = &["file.data", "file.name", "file.magic"];
+
+/// A rule about files is about a protocol that has them.
+fn files(builder: &Builder<'_, '_>) -> Result<(), Problem> {
+    let signature = &builder.signature;
+    let in_list = |names: &[&str]| {
+        let mut rows = builder.lists.iter().filter_map(|list| list.row);
+        rows.any(|row| names.contains(&row.name))
+    };
+    let spoken = match (&signature.header.protocol, builder.protocol) {
+        (Protocol::App(name), _) => &**name,
+        (_, Some((names, _))) => names,
+        _ => return Ok(()),
+    };
+    let asks = signature.per_file || signature.filestore.is_some() || in_list(FILE_BUFFERS);
+    let span = match &signature.header.protocol {
+        Protocol::App(_) => builder.places.protocol,
+        _ => builder.protocol.map_or(builder.places.protocol, |p| p.1),
+    };
+    let conflict = |message: String| Err(Problem::new(Code::ProtocolConflict, span, message));
+    if asks && !spoken.split('|').any(|name| WITH_FILES.contains(&name)) {
+        let shown = spoken.replace('|', " or ");
+        return conflict(format!("{shown} has no files, and the rule asks for one"));
+    }
+    if spoken == "http2" && (builder.names_files || in_list(FILE_NAMES)) {
+        return conflict("files of http2 have no names, and the rule asks for one".to_string());
+    }
+    Ok(())
+}
+
+/// Whether a keyword that is no buffer asks for the name of a file.
+pub fn is_about_names(keyword: &str) -> bool {
+    FILE_NAMES.contains(&keyword)
+}
+
 /// Buffers of one direction imply it; buffers of both need `=>`.
 fn direction(builder: &mut Builder<'_, '_>) -> Result<(), Problem> {
     let (server, client) = (builder.places.to_server, builder.places.to_client);
     let conflict =
         |span: Span, message: &str| Err(Problem::new(Code::DirectionConflict, span, message));
+    let flow = builder.signature.flow.unwrap_or_default();
+    let place = builder.places.flow.unwrap_or(builder.places.protocol);
     if builder.signature.header.transactional {
+        if flow.to_server || flow.to_client {
+            return conflict(
+                place,
+                "a rule with `=>` is about both directions, `flow` about one",
+            );
+        }
         return match (server, client) {
             (Some(_), Some(_)) => Ok(()),
             _ if !builder.signature.unsupported.is_empty() => Ok(()),
@@ -67,7 +147,17 @@ fn direction(builder: &mut Builder<'_, '_>) -> Result<(), Problem> {
             ),
         };
     }
-    let flow = builder.signature.flow.unwrap_or_default();
+    let mut hooks = builder.signature.app.iter();
+    let hooked = hooks.find(|test| test.field == Field::Hook);
+    match hooked.and_then(|hook| hook.side) {
+        Some(Direction::ToServer) if flow.to_client => {
+            return conflict(place, "a hook of requests, and `flow` says to_client");
+        }
+        Some(Direction::ToClient) if flow.to_server => {
+            return conflict(place, "a hook of responses, and `flow` says to_server");
+        }
+        _ => {}
+    }
     match (server, client) {
         (Some(_), Some(client)) => Err(Problem::new(
             Code::DirectionConflict,

@@ -396,7 +396,7 @@ pub const ROWS: &[Row] = &[
         "other_ping",
     ),
     row(
-        "pkthdr | engine-event:icmpv4.unknown_code;",
+        "pkthdr | engine-event:decoder.icmpv4.unknown_code;",
         "ping",
         "other_ping",
     ),

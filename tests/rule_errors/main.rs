@@ -3,6 +3,7 @@
 //! A rule may be cut short to its options: then a usual header goes before and `sid:1;)` behind.
 
 mod cases;
+mod meaning;
 mod meta;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use sluice::rules::diagnostic::{Code, Severity};
 use sluice::rules::{Classification, File, Options, Variables, load};
 
 use cases::{CONFLICTS, Case, LINTS, SYNTAX, VALUES};
+use meaning::MEANING;
 use meta::META;
 
 /// The text without marks, and where they stood: start and length in characters, from 1.
@@ -73,7 +75,7 @@ fn check(cases: &[Case]) -> BTreeSet<Code> {
 #[test]
 fn every_finding_has_its_message_and_its_place() {
     let mut seen = BTreeSet::new();
-    for cases in [SYNTAX, VALUES, CONFLICTS, LINTS, META] {
+    for cases in [SYNTAX, VALUES, CONFLICTS, LINTS, META, MEANING] {
         seen.extend(check(cases));
     }
     // These need a whole file and have tests of their own.

@@ -617,6 +617,29 @@ fn a_reset_does_not_end_inspection() {
 }
 
 #[test]
+fn bytes_of_a_reset_are_no_part_of_the_stream() {
+    for mode in [Mode::Tap, Mode::Inline] {
+        let mut bench = Bench::new(config(mode));
+        bench.handshake();
+        bench.client(0, b"hello");
+        let rst = bench.tcp(&Tcp {
+            flags: RST,
+            ack: 0,
+            ..client(5, b"decoy")
+        });
+        assert_eq!((rst[0].dropped(), rst[0].text()), (None, ""));
+        assert!(rst[0].has(flag::STREAM_NONE | flag::STREAM | flag::STREAM_END));
+        assert_eq!(rst[0].anomalies, ["stream.rst_with_data"]);
+        // Whoever did not get it, or did not believe it, takes these instead.
+        let after = bench.client(5, b" evil");
+        assert_eq!((after[0].dropped(), after[0].text()), (None, " evil"));
+        assert_eq!(after[0].offset, 5);
+        bench.finish();
+        bench.check_empty();
+    }
+}
+
+#[test]
 fn a_signed_reset_is_suspected() {
     let md5 = [
         19, 18, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,

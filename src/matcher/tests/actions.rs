@@ -212,6 +212,10 @@ fn noalert_keeps_the_action_and_alert_gives_a_pass_its_voice() {
     assert_eq!(outcome.context.verdict, Verdict::Drop(Reason::Rule));
     let mut rig = Rig::inline(&rule("pass", 1, r#"content:"abc"; alert;"#));
     assert_eq!(rig.sids(udp(b"abc")), [1]);
+    let mut rig = Rig::inline(&rule("alert", 1, r#"content:"abc"; noalert; alert;"#));
+    assert_eq!(rig.sids(udp(b"abc")), [1], "the last holds");
+    let mut rig = Rig::inline(&rule("alert", 1, r#"content:"abc"; alert; noalert;"#));
+    assert!(rig.sids(udp(b"abc")).is_empty());
 }
 
 #[test]
@@ -283,6 +287,11 @@ fn flowbits_are_set_before_they_are_read_and_die_with_the_flow() {
             6,
             r#"content:"turn"; flowbits:toggle,seen; noalert;"#,
         ),
+        rule(
+            "alert",
+            7,
+            r#"content:"some"; flowbits:isnotset,other|seen;"#,
+        ),
     ]
     .concat();
     let mut rig = Rig::new(&list);
@@ -291,6 +300,12 @@ fn flowbits_are_set_before_they_are_read_and_die_with_the_flow() {
     assert_eq!(rig.sids(udp(b"set read")), [1], "in the same packet");
     assert_eq!(rig.sids(udp(b"read").reply()), [1], "in both directions");
     assert_eq!(rig.sids(udp(b"either")), [5]);
+    assert_eq!(rig.sids(udp(b"some")), [7], "one of them is not set");
+    let alone = Shot {
+        flow: 0,
+        ..udp(b"some none")
+    };
+    assert!(rig.sids(alone).is_empty(), "no flow has no bits");
     assert!(rig.sids(udp(b"none")).is_empty());
     assert!(rig.sids(udp(b"turn")).is_empty());
     assert_eq!(rig.sids(udp(b"none")), [4]);
@@ -321,11 +336,18 @@ fn flowints_count_and_compare() {
             r#"content:"login"; flowint:tries,isset; flowint:tries,+,1; noalert;"#,
         ),
         rule("alert", 3, r#"content:"login"; flowint:tries,>,3;"#),
+        rule("alert", 4, r#"content:"never"; flowint:tries,>,unknown;"#),
+        rule("alert", 5, r#"content:"never"; flowint:unknown,<,tries;"#),
     ]
     .concat();
     let mut rig = Rig::new(&list);
     let found: Vec<usize> = (0..5).map(|_| rig.sids(udp(b"login")).len()).collect();
     assert_eq!(found, [0, 0, 1, 1, 1], "the first packet sets and adds");
+    assert_eq!(
+        rig.sids(udp(b"never")),
+        [4],
+        "what was never set counts as 0"
+    );
 }
 
 #[test]

@@ -153,12 +153,17 @@ fn inline_each_packet_alerts_that_finds_the_match_within_the_last_chunk() {
     assert!(rig.sids(piece(b"omega", CHUNK as u32 + 1)).is_empty());
     reply = piece(b"alpha", 5).reply();
     assert_eq!(rig.sids(reply), [2]);
-    // A packet longer than the window sees itself and a third more.
+    // A packet longer than the window sees itself and a third of the window more.
     let mut rig = Rig::inline(rules);
     assert_eq!(rig.sids(piece(b"alpha omega", 0)), [1]);
     let long = vec![b'.'; 2 * CHUNK as usize];
     assert_eq!(rig.sids(piece(&long, 11)), [1]);
     assert!(rig.sids(piece(&long, 11 + 2 * CHUNK as u32)).is_empty());
+    let mut rig = Rig::inline(rules);
+    assert_eq!(rig.sids(piece(b"alpha omega", 0)), [1]);
+    let third = CHUNK as usize / 3;
+    assert_eq!(rig.sids(piece(&long[..third], 11)), [1]);
+    assert!(rig.sids(piece(&long, 11 + third as u32)).is_empty());
     // A tap does not slide.
     let mut rig = Rig::new(rules);
     assert_eq!(rig.sids(piece(b"alpha omega", 0)), [1]);
