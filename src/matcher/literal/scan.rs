@@ -510,7 +510,7 @@ impl Run {
     /// Whether the run around a position of a buffer reaches so far before and behind it that
     /// whatever literal stands here stands a little earlier and a little later too: it is told of
     /// there, until the ends of the run.
-    #[inline(always)]
+    #[inline(never)]
     fn is_deep(&mut self, (number, buffer, at): (usize, &[u8], usize), reach: usize) -> bool {
         if reach > at || reach > buffer.len().saturating_sub(at) {
             return false;
@@ -521,7 +521,6 @@ impl Run {
         at - self.from >= reach && self.to - at >= reach
     }
 
-    #[cold]
     #[inline(never)]
     fn around(number: usize, buffer: &[u8], at: usize) -> Run {
         let (before, behind) = buffer.split_at(at);
