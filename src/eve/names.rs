@@ -44,7 +44,9 @@ pub fn counted_protocols() -> impl Iterator<Item = (u8, bool, String)> {
     let all = all.chain([AppProtocol::Failed]);
     all.flat_map(|protocol| {
         let over = description(protocol).map_or(&[][..], |known| known.over);
-        let both = protocol == AppProtocol::Failed || over.len() == 2;
+        // Suricata knows DNP3 over TCP alone.
+        let both =
+            protocol == AppProtocol::Failed || over.len() == 2 && protocol != AppProtocol::Dnp3;
         let udp = over == [Transport::Udp];
         [false, true].into_iter().filter_map(move |tcp| {
             let name = protocol.name();
