@@ -187,6 +187,32 @@ pub const ANOMALY_COUNT_MAX: usize = 256;
 /// flow/expiry.rs numbers them).
 pub const FLOW_CLASSES: usize = 12;
 
+/// Protocols of the application layer that are counted apart (app's `AppProtocol` has fewer).
+pub const APPS_MAX: usize = 64;
+
+/// What a decoded packet is, to be counted: its version of IP above the protocol on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Carried {
+    /// None of the others.
+    Other,
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP of IPv4.
+    Icmp,
+    /// ICMP of IPv6.
+    Icmpv6,
+    /// SCTP.
+    Sctp,
+    /// Anything over ARP's type; no IP.
+    Arp,
+}
+
+/// Versions of IP (none, 4, 6) with eight places each for what they carry.
+const DECODED: usize = 3 * 8;
+
 /// Buckets of a duration histogram: bucket i holds values below 500 ns * 2^i, the last is +Inf
 /// (METRICS.md: 0.5 us * 2^n to 16 ms).
 pub const BUCKETS: usize = 17;
@@ -266,9 +292,18 @@ pub struct CounterCells {
     would_drop: [AtomicU64; crate::reason::REASON_COUNT_MAX],
     anomalies: [AtomicU64; ANOMALY_COUNT_MAX],
     flows: [AtomicU64; FLOW_CLASSES],
+    flows_new: [AtomicU64; FLOW_CLASSES],
+    decoded: [AtomicU64; DECODED],
+    app_flows: [AtomicU64; 2 * APPS_MAX],
+    app_transactions: [AtomicU64; 2 * APPS_MAX],
     busy_ns: AtomicU64,
     /// Durations per packet, nanoseconds, by step.
     pub durations: [Histogram; 6],
+}
+
+/// Place of a protocol's cell.
+fn of_app(app: u8, tcp: bool) -> usize {
+    usize::from(app) << 1 | usize::from(tcp)
 }
 
 fn bump(cell: &AtomicU64, by: u64) {
@@ -287,6 +322,10 @@ impl Default for CounterCells {
             would_drop: zeros(),
             anomalies: zeros(),
             flows: zeros(),
+            flows_new: zeros(),
+            decoded: zeros(),
+            app_flows: zeros(),
+            app_transactions: zeros(),
             busy_ns: AtomicU64::new(0),
             durations: Default::default(),
         }
@@ -387,6 +426,52 @@ impl CounterCells {
                 bump(cell, by);
             }
         }
+        let new = to.filter(|_| from.is_none());
+        if let Some(cell) = new.and_then(|class| self.flows_new.get(usize::from(class))) {
+            bump(cell, 1);
+        }
+    }
+
+    /// Flows that were taken in, by the class that they had then.
+    pub fn flows_new(&self, class: usize) -> u64 {
+        let cell = self.flows_new.get(class);
+        cell.map_or(0, |cell| cell.load(Relaxed))
+    }
+
+    /// Counts a decoded packet; `version`: 0 without IP, 1 of IPv4, 2 of IPv6. Single writer.
+    pub fn decoded(&self, version: u8, carried: Carried) {
+        if let Some(cell) = self.decoded.get(usize::from(version << 3 | carried as u8)) {
+            bump(cell, 1);
+        }
+    }
+
+    /// Packets that were decoded, as `decoded` counts them.
+    pub fn decoded_as(&self, version: u8, carried: Carried) -> u64 {
+        let cell = self.decoded.get(usize::from(version << 3 | carried as u8));
+        cell.map_or(0, |cell| cell.load(Relaxed))
+    }
+
+    /// Counts a flow, over TCP or UDP, that was found to speak this protocol. Single writer.
+    pub fn app_flow(&self, app: u8, tcp: bool) {
+        if let Some(cell) = self.app_flows.get(of_app(app, tcp)) {
+            bump(cell, 1);
+        }
+    }
+
+    /// Counts transactions of a protocol. Single writer.
+    pub fn app_transactions(&self, app: u8, tcp: bool, by: u32) {
+        if let Some(cell) = self.app_transactions.get(of_app(app, tcp)) {
+            bump(cell, u64::from(by));
+        }
+    }
+
+    /// Flows and transactions of a protocol.
+    pub fn apps(&self, app: u8, tcp: bool) -> [u64; 2] {
+        let get = |cells: &[AtomicU64]| {
+            let cell = cells.get(of_app(app, tcp));
+            cell.map_or(0, |cell| cell.load(Relaxed))
+        };
+        [get(&self.app_flows), get(&self.app_transactions)]
     }
 
     /// Flows of a class that this worker took in, less those it ended: wraps, and is exact in the

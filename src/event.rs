@@ -51,6 +51,10 @@ pub enum EventKind {
     Packet,
     /// A file of a transaction is complete (`file`, `record`; its name stands in `payload`).
     File,
+    /// A packet of ARP.
+    Arp,
+    /// A frame of the application layer is complete (`record`).
+    Frame,
     /// Bytes of a file that is stored (`file`, `payload`): for the store, no line of the log.
     FilePiece,
 }
@@ -175,7 +179,7 @@ pub struct Event {
     pub vlan_count: u8,
     /// Layers of tunnel around the packet.
     pub depth: u8,
-    /// Alert: the packet around it.
+    /// Alert, event of a transaction: the packet around it.
     pub outer: Option<Outer>,
     /// Lane that emitted it.
     pub lane: u8,
@@ -205,7 +209,8 @@ pub struct Event {
     pub spoken: Spoken,
     /// Alert, drop: what was decided about the packet.
     pub decision: Decision,
-    /// The transaction, as app/record.rs writes it; empty if none. Room of [`EVENT_RECORD_MAX`].
+    /// The transaction, as app/record.rs writes it; empty if none. Room of [`EVENT_RECORD_MAX`], or
+    /// more where settings ask for more.
     pub record: Vec<u8>,
     /// File, piece of a file: which, and what is known of it.
     pub file: FileNote,
@@ -226,12 +231,12 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event whose byte fields have their room already.
-    pub fn with_room() -> Event {
+    /// An event whose byte fields have their room already, `record` so much.
+    pub fn with_room(record: usize) -> Event {
         Event {
             payload: room(EVENT_PAYLOAD_MAX),
             packet: room(EVENT_PACKET_MAX),
-            record: room(EVENT_RECORD_MAX),
+            record: room(record),
             variables: Variables::with_room(),
             signature: u32::MAX,
             ..Event::default()
@@ -345,13 +350,18 @@ pub struct EventQueue {
 impl EventQueue {
     /// Queues with `count` events between them, all free.
     pub fn new(count: usize) -> Arc<EventQueue> {
+        EventQueue::with_records(count, EVENT_RECORD_MAX)
+    }
+
+    /// The same, of events with so many bytes of room for a record.
+    pub fn with_records(count: usize, record: usize) -> Arc<EventQueue> {
         let queue = EventQueue {
             full: ArrayQueue::new(count.max(1)),
             free: ArrayQueue::new(count.max(1)),
             taker: OnceLock::new(),
         };
         for _ in 0..count {
-            let pushed = queue.free.push(Box::new(Event::with_room()));
+            let pushed = queue.free.push(Box::new(Event::with_room(record)));
             debug_assert!(pushed.is_ok(), "the free queue has room for all events");
         }
         Arc::new(queue)

@@ -167,3 +167,197 @@ fn an_alert_carries_what_it_is_told_to() {
     );
     assert!(ids[0].as_str().is_some_and(|id| id.starts_with("1:")));
 }
+
+const UPLOAD: &[u8] = b"POST /login HTTP/1.1\r\nHost: a.example\r\nX-Real-IP: 192.0.2.7\r\n\
+    Accept-Language: de\r\nContent-Length: 8\r\n\r\nuser\x01pw=";
+
+/// Suricata 8.0.6 (`EveHttpLogJSONBodyBase64` and `..Printable`, of alerts alone).
+#[test]
+fn alerts_carry_bodies_where_they_are_asked_for() {
+    let rules = "alert http any any -> any any (http.stat_code; content:\"403\"; \
+        file.data; content:\"nope\"; sid:1;)\n";
+    let told = |settings: &[&str]| {
+        let scratch = Scratch::new("bodies");
+        talk::events(&scratch, (UPLOAD, ANSWER), rules, settings)
+    };
+    let keys = [
+        "http_request_body",
+        "http_request_body_printable",
+        "http_response_body",
+        "http_response_body_printable",
+    ];
+    let plain = told(&[]);
+    assert!(
+        keys.iter()
+            .all(|key| of(&plain, "alert")["http"].get(*key).is_none())
+    );
+    let both = told(&[
+        "outputs.1.eve-log.types.0.alert.http-body=yes",
+        "outputs.eve-log.alert.http-body-printable=yes",
+    ]);
+    let alert = of(&both, "alert");
+    assert_eq!(alert["ts_progress"], "request_complete");
+    assert_eq!(of(&plain, "http").get("ts_progress"), None);
+    let http = &alert["http"];
+    let bodies = keys.map(|key| http[key].as_str().unwrap());
+    assert_eq!(bodies, ["dXNlcgFwdz0=", "user.pw=", "bm9wZQ==", "nope"]);
+    assert_eq!(http["hostname"], "a.example");
+    for kind in ["http", "fileinfo"] {
+        assert!(
+            keys.iter()
+                .all(|key| of(&both, kind)["http"].get(*key).is_none())
+        );
+    }
+}
+
+/// Suricata 8.0.6 (`EveHttpLogJSONHeaders`, of events of HTTP alone).
+#[test]
+fn events_of_http_list_headers_by_name_or_all_of_a_side() {
+    let told = |settings: &[&str]| {
+        let scratch = Scratch::new("headers");
+        let events = talk::events(&scratch, (UPLOAD, ANSWER), RULES_OF_HEADERS, settings);
+        assert!(
+            of(&events, "alert")["http"]
+                .get("request_headers")
+                .is_none()
+        );
+        of(&events, "http")["http"].clone()
+    };
+    assert!(told(&[]).get("request_headers").is_none());
+    let some = told(&["outputs.eve-log.http.custom=[accept_language, Content-Length]"]);
+    let header = |name: &str, value: &str| json!({"name": name, "value": value});
+    assert_eq!(
+        some["request_headers"],
+        json!([
+            header("Accept-Language", "de"),
+            header("Content-Length", "8")
+        ])
+    );
+    assert_eq!(
+        some["response_headers"],
+        json!([header("Content-Length", "4")])
+    );
+    let side = told(&["outputs.1.eve-log.types.3.http.dump-all-headers=request"]);
+    assert_eq!(side["request_headers"].as_array().unwrap().len(), 4);
+    assert!(side.get("response_headers").is_none());
+}
+
+const RULES_OF_HEADERS: &str = "alert http any any -> any any (http.request_header; \
+    content:\"X-Real-IP\"; sid:1;)\n";
+
+#[test]
+fn a_proxy_s_client_may_stand_in_another_header() {
+    let settings = [
+        "outputs.1.eve-log.xff.enabled=yes",
+        "outputs.1.eve-log.xff.header=X-Real-Ip",
+        "outputs.1.eve-log.types.3.http.xff.enabled=yes",
+        "outputs.1.eve-log.types.3.http.xff.mode=overwrite",
+        "outputs.1.eve-log.types.3.http.xff.header=X-Real-IP",
+    ];
+    let scratch = Scratch::new("xff");
+    let events = talk::events(&scratch, (UPLOAD, ANSWER), RULES_OF_HEADERS, &settings);
+    assert_eq!(of(&events, "alert")["alert"]["xff"], "192.0.2.7");
+    assert_eq!(of(&events, "fileinfo")["xff"], "192.0.2.7");
+    assert_eq!(of(&events, "http")["src_ip"], "192.0.2.7");
+    assert!(of(&events, "http").get("xff").is_none());
+}
+
+/// RFC 6455 section 5.7: a masked text, `Hello`.
+#[test]
+fn alerts_carry_payloads_of_websocket_where_they_are_asked_for() {
+    let request = b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\n\r\n";
+    let answer = b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\n\r\n\x81\x05Hello";
+    let rules =
+        "alert websocket any any -> any any (websocket.payload; content:\"Hello\"; sid:1;)\n";
+    let settings = [
+        "outputs.eve-log.alert.websocket-payload=yes",
+        "outputs.eve-log.alert.websocket-payload-printable=yes",
+    ];
+    let scratch = Scratch::new("websocket");
+    let events = talk::events(&scratch, (request, answer), rules, &settings);
+    let told = &of(&events, "alert")["websocket"];
+    assert_eq!(told["payload_base64"], "SGVsbG8=");
+    assert_eq!(told["payload_printable"], "Hello");
+    assert_eq!(
+        (&told["opcode"], &told["fin"]),
+        (&json!("text"), &json!(true))
+    );
+    let scratch = Scratch::new("websocket-plain");
+    let events = talk::events(&scratch, (request, answer), rules, &[]);
+    assert!(
+        of(&events, "alert")["websocket"]
+            .get("payload_base64")
+            .is_none()
+    );
+    assert!(
+        of(&events, "websocket")["websocket"]
+            .get("payload_base64")
+            .is_none()
+    );
+}
+
+/// Suricata 8.0.6 (`FrameJsonLogOneFrame`).
+#[test]
+fn alerts_on_frames_tell_of_the_frame_and_frames_are_events_where_they_are_named() {
+    let rules = "alert http any any -> any any (frame:http1.request; content:\"root\"; sid:1;)\n";
+    let scratch = Scratch::new("frames");
+    let told = talk::events(&scratch, (REQUEST, ANSWER), rules, &[]);
+    let alert = of(&told, "alert");
+    let frame = &alert["frame"];
+    assert_eq!(
+        (&frame["type"], &frame["direction"]),
+        (&json!("request"), &json!("toserver"))
+    );
+    assert_eq!(frame["length"], REQUEST.len());
+    assert_eq!(
+        frame["payload_printable"],
+        std::str::from_utf8(REQUEST).unwrap()
+    );
+    assert_eq!(alert.get("tx_id"), None);
+    // Frames are none of the flow's transactions.
+    assert_eq!(of(&told, "http")["tx_id"], 0);
+    assert_eq!(of(&told, "flow")["flow"]["tx_cnt"], 1);
+    assert!(!kinds(&told).contains(&"frame"));
+    let scratch = Scratch::new("frame-events");
+    let settings = ["outputs.eve-log.types=http, frame"];
+    let told = talk::events(&scratch, (REQUEST, ANSWER), "", &settings);
+    let frames = told.iter().filter(|event| event["event_type"] == "frame");
+    let frames: Vec<(&Value, &Value)> = frames
+        .map(|event| (&event["frame"]["type"], &event["app_proto"]))
+        .collect();
+    assert!(
+        frames.contains(&(&json!("request"), &json!("http"))),
+        "{told:?}"
+    );
+    assert!(
+        frames.contains(&(&json!("response"), &json!("http"))),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_packet_s_variables_may_be_named_by_the_packet() {
+    let rules = "alert http any any -> any any (msg:\"pair\"; http.request_header; \
+        content:\"X-Real\"; pcre:\"/^([A-Za-z-]+): (.+)$/, pkt:key, pkt:value\"; sid:1;)\n";
+    let scratch = Scratch::new("pairs");
+    let events = talk::events(&scratch, (UPLOAD, ANSWER), rules, &[]);
+    let noted = &of(&events, "alert")["metadata"]["pktvars"];
+    assert_eq!(*noted, json!([{"X-Real-IP": "192.0.2.7"}]));
+}
+
+/// Suricata 8.0.6 (`EveFileInfo`).
+#[test]
+fn files_tell_which_rules_store_them_and_of_what_they_are_a_part() {
+    let answer =
+        b"HTTP/1.1 206 Part\r\nContent-Range: bytes 3-6/20\r\nContent-Length: 4\r\n\r\nnope";
+    let rules = "alert http any any -> any any (file.data; content:\"nope\"; filestore; sid:7;)\n";
+    let scratch = Scratch::new("stored");
+    let settings = ["file-store.enabled=yes"];
+    let events = talk::events(&scratch, (REQUEST, answer), rules, &settings);
+    let file = &of(&events, "fileinfo")["fileinfo"];
+    assert_eq!(file["sid"], json!([7]));
+    assert_eq!((&file["start"], &file["end"]), (&json!(3), &json!(6)));
+    assert_eq!(file["stored"], true);
+}

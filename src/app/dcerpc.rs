@@ -13,8 +13,13 @@ use super::protocol::{
 };
 use super::reader::Reader;
 use super::settings::Number;
-use super::table::{Table, growing_of, growing_word, guid_bytes, guid_words, tx_of, tx_words};
+use super::table::{Table, growing_of, growing_word, guid_words, tx_of, tx_words};
 use crate::packet::Direction;
+
+mod interfaces;
+
+pub(super) use interfaces::Interfaces;
+use interfaces::tell_interface;
 
 /// See `Description`.
 pub const DESCRIPTION: Description = Description {
@@ -135,115 +140,6 @@ fn probe_udp(bytes: &[u8]) -> Guess {
     if fits { Guess::Yes } else { Guess::No }
 }
 
-/// The bindings of a flow: `[UUID 4, version | context << 16, call, index | flags << 16]`.
-#[derive(Debug, Default)]
-pub(super) struct Interfaces {
-    table: Table<7>,
-}
-
-const FIRST_FRAGMENT: u32 = 1 << 16;
-const ANSWERED: u32 = 1 << 17;
-const ACCEPTED: u32 = 1 << 18;
-
-impl Interfaces {
-    /// Takes the presentation contexts of a bind or alter context in (C706 12.6.4.3). `None` if the
-    /// body is cut short.
-    pub fn bind(&mut self, heap: &mut Heap, header: &Header, body: &[u8]) -> Option<()> {
-        let mut at = Reader::at(body, 8);
-        let [count, _, _, _] = at.array::<4>()?;
-        for index in 0..count {
-            let context = at.u16_of(header.little)?;
-            let [syntaxes, _] = at.array::<2>()?;
-            let uuid = uuid_of(at.array()?, header.little);
-            let version = at.u16_of(header.little)?;
-            at.skip(2)?;
-            at.skip(20 * usize::from(syntaxes))?;
-            let [a, b, c, d] = guid_words(uuid);
-            let flags = if header.first { FIRST_FRAGMENT } else { 0 };
-            let record = [
-                a,
-                b,
-                c,
-                d,
-                u32::from(version) | u32::from(context) << 16,
-                header.call,
-                u32::from(index) | flags,
-            ];
-            let same = |known: &[u32; 7]| known[4] >> 16 == u32::from(context);
-            match self.table.find(heap, same) {
-                Some((place, _)) => self.table.set(heap, place, &record),
-                // Who is pushed out holds nothing.
-                None => drop(self.table.push(heap, INTERFACES_MAX, &record)),
-            }
-        }
-        Some(())
-    }
-
-    /// Forgets all of them: on an SMB pipe every bind stands alone.
-    pub fn clear(&mut self, heap: &mut Heap) {
-        self.table.clear(heap);
-    }
-
-    /// Takes the results of a bind ack in (C706 12.6.4.4).
-    pub fn answer(&mut self, heap: &mut Heap, header: &Header, body: &[u8]) -> Option<()> {
-        let mut at = Reader::at(body, 8);
-        let address = usize::from(at.u16_of(header.little)?);
-        at.skip(address)?;
-        // The list stands at a multiple of four.
-        at.skip((address + 2).wrapping_neg() % 4)?;
-        let [count, _, _, _] = at.array::<4>()?;
-        for index in 0..count {
-            let result = at.u16_of(header.little)?;
-            at.skip(22)?;
-            let this = |r: &[u32; 7]| r[5] == header.call && r[6] & 0xffff == u32::from(index);
-            if let Some((place, mut record)) = self.table.find(heap, this) {
-                record[6] = record[6] & !ACCEPTED | ANSWERED;
-                if result == 0 {
-                    record[6] |= ACCEPTED;
-                }
-                self.table.set(heap, place, &record);
-            }
-        }
-        Some(())
-    }
-
-    /// Names the accepted interfaces (of a context, or all) in both directions of a transaction;
-    /// whether there were any.
-    pub fn tell(&self, out: &mut Output<'_>, tx: TxId, context: Option<u16>) -> bool {
-        let mut told = false;
-        // The table is bounded by INTERFACES_MAX.
-        for place in 0..self.table.len() {
-            let Some(record) = self.table.get(&out.shared.heap, place) else {
-                break;
-            };
-            let other = context.is_some_and(|wanted| record[4] >> 16 != u32::from(wanted));
-            if other || record[6] & ACCEPTED == 0 {
-                continue;
-            }
-            let uuid = guid_bytes([record[0], record[1], record[2], record[3]]);
-            tell_interface(
-                out,
-                tx,
-                uuid,
-                record[4] as u16,
-                record[6] & FIRST_FRAGMENT != 0,
-            );
-            told = true;
-        }
-        told
-    }
-}
-
-fn tell_interface(out: &mut Output<'_>, tx: TxId, uuid: [u8; 16], version: u16, first: bool) {
-    let mut value = [0; IFACE_SIZE];
-    value[..16].copy_from_slice(&uuid);
-    value[16..18].copy_from_slice(&version.to_be_bytes());
-    value[18] = u8::from(first);
-    for direction in [Direction::ToServer, Direction::ToClient] {
-        out.field(tx, Field::DcerpcIface, direction, &value);
-    }
-}
-
 /// A UUID in the order in which it is written.
 fn uuid_of(mut wire: [u8; 16], little: bool) -> [u8; 16] {
     if little {
@@ -274,13 +170,7 @@ pub(super) fn tell_operation(out: &mut Output<'_>, tx: TxId, operation: u16) {
 
 /// Adds bytes to the stub data of a direction, up to the setting's number of them; `growing` is the
 /// word that names it, if it has begun.
-pub(super) fn add_stub(
-    out: &mut Output<'_>,
-    tx: TxId,
-    direction: Direction,
-    growing: &mut u32,
-    bytes: &[u8],
-) {
+fn add_stub(out: &mut Output<'_>, tx: TxId, direction: Direction, growing: &mut u32, bytes: &[u8]) {
     if bytes.is_empty() || !out.wants(Field::DcerpcStubData) {
         return;
     }
@@ -297,6 +187,25 @@ pub(super) fn add_stub(
     if !kept.is_empty() {
         out.grow(tx, growing_of(*growing), kept);
     }
+}
+
+/// Counts a fragment of a call for events.
+fn count_fragment(out: &mut Output<'_>, tx: TxId, direction: Direction, stub: &[u8]) {
+    out.count_for_events(tx, Field::DcerpcFragments, direction, 1);
+    let size = stub.len() as u64;
+    out.count_for_events(tx, Field::DcerpcStubSize, direction, size);
+}
+
+/// Takes a fragment of a call: its stub data, and the count of fragments.
+pub(super) fn add_fragment(
+    out: &mut Output<'_>,
+    tx: TxId,
+    direction: Direction,
+    growing: &mut u32,
+    stub: &[u8],
+) {
+    count_fragment(out, tx, direction, stub);
+    add_stub(out, tx, direction, growing, stub);
 }
 
 /// No stub data yet.
@@ -542,6 +451,12 @@ impl Dcerpc {
         // Neither first nor last: the middle of a call, or a whole one of a careless sender.
         let done = whole || header.last || (!header.first && call.stub[way] == NOT_BEGUN);
         self.name(out, header, body, &mut call);
+        if header.kind == kind::BIND_ACK {
+            self.interfaces.show_bind(out, call.tx, Some(header.call));
+        }
+        if matches!(header.kind, kind::REQUEST | kind::RESPONSE) {
+            count_fragment(out, call.tx, direction, stub);
+        }
         add_stub(out, call.tx, direction, &mut call.stub[way], stub);
         self.end(out, place, call, direction, done);
     }
@@ -619,7 +534,7 @@ impl Dcerpc {
             tell_operation(out, call.tx, datagram.operation);
             tell_interface(out, call.tx, datagram.interface, datagram.version, true);
         }
-        add_stub(out, call.tx, direction, &mut call.stub[way], datagram.stub);
+        add_fragment(out, call.tx, direction, &mut call.stub[way], datagram.stub);
         self.end(out, place, call, direction, datagram.last);
     }
 }

@@ -181,6 +181,14 @@ impl Apps {
         Some((state.protocol, events))
     }
 
+    /// What a flow speaks, and how many transactions it began since this was asked last.
+    pub fn newly_opened(&mut self, flow: u32) -> Option<(AppProtocol, u32)> {
+        let state = &mut self.flows.get_mut(flow)?.state;
+        let new = state.next_number.saturating_sub(state.counted);
+        state.counted = state.next_number;
+        Some((state.speaks(), new))
+    }
+
     /// Transactions that a flow has begun so far.
     pub fn opened(&self, flow: u32) -> u32 {
         self.state(flow).map_or(0, |state| state.next_number)

@@ -11,7 +11,7 @@ mod hpack;
 mod huffman;
 mod shown;
 mod states;
-mod streams;
+pub(super) mod streams;
 
 use super::field::{Field, Progress};
 use super::heap::{Heap, Text};

@@ -10,6 +10,7 @@
 //! Invariants: nothing allocates after `Apps::new`; bytes from the wire never panic; every pool has
 //! a bound and a counter; the same bytes give the same transactions for any cut.
 
+pub mod bencode;
 mod ber;
 pub mod bittorrent_dht;
 mod chunks;

@@ -590,7 +590,7 @@ mod tests {
         let key = "app-layer.protocols.mqtt.max-msg-length";
         let lines = run_missing(PLACE, &[(key, "26")], &pieces);
         let types = lines.iter().filter(|l| l.ends_with("mqtt.type 3"));
-        let expected = ["tx 4 ToClient mqtt.type 3", "tx 8 ToServer mqtt.type 3"];
+        let expected = ["tx 1 ToClient mqtt.type 3", "tx 2 ToServer mqtt.type 3"];
         assert_eq!(types.collect::<Vec<_>>(), expected);
     }
 

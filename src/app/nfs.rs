@@ -763,18 +763,18 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "tx 3 ToServer -nfs_call 12884901902",
-                "tx 3 ToServer -nfs.xid 7",
-                "tx 3 ToServer -nfs.auth_type 1",
-                "tx 3 ToServer -nfs.uid 1000",
-                "tx 3 ToServer -nfs.gid 100",
-                "tx 3 ToServer -nfs.machine_name \"pc\"",
-                "tx 3 ToServer -nfs.hhash 660750991",
-                "tx 3 ToServer -nfs.filename \"old\"",
-                "tx 3 ToServer -nfs.rename.from \"old\"",
-                "tx 3 ToServer -nfs.rename.to \"new\"",
-                "tx 3 ToClient -nfs.rpc_status 0",
-                "tx 3 ToClient -nfs.status 13",
+                "tx 0 ToServer -nfs_call 12884901902",
+                "tx 0 ToServer -nfs.xid 7",
+                "tx 0 ToServer -nfs.auth_type 1",
+                "tx 0 ToServer -nfs.uid 1000",
+                "tx 0 ToServer -nfs.gid 100",
+                "tx 0 ToServer -nfs.machine_name \"pc\"",
+                "tx 0 ToServer -nfs.hhash 660750991",
+                "tx 0 ToServer -nfs.filename \"old\"",
+                "tx 0 ToServer -nfs.rename.from \"old\"",
+                "tx 0 ToServer -nfs.rename.to \"new\"",
+                "tx 0 ToClient -nfs.rpc_status 0",
+                "tx 0 ToClient -nfs.status 13",
             ]
         );
     }

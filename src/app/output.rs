@@ -258,6 +258,8 @@ pub struct FlowState {
     pub(super) last: u32,
     pub(super) open: u32,
     pub(super) next_number: u32,
+    /// Transactions that are counted already.
+    pub(super) counted: u32,
     /// Bytes of the heap that its transactions hold.
     pub(super) held: usize,
     /// Events of this packet that belong to no transaction, with their direction.
@@ -331,6 +333,7 @@ impl Default for FlowState {
             last: NONE,
             open: 0,
             next_number: 0,
+            counted: 0,
             held: 0,
             events: [(AppEvent(0), Direction::ToServer); FLOW_EVENTS_MAX],
             event_count: 0,
@@ -479,8 +482,18 @@ impl Output<'_> {
     /// before.
     pub fn begin_frame(&mut self, field: Field, direction: Direction) -> (TxId, Growing) {
         let tx = self.open();
+        // It is none of the flow's transactions, which alone are numbered.
+        self.flow.next_number = self.flow.next_number.saturating_sub(1);
         self.with(tx, |tx, _| tx.is_frame = true);
         (tx, self.begin(tx, field, direction))
+    }
+
+    /// Adds to a number that events tell.
+    pub fn count_for_events(&mut self, tx: TxId, field: Field, direction: Direction, by: u64) {
+        if self.wants(field) && self.has_room(0) {
+            let counted = self.with(tx, |tx, heap| tx.count(heap, field, direction, by));
+            self.shared.lost += u64::from(counted == Some(false));
+        }
     }
 
     /// Adds a number.

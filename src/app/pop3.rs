@@ -1,12 +1,17 @@
-//! POP3 (RFC 1939) on its port: told, and followed as far as STLS (RFC 2595 section 4), behind
-//! which TLS is spoken. Commands that are unknown or wrong are events; nothing else is a transaction.
+//! POP3 (RFC 1939) on its port: a transaction for each command and its answer, and for the server's
+//! greeting. Behind STLS (RFC 2595 section 4) TLS is spoken. What is odd about a command, and which
+//! ones are known, is as Suricata 8.0.6 has it: words stand in capitals, and a line that begins with
+//! none ends the work.
 
-use super::lines::{Discard, starts_with, take_line, without_end};
-use super::output::{AppEvent, Output};
+use super::heap::Heap;
+use super::lines::{Discard, decimal, pass_over, take_line, without_end};
+use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
 use super::settings::Number;
+use super::table::{Table, tx_of, tx_words};
+use super::{Field, Progress};
 use crate::packet::Direction::{self, ToClient, ToServer};
 
 /// See `Description`.
@@ -35,62 +40,135 @@ enum Odd {
     TooMany = 4,
 }
 
-/// Commands and how many arguments they take (RFC 1939, 2449, 2595, 5034, 6856).
-const ARGUMENTS: [(&[u8], std::ops::RangeInclusive<usize>); 17] = [
-    (b"user", 1..=1),
-    // A password may have blanks.
-    (b"pass", 1..=usize::MAX),
-    (b"apop", 2..=2),
-    (b"auth", 0..=2),
-    (b"quit", 0..=0),
-    (b"stat", 0..=0),
-    (b"list", 0..=1),
-    (b"retr", 1..=1),
-    (b"dele", 1..=1),
-    (b"noop", 0..=0),
-    (b"rset", 0..=0),
-    (b"top", 2..=2),
-    (b"uidl", 0..=1),
-    (b"capa", 0..=0),
-    (b"stls", 0..=0),
-    (b"utf8", 0..=0),
-    (b"lang", 0..=1),
+/// Commands and how many arguments they take.
+const ARGUMENTS: [(&[u8], std::ops::RangeInclusive<usize>); 16] = [
+    (b"USER", 1..=1),
+    (b"PASS", 1..=1),
+    (b"APOP", 2..=2),
+    (b"AUTH", 1..=2),
+    (b"SASL", 1..=usize::MAX),
+    (b"QUIT", 0..=0),
+    (b"STAT", 0..=0),
+    (b"LIST", 0..=1),
+    (b"RETR", 1..=1),
+    (b"DELE", 1..=1),
+    (b"NOOP", 0..=0),
+    (b"RSET", 0..=0),
+    (b"TOP", 2..=2),
+    (b"UIDL", 0..=1),
+    (b"CAPA", 0..=0),
+    (b"STLS", 0..=0),
 ];
-/// Bytes of a command with its end (RFC 2449 section 4).
-const COMMAND_MAX: usize = 255;
+/// Bytes of a command with its end; a longer one is told of.
+const COMMAND_MAX: usize = 256;
+/// What stands for a line of an authentication in place of a command.
+const SASL: &[u8] = b"<SASL DATA>";
 
 const PORT: u16 = 110;
 /// Bytes of a line that are looked at; a status line has no more (RFC 2449 section 4).
 const LINE_MAX: usize = 513;
-/// What a client may begin with.
-const COMMANDS: [&[u8]; 6] = [b"user ", b"apop ", b"auth", b"capa", b"stls", b"quit"];
+/// Bytes by which a first line is known.
+const PROBE_MIN: usize = 5;
+/// Arguments of a command and lines of an answer that events tell.
+const TOLD_MAX: usize = 128;
+/// Commands that wait for an answer.
+const OPEN_MAX: usize = 1 << 16;
 
 fn probe(probe: &Probe<'_>) -> Guess {
     if probe.server_port != PORT {
         return Guess::No;
     }
-    let words: &[&[u8]] = match probe.direction {
-        ToServer => &COMMANDS,
-        ToClient => &[b"+ok", b"-err"],
+    let bytes = probe.bytes;
+    let word = word_of(bytes);
+    let fits = match probe.direction {
+        ToServer => is_word(word),
+        ToClient => [b"+OK".as_slice(), b"-ERR"]
+            .iter()
+            .any(|status| *status == word || word.len() == bytes.len() && status.starts_with(word)),
     };
-    if words.iter().any(|word| starts_with(probe.bytes, word)) {
-        return Guess::Yes;
-    }
-    match words.iter().any(|word| starts_with(word, probe.bytes)) {
-        true => Guess::More,
+    match fits {
         false => Guess::No,
+        // A word, and a line that ends.
+        true if bytes.len() >= PROBE_MIN && memchr::memmem::find(bytes, b"\r\n").is_some() => {
+            Guess::Yes
+        }
+        true if bytes.len() >= LINE_MAX => Guess::No,
+        true => Guess::More,
     }
 }
 
-/// Follows commands up to TLS.
+/// What stands before the first blank or the line's end.
+fn word_of(line: &[u8]) -> &[u8] {
+    let end = line.iter().position(|byte| matches!(byte, b' ' | b'\r'));
+    line.get(..end.unwrap_or(line.len())).unwrap_or(line)
+}
+
+/// Whether this may be a command.
+fn is_word(word: &[u8]) -> bool {
+    !word.is_empty() && word.iter().all(u8::is_ascii_alphanumeric)
+}
+
+/// How the answer of a command is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
+enum Kind {
+    /// A line.
+    #[default]
+    Line = 0,
+    /// More lines, up to one with a dot, follow one that says yes.
+    Lines = 1,
+    /// The same, and they are a mail.
+    Mail = 2,
+    /// The client's next line goes on with the authentication.
+    Auth = 3,
+    /// TLS follows.
+    Tls = 4,
+    /// It may ask for more of an authentication.
+    Sasl = 5,
+}
+
+impl Kind {
+    fn of(command: &[u8], arguments: usize) -> Kind {
+        match (command, arguments) {
+            (b"LIST" | b"UIDL" | b"AUTH", 0) | (b"TOP" | b"CAPA", _) => Kind::Lines,
+            (b"RETR", _) => Kind::Mail,
+            (b"AUTH", _) => Kind::Auth,
+            (b"STLS", _) => Kind::Tls,
+            _ => Kind::Line,
+        }
+    }
+
+    fn from_word(word: u32) -> Kind {
+        match word {
+            1 => Kind::Lines,
+            2 => Kind::Mail,
+            3 => Kind::Auth,
+            4 => Kind::Tls,
+            5 => Kind::Sasl,
+            _ => Kind::Line,
+        }
+    }
+}
+
+/// An answer of several lines.
+#[derive(Clone, Copy, Debug, Default)]
+struct Answer {
+    /// Whose; `None` between answers.
+    tx: Option<TxId>,
+    /// Bytes of a mail that are passed over.
+    left: u32,
+    /// Its lines are told, so many so far.
+    told: Option<u16>,
+}
+
+/// Follows commands and their answers up to TLS.
 #[derive(Debug, Default)]
 pub struct Pop3 {
-    /// The client has asked for TLS.
-    asked: bool,
-    /// The server asks for more of an authentication: the client's next line is no command.
+    /// Commands without an answer: the transaction, how the answer is read.
+    open: Table<3>,
+    /// The client's next line is no command.
     challenged: bool,
-    /// Commands without an answer.
-    waiting: u16,
+    answer: Answer,
     discard: Discard,
 }
 
@@ -107,6 +185,10 @@ impl Parse for Pop3 {
                 at += passed;
                 continue;
             }
+            if input.direction == ToClient && self.answer.left > 0 {
+                at += pass_over(&mut self.answer.left, rest);
+                continue;
+            }
             let Some(line) = take_line(rest, LINE_MAX) else {
                 break;
             };
@@ -114,73 +196,181 @@ impl Parse for Pop3 {
             if !line.ends_with(b"\n") {
                 self.discard.begin(way);
             }
-            self.judge(line, input.direction, out);
-            let most = out.shared.limits.parsers.number(Number::Pop3Transactions);
-            if u32::from(self.waiting) > most + 1 {
-                tell(Odd::TooMany, input.direction, out);
-                return Err(Broken);
-            }
-            if input.direction == ToServer {
-                self.asked = without_end(line).eq_ignore_ascii_case(b"stls");
-            } else if std::mem::take(&mut self.asked) && starts_with(line, b"+ok") {
-                out.await_protocol(AppProtocol::Tls);
-                break;
+            match input.direction {
+                ToServer => self.command(line, out)?,
+                ToClient if self.answer.tx.is_some() => self.line_of_answer(line, out),
+                ToClient if self.status(line, out)? == Kind::Tls => {
+                    out.await_protocol(AppProtocol::Tls);
+                    break;
+                }
+                ToClient => {}
             }
         }
         Ok(Taken::all(at))
     }
+
+    fn free(&mut self, heap: &mut Heap) {
+        self.open.clear(heap);
+    }
 }
 
 impl Pop3 {
-    /// Tells what is odd about a line.
-    fn judge(&mut self, line: &[u8], direction: Direction, out: &mut Output<'_>) {
-        let status = starts_with(line, b"+ok") || starts_with(line, b"-err");
-        self.waiting = match direction {
-            ToServer => self.waiting.saturating_add(1),
-            ToClient => self
-                .waiting
-                .saturating_sub(u16::from(status || line.starts_with(b"+ "))),
+    /// A transaction, if there are not too many.
+    fn begin(&mut self, direction: Direction, out: &mut Output<'_>) -> Result<TxId, Broken> {
+        let most = out.shared.limits.parsers.number(Number::Pop3Transactions);
+        let tx = out.open();
+        if self.open.len() > most as usize {
+            tell(tx, Odd::TooMany, direction, out);
+            out.complete(tx);
+            return Err(Broken);
+        }
+        Ok(tx)
+    }
+
+    /// A line of the client.
+    fn command(&mut self, line: &[u8], out: &mut Output<'_>) -> Result<(), Broken> {
+        let sasl = std::mem::take(&mut self.challenged);
+        let word = word_of(without_end(line));
+        if !sasl && !is_word(word) {
+            return Err(Broken);
+        }
+        let tx = self.begin(ToServer, out)?;
+        let kind;
+        if sasl {
+            show(tx, Field::Pop3Command, ToServer, SASL, out);
+            kind = Kind::Sasl;
+        } else {
+            let rest = without_end(line).get(word.len()..).unwrap_or(&[]);
+            let arguments = rest.split(|byte| *byte == b' ');
+            let arguments = arguments.filter(|argument| !argument.is_empty());
+            show(tx, Field::Pop3Command, ToServer, word, out);
+            let mut count = 0;
+            for argument in arguments {
+                count += 1;
+                if count <= TOLD_MAX {
+                    show(tx, Field::Pop3Argument, ToServer, argument, out);
+                }
+            }
+            kind = Kind::of(word, count);
+            let known = ARGUMENTS.iter().find(|(known, _)| *known == word);
+            match known {
+                None => tell(tx, Odd::UnknownCommand, ToServer, out),
+                Some((_, counts)) if !counts.contains(&count) => {
+                    tell(tx, Odd::ArgumentCount, ToServer, out);
+                }
+                Some(_) => {}
+            }
+            if line.len() > COMMAND_MAX {
+                tell(tx, Odd::RequestTooLong, ToServer, out);
+            }
+        }
+        out.progress(tx, ToServer, Progress::Complete);
+        let [index, serial] = tx_words(tx);
+        let record = [index, serial, kind as u32];
+        // Nobody is pushed out: the bound on transactions is lower.
+        if self.open.push(out.heap(), OPEN_MAX, &record).is_some() {
+            out.complete(tx);
+        }
+        Ok(())
+    }
+
+    /// A line of the server that begins an answer; how the answer is read on. A line without a status
+    /// is passed over: it may be of a longer answer than is known here.
+    fn status(&mut self, line: &[u8], out: &mut Output<'_>) -> Result<Kind, Broken> {
+        let text = without_end(line);
+        let status = word_of(text);
+        let positive = match status {
+            b"+OK" | b"+" => true,
+            b"-ERR" => false,
+            _ => return Ok(Kind::Line),
         };
-        let odd = match direction {
-            ToServer if std::mem::take(&mut self.challenged) => None,
-            ToServer if line.len() > COMMAND_MAX => Some(Odd::RequestTooLong),
-            ToServer => odd_command(without_end(line)),
-            ToClient => {
-                self.challenged = line.starts_with(b"+ ");
-                (status && line.len() == LINE_MAX).then_some(Odd::ResponseTooLong)
+        let (tx, kind) = match self.open.remove(out.heap(), 0) {
+            Some([index, serial, kind]) => (tx_of(index, serial), Kind::from_word(kind)),
+            None => {
+                let tx = self.begin(ToClient, out)?;
+                out.progress(tx, ToServer, Progress::Complete);
+                (tx, Kind::Line)
             }
         };
-        if let Some(odd) = odd {
-            tell(odd, direction, out);
+        let header = text.get(status.len() + 1..).unwrap_or(&[]);
+        let goes_on = positive && status != b"+" && matches!(kind, Kind::Lines | Kind::Mail);
+        if !(goes_on && kind == Kind::Mail) {
+            out.number_for_events(tx, Field::Pop3Status, ToClient, u64::from(positive));
+            show(tx, Field::Pop3Header, ToClient, header, out);
+        }
+        if line.len() == LINE_MAX {
+            tell(tx, Odd::ResponseTooLong, ToClient, out);
+        }
+        if goes_on {
+            self.answer = Answer {
+                tx: Some(tx),
+                left: match kind {
+                    Kind::Mail => octets(header),
+                    _ => 0,
+                },
+                told: (kind == Kind::Lines).then_some(0),
+            };
+            return Ok(Kind::Line);
+        }
+        out.progress(tx, ToClient, Progress::Complete);
+        // A yes to AUTH does so as well: what it answers may have been no more than the mechanism.
+        self.challenged |= match kind {
+            Kind::Auth => positive,
+            Kind::Sasl => status == b"+",
+            _ => false,
+        };
+        match positive && status != b"+" {
+            true => Ok(kind),
+            false => Ok(Kind::Line),
+        }
+    }
+
+    /// A further line of an answer.
+    fn line_of_answer(&mut self, line: &[u8], out: &mut Output<'_>) {
+        let (Some(tx), text) = (self.answer.tx, without_end(line)) else {
+            return;
+        };
+        if text == b"." {
+            out.progress(tx, ToClient, Progress::Complete);
+            self.answer = Answer::default();
+            return;
+        }
+        if let Some(told) = &mut self.answer.told
+            && usize::from(*told) < TOLD_MAX
+        {
+            *told += 1;
+            let text = text.strip_prefix(b".").unwrap_or(text);
+            show(tx, Field::Pop3Data, ToClient, text, out);
         }
     }
 }
 
-fn tell(odd: Odd, direction: Direction, out: &mut Output<'_>) {
-    let tx = out.open();
-    out.event(tx, direction, AppEvent::of(AppProtocol::Pop3, odd as u8));
-    out.complete(tx);
+/// How many bytes a mail has, where the answer says so: `120 octets`.
+fn octets(header: &[u8]) -> u32 {
+    let count = header
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    match header.ends_with(b"octets") {
+        true => header.get(..count).and_then(decimal).unwrap_or(0),
+        false => 0,
+    }
 }
 
-/// What is odd about a command, without its end.
-fn odd_command(line: &[u8]) -> Option<Odd> {
-    let mut words = line
-        .split(|byte| *byte == b' ')
-        .filter(|word| !word.is_empty());
-    let name = words.next().unwrap_or(b"");
-    let known = ARGUMENTS
-        .iter()
-        .find(|(known, _)| known.eq_ignore_ascii_case(name));
-    match known {
-        None => Some(Odd::UnknownCommand),
-        Some((_, counts)) if !counts.contains(&words.count()) => Some(Odd::ArgumentCount),
-        Some(_) => None,
+/// Shows events a text.
+fn show(tx: TxId, field: Field, direction: Direction, text: &[u8], out: &mut Output<'_>) {
+    if out.wants(field) {
+        out.field(tx, field, direction, text);
     }
+}
+
+fn tell(tx: TxId, odd: Odd, direction: Direction, out: &mut Output<'_>) {
+    out.event(tx, direction, AppEvent::of(AppProtocol::Pop3, odd as u8));
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Place, run_missing, same_for_every_cut};
+    use super::super::testing::{Place, for_events, run_missing, same_for_every_cut};
     use super::*;
 
     #[test]
@@ -195,7 +385,8 @@ mod tests {
             (ToServer, b"AUTH PLAIN\r\n"),
             (ToClient, b"+ \r\n"),
             (ToServer, b"AGJvYgBzZWNyZXQ=\r\n"),
-            (ToServer, b"FROB 1\r\nRETR\r\nPASS a b c\r\n"),
+            (ToClient, b"+OK in\r\n"),
+            (ToServer, b"FROB 1\r\nRETR\r\nPASS a b c\r\nquit\r\n"),
             (ToServer, &long),
         ];
         let (_, lines) = same_for_every_cut(place, talk);
@@ -203,7 +394,56 @@ mod tests {
             .iter()
             .filter_map(|line| line.split("app-layer-event ").nth(1))
             .collect();
-        assert_eq!(told.len(), 3, "{lines:?}");
+        assert_eq!(told.len(), 5, "{lines:?}");
+        let of = |name: &str| told.iter().filter(|told| told.contains(name)).count();
+        assert_eq!((of("unknown_command"), of("argument_count")), (2, 2));
+        // A line that begins with no word ends the work.
+        let talk: &[(Direction, &[u8])] = &[
+            (ToClient, b"+OK ready\r\n"),
+            (ToServer, b"STAT\r\n\x01\x02 x\r\nFROB\r\n"),
+        ];
+        let (_, lines) = same_for_every_cut(place, talk);
+        assert!(
+            !lines.iter().any(|line| line.contains("unknown")),
+            "{lines:?}"
+        );
+    }
+
+    /// Values of a field, in order.
+    fn values(lines: &[String], name: &str) -> Vec<String> {
+        let mark = format!(" {name} ");
+        let found = lines.iter().filter_map(|line| line.split_once(&mark));
+        let bare = |(_, value): (&str, &str)| value.trim_matches('"').to_string();
+        found.map(bare).collect()
+    }
+
+    #[test]
+    fn commands_and_their_answers_are_transactions() {
+        let place = Place {
+            transport: Transport::Tcp,
+            server_port: PORT,
+        };
+        let mail: &[u8] = b"+OK 9 octets\r\na\r\n.\r\nb\r\n\r\n.\r\n";
+        let talk: &[(Direction, &[u8])] = &[
+            (ToClient, b"+OK ready\r\n"),
+            (ToServer, b"USER bob\r\n"),
+            (ToClient, b"-ERR who\r\n"),
+            (ToServer, b"LIST\r\n"),
+            (ToClient, b"+OK 2\r\n1 120\r\n..2\r\n.\r\n"),
+            (ToServer, b"RETR 1\r\nSTAT\r\n"),
+            (ToClient, mail),
+            (ToClient, b"+OK 2 320\r\n"),
+        ];
+        let lines = for_events(place, talk);
+        let of = |name: &str| values(&lines, name);
+        assert_eq!(
+            of("-pop3.command"),
+            ["USER", "LIST", "RETR", "STAT"],
+            "{lines:?}"
+        );
+        assert_eq!(of("-pop3.args"), ["bob", "1"]);
+        assert_eq!(of("-pop3.header"), ["ready", "who", "2", "2 320"]);
+        assert_eq!(of("-pop3.data"), ["1 120", ".2"]);
     }
 
     #[test]

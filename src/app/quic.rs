@@ -310,11 +310,29 @@ impl Quic {
                 out.field(tx, Field::QuicSni, direction, sni);
             }
             fingerprints(tx, &hello, direction, true, out);
-            for kind in hello.extension_numbers().take(EXTENSIONS_MAX) {
-                out.number_for_events(tx, Field::QuicExtension, direction, u64::from(kind));
-            }
+            tell_extensions(tx, &hello, direction, out);
         }
         out.shared.scratch2 = message;
+    }
+}
+
+/// Extensions of which events tell what they hold: names of servers, signature algorithms, protocols,
+/// versions.
+const SHOWN: [u16; 4] = [0, 13, 16, 43];
+
+/// Tells events the extensions of a hello: the number of each, and behind it what some hold.
+fn tell_extensions(tx: TxId, hello: &Hello<'_>, direction: Direction, out: &mut Output<'_>) {
+    if !out.wants(Field::QuicExtension) {
+        return;
+    }
+    for (kind, held) in hello.extensions().take(EXTENSIONS_MAX) {
+        let held = if SHOWN.contains(&kind) { held } else { &[] };
+        out.shared.scratch.clear();
+        out.shared.scratch.extend_from_slice(&kind.to_be_bytes());
+        let room = SCRATCH_SIZE - 2;
+        let held = held.get(..room).unwrap_or(held);
+        out.shared.scratch.extend_from_slice(held);
+        out.field_of_scratch(tx, Field::QuicExtension, direction);
     }
 }
 

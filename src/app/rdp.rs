@@ -1,5 +1,6 @@
 //! RDP ([MS-RDPBCGR] 2.2.1, T.123 and X.224 below it): that a flow is one, and its first messages,
-//! each that opens the connection a transaction. With the TLS that usually follows nothing is looked at any more.
+//! each that opens the connection a transaction. Of the TLS that usually follows the server's
+//! certificates are one more, and behind them nothing is looked at.
 
 use super::field::Field;
 use super::output::Output;
@@ -8,6 +9,7 @@ use super::protocol::{
 };
 use super::reader::Reader;
 use super::record::MESSAGE_MAX;
+use super::tls::x509::Certificate;
 use crate::packet::Direction;
 
 /// See `Description`.
@@ -85,6 +87,74 @@ fn probe(probe: &Probe<'_>) -> Guess {
 #[derive(Debug, Default)]
 pub struct Rdp {
     packets: [u16; 2],
+    /// TLS is spoken.
+    tls: bool,
+}
+
+/// Bytes of a record's head, of a record, of a handshake message's head (RFC 5246 sections 6.2, 7.4).
+const RECORD_HEAD: usize = 5;
+const RECORD_MAX: usize = 18 << 10;
+const HANDSHAKE: u8 = 22;
+const CERTIFICATE: u8 = 11;
+/// Certificates of a chain that are told of.
+const CHAIN_MAX: usize = 16;
+
+impl Rdp {
+    /// Records of TLS: those of the client are passed over, those of the server as far as its
+    /// certificates.
+    fn read_tls(bytes: &[u8], direction: Direction, out: &mut Output<'_>) -> Taken {
+        let mut at = 0;
+        // Every turn takes a head at least.
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            if direction == Direction::ToServer {
+                break;
+            }
+            let mut reader = Reader::new(rest);
+            let head = (reader.u8(), reader.u16(), reader.u16());
+            let (Some(kind), Some(_), Some(length)) = head else {
+                return Taken::until(at, RECORD_HEAD);
+            };
+            let whole = RECORD_HEAD + usize::from(length);
+            if kind != HANDSHAKE || whole > RECORD_MAX {
+                out.done();
+                break;
+            }
+            let Some(record) = rest.get(RECORD_HEAD..whole) else {
+                return Taken::until(at, whole);
+            };
+            let mut messages = Reader::new(record);
+            // Every turn takes a message's head.
+            while let (Some(kind), Some(length)) = (messages.u8(), messages.u24()) {
+                let message = messages.take(length as usize);
+                if kind == CERTIFICATE {
+                    tell_chain(message.unwrap_or(&[]), out);
+                    out.done();
+                    return Taken::all(bytes.len());
+                }
+            }
+            at += whole;
+        }
+        Taken::all(bytes.len())
+    }
+}
+
+/// Tells of the server's certificates, by their serial numbers.
+fn tell_chain(message: &[u8], out: &mut Output<'_>) {
+    let direction = Direction::ToClient;
+    let tx = out.open_one_way(direction);
+    let mut rest = Reader::at(message, 3);
+    for _ in 0..CHAIN_MAX {
+        let length = rest.u24().map_or(0, |length| length as usize);
+        let Some(bytes) = rest.take(length).filter(|bytes| !bytes.is_empty()) else {
+            break;
+        };
+        if let Ok(certificate) = Certificate::read(bytes)
+            && out.wants(Field::RdpSerial)
+        {
+            out.field(tx, Field::RdpSerial, direction, certificate.serial);
+        }
+    }
+    out.complete(tx);
 }
 
 impl Parse for Rdp {
@@ -96,9 +166,11 @@ impl Parse for Rdp {
         let mut at = 0;
         // Every turn takes a head at least.
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            if rest.starts_with(&TLS) {
-                out.done();
-                return Ok(Taken::all(bytes.len()));
+            self.tls |= rest.starts_with(&TLS);
+            if self.tls {
+                let mut taken = Rdp::read_tls(rest, direction, out);
+                taken.count += at;
+                return Ok(taken);
             }
             let mut reader = Reader::new(rest);
             let head = (reader.u16(), reader.u16());
@@ -177,6 +249,33 @@ mod tests {
         let lines = for_events(place(3389), talk);
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].contains("-rdp.message") && lines[0].contains("mstshash=abc"));
+    }
+
+    #[test]
+    fn the_server_s_certificates_are_told_by_their_numbers() {
+        let certificate = super::super::tls::x509::tests::certificate();
+        let mut chain = (certificate.len() as u32).to_be_bytes()[1..].to_vec();
+        chain.extend(&certificate);
+        let mut message = vec![CERTIFICATE];
+        message.extend(&(chain.len() as u32 + 3).to_be_bytes()[1..]);
+        message.extend(&(chain.len() as u32).to_be_bytes()[1..]);
+        message.extend(&chain);
+        let mut record = b"\x16\x03\x03".to_vec();
+        record.extend((message.len() as u16 + 4).to_be_bytes());
+        // An empty message before it.
+        record.extend([14, 0, 0, 0]);
+        record.extend(&message);
+        let talk: &[(Direction, &[u8])] = &[
+            (ToServer, REQUEST),
+            (ToServer, b"\x16\x03\x01\0\x05hello"),
+            (ToClient, &record),
+            (ToClient, &record),
+        ];
+        let lines = for_events(place(3389), talk);
+        let serials = lines
+            .iter()
+            .filter(|line| line.contains("-rdp.x509_serials"));
+        assert_eq!(serials.count(), 1, "{lines:?}");
     }
 
     #[test]

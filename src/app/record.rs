@@ -10,6 +10,10 @@ use crate::packet::Direction;
 
 /// Bytes of a record at most.
 pub const RECORD_MAX: usize = 4096;
+/// Bytes of a record with what settings ask for beside the usual ([`Extra`]) at most.
+pub const RECORD_LONG_MAX: usize = RECORD_MAX + 4 * BODY_MAX;
+/// Bytes of a body in it at most.
+pub const BODY_MAX: usize = 4096;
 /// Bytes of one value in it at most.
 pub const VALUE_MAX: usize = 1024;
 /// Bytes of a whole message in it (of DNS, DHCP) at most.
@@ -49,13 +53,53 @@ pub fn is_told(field: Field) -> bool {
                 | Field::TlsRandomTime
                 | Field::TlsRandomBytes
                 | Field::DcerpcStubData
+                | Field::WebsocketPayload
         )
 }
 
-/// Writes a transaction to `out` (emptied before), within its capacity and [`RECORD_MAX`].
-pub fn encode(transaction: &Transaction, heap: &Heap, out: &mut Vec<u8>) {
+/// What records carry beside what they always do, as the settings of events ask.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Extra {
+    /// Headers of HTTP/1 one by one: of requests, of responses.
+    pub headers: [bool; 2],
+    /// Bodies of HTTP/1 and payloads of WebSocket.
+    pub bodies: bool,
+    /// How far each side has come (`progress`).
+    pub progress: bool,
+}
+
+/// Fields of [`Extra`]'s `headers`.
+pub const HEADERS: [Field; 2] = [Field::HttpRequestHeader, Field::HttpResponseHeader];
+/// Fields of [`Extra`]'s `bodies`.
+pub const BODIES: [Field; 3] = [
+    Field::HttpRequestBody,
+    Field::HttpResponseBody,
+    Field::WebsocketPayload,
+];
+
+impl Extra {
+    /// Whether a part of a transaction is in its record, bodies aside.
+    fn carries(self, field: Field, protocol: AppProtocol) -> bool {
+        let header = HEADERS.iter().position(|header| *header == field);
+        match header {
+            Some(side) => protocol == AppProtocol::Http && self.headers[side],
+            None => is_told(field),
+        }
+    }
+}
+
+/// Writes a transaction to `out` (emptied before), within its capacity and [`RECORD_MAX`]; what is
+/// extra of it, within [`RECORD_LONG_MAX`].
+pub fn encode(transaction: &Transaction, heap: &Heap, extra: Extra, out: &mut Vec<u8>) {
     out.clear();
-    let room = out.capacity().min(RECORD_MAX);
+    let most = match extra.headers.contains(&true) {
+        true => RECORD_MAX + BODY_MAX,
+        false => RECORD_MAX,
+    };
+    let room = out.capacity().min(most);
+    if transaction.is_frame {
+        return encode_frame(transaction, heap, out);
+    }
     // A call of DCERPC that a pipe carries is the pipe's.
     let piped = transaction.protocol == AppProtocol::Dcerpc
         && transaction
@@ -71,7 +115,7 @@ pub fn encode(transaction: &Transaction, heap: &Heap, out: &mut Vec<u8>) {
         // Bodies and files are no part of a record; a whole message says all that its fields do.
         let is_message = is_message(instance.field);
         let told = by_messages(transaction.protocol) && !is_message;
-        if told || instance.field.known_at() == Progress::Complete {
+        if told || !is_message && !extra.carries(instance.field, transaction.protocol) {
             continue;
         }
         let turned = if instance.direction == Direction::ToClient {
@@ -87,19 +131,89 @@ pub fn encode(transaction: &Transaction, heap: &Heap, out: &mut Vec<u8>) {
             let most = if is_message { MESSAGE_MAX } else { VALUE_MAX };
             (turned, bytes.get(..most).unwrap_or(bytes))
         };
-        if out.len() + HEAD + value.len() > room {
-            continue;
+        if out.len() + HEAD + value.len() <= room {
+            push(out, instance.field, flags, value);
         }
-        out.extend_from_slice(&(instance.field as u16).to_le_bytes());
-        out.push(flags);
-        out.extend_from_slice(&(value.len() as u16).to_le_bytes());
-        out.extend_from_slice(value);
+    }
+    let [to_server, to_client] = transaction.progress.map(|side| side as u8);
+    if extra.progress && out.len() + HEAD + 8 <= room {
+        let sides = u64::from(to_server) | u64::from(to_client) << 8;
+        push(out, Field::TxProgress, NUMBER, &sides.to_le_bytes());
+    }
+    if extra.bodies {
+        add_bodies(transaction, heap, out);
+    }
+}
+
+/// Bytes of a frame that a record carries.
+const FRAME_MAX: usize = 3072;
+/// Bytes before those: whether it is whole, its length.
+const FRAME_HEAD: usize = 5;
+
+/// Writes a frame, which is a transaction of its own.
+fn encode_frame(transaction: &Transaction, heap: &Heap, out: &mut Vec<u8>) {
+    out.push(transaction.protocol as u8);
+    out.extend_from_slice(&transaction.number.to_le_bytes());
+    let mut instances = transaction.instances(heap);
+    let Some(frame) = instances.find(|instance| instance.field.is_frame()) else {
+        return;
+    };
+    let whole = transaction.bytes(heap, &frame);
+    let bytes = whole.get(..FRAME_MAX).unwrap_or(whole);
+    if out.len() + HEAD + FRAME_HEAD + bytes.len() > out.capacity() {
+        return;
+    }
+    out.extend_from_slice(&(frame.field as u16).to_le_bytes());
+    out.push(u8::from(frame.direction == Direction::ToClient) * TO_CLIENT);
+    out.extend_from_slice(&((FRAME_HEAD + bytes.len()) as u16).to_le_bytes());
+    out.push(u8::from(frame.ended()));
+    out.extend_from_slice(&(whole.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// A frame in a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frame<'a> {
+    /// Which.
+    pub field: Field,
+    /// Whose.
+    pub direction: Direction,
+    /// No more of it will come.
+    pub complete: bool,
+    /// Bytes of it.
+    pub length: u32,
+    /// Its first bytes.
+    pub bytes: &'a [u8],
+}
+
+fn push(out: &mut Vec<u8>, field: Field, flags: u8, value: &[u8]) {
+    out.extend_from_slice(&(field as u16).to_le_bytes());
+    out.push(flags);
+    out.extend_from_slice(&(value.len() as u16).to_le_bytes());
+    out.extend_from_slice(value);
+}
+
+/// Adds the starts of bodies.
+fn add_bodies(transaction: &Transaction, heap: &Heap, out: &mut Vec<u8>) {
+    use AppProtocol::{Http, Websocket};
+    if !matches!(transaction.protocol, Http | Websocket) {
+        return;
+    }
+    let room = out.capacity().min(RECORD_LONG_MAX);
+    let instances = transaction.instances(heap);
+    for instance in instances.filter(|instance| BODIES.contains(&instance.field)) {
+        let bytes = transaction.bytes(heap, &instance);
+        let bytes = bytes.get(..BODY_MAX).unwrap_or(bytes);
+        let turned = u8::from(instance.direction == Direction::ToClient) * TO_CLIENT;
+        if out.len() + HEAD + bytes.len() <= room {
+            push(out, instance.field, turned, bytes);
+        }
     }
 }
 
 /// Adds a file: what is known of it, and its name.
 pub(super) fn add_file(out: &mut Vec<u8>, direction: Direction, info: &[u8], name: &[u8]) {
-    let room = out.capacity().min(RECORD_MAX);
+    let room = out.capacity().min(RECORD_LONG_MAX);
     let name = name.get(..VALUE_MAX - info.len()).unwrap_or(name);
     let length = info.len() + name.len();
     if out.len() + HEAD + length > room {
@@ -128,6 +242,7 @@ fn by_messages(protocol: AppProtocol) -> bool {
             | P::Rdp
             | P::Ldap
             | P::Ike
+            | P::BittorrentDht
     )
 }
 
@@ -142,7 +257,9 @@ fn is_message(field: Field) -> bool {
             | Field::EnipMessage
             | Field::MqttMessage
             | Field::RdpMessage
+            | Field::RdpSerial
             | Field::LdapMessage
+            | Field::BittorrentDhtMessage
             | Field::IkeMessage
             | Field::IkeSaid
             | Field::IkeChosen
@@ -193,6 +310,32 @@ impl<'a> Record<'a> {
         bytes.map_or(0, u32::from_le_bytes)
     }
 
+    /// How far each side had come, as numbers of `Progress`; `None`: it does not say.
+    pub fn progress(&self) -> Option<[u8; 2]> {
+        let mut parts = self.parts();
+        let found = parts.find(|part| part.field == Field::TxProgress)?;
+        match found.value {
+            Value::Number(sides) => Some([sides as u8, (sides >> 8) as u8]),
+            Value::Bytes(_) => None,
+        }
+    }
+
+    /// The frame, if it is the record of one.
+    pub fn frame(&self) -> Option<Frame<'a>> {
+        let part = self.parts().next().filter(|part| part.field.is_frame())?;
+        let Value::Bytes(value) = part.value else {
+            return None;
+        };
+        let ([complete, length @ ..], bytes) = value.split_first_chunk::<FRAME_HEAD>()?;
+        Some(Frame {
+            field: part.field,
+            direction: part.direction,
+            complete: *complete != 0,
+            length: u32::from_le_bytes(*length),
+            bytes,
+        })
+    }
+
     /// All parts, in order.
     pub fn parts(&self) -> impl Iterator<Item = Part<'a>> + Clone + use<'a> {
         let mut rest = self.0.get(HEAD..).unwrap_or(&[]);
@@ -231,7 +374,8 @@ mod tests {
         let mut tx = Transaction::new(AppProtocol::Http, 7);
         let long = vec![b'x'; 3000];
         for (field, bytes) in [
-            (Field::HttpUri, &b"/a"[..]),
+            (Field::HttpUri, &b"a view"[..]),
+            (Field::HttpUriRaw, b"/a"),
             (Field::HttpHost, &long),
             (Field::HttpMethod, b"GET"),
         ] {
@@ -239,7 +383,7 @@ mod tests {
         }
         assert!(tx.add_number(&mut heap, Field::AppLayerEvent, Direction::ToClient, 515));
         let mut bytes = Vec::with_capacity(RECORD_MAX);
-        encode(&tx, &heap, &mut bytes);
+        encode(&tx, &heap, Extra::default(), &mut bytes);
         let record = Record::new(&bytes).unwrap();
         assert_eq!((record.protocol(), record.number()), (AppProtocol::Http, 7));
         let parts: Vec<_> = record.parts().collect();
@@ -251,8 +395,68 @@ mod tests {
         for _ in 0..20 {
             assert!(tx.add(&mut heap, Field::HttpHost, Direction::ToServer, &long));
         }
-        encode(&tx, &heap, &mut bytes);
+        encode(&tx, &heap, Extra::default(), &mut bytes);
         assert!(bytes.len() <= RECORD_MAX);
+        tx.free(&mut heap);
+    }
+
+    #[test]
+    fn a_frame_is_its_record() {
+        let mut heap = Heap::new(1 << 20);
+        let mut tx = Transaction::new(AppProtocol::Dns, 2);
+        tx.is_frame = true;
+        let long = vec![b'f'; 5000];
+        let direction = Direction::ToClient;
+        assert!(tx.add(&mut heap, Field::FrameDnsPdu, direction, &long));
+        let mut bytes = Vec::with_capacity(RECORD_MAX);
+        encode(&tx, &heap, Extra::default(), &mut bytes);
+        let frame = Record::new(&bytes).unwrap().frame().unwrap();
+        assert_eq!(
+            (frame.field, frame.direction),
+            (Field::FrameDnsPdu, direction)
+        );
+        assert_eq!((frame.length, frame.complete), (5000, true));
+        assert_eq!(frame.bytes, &long[..FRAME_MAX]);
+        tx.free(&mut heap);
+    }
+
+    #[test]
+    fn what_settings_ask_for_is_there_beside_the_rest() {
+        let mut heap = Heap::new(1 << 20);
+        let mut tx = Transaction::new(AppProtocol::Http, 0);
+        let body = vec![b'b'; 2 * BODY_MAX];
+        for (field, bytes) in [
+            (Field::HttpMethod, &b"POST"[..]),
+            (Field::HttpRequestHeader, b"A: 1"),
+            (Field::HttpRequestBody, &body),
+        ] {
+            assert!(tx.add(&mut heap, field, Direction::ToServer, bytes));
+        }
+        let fields = |extra| {
+            let mut bytes = Vec::with_capacity(RECORD_LONG_MAX);
+            encode(&tx, &heap, extra, &mut bytes);
+            let record = Record::new(&bytes).unwrap();
+            let length = |value| match value {
+                Value::Bytes(bytes) => bytes.len(),
+                Value::Number(_) => 0,
+            };
+            let parts = record.parts();
+            parts
+                .map(|part| (part.field, length(part.value)))
+                .collect::<Vec<_>>()
+        };
+        let usual = (Field::HttpMethod, 4);
+        assert_eq!(fields(Extra::default()), [usual]);
+        let extra = Extra {
+            headers: [true, false],
+            bodies: true,
+            progress: false,
+        };
+        let header = (Field::HttpRequestHeader, 4);
+        assert_eq!(
+            fields(extra),
+            [usual, header, (Field::HttpRequestBody, BODY_MAX)]
+        );
         tx.free(&mut heap);
     }
 }

@@ -67,6 +67,9 @@ impl Number {
 /// End of a key's name, what holds without it, and what is possible at most.
 type Row = (Number, &'static str, u32, u32);
 
+/// Streams that a connection's table has room for.
+const HTTP2_STREAMS: u32 = super::http2::streams::STREAMS_MAX as u32;
+
 const NUMBERS: [Row; 22] = [
     (
         Number::MqttMessage,
@@ -108,7 +111,12 @@ const NUMBERS: [Row; 22] = [
     ),
     (Number::Pop3Transactions, ".pop3.max-tx", 256, 0xfff0),
     (Number::NfsTransactions, ".nfs.max-tx", 1024, u32::MAX - 2),
-    (Number::Http2Streams, ".http2.max-streams", 512, 512),
+    (
+        Number::Http2Streams,
+        ".http2.max-streams",
+        HTTP2_STREAMS,
+        HTTP2_STREAMS,
+    ),
     (
         Number::Http2Frames,
         ".http2.max-frames",

@@ -126,17 +126,24 @@ pub struct Sip {
 impl Parse for Sip {
     fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
         let (bytes, direction) = (input.bytes, input.direction);
+        if input.transport == Transport::Udp && bytes.is_empty() {
+            return Ok(Taken::all(0));
+        }
         if input.transport == Transport::Udp {
+            // As in Suricata an odd datagram is an event of the message before it, if that is still
+            // there.
             let (head, body) = match head_end(bytes, 0) {
                 Some(end) => bytes.split_at(end),
                 None => (bytes, &[][..]),
             };
-            let tx = read_head(head, direction, out);
-            if !tx.is_some() && !bytes.is_empty() {
-                out.broken();
+            if head_end(bytes, 0).is_none() {
+                out.event_of_last(direction, INCOMPLETE);
+            } else if !for_headers(head, |_, _| {}) {
+                out.event_of_last(direction, INVALID);
             }
-            if tx.is_some() && body.is_empty() && head_end(bytes, 0).is_none() {
-                out.event(tx, direction, INCOMPLETE);
+            let tx = read_head(head, direction, false, out);
+            if !tx.is_some() {
+                out.broken();
             }
             show_frames(bytes, head.len(), direction, out);
             finish(tx, body, direction, out);
@@ -188,7 +195,7 @@ impl Sip {
                 return Ok(Taken::until(at, end + looked_at));
             };
             self.searched[way] = 0;
-            let tx = read_head(head, direction, out);
+            let tx = read_head(head, direction, true, out);
             if !tx.is_some() && out.open_count() == 0 {
                 return Err(Broken);
             }
@@ -266,8 +273,9 @@ fn is_line_char(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!%'*+-._`~$&(),/:;=?@[\\]^ ".contains(byte)
 }
 
-/// Reads a message's first line and headers as a transaction; none if it is no message.
-fn read_head(head: &[u8], direction: Direction, out: &mut Output<'_>) -> TxId {
+/// Reads a message's first line and headers as a transaction; none if it is no message. `tells_odd`: a
+/// line that is no header is an event of it.
+fn read_head(head: &[u8], direction: Direction, tells_odd: bool, out: &mut Output<'_>) -> TxId {
     let end = memchr(b'\n', head).map_or(head.len(), |end| end + 1);
     let line = without_end(head.get(..end).unwrap_or(head));
     let seen = line.iter().take_while(|b| is_line_char(b)).count();
@@ -304,7 +312,7 @@ fn read_head(head: &[u8], direction: Direction, out: &mut Output<'_>) -> TxId {
             out.field(tx, field, direction, value);
         }
     });
-    if !good {
+    if !good && tells_odd {
         out.event(tx, direction, INVALID);
     }
     tx

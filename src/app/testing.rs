@@ -79,6 +79,7 @@ fn apps_with(frames: bool, limits: Limits) -> Apps {
         "-pgsql.",
         "-tls.from_proto",
         "-pop3.",
+        "-bittorrent_dht.",
         "-tftp.",
         "-sdp.",
         "-dcerpc.",

@@ -15,6 +15,8 @@ pub const INSTANCES_MAX: usize = 4096;
 /// No transaction, no instance.
 pub const NONE: u32 = u32::MAX;
 
+/// Instances among which a number is looked for that is counted on.
+const COUNTED_MAX: usize = 64;
 /// Bytes that an instance takes in the list.
 const SIZE: usize = 20;
 const TO_CLIENT: u8 = 1;
@@ -321,6 +323,26 @@ impl Transaction {
             scanned: 0,
         };
         self.push(heap, &instance).is_some()
+    }
+
+    /// Adds to a number, which begins at 0. False: no room.
+    #[must_use]
+    pub fn count(&mut self, heap: &mut Heap, field: Field, direction: Direction, by: u64) -> bool {
+        let same = |found: &Instance| (found.field, found.direction) == (field, direction);
+        let found = {
+            let mut all = self.instances(heap).take(COUNTED_MAX).enumerate();
+            all.find(|(_, instance)| same(instance))
+        };
+        let Some((place, mut instance)) = found else {
+            return self.add_number(heap, field, direction, by);
+        };
+        let number = instance.number().saturating_add(by);
+        (instance.parts[0], instance.parts[1]) = (number as u32, (number >> 32) as u32);
+        let list = heap.get_mut(&mut self.list);
+        if let Some(bytes) = list.get_mut(place * SIZE..(place + 1) * SIZE) {
+            bytes.copy_from_slice(&instance.encode());
+        }
+        true
     }
 
     /// Begins an instance that grows; its place, or None when there is no room.

@@ -194,7 +194,8 @@ impl Websocket {
             let heap = &mut out.shared.heap;
             let room = most.saturating_sub(side.message.len());
             let part = text.get(..room).unwrap_or(&text);
-            let limited = part.len() < text.len();
+            // Once told of, it stays so up to the message's end; a full one is told of as well.
+            let limited = room > 0 && text.len() >= room;
             let lost = !heap.append(&mut side.message, part);
             if last {
                 text.clear();

@@ -9,12 +9,16 @@ pub const PAYLOAD_MAX: usize = 4096;
 /// Names of events, as `types` lists them; parsers' are those of the protocols.
 #[rustfmt::skip] // A table to be read across.
 pub const TYPES: &[&str] = &[
-    "alert", "anomaly", "drop", "fileinfo", "flow", "netflow", "packet", "stats",
+    "alert", "anomaly", "arp", "drop", "fileinfo", "flow", "frame", "netflow", "packet", "stats",
     "bittorrent_dht", "dcerpc", "dhcp", "dnp3", "dns", "enip", "ftp", "ftp_data", "http", "ike",
     "imap", "irc", "jabber", "krb5", "ldap", "llmnr", "mdns", "modbus", "mqtt", "nfs", "ntp",
     "pgsql", "pop3", "quic", "rdp", "rfb", "sip", "smb", "smtp", "snmp", "ssh", "telnet", "tftp",
     "tls", "websocket",
 ];
+
+/// Events that are there only where a list names them: a flow is told once unless its directions are
+/// asked for as well, and of ARP and of frames there is much.
+const LISTED: [&str; 3] = ["arp", "frame", "netflow"];
 
 /// Names that Suricata's lists have for events of other names.
 const OTHER_NAMES: &[(&str, &str)] = &[
@@ -60,14 +64,106 @@ pub struct Eve {
     pub drops_start: bool,
     /// What was decided about the packet stands in drop events (`drop.verdict`).
     pub drop_verdict: bool,
-    /// Addresses of clients behind proxies (`xff.*`), and what alerts and files have of their own.
+    /// Addresses of clients behind proxies (`xff.*`), and what alerts, files and events of HTTP have
+    /// of their own.
     xff: Xff,
     alert_xff: Option<Xff>,
     files_xff: Option<Xff>,
+    http_xff: Option<Xff>,
+    /// Headers that events of HTTP/1 list (`http.*`).
+    pub headers: Headers,
+    /// What events of DNS tell (`dns.*`).
+    pub dns: Dns,
 }
 
-/// Addresses of clients behind proxies, as `X-Forwarded-For` of HTTP/1 says them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// Headers of HTTP/1 that its events list, in `request_headers` and `response_headers`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Headers {
+    /// All of requests, of responses (`dump-all-headers`).
+    pub all: [bool; 2],
+    /// Those of these names, in lower case, with `-` for `_` (`custom`).
+    custom: Vec<String>,
+}
+
+impl Headers {
+    /// Sides whose headers are asked for.
+    pub fn sides(&self) -> [bool; 2] {
+        self.all.map(|all| all || !self.custom.is_empty())
+    }
+
+    /// Whether a header of this name is listed.
+    pub fn lists(&self, name: &[u8], to_server: bool) -> bool {
+        let same = |known: &String| known.as_bytes().eq_ignore_ascii_case(name);
+        self.all[usize::from(!to_server)] || self.custom.iter().any(same)
+    }
+
+    fn set(&mut self, own: &str, key: &str, value: &str) -> Result<bool, SettingError> {
+        match own {
+            "dump-all-headers" => {
+                self.all = match value {
+                    "both" => [true; 2],
+                    "request" => [true, false],
+                    "response" => [false, true],
+                    "none" => [false; 2],
+                    _ => {
+                        return Err(error(
+                            format!("{key}: `{value}` is neither both, request, response nor none"),
+                            "write whose headers all events of HTTP list",
+                        ));
+                    }
+                };
+            }
+            "custom" => {
+                // What has a place of its own is not listed again.
+                let name = |word: &str| word.to_ascii_lowercase().replace('_', "-");
+                self.custom = words(value).map(name).collect();
+                self.custom.retain(|name| name != "referer");
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// What events of DNS tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Dns {
+    /// Requests, responses.
+    pub sides: [bool; 2],
+    /// Answers one by one (`formats: [detailed]`).
+    pub detailed: bool,
+    /// Answers by type (`formats: [grouped]`).
+    pub grouped: bool,
+}
+
+impl Dns {
+    fn set(&mut self, own: &str, key: &str, value: &str) -> Result<bool, SettingError> {
+        match own {
+            "requests" => self.sides[0] = boolean(key, value)?,
+            "responses" => self.sides[1] = boolean(key, value)?,
+            "formats" => {
+                (self.detailed, self.grouped) = (false, false);
+                for word in words(value) {
+                    match word {
+                        "detailed" => self.detailed = true,
+                        "grouped" => self.grouped = true,
+                        _ => {
+                            return Err(error(
+                                format!("{key}: `{word}` is neither detailed nor grouped"),
+                                "name one of them or both",
+                            ));
+                        }
+                    }
+                }
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// Addresses of clients behind proxies, as a header of HTTP/1 says them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Xff {
     /// They are told at all (`enabled`).
     pub enabled: bool,
@@ -75,6 +171,8 @@ pub struct Xff {
     pub overwrite: bool,
     /// The first one of a list counts (`deployment: forward`), else the last.
     pub forward: bool,
+    /// Name of the header (`header`), in lower case; empty: `X-Forwarded-For`.
+    pub header: String,
 }
 
 impl Xff {
@@ -90,6 +188,12 @@ impl Xff {
             "enabled" => self.enabled = boolean(key, value)?,
             "mode" => self.overwrite = one_of(["extra-data", "overwrite"])?,
             "deployment" => self.forward = one_of(["reverse", "forward"])?,
+            "header" => {
+                self.header = value.trim().to_ascii_lowercase();
+                if self.header == "x-forwarded-for" {
+                    self.header.clear();
+                }
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -121,6 +225,10 @@ pub struct Alert {
     pub tagged: bool,
     /// What was decided about the packet.
     pub verdict: bool,
+    /// Bodies of HTTP/1: in base64, as text.
+    pub http_body: [bool; 2],
+    /// Payloads of WebSocket: in base64, as text.
+    pub websocket_payload: [bool; 2],
 }
 
 impl Default for Eve {
@@ -146,6 +254,8 @@ impl Default for Eve {
                 references: false,
                 tagged: true,
                 verdict: false,
+                http_body: [false; 2],
+                websocket_payload: [false; 2],
             },
             anomalies: [true; 3],
             drops_start: false,
@@ -153,6 +263,13 @@ impl Default for Eve {
             xff: Xff::default(),
             alert_xff: None,
             files_xff: None,
+            http_xff: None,
+            headers: Headers::default(),
+            dns: Dns {
+                sides: [true; 2],
+                detailed: true,
+                grouped: true,
+            },
         }
     }
 }
@@ -176,8 +293,7 @@ pub fn own(key: &str) -> Option<String> {
 impl Eve {
     /// Whether events of this name are written.
     pub fn tells(&self, name: &str) -> bool {
-        // A flow is told once, unless a list asks for its directions as well.
-        let usual = name != "netflow";
+        let usual = !LISTED.contains(&name);
         let listed = |list: &Vec<&str>| list.contains(&name);
         self.enabled && self.types.as_ref().map_or(usual, listed)
     }
@@ -188,19 +304,44 @@ impl Eve {
     }
 
     /// How alerts tell of clients behind proxies.
-    pub fn xff_of_alerts(&self) -> Option<Xff> {
-        Some(self.alert_xff.unwrap_or(self.xff)).filter(|xff| xff.enabled)
+    pub fn xff_of_alerts(&self) -> Option<&Xff> {
+        self.xff_or(&self.alert_xff)
     }
 
     /// How events of files do.
-    pub fn xff_of_files(&self) -> Option<Xff> {
-        Some(self.files_xff.unwrap_or(self.xff)).filter(|xff| xff.enabled)
+    pub fn xff_of_files(&self) -> Option<&Xff> {
+        self.xff_or(&self.files_xff)
+    }
+
+    /// How events of HTTP do.
+    pub fn xff_of_http(&self) -> Option<&Xff> {
+        self.xff_or(&self.http_xff)
+    }
+
+    fn xff_or<'a>(&'a self, own: &'a Option<Xff>) -> Option<&'a Xff> {
+        Some(own.as_ref().unwrap_or(&self.xff)).filter(|xff| xff.enabled)
+    }
+
+    /// Whether clients behind proxies stand in another header than the usual one.
+    pub fn has_other_xff(&self) -> bool {
+        let all = [
+            self.xff_of_alerts(),
+            self.xff_of_files(),
+            self.xff_of_http(),
+        ];
+        all.into_iter().flatten().any(|xff| !xff.header.is_empty())
+    }
+
+    /// Whether alerts carry bodies.
+    pub fn tells_bodies(&self) -> bool {
+        let wanted = [self.alert.http_body, self.alert.websocket_payload];
+        self.tells("alert") && self.alert.app && wanted.as_flattened().contains(&true)
     }
 
     /// Whether an alert or an event of its own tells of transactions.
     pub fn tells_transactions(&self) -> bool {
-        const OTHERS: [&str; 7] = [
-            "alert", "anomaly", "drop", "flow", "netflow", "packet", "stats",
+        const OTHERS: [&str; 8] = [
+            "alert", "anomaly", "arp", "drop", "flow", "netflow", "packet", "stats",
         ];
         let of_parser = |name: &&&str| !OTHERS.contains(*name);
         TYPES.iter().filter(of_parser).any(|name| self.tells(name))
@@ -251,7 +392,8 @@ impl Eve {
                     Some(("", rest)) => (&mut self.xff, rest),
                     Some(("alert.", rest)) => (self.alert_xff.get_or_insert_default(), rest),
                     Some(("files.", rest)) => (self.files_xff.get_or_insert_default(), rest),
-                    _ => return self.alert.set(own, key, value),
+                    Some(("http.", rest)) => (self.http_xff.get_or_insert_default(), rest),
+                    _ => return self.set_of_event(own, key, value),
                 };
                 return xff.set(rest, key, value);
             }
@@ -260,11 +402,20 @@ impl Eve {
     }
 }
 
+impl Eve {
+    /// What a type of event has of its own.
+    fn set_of_event(&mut self, own: &str, key: &str, value: &str) -> Result<bool, SettingError> {
+        match own.split_once('.') {
+            Some(("alert", own)) => self.alert.set(own, key, value),
+            Some(("http", own)) => self.headers.set(own, key, value),
+            Some(("dns", own)) => self.dns.set(own, key, value),
+            _ => Ok(false),
+        }
+    }
+}
+
 impl Alert {
     fn set(&mut self, own: &str, key: &str, value: &str) -> Result<bool, SettingError> {
-        let Some(own) = own.strip_prefix("alert.") else {
-            return Ok(false);
-        };
         let place = match own {
             "payload" => &mut self.payload,
             "payload-printable" => &mut self.printable,
@@ -272,6 +423,10 @@ impl Alert {
             "packet" => &mut self.packet,
             "tagged-packets" => &mut self.tagged,
             "verdict" => &mut self.verdict,
+            "http-body" => &mut self.http_body[0],
+            "http-body-printable" => &mut self.http_body[1],
+            "websocket-payload" => &mut self.websocket_payload[0],
+            "websocket-payload-printable" => &mut self.websocket_payload[1],
             "metadata.app-layer" => &mut self.app,
             "metadata.flow" => &mut self.flow,
             "metadata.rule.metadata" => &mut self.rule_metadata,
@@ -305,9 +460,14 @@ fn file_name(key: &str, value: &str) -> Result<String, SettingError> {
     }
 }
 
-fn types(key: &str, value: &str) -> Result<Vec<&'static str>, SettingError> {
-    let list = value.trim().trim_matches(|c| c == '[' || c == ']');
+/// The words of a list.
+fn words(list: &str) -> impl Iterator<Item = &str> {
+    let list = list.trim().trim_matches(|c| c == '[' || c == ']');
     let words = list.split(',').map(|word| word.trim().trim_matches('"'));
+    words.filter(|word| !word.is_empty())
+}
+
+fn types(key: &str, value: &str) -> Result<Vec<&'static str>, SettingError> {
     let known = |word: &str| {
         event_of(word).ok_or_else(|| {
             error(
@@ -316,7 +476,7 @@ fn types(key: &str, value: &str) -> Result<Vec<&'static str>, SettingError> {
             )
         })
     };
-    words.filter(|word| !word.is_empty()).map(known).collect()
+    words(value).map(known).collect()
 }
 
 #[cfg(test)]
@@ -357,17 +517,56 @@ mod tests {
             enabled: true,
             overwrite,
             forward: overwrite,
+            header: String::new(),
         };
-        assert_eq!(eve.xff_of_alerts(), Some(xff(true)));
-        assert_eq!(eve.xff_of_files(), Some(xff(false)));
+        assert_eq!(eve.xff_of_alerts(), Some(&xff(true)));
+        assert_eq!(eve.xff_of_files(), Some(&xff(false)));
+        assert!(!eve.has_other_xff());
+        assert!(
+            eve.set("outputs.1.eve-log.types.2.http.xff.header", "Real-IP")
+                .unwrap()
+        );
+        assert!(!eve.has_other_xff(), "it is not switched on");
+        assert!(
+            eve.set("outputs.1.eve-log.types.2.http.xff.enabled", "yes")
+                .unwrap()
+        );
+        assert!(eve.has_other_xff());
         assert!(eve.alert.verdict && !eve.drop_verdict);
         for other in [
             "outputs.0.fast.enabled",
-            "outputs.eve-log.xff.header",
+            "outputs.eve-log.xff.headers",
             "eve",
         ] {
             assert!(!eve.set(other, "yes").unwrap(), "{other}");
         }
+    }
+
+    #[test]
+    fn headers_are_listed_by_name_and_by_side() {
+        let mut eve = Eve::default();
+        let mut set = |key: &str, value: &str| {
+            assert!(
+                eve.set(&format!("outputs.1.eve-log.types.3.http.{key}"), value)
+                    .unwrap()
+            );
+            eve.headers.clone()
+        };
+        let some = set("custom", "[Accept_Encoding, Referer, \"Via\"]");
+        assert!(some.lists(b"ACCEPT-encoding", true) && some.lists(b"via", false));
+        assert!(!some.lists(b"referer", true) && !some.lists(b"host", true));
+        assert_eq!(some.sides(), [true, true]);
+        let all = set("dump-all-headers", "response");
+        assert!(all.lists(b"host", false) && !all.lists(b"host", true));
+        assert!(eve.set("outputs.eve-log.dns.formats", "[grouped]").unwrap());
+        assert!(eve.set("outputs.eve-log.dns.requests", "no").unwrap());
+        assert!(eve.dns.grouped && !eve.dns.detailed && eve.dns.sides == [false, true]);
+        assert!(!eve.tells_bodies());
+        assert!(
+            eve.set("outputs.eve-log.alert.http-body-printable", "yes")
+                .unwrap()
+        );
+        assert!(eve.tells_bodies());
     }
 
     #[test]
@@ -376,7 +575,7 @@ mod tests {
         assert!(
             TYPES
                 .iter()
-                .all(|name| eve.tells(name) == (*name != "netflow"))
+                .all(|name| eve.tells(name) != LISTED.contains(name))
         );
         let list = "[\"alert\", files, http2, bittorrent-dht]";
         assert!(eve.set("outputs.1.eve-log.types", list).unwrap());
@@ -400,12 +599,14 @@ mod tests {
     fn what_cannot_be_says_so() {
         let mut eve = Eve::default();
         for (key, value, what) in [
-            ("types", "alert, arp", "no event is named `arp`"),
+            ("types", "alert, rip", "no event is named `rip`"),
             ("filename", "a/eve.json", "no name of a file"),
             ("community-id-seed", "65536", "too large"),
             ("community-id", "perhaps", "neither yes nor no"),
             ("drop.flows", "end", "neither start nor all"),
             ("xff.mode", "add", "neither extra-data nor overwrite"),
+            ("http.dump-all-headers", "yes", "neither both"),
+            ("dns.formats", "[short]", "neither detailed nor grouped"),
         ] {
             let found = eve.set(&format!("outputs.eve-log.{key}"), value);
             let text = found.unwrap_err().to_string();

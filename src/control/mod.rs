@@ -292,6 +292,11 @@ impl Shared {
         Snapshot::take(self.parts.workers.iter().map(|worker| &*worker.counters))
     }
 
+    /// When the rules in force were put there, seconds since the epoch.
+    fn last_reload_s(&self) -> u64 {
+        self.reloads().last_success_s.max(self.started_s as u64)
+    }
+
     /// How busy each worker was in the last full second, 0 to 1.
     fn load(&self) -> Vec<f64> {
         let load = self.load.lock().unwrap_or_else(PoisonError::into_inner);

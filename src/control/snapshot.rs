@@ -4,7 +4,9 @@
 //! sum shows more decided than received beyond what a burst can hold; once workers rest, every
 //! invariant of DESIGN.md 8 holds exactly.
 
-use crate::counters::{ANOMALY_COUNT_MAX, BUCKETS, Counter, Counters, FLOW_CLASSES, Timed};
+use crate::counters::{
+    ANOMALY_COUNT_MAX, APPS_MAX, BUCKETS, Carried, Counter, Counters, FLOW_CLASSES, Timed,
+};
 use crate::reason::Reason;
 
 /// A histogram's counts per bucket (counters.rs says which) and its sum.
@@ -31,8 +33,24 @@ pub struct Snapshot {
     would_drop: Vec<u64>,
     anomalies: Vec<u64>,
     flows: [u64; FLOW_CLASSES],
+    flows_new: [u64; FLOW_CLASSES],
+    decoded: Vec<u64>,
+    apps: Vec<[u64; 2]>,
     durations: [Durations; Timed::ALL.len()],
 }
+
+/// What packets carry, in the order of their numbers.
+const CARRIED: [Carried; 7] = [
+    Carried::Other,
+    Carried::Tcp,
+    Carried::Udp,
+    Carried::Icmp,
+    Carried::Icmpv6,
+    Carried::Sctp,
+    Carried::Arp,
+];
+/// None, IPv4, IPv6.
+const VERSIONS: usize = 3;
 
 /// Counters that are read before all others.
 const FIRST: [Counter; 7] = [
@@ -54,6 +72,9 @@ impl Snapshot {
             would_drop: vec![0; Reason::ALL.len()],
             anomalies: vec![0; ANOMALY_COUNT_MAX],
             flows: [0; FLOW_CLASSES],
+            flows_new: [0; FLOW_CLASSES],
+            decoded: vec![0; VERSIONS * CARRIED.len()],
+            apps: vec![[0; 2]; 2 * APPS_MAX],
             durations: Default::default(),
         };
         for counters in workers.clone() {
@@ -82,6 +103,19 @@ impl Snapshot {
         }
         for (class, sum) in self.flows.iter_mut().enumerate() {
             *sum = sum.wrapping_add(counters.flows(class));
+        }
+        for (class, sum) in self.flows_new.iter_mut().enumerate() {
+            *sum += counters.flows_new(class);
+        }
+        let versions = (0..VERSIONS as u8).flat_map(|v| CARRIED.map(|carried| (v, carried)));
+        for ((version, carried), sum) in versions.zip(&mut self.decoded) {
+            *sum += counters.decoded_as(version, carried);
+        }
+        let apps = (0..APPS_MAX as u8).flat_map(|app| [(app, false), (app, true)]);
+        for ((app, tcp), [flows, transactions]) in apps.zip(&mut self.apps) {
+            let [more_flows, more_transactions] = counters.apps(app, tcp);
+            *flows += more_flows;
+            *transactions += more_transactions;
         }
         for (histogram, sum) in counters.durations.iter().zip(&mut self.durations) {
             let (buckets, nanos) = histogram.read();
@@ -122,6 +156,30 @@ impl Snapshot {
     pub fn flows_of(&self, class: usize) -> u64 {
         let count = self.flows.get(class).copied().unwrap_or(0);
         u64::try_from(count as i64).unwrap_or(0)
+    }
+
+    /// Flows that were ever taken in, by protocol: TCP, UDP, ICMP, others.
+    pub fn flows_new(&self) -> [u64; 4] {
+        let of = |protocol: usize| self.flows_new.iter().skip(3 * protocol).take(3).sum();
+        std::array::from_fn(of)
+    }
+
+    /// Packets of a version of IP, whatever they carry; 1 is IPv4, 2 is IPv6.
+    pub fn decoded_of(&self, version: usize) -> u64 {
+        let all = self.decoded.iter().skip(version * CARRIED.len());
+        all.take(CARRIED.len()).sum()
+    }
+
+    /// Packets that carry this.
+    pub fn decoded(&self, carried: Carried) -> u64 {
+        let of = self.decoded.chunks(CARRIED.len());
+        of.filter_map(|of| of.get(carried as usize)).sum()
+    }
+
+    /// Flows and transactions of a protocol over TCP or UDP.
+    pub fn apps(&self, app: u8, tcp: bool) -> [u64; 2] {
+        let place = usize::from(app) << 1 | usize::from(tcp);
+        self.apps.get(place).copied().unwrap_or_default()
     }
 
     /// Flows in the table: created and not ended.

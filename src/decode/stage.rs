@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::{Anomaly, Decoder, Inner, TunnelKind, checksum::prefetch};
 use crate::config::Config;
-use crate::counters::{Counter, Counters};
+use crate::counters::{Carried, Counter, Counters};
 use crate::event::Emit;
 use crate::memory::{Arena, Handle, Regions, Span};
 use crate::packet::{BURST_VIEWS_MAX, Burst, Context, Kind, Verdict, flag};
@@ -106,6 +106,7 @@ impl DecodeStage {
             let context = self.contexts.get_mut(&mut frame);
             let bytes = self.regions.bytes(context.span);
             let inner = self.decoder.frame_apart(bytes, context, &emit.counters);
+            count_kind(context, &emit.counters);
             let decided = context.has(flag::DECIDED);
             frame.set_more(false);
             burst.push(frame);
@@ -145,6 +146,7 @@ impl DecodeStage {
             frame.set_more(false);
             let context = contexts.get_mut(frame);
             let inner = self.decoder.frame(bytes, context, &emit.counters);
+            count_kind(context, &emit.counters);
             if inner.is_some() && !context.has(flag::DECIDED) {
                 *done = at + 1;
                 return inner;
@@ -247,7 +249,10 @@ impl Views<'_> {
         view.set_more(false);
         let bytes = self.regions.bytes(context.span);
         match self.decoder.inner(inner, bytes, context, counters) {
-            Ok(carried) => Some(carried),
+            Ok(carried) => {
+                count_kind(context, counters);
+                Some(carried)
+            }
             Err(_) => {
                 // Where the carrier's protocol field says that this is a packet, its receiver
                 // discards it as we would discard it bare; its verdict passes to the carrier,
@@ -264,6 +269,29 @@ impl Views<'_> {
             }
         }
     }
+}
+
+/// What stands on IP, by its protocol's number.
+const CARRIED: [Carried; 256] = {
+    let mut carried = [Carried::Other; 256];
+    carried[1] = Carried::Icmp;
+    carried[6] = Carried::Tcp;
+    carried[17] = Carried::Udp;
+    carried[58] = Carried::Icmpv6;
+    carried[132] = Carried::Sctp;
+    carried
+};
+
+/// Counts a decoded packet by what it is.
+fn count_kind(context: &Context, counters: &Counters) {
+    let (v4, v6) = (context.has(flag::IPV4), context.has(flag::IPV6));
+    let version = u8::from(v4) | u8::from(v6) << 1;
+    let carried = match version {
+        0 if context.has(flag::ARP) => Carried::Arp,
+        0 => Carried::Other,
+        _ => CARRIED[usize::from(context.protocol)],
+    };
+    counters.decoded(version, carried);
 }
 
 /// The span of an inner packet within its carrier's.

@@ -8,10 +8,14 @@ use super::mail::mailboxes;
 use super::paths::{Always, EMAIL, RPC, defaults, path};
 use super::text::{Bytes, Text};
 use super::values::One;
-use super::{dhcp, dnp3, dns, enip, http, ike, ldap, mdns, modbus, mqtt, pgsql, rdp, rfb};
+use super::{
+    bittorrent_dht, dhcp, dnp3, dns, enip, http, ike, ldap, mdns, modbus, mqtt, pgsql, pop3, rdp,
+    rfb,
+};
 use crate::app::krb5::STRONG;
 use crate::app::record::{Part, Record, Value};
 use crate::app::{AppProtocol, Field};
+use crate::config::Eve;
 use crate::event::Event;
 use crate::packet::Direction;
 
@@ -23,6 +27,8 @@ pub struct AppObject<'a> {
     pub record: Record<'a>,
     /// It stands in an alert.
     pub nested: bool,
+    /// What is shown of it.
+    pub eve: &'a Eve,
 }
 
 impl Serialize for AppObject<'_> {
@@ -43,12 +49,24 @@ impl Serialize for AppObject<'_> {
             map.serialize_entry(name, &rdp::Packet { bytes, number })?;
             return map.end();
         }
+        if record.protocol() == AppProtocol::Rdp {
+            map.serialize_entry(name, &rdp::Handshake(record))?;
+            return map.end();
+        }
         if let Some(exchange) = ike::Exchange::of(record) {
             map.serialize_entry(name, &exchange)?;
             return map.end();
         }
         if record.protocol() == AppProtocol::Pgsql {
             map.serialize_entry(name, &pgsql::Exchange(record))?;
+            return map.end();
+        }
+        if record.protocol() == AppProtocol::Pop3 {
+            map.serialize_entry(name, &pop3::Exchange(record))?;
+            return map.end();
+        }
+        if record.protocol() == AppProtocol::BittorrentDht {
+            map.serialize_entry(name, &bittorrent_dht::Message::of(record))?;
             return map.end();
         }
         if record.protocol() == AppProtocol::Ldap {
@@ -59,7 +77,8 @@ impl Serialize for AppObject<'_> {
             map.serialize_entry(name, &mqtt::Packets(record))?;
             return map.end();
         }
-        match (dns_message(record), is_of_dns(record.protocol())) {
+        let object = |within| Object::of(record, within, self.eve);
+        match (self.dns_message(), is_of_dns(record.protocol())) {
             (Some(message), true) if record.protocol() == AppProtocol::Dns => {
                 map.serialize_entry(name, &message)?;
             }
@@ -68,14 +87,14 @@ impl Serialize for AppObject<'_> {
                 map.serialize_entry(name, &mdns::Local { message, llmnr })?;
             }
             (Some(message), false) => {
-                map.serialize_entry(name, &Object::of(record, ""))?;
+                map.serialize_entry(name, &object(""))?;
                 map.serialize_entry("dns", &message)?;
             }
-            (None, _) => map.serialize_entry(name, &Object::of(record, ""))?,
+            (None, _) => map.serialize_entry(name, &object(""))?,
         }
         for (name, within) in [("email", EMAIL), ("rpc", RPC)] {
             if record.parts().any(|part| part.path().starts_with(within)) {
-                map.serialize_entry(name, &Object::of(record, within))?;
+                map.serialize_entry(name, &object(within))?;
             }
         }
         map.end()
@@ -157,10 +176,17 @@ fn value_of(record: Record<'_>, field: Field) -> Option<Value<'_>> {
     part.map(|part| part.value)
 }
 
-fn dns_message(record: Record<'_>) -> Option<dns::Message<'_>> {
-    match value_of(record, Field::DnsMessage)? {
-        Value::Bytes(bytes) => Some(dns::Message::new(bytes, record.number())),
-        Value::Number(_) => None,
+impl<'a> AppObject<'a> {
+    /// The message of DNS; an alert has its answers one by one, whatever the log of DNS has.
+    fn dns_message(&self) -> Option<dns::Message<'a>> {
+        let Value::Bytes(bytes) = value_of(self.record, Field::DnsMessage)? else {
+            return None;
+        };
+        let message = dns::Message::new(bytes, self.record.number());
+        Some(match self.nested {
+            true => message.told(true, false),
+            false => message.told(self.eve.dns.detailed, self.eve.dns.grouped),
+        })
     }
 }
 
@@ -195,16 +221,18 @@ struct Object<'a> {
     within: &'static str,
     from: usize,
     to: usize,
+    eve: &'a Eve,
 }
 
 impl<'a> Object<'a> {
     /// All parts of a record.
-    fn of(record: Record<'a>, within: &'static str) -> Object<'a> {
+    fn of(record: Record<'a>, within: &'static str, eve: &'a Eve) -> Object<'a> {
         Object {
             record,
             within,
             from: 0,
             to: usize::MAX,
+            eve,
         }
     }
 
@@ -214,21 +242,36 @@ impl<'a> Object<'a> {
 
     /// What a part's path says behind that of this object.
     fn rest(self, part: &Part<'_>) -> Option<&'static str> {
-        let rest = part.path().strip_prefix(self.within)?;
+        let rest = self.path(part).strip_prefix(self.within)?;
         (!rest.is_empty() && !rest.starts_with('@')).then_some(rest)
     }
 
     /// The next key of a part that stands here (with its ending), and the path with it.
     fn key(self, part: &Part<'_>) -> Option<(&'static str, &'static str)> {
         let rest = self.rest(part)?;
-        let path = part.path();
+        let path = self.path(part);
         let length = rest.find('.').unwrap_or(rest.len());
         let whole = path.len() - rest.len() + length;
         Some((rest.get(..length)?, path.get(..whole)?))
     }
 
     fn parts_of(self, path: &'static str) -> impl Iterator<Item = Part<'a>> + Clone {
-        self.parts().filter(move |part| part.path() == path)
+        self.parts().filter(move |part| self.path(part) == path)
+    }
+
+    /// Where a part stands; headers of HTTP/1 are listed where settings say so.
+    fn path(self, part: &Part<'_>) -> &'static str {
+        let to_server = match part.field {
+            Field::HttpRequestHeader => true,
+            Field::HttpResponseHeader => false,
+            _ => return part.path(),
+        };
+        match part.value {
+            Value::Bytes(bytes) if self.eve.headers.lists(http::name(bytes), to_server) => {
+                ["response_headers[]", "request_headers[]"][usize::from(to_server)]
+            }
+            _ => "",
+        }
     }
 
     /// What an object has in any case; `known`: the keys that are there.
@@ -247,6 +290,7 @@ impl<'a> Object<'a> {
         if !self.within.is_empty() {
             return Ok(());
         }
+        http::bodies(self.record, self.eve, map)?;
         if matches!(protocol, AppProtocol::Nfs | AppProtocol::Smb) {
             map.serialize_entry("id", &(u64::from(self.record.number()) + 1))?;
         }
@@ -276,8 +320,9 @@ impl<'a> Object<'a> {
             Some(name) => (name, true),
             None => (key, false),
         };
-        if part.path().len() > path.len() {
-            let within = part.path().get(..path.len() + 1).unwrap_or(path);
+        let whole = self.path(&part);
+        if whole.len() > path.len() {
+            let within = whole.get(..path.len() + 1).unwrap_or(path);
             let inner = Object { within, ..self };
             return match list {
                 true => map.serialize_entry(name, &Rows(inner)),
@@ -353,7 +398,7 @@ impl Serialize for Rows<'_> {
                     to: place,
                     ..whole
                 };
-                if !rest.contains("[]") && row.parts_of(part.path()).next().is_some() {
+                if !rest.contains("[]") && row.parts_of(whole.path(&part)).next().is_some() {
                     break;
                 }
                 end = place + 1;
@@ -408,6 +453,12 @@ impl Serialize for List<'_> {
         }
         list.end()
     }
+}
+
+/// Whether an event of DNS tells of a response (RFC 1035 section 4.1.1).
+pub fn is_dns_response(event: &Event) -> bool {
+    let message = Record::new(&event.record).and_then(|r| value_of(r, Field::DnsMessage));
+    matches!(message, Some(Value::Bytes([_, _, flags, ..])) if flags & 0x80 != 0)
 }
 
 /// `app_proto` of an event; nothing while it is not known.
@@ -478,7 +529,13 @@ mod tests {
         }
         let record = Record::new(&bytes).unwrap();
         let nested = true;
-        serde_json::to_value(AppObject { record, nested }).unwrap()
+        let eve = &Eve::default();
+        let object = AppObject {
+            record,
+            nested,
+            eve,
+        };
+        serde_json::to_value(object).unwrap()
     }
 
     use Direction::{ToClient as C, ToServer as S};
@@ -568,7 +625,7 @@ mod tests {
         let value = shown(AppProtocol::Tls, &chain);
         assert_eq!(value, json!({"tls": {"subject": "CN=leaf"}}));
         let iface = [(
-            Field::DcerpcIface,
+            Field::DcerpcInterface,
             S,
             Text8("\u{1}2345678abcdefgh\0\u{2}\u{1}"),
         )];

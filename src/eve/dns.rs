@@ -38,6 +38,8 @@ const GROUPED: [u16; 11] = [A, AAAA, CNAME, MX, NS, PTR, TXT, NULL, SOA, SRV, SS
 pub struct Message<'a> {
     bytes: &'a [u8],
     tx: u32,
+    detailed: bool,
+    grouped: bool,
 }
 
 /// Sections of records: key, number of the section.
@@ -47,7 +49,21 @@ pub(super) const SECTIONS: [(&str, usize); 3] =
 impl<'a> Message<'a> {
     /// The message of a transaction.
     pub fn new(bytes: &'a [u8], tx: u32) -> Message<'a> {
-        Message { bytes, tx }
+        Message {
+            bytes,
+            tx,
+            detailed: true,
+            grouped: true,
+        }
+    }
+
+    /// The same, with its answers one by one (`detailed`), by their types, or both.
+    pub fn told(self, detailed: bool, grouped: bool) -> Message<'a> {
+        Message {
+            detailed,
+            grouped,
+            ..self
+        }
     }
 
     pub(super) fn word(&self, at: usize) -> Option<u16> {
@@ -138,11 +154,12 @@ impl<'a> Message<'a> {
             map.serialize_entry("queries", &Section(*self, 0))?;
         }
         for (key, section) in SECTIONS {
-            if self.records(section).next().is_some() {
+            let shown = self.detailed || section != 1;
+            if shown && self.records(section).next().is_some() {
                 map.serialize_entry(key, &Section(*self, section))?;
             }
         }
-        if self.records(1).any(|entry| GROUPED.contains(&entry.kind())) {
+        if self.grouped && self.records(1).any(|entry| GROUPED.contains(&entry.kind())) {
             map.serialize_entry("grouped", &Grouped(*self))?;
         }
         Ok(())

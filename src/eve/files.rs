@@ -3,15 +3,19 @@
 
 use serde::{Serialize, Serializer};
 
+use super::http;
 use super::text::{Bytes, Digest, Text};
 use crate::app::record::{Record, Value};
 use crate::app::{Field, FileState};
 use crate::event::Event;
+use crate::packet::Direction;
 
 /// A file: what is known of it, and where it was stored.
 #[derive(Serialize)]
 pub struct FileInfo<'a> {
     pub(super) filename: Text<Bytes<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<Sids<'a>>,
     pub(super) gaps: bool,
     pub(super) state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,7 +30,53 @@ pub struct FileInfo<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) file_id: Option<u64>,
     pub(super) size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<u64>,
     pub(super) tx_id: u32,
+}
+
+impl<'a> FileInfo<'a> {
+    /// What the record of its transaction says of a file that went this way.
+    pub(super) fn set_record(&mut self, record: Record<'a>, direction: Direction) {
+        self.tx_id = record.number();
+        self.sid = Some(Sids(record, direction)).filter(|sids| sids.iter().next().is_some());
+        if direction == Direction::ToClient {
+            self.set_range(record);
+        }
+    }
+
+    /// Where the file stands in the one that it is a part of, if the answer of HTTP says so.
+    fn set_range(&mut self, record: Record<'_>) {
+        let mut parts = record.parts();
+        let header = parts.find(|part| part.field == Field::HttpContentRange);
+        let range = match header.map(|part| part.value) {
+            Some(Value::Bytes(bytes)) => http::part_of(bytes),
+            _ => None,
+        };
+        (self.start, self.end) = range.unzip();
+    }
+}
+
+/// Rules that had the files of a direction stored.
+struct Sids<'a>(Record<'a>, Direction);
+
+impl<'a> Sids<'a> {
+    fn iter(&self) -> impl Iterator<Item = u64> + use<'a> {
+        let direction = self.1;
+        let parts = self.0.parts();
+        parts.filter_map(move |part| match (part.field, part.value) {
+            (Field::FileSid, Value::Number(sid)) if part.direction == direction => Some(sid),
+            _ => None,
+        })
+    }
+}
+
+impl Serialize for Sids<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
 }
 
 /// The file of an event of its own.
@@ -34,6 +84,7 @@ pub fn fileinfo(event: &Event) -> FileInfo<'_> {
     let file = &event.file;
     FileInfo {
         filename: Text(Bytes(&event.payload)),
+        sid: None,
         gaps: file.gaps,
         state: if file.truncated {
             "TRUNCATED"
@@ -47,6 +98,8 @@ pub fn fileinfo(event: &Event) -> FileInfo<'_> {
         storing: false,
         file_id: None,
         size: file.size,
+        start: None,
+        end: None,
         tx_id: 0,
     }
 }
@@ -66,7 +119,11 @@ impl<'a> Files<'a> {
         let of_files = |field| field == Field::FileInfo;
         let parts = self.0.parts().filter(move |part| of_files(part.field));
         parts.filter_map(move |part| match part.value {
-            Value::Bytes(bytes) => told(bytes, self.0.number()),
+            Value::Bytes(bytes) => {
+                let mut file = told(bytes)?;
+                file.set_record(self.0, part.direction);
+                Some(file)
+            }
             Value::Number(_) => None,
         })
     }
@@ -79,11 +136,12 @@ impl Serialize for Files<'_> {
 }
 
 /// A file as `app::file::tell_files` wrote it: what is known of it, then its name.
-fn told(bytes: &[u8], tx_id: u32) -> Option<FileInfo<'_>> {
+fn told(bytes: &[u8]) -> Option<FileInfo<'_>> {
     let (info, name) = crate::app::FileInfo::split(bytes)?;
     let goes_on = info.state == FileState::Open;
     Some(FileInfo {
         filename: Text(Bytes(name)),
+        sid: None,
         gaps: info.gaps,
         state: match info.state {
             FileState::Closed => "CLOSED",
@@ -97,7 +155,9 @@ fn told(bytes: &[u8], tx_id: u32) -> Option<FileInfo<'_>> {
         storing: info.stored && goes_on,
         file_id: None,
         size: info.size,
-        tx_id,
+        start: None,
+        end: None,
+        tx_id: 0,
     })
 }
 

@@ -4,7 +4,10 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::text::{Bytes, Text};
+use super::text::{Base64, Bytes, Printable, Text};
+use crate::app::record::{Part, Record, Value};
+use crate::app::{AppProtocol, Field};
+use crate::config::Eve;
 
 /// The number of a status (RFC 9110 section 15), if it is one.
 pub fn status(bytes: &[u8]) -> Option<u16> {
@@ -53,6 +56,15 @@ impl ContentRange<'_> {
     }
 }
 
+/// First and last byte of a part that is not the whole, and whose size is known.
+pub fn part_of(range: &[u8]) -> Option<(u64, u64)> {
+    let [Some(start), Some(end), Some(size)] = ContentRange(range).parts()? else {
+        return None;
+    };
+    let whole = start == 0 && end.checked_add(1) == Some(size);
+    (end > 0 && start <= end && end < size && !whole).then_some((start, end))
+}
+
 impl Serialize for ContentRange<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -67,16 +79,97 @@ impl Serialize for ContentRange<'_> {
     }
 }
 
-/// A header of HTTP/2: its name (which may begin with a colon), a colon and a blank, its value.
+/// Bodies of HTTP/1 and payloads of WebSocket that a record carries, in the forms that alerts have.
+pub fn bodies<M: SerializeMap>(record: Record<'_>, eve: &Eve, map: &mut M) -> Result<(), M::Error> {
+    const FORMS: [(Field, [&str; 2]); 3] = [
+        (
+            Field::HttpRequestBody,
+            ["http_request_body", "http_request_body_printable"],
+        ),
+        (
+            Field::HttpResponseBody,
+            ["http_response_body", "http_response_body_printable"],
+        ),
+        (
+            Field::WebsocketPayload,
+            ["payload_base64", "payload_printable"],
+        ),
+    ];
+    for (field, keys) in FORMS {
+        let found = record.parts().find(|part| part.field == field);
+        let Some(Part {
+            value: Value::Bytes(bytes),
+            ..
+        }) = found
+        else {
+            continue;
+        };
+        let [base64, printable] = match field {
+            Field::WebsocketPayload => eve.alert.websocket_payload,
+            _ => eve.alert.http_body,
+        };
+        if base64 {
+            map.serialize_entry(keys[0], &Text(Base64(bytes)))?;
+        }
+        if printable {
+            map.serialize_entry(keys[1], &Text(Printable(bytes)))?;
+        }
+    }
+    Ok(())
+}
+
+/// How far request and response of HTTP/1 had come, by the names of rules' hooks. What stands behind a
+/// head counts as body until the message is over.
+pub fn states(record: Record<'_>) -> Option<(&'static str, &'static str)> {
+    const STATES: [[&str; 4]; 2] = [
+        [
+            "request_started",
+            "request_headers",
+            "request_body",
+            "request_complete",
+        ],
+        [
+            "response_started",
+            "response_headers",
+            "response_body",
+            "response_complete",
+        ],
+    ];
+    let begun = |field| record.parts().any(|part| part.field == field);
+    let [to_server, to_client] = record.progress()?;
+    let of = |side: usize, progress: u8, begins: Field| {
+        let place = match progress {
+            0 => usize::from(begun(begins)),
+            progress => usize::from(progress) + 1,
+        };
+        STATES[side].get(place).copied()
+    };
+    match record.protocol() {
+        AppProtocol::Http => Some((
+            of(0, to_server, Field::HttpMethod)?,
+            of(1, to_client, Field::HttpStatCode)?,
+        )),
+        _ => None,
+    }
+}
+
+/// Bytes of a header's name.
+pub fn name(header: &[u8]) -> &[u8] {
+    let rest = header.get(1..).unwrap_or(&[]);
+    let end = memchr::memmem::find(rest, b": ").map_or(header.len(), |place| place + 1);
+    header.get(..end).unwrap_or(header)
+}
+
+/// A header: its name (which in HTTP/2 may begin with a colon), a colon and a blank, its value.
 pub struct Header<'a>(pub &'a [u8]);
 
 impl Serialize for Header<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let rest = self.0.get(1..).unwrap_or(&[]);
-        let end = memchr::memmem::find(rest, b": ").map_or(self.0.len(), |place| place + 1);
+        let name = name(self.0);
+        let value = self.0.get(name.len() + 2..).unwrap_or(&[]);
         let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("name", &Text(Bytes(self.0.get(..end).unwrap_or(&[]))))?;
-        map.serialize_entry("value", &Text(Bytes(self.0.get(end + 2..).unwrap_or(&[]))))?;
+        map.serialize_entry("name", &Text(Bytes(name)))?;
+        map.serialize_entry("value", &Text(Bytes(value)))?;
         map.end()
     }
 }
@@ -148,6 +241,21 @@ mod tests {
             assert_eq!(value["raw"], text);
             value.as_object_mut().unwrap().remove("raw");
             assert_eq!(value, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_are_told_from_wholes() {
+        for (text, expected) in [
+            ("bytes 5-9/200", Some((5, 9))),
+            ("bytes 0-9/200", Some((0, 9))),
+            ("bytes 0-199/200", None),
+            ("bytes 5-9/*", None),
+            ("bytes 9-5/200", None),
+            ("bytes 5-200/200", None),
+            ("bytes 0-0/9", None),
+        ] {
+            assert_eq!(part_of(text.as_bytes()), expected, "{text}");
         }
     }
 

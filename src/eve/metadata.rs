@@ -4,7 +4,7 @@
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::text::{Capped, Printable, Text};
+use super::text::{Bytes, Capped, Printable, Text};
 use crate::event::{Variable, Variables};
 use crate::rules::names::Names;
 
@@ -43,16 +43,19 @@ impl<'a> Noted<'a> {
         })
     }
 
-    fn of_flow(self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    fn of_flow(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.variables.iter().filter_map(move |one| match one {
-            Variable::OfFlow(name, text) => Some((self.names.flowvars.name(name), text)),
+            Variable::OfFlow(name, text) => Some((self.names.flowvars.name(name).as_bytes(), text)),
             _ => None,
         })
     }
 
-    fn of_packet(self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    fn of_packet(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.variables.iter().filter_map(move |one| match one {
-            Variable::OfPacket(name, text) => Some((self.names.pktvars.name(name), text)),
+            Variable::OfPacket(name, text) => {
+                Some((self.names.pktvars.name(name).as_bytes(), text))
+            }
+            Variable::Named(name, text) => Some((name, text)),
             _ => None,
         })
     }
@@ -139,13 +142,13 @@ impl<'a, T: Serialize, I: Iterator<Item = (&'a str, T)>, F: Fn() -> I> Serialize
 }
 
 /// An object of one name.
-struct Pair<'a>((&'a str, &'a [u8]));
+struct Pair<'a>((&'a [u8], &'a [u8]));
 
 impl Serialize for Pair<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (name, text) = self.0;
         let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry(&Capped(name), &Text(Printable(text)))?;
+        map.serialize_entry(&Text(Bytes(name)), &Text(Printable(text)))?;
         map.end()
     }
 }
@@ -168,11 +171,12 @@ mod tests {
         variables.push(Variable::Counter(0, 5));
         variables.push(Variable::OfFlow(0, b"ro\xffot"));
         variables.push(Variable::OfPacket(0, b"curl"));
+        variables.push(Variable::Named(b"Host", b"a\x01b"));
         let noted = Noted::new(&variables, &names);
         assert_eq!(
             serde_json::to_string(&noted).unwrap(),
             r#"{"flowbits":["ET.seen"],"flowints":{"tries":5},"#.to_string()
-                + r#""flowvars":[{"user":"ro.ot"}],"pktvars":[{"agent":"curl"}]}"#
+                + r#""flowvars":[{"user":"ro.ot"}],"pktvars":[{"agent":"curl"},{"Host":"a.b"}]}"#
         );
         let traffic = serde_json::to_string(&noted.traffic().unwrap()).unwrap();
         assert_eq!(traffic, r#"{"id":["x"],"label":["games"]}"#);

@@ -27,6 +27,8 @@ use crate::rules::names::Names as VariableNames;
 
 mod anomaly;
 mod app;
+mod arp;
+mod bittorrent_dht;
 mod community;
 mod dhcp;
 mod dnp3;
@@ -34,6 +36,7 @@ mod dns;
 mod enip;
 mod files;
 mod flow;
+mod frame;
 mod headers;
 mod http;
 mod ike;
@@ -46,6 +49,7 @@ mod mqtt;
 mod names;
 mod paths;
 mod pgsql;
+mod pop3;
 mod quic;
 mod rdp;
 mod record;
@@ -60,7 +64,7 @@ mod xff;
 
 use metadata::Noted;
 
-pub use names::{Names, drop_reason as drop_word};
+pub use names::{Names, counted_protocols, drop_reason as drop_word};
 pub use record::{event_type, flow_id};
 pub use sink::{LINE_MAX, Lost, SinkCounters, Target};
 pub use store::{Store, StoreCounters, StoreOptions, Stored};
@@ -167,7 +171,7 @@ impl Options {
 }
 
 /// Kinds of events, for their counters.
-pub const EVENT_KINDS: [EventKind; 7] = [
+pub const EVENT_KINDS: [EventKind; 9] = [
     EventKind::Alert,
     EventKind::Drop,
     EventKind::Flow,
@@ -175,6 +179,8 @@ pub const EVENT_KINDS: [EventKind; 7] = [
     EventKind::App,
     EventKind::Packet,
     EventKind::File,
+    EventKind::Arp,
+    EventKind::Frame,
 ];
 
 /// Class types that are counted apart; the alerts of further ones are `other`.
@@ -380,14 +386,15 @@ impl Log {
         if let Some(taken) = self.counters.taken.get(event.kind as usize) {
             taken.fetch_add(1, Relaxed);
         }
-        let stored = Beside {
-            stored,
-            ..Beside::default()
-        };
-        if !self.encode(event, stored) {
+        if event.kind == EventKind::Alert && !self.count_alert(event) {
             self.counters.unknown_signatures.fetch_add(1, Relaxed);
         }
-        if self.options.eve.tells(record::event_name(event)) {
+        if record::is_told(event, &self.options.eve) {
+            let beside = Beside {
+                stored,
+                ..Beside::default()
+            };
+            self.encode(event, beside);
             self.sink.push(&self.line, &self.counters.sink);
         } else {
             self.counters.left_out.fetch_add(1, Relaxed);
@@ -395,6 +402,21 @@ impl Log {
         if event.kind == EventKind::Flow && self.options.eve.tells("netflow") {
             self.write_netflow(event);
         }
+    }
+
+    /// Counts an alert under its class type and rule; whether that is known.
+    fn count_alert(&self, event: &Event) -> bool {
+        let mut known = false;
+        let blocked = event.action == AlertAction::Blocked;
+        if event.signature != u32::MAX {
+            let (generation, index) = (event.generation, event.signature);
+            self.signatures.alert(generation, index, &mut |info| {
+                known = true;
+                self.counters.alerts.count(info.classtype, blocked);
+                self.counters.rules.count(info.gid, info.sid);
+            });
+        }
+        known
     }
 
     /// A line for each direction of a flow that had packets.
@@ -413,16 +435,9 @@ impl Log {
         }
     }
 
-    fn encode(&mut self, event: &Event, beside: Beside) -> bool {
+    fn encode(&mut self, event: &Event, beside: Beside) {
         let (signatures, line) = (&*self.signatures, &mut self.line);
-        encode(
-            event,
-            beside,
-            signatures,
-            &self.options,
-            &self.counters,
-            line,
-        )
+        encode(event, beside, signatures, &self.options, line);
     }
 
     /// Writes a whole line that is no event of a lane.
@@ -570,29 +585,24 @@ struct Beside {
     netflow: Option<Direction>,
 }
 
-/// Writes an event into `buffer`, emptied before, as one line; whether its signature, if it names
-/// one, was known.
+/// Writes an event into `buffer`, emptied before, as one line.
 fn encode(
     event: &Event,
     beside: Beside,
     signatures: &dyn SignatureInfo,
     options: &Options,
-    counters: &WriterCounters,
     buffer: &mut Vec<u8>,
-) -> bool {
-    if event.variables.is_empty() || !options.eve.metadata {
-        return encode_named(event, beside, signatures, (options, None), counters, buffer);
+) {
+    let mut written = false;
+    if !event.variables.is_empty() && options.eve.metadata {
+        signatures.names(&mut |names| {
+            encode_named(event, beside, signatures, (options, Some(names)), buffer);
+            written = true;
+        });
     }
-    let mut known = None;
-    signatures.names(&mut |names| {
-        let options = (options, Some(names));
-        known = Some(encode_named(
-            event, beside, signatures, options, counters, buffer,
-        ));
-    });
-    known.unwrap_or_else(|| {
-        encode_named(event, beside, signatures, (options, None), counters, buffer)
-    })
+    if !written {
+        encode_named(event, beside, signatures, (options, None), buffer);
+    }
 }
 
 /// The same, once it is known what the event's variables are called.
@@ -601,28 +611,20 @@ fn encode_named(
     beside: Beside,
     signatures: &dyn SignatureInfo,
     (options, names): (&Options, Option<&VariableNames>),
-    counters: &WriterCounters,
     buffer: &mut Vec<u8>,
-) -> bool {
+) {
     buffer.clear();
+    let mut shown = false;
     if event.signature != u32::MAX {
-        let mut shown = false;
         signatures.alert(event.generation, event.signature, &mut |info| {
             buffer.clear();
             shown = true;
-            if event.kind == EventKind::Alert {
-                let blocked = event.action == AlertAction::Blocked;
-                counters.alerts.count(info.classtype, blocked);
-                counters.rules.count(info.gid, info.sid);
-            }
             put(event, beside, Some(info), (options, names), buffer);
         });
-        if shown {
-            return true;
-        }
     }
-    put(event, beside, None, (options, names), buffer);
-    event.kind != EventKind::Alert
+    if !shown {
+        put(event, beside, None, (options, names), buffer);
+    }
 }
 
 fn put(

@@ -3,6 +3,8 @@
 //! Suricata's vocabulary stands here as facts of its output format; our own exact words go into the
 //! `sluice` object of the same event.
 
+use crate::app::registry::description;
+use crate::app::{AppProtocol, Transport};
 use crate::decode::{Anomaly, LinkType};
 use crate::packet::Kind;
 use crate::reason::Reason;
@@ -33,6 +35,30 @@ impl Default for Names {
             end_reason,
         }
     }
+}
+
+/// Protocols of the application layer as counters of `stats` name them: number, over TCP, name. One
+/// that is spoken over TCP and UDP has two.
+pub fn counted_protocols() -> impl Iterator<Item = (u8, bool, String)> {
+    let all = AppProtocol::ALL.iter().copied();
+    let all = all.chain([AppProtocol::Failed]);
+    all.flat_map(|protocol| {
+        let over = description(protocol).map_or(&[][..], |known| known.over);
+        // Suricata knows DNP3 over TCP alone.
+        let both =
+            protocol == AppProtocol::Failed || over.len() == 2 && protocol != AppProtocol::Dnp3;
+        let udp = over == [Transport::Udp];
+        [false, true].into_iter().filter_map(move |tcp| {
+            let name = protocol.name();
+            match both {
+                true => {
+                    let end = if tcp { "tcp" } else { "udp" };
+                    Some((protocol as u8, tcp, format!("{name}_{end}")))
+                }
+                false => (tcp != udp).then(|| (protocol as u8, tcp, name.to_string())),
+            }
+        })
+    })
 }
 
 /// Names of anomaly codes.

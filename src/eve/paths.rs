@@ -130,13 +130,14 @@ fn of_sessions(field: Field, to_server: bool, of: AppProtocol) -> &'static str {
         Field::SmbService if to_server => "service.request",
         Field::SmbService => "service.response",
         Field::SmbSname => "kerberos.snames[]",
-        Field::DcerpcIface if !to_server => "",
-        Field::DcerpcIface if of == AppProtocol::Smb => "dcerpc.interfaces[]",
+        Field::DcerpcIface => "",
+        Field::DcerpcInterface if of == AppProtocol::Smb => "dcerpc.interfaces[]",
+        Field::DcerpcInterface => "interfaces[]",
+        Field::DcerpcFragments | Field::DcerpcStubSize => counts_of_call(field, to_server, of),
         Field::DcerpcOpnum if of == AppProtocol::Smb && to_server => "dcerpc.opnum",
         Field::DcerpcRequest if of == AppProtocol::Smb => "dcerpc.request",
         Field::DcerpcResponse if of == AppProtocol::Smb => "dcerpc.response",
         Field::DcerpcCallId if of == AppProtocol::Smb => "dcerpc.call_id",
-        Field::DcerpcIface => "interfaces[]",
         Field::DcerpcOpnum if to_server => "req.opnum",
         Field::DcerpcOpnum => "",
         Field::WebsocketFlags => "fin",
@@ -149,6 +150,20 @@ fn of_sessions(field: Field, to_server: bool, of: AppProtocol) -> &'static str {
         Field::Krb5Encryption => "encryption",
         Field::Krb5TicketEncryption => "ticket_encryption",
         _ => of_multiplexed(field, to_server),
+    }
+}
+
+/// Fragments of a call of DCERPC, and bytes in them.
+fn counts_of_call(field: Field, to_server: bool, of: AppProtocol) -> &'static str {
+    match (field, to_server, of == AppProtocol::Smb) {
+        (Field::DcerpcFragments, true, false) => "req.frag_cnt",
+        (Field::DcerpcFragments, false, false) => "res.frag_cnt",
+        (Field::DcerpcFragments, true, true) => "dcerpc.req.frag_cnt",
+        (Field::DcerpcFragments, false, true) => "dcerpc.res.frag_cnt",
+        (_, true, false) => "req.stub_data_size",
+        (_, false, false) => "res.stub_data_size",
+        (_, true, true) => "dcerpc.req.stub_data_size",
+        (_, false, true) => "dcerpc.res.stub_data_size",
     }
 }
 
@@ -303,6 +318,8 @@ fn of_others(field: Field) -> &'static str {
         | Field::FileInfo
         | Field::EmailBodyMd5
         | Field::HttpPath
+        | Field::TxProgress
+        | Field::FileSid
         | Field::AppLayerEvent => "",
         field if field.is_frame() || is_for_rules(field) => "",
         field => {

@@ -8,6 +8,8 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::text::{Bytes, Text};
+use crate::app::Field;
+use crate::app::record::{Record, Value};
 
 /// Bytes before the variable part of a connection request: head, length, code, references, class.
 const VARIABLE: usize = 11;
@@ -50,6 +52,45 @@ impl Serialize for Packet<'_> {
             _ => map.serialize_entry("event_type", "connect_response")?,
         }
         map.end()
+    }
+}
+
+/// The server's certificates, as the handshake of TLS shows them.
+pub struct Handshake<'a>(pub Record<'a>);
+
+impl Serialize for Handshake<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("tx_id", &(u64::from(self.0.number()) + 1))?;
+        map.serialize_entry("event_type", "tls_handshake")?;
+        map.serialize_entry("x509_serials", &Serials(self.0))?;
+        map.end()
+    }
+}
+
+struct Serials<'a>(Record<'a>);
+
+impl Serialize for Serials<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let parts = self.0.parts();
+        serializer.collect_seq(parts.filter_map(|part| match (part.field, part.value) {
+            (Field::RdpSerial, Value::Bytes(bytes)) => Some(Text(Serial(bytes))),
+            _ => None,
+        }))
+    }
+}
+
+/// A number in hexadecimal, without leading zeros.
+struct Serial<'a>(&'a [u8]);
+
+impl fmt::Display for Serial<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start = self.0.iter().position(|byte| *byte != 0);
+        let [first, rest @ ..] = self.0.get(start.unwrap_or(0)..).unwrap_or(&[]) else {
+            return f.write_str("0");
+        };
+        write!(f, "{first:x}")?;
+        rest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -7,16 +7,20 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::anomaly::{Anomaly, anomaly};
+use super::arp::{Arp, arp};
 use super::community::{CommunityId, community_id};
 use super::files::{FileInfo, Files, fileinfo};
 use super::flow::{Flow, NetFlow, NetTcp, Tcp, flow, flow_parts, netflow as one_way};
+use super::frame::Frame;
 use super::headers::{self, Drop, Ends, Ether, ether};
+use super::http;
 use super::metadata::{Noted, Traffic};
 use super::names;
 use super::text::{Address, Base64, Capped, Digest, Printable, Text, Timestamp};
 use super::xff::Forwarded;
 use super::{AlertInfo, Options, Stored, app};
 use crate::app::AppProtocol;
+use crate::config::Eve;
 use crate::config::eve::Alert as AlertParts;
 use crate::event::{AlertAction, Decided, Event, EventKind};
 use crate::packet::{Direction, FlowHandle, Kind, RejectTo, flag};
@@ -75,6 +79,10 @@ pub struct Record<'a> {
     tunnel: Option<Tunnel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     alert: Option<Alert<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ts_progress: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tc_progress: Option<&'static str>,
     #[serde(flatten)]
     app: Option<app::AppObject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,6 +99,10 @@ pub struct Record<'a> {
     direction: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     drop: Option<Drop>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arp: Option<Arp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frame: Option<Frame<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     anomaly: Option<Anomaly>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -289,6 +301,7 @@ pub fn record<'a>(
         pcap_filename: capture.map(Capped),
         community_id: community_of(event, options),
         ether: ether(event, options),
+        pkt_src: (event.kind != EventKind::Flow).then(|| packet_source(event)),
         sluice: Sluice {
             lane: event.lane,
             would_drop: event.would_drop,
@@ -296,9 +309,6 @@ pub fn record<'a>(
         },
         ..Record::default()
     };
-    if event.kind != EventKind::Flow {
-        record.pkt_src = Some(names::packet_source(event.view));
-    }
     match event.kind {
         EventKind::Alert => alert_parts(&mut record, event, info, ends, options),
         EventKind::Drop => drop_parts(&mut record, event, info, ends, options),
@@ -307,8 +317,9 @@ pub fn record<'a>(
             record.anomaly = Some(anomaly(event, &options.names));
             record.tx_id = event.app_number;
         }
-        EventKind::App => {}
+        EventKind::App | EventKind::Frame => {}
         EventKind::File => record.fileinfo = Some(fileinfo(event)),
+        EventKind::Arp => record.arp = arp(event),
         // Bytes for the store are no line.
         EventKind::FilePiece => {}
         EventKind::Packet => packet_parts(&mut record, event, options),
@@ -316,7 +327,7 @@ pub fn record<'a>(
     app_parts(&mut record, event, options);
     match (&mut record.alert, event.kind) {
         (Some(alert), EventKind::Alert) => alert.xff = forwarded.beside(),
-        (_, EventKind::File) => record.xff = forwarded.beside(),
+        (_, EventKind::File | EventKind::App) => record.xff = forwarded.beside(),
         _ => {}
     }
     record
@@ -375,15 +386,21 @@ pub fn event_type(kind: EventKind) -> &'static str {
         EventKind::App => "app",
         EventKind::Packet => "packet",
         EventKind::File => "fileinfo",
+        EventKind::Arp => "arp",
+        EventKind::Frame => "frame",
         EventKind::FilePiece => "file_piece",
     }
 }
 
-/// What `types` of the settings calls an event.
-pub(super) fn event_name(event: &Event) -> &'static str {
+/// Whether the log has a line for an event.
+pub(super) fn is_told(event: &Event, eve: &Eve) -> bool {
+    let protocol = AppProtocol::from_number(event.app);
     match event.kind {
-        EventKind::App => AppProtocol::from_number(event.app).event_name(),
-        kind => event_type(kind),
+        EventKind::App if protocol == AppProtocol::Dns => {
+            eve.tells("dns") && eve.dns.sides[usize::from(app::is_dns_response(event))]
+        }
+        EventKind::App => eve.tells(protocol.event_name()),
+        kind => eve.tells(event_type(kind)),
     }
 }
 
@@ -394,7 +411,7 @@ fn community_of(event: &Event, options: &Options) -> Option<Text<CommunityId>> {
 }
 
 /// The transaction: nested in an alert, or the event itself.
-fn app_parts<'a>(record: &mut Record<'a>, event: &'a Event, options: &Options) {
+fn app_parts<'a>(record: &mut Record<'a>, event: &'a Event, options: &'a Options) {
     record.app_proto = app::app_proto(event.app);
     if matches!(event.kind, EventKind::Alert | EventKind::Flow) {
         record.protocols = Some(app::Protocols::of(event));
@@ -405,12 +422,17 @@ fn app_parts<'a>(record: &mut Record<'a>, event: &'a Event, options: &Options) {
     let Some(transaction) = crate::app::record::Record::new(&event.record) else {
         return;
     };
+    if let Some(frame) = transaction.frame() {
+        record.frame = Some(Frame::of(frame, transaction.protocol()));
+        return;
+    }
     match &mut record.fileinfo {
-        Some(file) => file.tx_id = transaction.number(),
+        Some(file) => file.set_record(transaction, event.direction),
         None => record.tx_id = Some(transaction.number()),
     }
     if event.kind == EventKind::Alert {
         record.files = Files::of(transaction);
+        (record.ts_progress, record.tc_progress) = http::states(transaction).unzip();
     }
     if event.kind == EventKind::App {
         record.event_type = transaction.protocol().event_name();
@@ -418,6 +440,7 @@ fn app_parts<'a>(record: &mut Record<'a>, event: &'a Event, options: &Options) {
     record.app = Some(app::AppObject {
         record: transaction,
         nested: event.kind != EventKind::App,
+        eve: &options.eve,
     });
 }
 
@@ -429,12 +452,6 @@ fn alert_parts<'a>(
     options: &'a Options,
 ) {
     record.tunnel = tunnel(event);
-    if let (Some(outer), Kind::Inner) = (event.outer, event.view) {
-        let ports = [outer.tuple.a_port, outer.tuple.b_port];
-        let v6 = outer.flags & flag::IPV6 != 0;
-        let source = names::tunnel_source(outer.protocol, v6, ports, event.l3 > 0);
-        record.pkt_src = Some(source);
-    }
     let told = &options.eve.alert;
     record.alert = Some(alert(event, info, ends, told));
     if event.flow.is_some() {
@@ -463,6 +480,18 @@ fn alert_parts<'a>(
     record.verdict = told.verdict.then(|| verdict(event));
     if let (true, Some(reason)) = (event.would_drop, event.reason) {
         record.sluice.reason = Some(reason.name());
+    }
+}
+
+/// Where the packet came from; of one in a tunnel, which.
+fn packet_source(event: &Event) -> &'static str {
+    match (event.outer, event.view) {
+        (Some(outer), Kind::Inner) => {
+            let ports = [outer.tuple.a_port, outer.tuple.b_port];
+            let v6 = outer.flags & flag::IPV6 != 0;
+            names::tunnel_source(outer.protocol, v6, ports, event.l3 > 0)
+        }
+        _ => names::packet_source(event.view),
     }
 }
 

@@ -243,7 +243,7 @@ mod tests {
     }
 
     fn piece(store: &mut Store, number: u64, offset: u64, bytes: &[u8]) {
-        let mut event = Event::with_room();
+        let mut event = Event::with_room(crate::event::EVENT_RECORD_MAX);
         event.file = FileNote {
             number,
             offset,

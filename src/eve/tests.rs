@@ -137,14 +137,7 @@ fn options() -> Options {
 
 fn text_of(event: &Event, options: &Options) -> String {
     let mut buffer = Vec::new();
-    encode(
-        event,
-        Beside::default(),
-        &rules(),
-        options,
-        &WriterCounters::default(),
-        &mut buffer,
-    );
+    encode(event, Beside::default(), &rules(), options, &mut buffer);
     String::from_utf8(buffer).unwrap()
 }
 
@@ -300,12 +293,12 @@ fn anomalies_of_parsers_name_their_layer() {
 #[test]
 fn each_direction_of_a_flow_may_have_a_line() {
     let told = |event: &Event, direction| {
-        let (mut buffer, counters) = (Vec::new(), WriterCounters::default());
+        let mut buffer = Vec::new();
         let beside = Beside {
             stored: None,
             netflow: Some(direction),
         };
-        encode(event, beside, &rules(), &options(), &counters, &mut buffer);
+        encode(event, beside, &rules(), &options(), &mut buffer);
         serde_json::from_slice::<Value>(&buffer).unwrap()
     };
     let mut event = event(EventKind::Flow);
@@ -392,6 +385,66 @@ fn clients_behind_proxies_stand_beside_or_in_place() {
         (&value["src_ip"], &value["dest_ip"]),
         (&"10.0.0.2".into(), &"192.0.2.1".into())
     );
+}
+
+/// RFC 826: who has 10.0.0.2?
+#[test]
+fn a_packet_of_arp_is_told_by_its_fields() {
+    let mut event = event(EventKind::Arp);
+    event.flags = flag::ARP;
+    event.packet = vec![
+        0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2,
+    ];
+    event.l3 = 0;
+    let value = value_of(&event, &options());
+    assert_eq!(value["event_type"], "arp");
+    assert_eq!(
+        value["arp"],
+        serde_json::json!({"hw_type": "ethernet", "proto_type": "ipv4", "opcode": "request",
+            "src_mac": "02:00:00:00:00:01", "src_ip": "10.0.0.1",
+            "dest_mac": "00:00:00:00:00:00", "dest_ip": "10.0.0.2"})
+    );
+}
+
+#[test]
+fn sides_of_dns_and_forms_of_its_answers_are_chosen() {
+    use crate::app::{AppProtocol, Field};
+    let message = |flags: u8| {
+        let mut event = event(EventKind::App);
+        event.app = AppProtocol::Dns as u8;
+        let mut bytes = vec![0, 7, flags, 0, 0, 0, 0, u8::from(flags > 0), 0, 0, 0, 0];
+        if flags > 0 {
+            bytes.extend([1, b'a', 0, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 10, 0, 0, 3]);
+        }
+        event.record = vec![AppProtocol::Dns as u8, 0, 0, 0, 0];
+        event
+            .record
+            .extend((Field::DnsMessage as u16).to_le_bytes());
+        event.record.push(0);
+        event.record.extend((bytes.len() as u16).to_le_bytes());
+        event.record.extend(bytes);
+        event
+    };
+    let with = |key: &str, value: &str| {
+        let mut config = crate::config::Config::default();
+        let key = format!("outputs.eve-log.types.4.dns.{key}");
+        config.set(&key, value).unwrap();
+        Options {
+            eve: config.eve.clone(),
+            ..options()
+        }
+    };
+    let told = |flags, options: &Options| record::is_told(&message(flags), &options.eve);
+    let answers = with("requests", "no");
+    assert!(!told(0, &answers) && told(0x80, &answers));
+    let questions = with("responses", "no");
+    assert!(told(0, &questions) && !told(0x80, &questions));
+    let value = value_of(&message(0x80), &with("formats", "[grouped]"));
+    assert_eq!(value["dns"]["grouped"]["A"][0], "10.0.0.3");
+    assert!(value["dns"].get("answers").is_none());
+    let value = value_of(&message(0x80), &with("formats", "[detailed]"));
+    assert_eq!(value["dns"]["answers"][0]["rdata"], "10.0.0.3");
+    assert!(value["dns"].get("grouped").is_none());
 }
 
 #[test]
@@ -674,16 +727,7 @@ fn a_notional_drop_is_allowed_and_says_so() {
 fn an_alert_of_a_rule_set_that_is_gone_is_still_written() {
     let mut event = alert();
     event.generation = 99;
-    let mut buffer = Vec::new();
-    assert!(!encode(
-        &event,
-        Beside::default(),
-        &rules(),
-        &options(),
-        &WriterCounters::default(),
-        &mut buffer
-    ));
-    let value: Value = serde_json::from_slice(&buffer).unwrap();
+    let value = value_of(&event, &options());
     assert_eq!(value["alert"]["signature_id"], 0);
 }
 
@@ -783,6 +827,13 @@ const KNOWN: &[&str] = &[
     "anomaly.type",
     "anomaly.event",
     "anomaly.code",
+    "arp.hw_type",
+    "arp.proto_type",
+    "arp.opcode",
+    "arp.src_mac",
+    "arp.src_ip",
+    "arp.dest_mac",
+    "arp.dest_ip",
     "fileinfo.filename",
     "fileinfo.gaps",
     "fileinfo.state",
@@ -887,7 +938,7 @@ proptest! {
         tell_all(&mut options);
         let rules = Rules { msg, ..rules() };
         let mut buffer = Vec::new();
-        encode(&event, Beside::default(), &rules, &options, &WriterCounters::default(), &mut buffer);
+        encode(&event, Beside::default(), &rules, &options, &mut buffer);
         prop_assert!(buffer.len() <= LINE_MAX);
         let text = String::from_utf8(buffer).unwrap();
         prop_assert_eq!(text.matches('\n').count(), 1);

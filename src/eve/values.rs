@@ -15,6 +15,11 @@ pub struct One<'a>(pub Part<'a>);
 impl Serialize for One<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.value {
+            Value::Bytes(bytes) if self.0.field == Field::DcerpcInterface => Interface {
+                bytes,
+                reason: self.0.of == AppProtocol::Smb,
+            }
+            .serialize(serializer),
             Value::Bytes(bytes) => of_bytes(self.0.field, bytes, serializer),
             Value::Number(number) => of_number(self.0.field, number, serializer),
         }
@@ -30,8 +35,10 @@ fn of_bytes<S: Serializer>(field: Field, bytes: &[u8], serializer: S) -> Result<
         (Field::HttpContentType, _) => serializer.collect_str(&Bytes(http::media_type(bytes))),
         (Field::HttpContentLen, _) => serializer.serialize_u64(http::number(bytes).unwrap_or(0)),
         (Field::HttpContentRange, _) => http::ContentRange(bytes).serialize(serializer),
-        (Field::Http2Header, _) => http::Header(bytes).serialize(serializer),
-        (Field::DcerpcIface, _) => Interface(bytes).serialize(serializer),
+        (Field::Http2Header | Field::HttpRequestHeader | Field::HttpResponseHeader, _) => {
+            http::Header(bytes).serialize(serializer)
+        }
+        (Field::QuicExtension, _) => quic::Extension(bytes).serialize(serializer),
         (Field::DcerpcActivity, _) => serializer.collect_str(&Uuid(bytes)),
         (Field::SmbFuid | Field::SmbClientGuid | Field::SmbServerGuid, _) => {
             serializer.collect_str(&smb::Handle(bytes))
@@ -67,7 +74,6 @@ fn of_number<S: Serializer>(field: Field, number: u64, serializer: S) -> Result<
         Field::DcerpcRpcVersion => serializer.collect_str(&format_args!("5.{number}")),
         Field::Http2Settings => http::Setting(number).serialize(serializer),
         Field::Http2SizeUpdate => http::SizeUpdate(number).serialize(serializer),
-        Field::QuicExtension => quic::Extension(number).serialize(serializer),
         _ => match words::text(field, number) {
             Some(text) => serializer.collect_str(&text),
             None => match smb::text(field, number) {
@@ -78,16 +84,29 @@ fn of_number<S: Serializer>(field: Field, number: u64, serializer: S) -> Result<
     }
 }
 
-/// An interface of DCERPC: its UUID and its version (`app::dcerpc::IFACE_SIZE`).
-struct Interface<'a>(&'a [u8]);
+/// An interface of DCERPC as it was asked for: its UUID and version, and what came of that
+/// (app/dcerpc/interfaces.rs). `reason`: that is told as well.
+struct Interface<'a> {
+    bytes: &'a [u8],
+    reason: bool,
+}
 
 impl Serialize for Interface<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let version = self.0.get(16..18).and_then(|bytes| bytes.try_into().ok());
-        let version = version.map_or(0, u16::from_be_bytes);
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("uuid", &Text(Uuid(self.0)))?;
-        map.serialize_entry("version", &Text(format_args!("{version}.0")))?;
+        let word = |at: usize| {
+            let bytes = self.bytes.get(at..at + 2);
+            bytes.map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
+        };
+        let (major, minor) = (word(16), word(18));
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("uuid", &Text(Uuid(self.bytes)))?;
+        map.serialize_entry("version", &Text(format_args!("{major}.{minor}")))?;
+        if self.bytes.get(20) == Some(&1) {
+            map.serialize_entry("ack_result", &word(21))?;
+            if self.reason {
+                map.serialize_entry("ack_reason", &word(23))?;
+            }
+        }
         map.end()
     }
 }

@@ -1,10 +1,11 @@
-//! Clients behind proxies: the address that `X-Forwarded-For` of a transaction of HTTP/1 gives, beside
-//! those of the packet or in place of the client's. What counts as an address is Suricata's rule:
-//! `[v6]`, a bare address, or IPv4 with a port.
+//! Clients behind proxies: the address that `X-Forwarded-For`, or the header that settings name, of a
+//! transaction of HTTP/1 gives, beside those of the packet or in place of the client's. What counts as
+//! an address is Suricata's rule: `[v6]`, a bare address, or IPv4 with a port.
 
 use std::net::IpAddr;
 
 use super::headers::Ends;
+use super::http;
 use super::text::{Address, Text};
 use crate::app::record::{Record, Value};
 use crate::app::{AppProtocol, Field};
@@ -27,18 +28,13 @@ impl Forwarded {
         let asked = match event.kind {
             EventKind::Alert => eve.xff_of_alerts(),
             EventKind::File => eve.xff_of_files(),
+            EventKind::App => eve.xff_of_http(),
             _ => None,
         };
-        let found = |xff: Xff| {
+        let found = |xff: &Xff| {
             let record = Record::new(&event.record)?;
-            let mut parts = record.parts();
-            let header = parts.find(|part| part.field == Field::HttpXff)?;
-            match header.value {
-                Value::Bytes(chain) if record.protocol() == AppProtocol::Http => {
-                    Some((address(chain, xff.forward)?, xff.overwrite))
-                }
-                _ => None,
-            }
+            let chain = chain(record, &xff.header)?;
+            Some((address(chain, xff.forward)?, xff.overwrite))
         };
         Forwarded(asked.and_then(found))
     }
@@ -59,6 +55,24 @@ impl Forwarded {
         let (address, _) = self.0.filter(|(_, overwrite)| !overwrite)?;
         Some(Text(address))
     }
+}
+
+/// The value of the header that names addresses; "": the usual one.
+fn chain<'a>(record: Record<'a>, name: &str) -> Option<&'a [u8]> {
+    if record.protocol() != AppProtocol::Http {
+        return None;
+    }
+    record
+        .parts()
+        .find_map(|part| match (part.field, part.value) {
+            (Field::HttpXff, Value::Bytes(chain)) if name.is_empty() => Some(chain),
+            (Field::HttpRequestHeader, Value::Bytes(header)) if !name.is_empty() => {
+                let found = http::name(header);
+                let same = found.eq_ignore_ascii_case(name.as_bytes());
+                header.get(found.len() + 2..).filter(|_| same)
+            }
+            _ => None,
+        })
 }
 
 /// The first address of a list, or the last word.

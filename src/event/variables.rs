@@ -15,6 +15,8 @@ pub enum Variable<'a> {
     OfFlow(u32, &'a [u8]),
     /// A variable of the packet, at most 255 bytes.
     OfPacket(u32, &'a [u8]),
+    /// One whose name is of the packet, too; both at most 255 bytes.
+    Named(&'a [u8], &'a [u8]),
 }
 
 /// Variables of an event: a kind, the number, and a counter's value or a text with its length each.
@@ -56,14 +58,17 @@ impl Variables {
             Variable::Counter(number, value) => (1, number, Some(value)),
             Variable::OfFlow(number, _) => (2, number, None),
             Variable::OfPacket(number, _) => (3, number, None),
+            Variable::Named(name, _) => (4, name.len() as u32, None),
         };
-        let text = match variable {
-            Variable::OfFlow(_, text) | Variable::OfPacket(_, text) => text,
-            _ => &[],
+        let (name, text) = match variable {
+            Variable::OfFlow(_, text) | Variable::OfPacket(_, text) => (&[][..], text),
+            Variable::Named(name, text) => (name, text),
+            _ => (&[][..], &[][..]),
         };
         let has_text = kind >= 2;
-        let size = 5 + 4 * usize::from(value.is_some()) + usize::from(has_text) + text.len();
-        if self.bytes.len() + size > VARIABLES_MAX || text.len() > usize::from(u8::MAX) {
+        let length = name.len() + text.len();
+        let size = 5 + 4 * usize::from(value.is_some()) + usize::from(has_text) + length;
+        if self.bytes.len() + size > VARIABLES_MAX || length > usize::from(u8::MAX) {
             self.lost += 1;
             return;
         }
@@ -73,7 +78,8 @@ impl Variables {
             self.bytes.extend_from_slice(&value.to_le_bytes());
         }
         if has_text {
-            self.bytes.push(text.len() as u8);
+            self.bytes.push(length as u8);
+            self.bytes.extend_from_slice(name);
             self.bytes.extend_from_slice(text);
         }
     }
@@ -93,10 +99,15 @@ impl Variables {
                 kind => {
                     let (length, after) = after.split_first()?;
                     let (text, after) = after.split_at_checked(usize::from(*length))?;
-                    match kind {
-                        2 => (Variable::OfFlow(number, text), after),
-                        _ => (Variable::OfPacket(number, text), after),
-                    }
+                    let variable = match kind {
+                        2 => Variable::OfFlow(number, text),
+                        3 => Variable::OfPacket(number, text),
+                        _ => {
+                            let (name, text) = text.split_at_checked(number as usize)?;
+                            Variable::Named(name, text)
+                        }
+                    };
+                    (variable, after)
                 }
             };
             rest = after;
@@ -121,6 +132,7 @@ mod tests {
             Variable::OfFlow(1, b"from the wire"),
             Variable::Counter(70_000, u32::MAX),
             Variable::OfPacket(0, b""),
+            Variable::Named(b"Host", b"a.example"),
         ];
         let mut variables = Variables::with_room();
         assert!(variables.is_empty());

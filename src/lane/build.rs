@@ -525,7 +525,10 @@ impl Shared {
         };
         Emit {
             views,
-            events: EventQueue::new(self.events_per_worker),
+            events: EventQueue::with_records(
+                self.events_per_worker,
+                crate::matcher::record_room(&self.config),
+            ),
             built: vec![built; BUILT_COUNT_MAX],
             built_count: 0,
             counters: Arc::new(Counters::default()),

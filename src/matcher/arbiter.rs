@@ -5,18 +5,22 @@
 //! flow stays (RULES.md 6.3 "Order"). Thresholds are asked here, after state was set.
 
 use super::detect::turned;
-use super::feed::TCP;
+use super::feed::{TCP, UDP};
 use super::threshold::Counted;
 use super::variables::Values;
 use super::{DetectionAccess, FlowMark, FlowVerdict, Hit, MatchStage, host, state};
+use crate::app::transaction::NONE;
 use crate::counters::Counter;
 use crate::event::{AlertAction, Decided, Decision, Emit, Event, EventKind, Variable, Variables};
 use crate::flow::segment::{Segment, has_syn};
 use crate::packet::{Context, Kind, Verdict, flag};
 use crate::reason::Reason;
 use crate::rules::signature::{
-    Action, ActionScope, Capture, Class, Signature, TagScope, Threshold, Track,
+    Action, ActionScope, Capture, Class, Protocol, Signature, TagScope, Threshold, Track,
 };
+
+/// Transactions of a flow among which a datagram's is looked for.
+const DATAGRAM_TRANSACTIONS_MAX: usize = 64;
 
 impl<D: DetectionAccess> MatchStage<D> {
     /// Applies the hits to packet and flow, and emits their alerts.
@@ -290,6 +294,31 @@ impl<D: DetectionAccess> MatchStage<D> {
         context.set(flag::WOULD_DROP);
     }
 
+    /// The transaction that a datagram is of: a rule about its protocol that matched in the packet
+    /// tells of it, as in Suricata.
+    fn transaction_of_datagram(&self, hit: &Hit, slab: u32, context: &Context) -> u32 {
+        let named = self
+            .program
+            .rule(hit.signature)
+            .is_some_and(|(signature, _)| matches!(signature.header.protocol, Protocol::App(_)));
+        let app = self.slabs.app(slab);
+        let Some(apps) = self.apps.as_ref().filter(|_| named && app != state::NONE) else {
+            return NONE;
+        };
+        if context.protocol != UDP {
+            return NONE;
+        }
+        let mut next = apps.state(app).map_or(NONE, |state| state.first);
+        for _ in 0..DATAGRAM_TRANSACTIONS_MAX {
+            match apps.transaction(next) {
+                Some(found) if found.is_frame || !found.has(hit.direction) => next = found.next,
+                Some(_) => return next,
+                None => break,
+            }
+        }
+        NONE
+    }
+
     fn alert(
         &self,
         (hit, action): (&Hit, Action),
@@ -301,8 +330,12 @@ impl<D: DetectionAccess> MatchStage<D> {
         emit.counters.inc(Counter::Alerts);
         let generation = self.program.ruleset().generation();
         let inline = self.inline;
+        let number = match hit.transaction {
+            NONE => self.transaction_of_datagram(hit, slab, context),
+            number => number,
+        };
         let transaction = self.apps.as_ref().and_then(|apps| {
-            let transaction = apps.transaction(hit.transaction)?;
+            let transaction = apps.transaction(number)?;
             Some((transaction, &apps.shared))
         });
         let outer = self.outer.filter(|_| context.kind == Kind::Inner);
@@ -328,7 +361,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             };
             event.set_payload(payload);
             if let Some((transaction, shared)) = transaction {
-                crate::app::record::encode(transaction, &shared.heap, &mut event.record);
+                let (heap, extra) = (&shared.heap, self.extras.alert);
+                crate::app::record::encode(transaction, heap, extra, &mut event.record);
                 crate::app::tell_files(transaction, shared, &mut event.record);
             }
             if self.tells_variables {
@@ -355,8 +389,13 @@ impl<D: DetectionAccess> MatchStage<D> {
 
 fn tell_packet_variables(values: &Values, told: &mut Variables) {
     for (what, text) in values.iter() {
-        if let Capture::Packet(name) = what {
-            told.push(Variable::OfPacket(name, text));
+        match what {
+            Capture::Packet(name) => told.push(Variable::OfPacket(name, text)),
+            Capture::PacketKey(pair) => {
+                let value = values.get(Capture::PacketValue(pair));
+                told.push(Variable::Named(text, value.unwrap_or(&[])));
+            }
+            _ => {}
         }
     }
 }

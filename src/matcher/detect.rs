@@ -3,7 +3,7 @@
 //! Stream bytes take the same way in streams.rs; what hits mean is arbiter.rs's.
 
 use super::check::{Check, ask};
-use super::feed::Speech;
+use super::feed::{Speech, TCP};
 use super::gate::Facts;
 use super::group::Group;
 use super::header::{self, Packet};
@@ -71,6 +71,10 @@ impl<D: DetectionAccess> MatchStage<D> {
                 before,
                 ..self.speech(mark)
             };
+            let now = self.speech.now;
+            if now != before && now != AppProtocol::Unknown {
+                emit.counters.app_flow(now as u8, context.protocol == TCP);
+            }
         }
         // What the policy for errors drops is not looked at by rules.
         if self.broken && self.inline && !self.app_policy.forwards() {

@@ -6,7 +6,7 @@ use super::{DetectionAccess, FlowMark, MatchStage, files, state};
 use crate::app::transaction::NONE;
 use crate::app::{AppProtocol, Apps, Field, Heap, Piece, Transaction, Transport, record};
 use crate::counters::Counter;
-use crate::event::{Emit, Event, EventKind, Listener, Spoken};
+use crate::event::{Emit, Event, EventKind, Listener, Outer, Spoken};
 use crate::packet::{Context, Direction, Kind, flag};
 
 /// What a flow speaks.
@@ -48,7 +48,7 @@ impl Speech {
 
 /// IP protocol numbers.
 pub(super) const TCP: u8 = 6;
-const UDP: u8 = 17;
+pub(super) const UDP: u8 = 17;
 
 impl<D: DetectionAccess> MatchStage<D> {
     /// What the flow of a packet speaks, as far as its parser knows.
@@ -216,11 +216,16 @@ impl<D: DetectionAccess> MatchStage<D> {
             return;
         };
         files::drain(apps, emit);
+        if let Some((protocol, new)) = apps.newly_opened(app).filter(|(_, new)| *new > 0) {
+            let tcp = context.protocol == TCP;
+            emit.counters.app_transactions(protocol as u8, tcp, new);
+        }
         let slab = if self.tells_variables { slab } else { NONE };
         let flow = OfFlow {
             context,
             slabs: &self.slabs,
             slab,
+            outer: self.outer.filter(|_| context.kind == Kind::Inner),
         };
         let mut any = false;
         let Some((mut next, odd)) = apps.state(app).map(|s| (s.first, s.event_count)) else {
@@ -233,15 +238,19 @@ impl<D: DetectionAccess> MatchStage<D> {
             if transaction.is_complete() {
                 any = true;
                 let told = std::mem::replace(&mut transaction.told, true);
-                let is_told = self.told_protocols & transaction.protocol.bit() != 0;
+                let is_told = self.extras.protocols & transaction.protocol.bit() != 0;
                 if is_told && !told && !transaction.is_frame && !transaction.is_empty() {
-                    tell(transaction, heap, flow, emit);
+                    tell(transaction, heap, self.extras.app, flow, emit);
                 }
                 if self.app_anomalies && !told && !transaction.is_frame {
                     self.anomalies.tell(transaction, heap, flow, emit);
                 }
                 if !told && !transaction.is_frame {
-                    files::tell(transaction, heap, self.file_events, flow, emit);
+                    let asked = (self.file_events, self.extras.file);
+                    files::tell(transaction, heap, asked, flow, emit);
+                }
+                if transaction.is_frame && !told && self.extras.frames {
+                    tell_frame(transaction, heap, flow, emit);
                 }
                 for record in &mut transaction.detection {
                     if *record != NONE {
@@ -293,12 +302,15 @@ pub(super) struct OfFlow<'a> {
     slabs: &'a state::Slabs,
     /// Whose variables are told; `NONE`: nobody's.
     slab: u32,
+    /// The packet around it.
+    outer: Option<Outer>,
 }
 
 impl OfFlow<'_> {
     /// An event of this kind, seen as going this way.
     pub(super) fn fill(self, event: &mut Event, kind: EventKind, direction: Direction) {
         event.fill(kind, self.context, &[]);
+        event.outer = self.outer;
         if self.context.direction != direction {
             event.direction = direction;
             event.flags ^= flag::REVERSED;
@@ -367,12 +379,37 @@ impl Anomalies {
     }
 }
 
+/// The event of a frame.
+#[cold]
+fn tell_frame(transaction: &Transaction, heap: &Heap, flow: OfFlow<'_>, emit: &mut Emit) {
+    let frame = transaction
+        .instances(heap)
+        .find(|found| found.field.is_frame());
+    let direction = frame.map_or(Direction::ToServer, |frame| frame.direction);
+    emit.event(|event| {
+        flow.fill(event, EventKind::Frame, direction);
+        event.app = transaction.protocol as u8;
+        record::encode(
+            transaction,
+            heap,
+            record::Extra::default(),
+            &mut event.record,
+        );
+    });
+}
+
 /// The event of a transaction that is complete. It is told as its client's.
-fn tell(transaction: &Transaction, heap: &Heap, flow: OfFlow<'_>, emit: &mut Emit) {
+fn tell(
+    transaction: &Transaction,
+    heap: &Heap,
+    extra: record::Extra,
+    flow: OfFlow<'_>,
+    emit: &mut Emit,
+) {
     emit.event(|event| {
         flow.fill(event, EventKind::App, Direction::ToServer);
         event.app = transaction.protocol as u8;
-        record::encode(transaction, heap, &mut event.record);
+        record::encode(transaction, heap, extra, &mut event.record);
     });
 }
 

@@ -47,6 +47,14 @@ impl<D: DetectionAccess> MatchStage<D> {
             None if about_file => side,
             None => [true; 2],
         };
+        if about_file && let Some((transaction, heap)) = apps.transaction_mut(hit.transaction) {
+            for direction in [Direction::ToServer, Direction::ToClient] {
+                let sid = u64::from(signature.sid);
+                let asked = directions[direction.index()];
+                let kept = !asked || transaction.add_number(heap, Field::FileSid, direction, sid);
+                self.lost += u64::from(!kept);
+            }
+        }
         // What waits was said before the bytes that are shown now.
         drain(apps, emit);
         apps.store_files(
@@ -73,11 +81,12 @@ pub(super) fn drain(apps: &mut Apps, emit: &mut Emit) {
     outbox.clear();
 }
 
-/// Tells of the files of a transaction that is complete.
+/// Tells of the files of a transaction that is complete: of each, if they are events, else of stored
+/// ones.
 pub(super) fn tell(
     transaction: &Transaction,
     heap: &Heap,
-    events: bool,
+    (events, extra): (bool, record::Extra),
     flow: OfFlow<'_>,
     emit: &mut Emit,
 ) {
@@ -90,13 +99,13 @@ pub(super) fn tell(
         };
         if events || info.stored {
             emit.counters.inc(Counter::Files);
-            tell_file(transaction, heap, &instance, &info, flow, emit);
+            tell_file((transaction, extra), heap, &instance, &info, flow, emit);
         }
     }
 }
 
 fn tell_file(
-    transaction: &Transaction,
+    (transaction, extra): (&Transaction, record::Extra),
     heap: &Heap,
     instance: &Instance,
     info: &FileInfo,
@@ -118,7 +127,7 @@ fn tell_file(
             sha256: info.sha256,
         };
         event.set_payload(name(transaction, heap, info));
-        record::encode(transaction, heap, &mut event.record);
+        record::encode(transaction, heap, extra, &mut event.record);
     });
 }
 

@@ -73,6 +73,7 @@ pub use plan::MatchPlan;
 pub use program::Program;
 pub use publish::{Mailbox, Renewal};
 pub use state::FlowVerdict;
+pub use wanted::record_room;
 
 use crate::app::Apps;
 use crate::config::{Area, Config, Mode, Policy};
@@ -179,8 +180,8 @@ pub struct MatchStage<D> {
     /// no file. Flows that began by then are known by their packets and streams alone when rules
     /// come; their application layer is not followed from its middle.
     is_idle: bool,
-    /// Protocols whose transactions are events of their own, a bit each ([`AppProtocol::bit`]).
-    told_protocols: u64,
+    /// Whose transactions are events, and what their records carry beside the usual.
+    extras: wanted::Extras,
     /// What parsers find odd is an event.
     app_anomalies: bool,
     /// Events carry the flow's flowbits, counters and variables.
@@ -277,7 +278,7 @@ impl<D: DetectionAccess> MatchStage<D> {
             inline: config.mode == Mode::Inline,
             is_apart: false,
             is_idle: wanted::asks_nothing(config, &program),
-            told_protocols: wanted::told_protocols(config),
+            extras: wanted::Extras::of(config),
             app_anomalies: config.app_records && wanted::tells_app_anomalies(config),
             tells_variables: config.eve.metadata,
             tells_flows: config.eve.tells_flows(),

@@ -2,14 +2,78 @@
 
 use super::plan::MatchPlan;
 use super::program::Program;
-use crate::app::{AppProtocol, Apps, Field, FileSettings, Limits, record};
+use crate::app::record::{self, Extra};
+use crate::app::{AppProtocol, Apps, Field, FileSettings, Limits};
 use crate::config::Config;
+use crate::event::EVENT_RECORD_MAX;
+
+/// Bytes of room for a record that the settings of events ask for.
+pub fn record_room(config: &Config) -> usize {
+    let extras = Extras::of(config);
+    let all = [extras.alert, extras.app, extras.file];
+    match all
+        .iter()
+        .all(|extra| extra.headers == [false; 2] && !extra.bodies)
+    {
+        true => EVENT_RECORD_MAX,
+        false => record::RECORD_LONG_MAX,
+    }
+}
+
+/// What records of transactions carry beside the usual, by the event that they stand in.
+#[derive(Clone, Copy)]
+pub(super) struct Extras {
+    pub(super) alert: Extra,
+    pub(super) app: Extra,
+    pub(super) file: Extra,
+    /// Frames are events.
+    pub(super) frames: bool,
+    /// Protocols whose transactions are events of their own, a bit each ([`AppProtocol::bit`]).
+    pub(super) protocols: u64,
+}
+
+impl Extras {
+    pub(super) fn of(config: &Config) -> Extras {
+        let eve = &config.eve;
+        let client = eve.has_other_xff();
+        let [requests, responses] = eve.headers.sides();
+        Extras {
+            alert: Extra {
+                headers: [client, false],
+                bodies: eve.tells_bodies(),
+                progress: true,
+            },
+            app: Extra {
+                headers: [client || requests, responses],
+                ..Extra::default()
+            },
+            file: Extra {
+                headers: [client, false],
+                ..Extra::default()
+            },
+            frames: eve.tells("frame"),
+            protocols: told_protocols(config),
+        }
+    }
+
+    /// Whether a field is found for their sake.
+    fn ask(self, field: Field) -> bool {
+        let header = record::HEADERS.iter().position(|header| *header == field);
+        match header {
+            Some(side) => self.app.headers[side],
+            None if field.is_frame() => self.frames,
+            None => self.alert.bodies && record::BODIES.contains(&field),
+        }
+    }
+}
 
 /// Fields that rules or events ask for.
 fn wanted(config: &Config, program: &Program) -> Box<[bool]> {
     let mut wanted = program.app.wanted();
     if tells_transactions(config) {
-        for field in Field::ALL.iter().filter(|field| record::is_told(**field)) {
+        let extras = Extras::of(config);
+        let told = |field: &&Field| record::is_told(**field) || extras.ask(**field);
+        for field in Field::ALL.iter().filter(told) {
             if let Some(wanted) = wanted.get_mut(*field as usize) {
                 *wanted = true;
             }
@@ -34,7 +98,7 @@ pub(super) fn tells_transactions(config: &Config) -> bool {
 }
 
 /// Protocols whose transactions the log tells of, a bit each.
-pub(super) fn told_protocols(config: &Config) -> u64 {
+fn told_protocols(config: &Config) -> u64 {
     let told = |protocol: &&AppProtocol| config.eve.tells(protocol.event_name());
     let protocols = AppProtocol::ALL.iter().filter(|_| config.app_records);
     protocols.filter(told).fold(0, |bits, p| bits | p.bit())

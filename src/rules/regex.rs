@@ -239,11 +239,18 @@ fn check_names(pattern: &str, names: &str) -> Result<(), String> {
 /// What groups are kept as: by the names behind the flags, then by `(?P<flow_name>...)` within.
 fn captures(builder: &mut Builder<'_, '_>, pattern: &str, names: &str) -> Vec<Capture> {
     let mut found = Vec::new();
+    // Pairs of a rule are told from those of others by the expression (FNV-1a).
+    let mix = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    let mut pair = pattern.bytes().fold(0x811c_9dc5, mix);
     let mut add = |kind: &str, name: &str, listed: bool| {
         found.push(match kind {
             "flow" => Capture::Flow(builder.context.names.flowvars.id(name)),
             // Name and value are both of the packet's bytes: no rule can ask for it by name.
-            "pkt" if listed && matches!(name, "key" | "value") => Capture::Nothing,
+            "pkt" if listed && name == "key" => {
+                pair = pair.wrapping_add(1);
+                Capture::PacketKey(pair)
+            }
+            "pkt" if listed && name == "value" => Capture::PacketValue(pair),
             "pkt" => Capture::Packet(builder.context.names.pktvars.id(name)),
             _ => Capture::Nothing,
         });

@@ -44,6 +44,8 @@ pub struct EventPolicy {
     pub anomalies: [bool; 2],
     /// Events for tagged packets per second and lane; 0 switches them off.
     pub packets_per_second: u32,
+    /// Events for packets of ARP per second and lane; 0 switches them off.
+    pub arp_per_second: u32,
     /// Whether a notional drop (tap, shadow) is a drop event too, marked `would_drop`.
     pub notional_drops: bool,
     /// Whether the end of a flow is an event.
@@ -57,6 +59,7 @@ impl Default for EventPolicy {
             anomalies_per_second: ANOMALY_EVENTS_PER_SECOND,
             anomalies: [true; 2],
             packets_per_second: PACKET_EVENTS_PER_SECOND,
+            arp_per_second: 0,
             notional_drops: false,
             flows: true,
         }
@@ -81,6 +84,7 @@ impl EventPolicy {
                 true => most("packet", PACKET_EVENTS_PER_SECOND),
                 false => 0,
             },
+            arp_per_second: most("arp", PACKET_EVENTS_PER_SECOND),
             notional_drops: false,
             flows: eve.tells_flows(),
         }
@@ -130,6 +134,7 @@ pub struct VerdictStage {
     drop_cap: Cap,
     anomaly_cap: Cap,
     packet_cap: Cap,
+    arp_cap: Cap,
     answers: Answers,
 }
 
@@ -151,6 +156,7 @@ impl VerdictStage {
             drop_cap: Cap::new(policy.drops_per_second),
             anomaly_cap: Cap::new(policy.anomalies_per_second),
             packet_cap: Cap::new(policy.packets_per_second),
+            arp_cap: Cap::new(policy.arp_per_second),
             answers: Answers::default(),
         }
     }
@@ -161,6 +167,7 @@ impl VerdictStage {
         self.drop_cap = Cap::new(policy.drops_per_second);
         self.anomaly_cap = Cap::new(policy.anomalies_per_second);
         self.packet_cap = Cap::new(policy.packets_per_second);
+        self.arp_cap = Cap::new(policy.arp_per_second);
     }
 
     /// Decides the frames of a burst. Afterwards `burst` holds the carriers whose chains are whole,
@@ -216,7 +223,7 @@ impl VerdictStage {
     /// Begins a chain with its carrier.
     fn open(&mut self, carrier: Handle, emit: &mut Emit) {
         self.tell_anomalies(&carrier, emit);
-        self.tell_tagged(&carrier, emit);
+        self.tell_packet(&carrier, emit);
         let context = self.contexts.get(&carrier);
         if self.mode == Mode::Inline && matches!(context.verdict, Verdict::Reject(_)) {
             let frame = self.regions.bytes(context.span);
@@ -237,7 +244,7 @@ impl VerdictStage {
     /// timed out) only tells its events.
     fn fold(&mut self, view: &Handle, emit: &mut Emit) {
         self.tell_anomalies(view, emit);
-        self.tell_tagged(view, emit);
+        self.tell_packet(view, emit);
         let context = self.contexts.get(view);
         if context.kind == Kind::FlowEnd {
             self.tell_flow(context, emit);
@@ -357,18 +364,47 @@ impl VerdictStage {
         }
     }
 
-    /// An event for a packet that a tag asked for.
-    fn tell_tagged(&mut self, handle: &Handle, emit: &mut Emit) {
+    /// An event for a packet that a tag asked for, or of ARP.
+    fn tell_packet(&mut self, handle: &Handle, emit: &mut Emit) {
+        if self.contexts.get(handle).flags & (flag::TAGGED | flag::ARP) != 0 {
+            let policy = self.policy;
+            self.tell(
+                handle,
+                (flag::TAGGED, policy.packets_per_second),
+                EventKind::Packet,
+                emit,
+            );
+            self.tell(
+                handle,
+                (flag::ARP, policy.arp_per_second),
+                EventKind::Arp,
+                emit,
+            );
+        }
+    }
+
+    #[cold]
+    fn tell(
+        &mut self,
+        handle: &Handle,
+        (marked, per_second): (u32, u32),
+        kind: EventKind,
+        emit: &mut Emit,
+    ) {
         let context = self.contexts.get(handle);
-        if !context.has(flag::TAGGED) || self.policy.packets_per_second == 0 {
+        if !context.has(marked) || per_second == 0 {
             return;
         }
-        if !self.packet_cap.admit(emit.now_ns) {
+        let cap = match kind {
+            EventKind::Arp => &mut self.arp_cap,
+            _ => &mut self.packet_cap,
+        };
+        if !cap.admit(emit.now_ns) {
             emit.counters.inc(Counter::EventsCappedPacket);
             return;
         }
         let bytes = self.regions.bytes(context.span);
-        emit.event(|event| event.fill(EventKind::Packet, context, bytes));
+        emit.event(|event| event.fill(kind, context, bytes));
     }
 
     /// A drop event for a forwarded frame that a tap or shadow mode would have dropped, if wanted.

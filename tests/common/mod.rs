@@ -160,7 +160,12 @@ impl Fact {
                 let order = if swept { 0 } else { event.order };
                 Some(Fact::Anomaly(order, event.anomaly))
             }
-            EventKind::App | EventKind::Packet | EventKind::File | EventKind::FilePiece => None,
+            EventKind::App
+            | EventKind::Packet
+            | EventKind::File
+            | EventKind::FilePiece
+            | EventKind::Arp
+            | EventKind::Frame => None,
         }
     }
 }

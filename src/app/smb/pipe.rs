@@ -2,7 +2,7 @@
 //! answers with reads or the answers to those. A call is a transaction of the SMB flow.
 
 use super::super::dcerpc::{HEADER, NOT_BEGUN};
-use super::super::dcerpc::{Header, REQUEST_HEAD, add_stub, kind, open_call, tell_operation};
+use super::super::dcerpc::{Header, REQUEST_HEAD, add_fragment, kind, open_call, tell_operation};
 use super::super::field::{Field, Progress};
 use super::super::heap::{Heap, Text};
 use super::super::output::{Output, TxId};
@@ -150,7 +150,7 @@ impl Smb {
                 return;
             };
             let stub = body.get(REQUEST_HEAD..).unwrap_or(&[]);
-            add_stub(out, call.tx, Direction::ToServer, &mut call.stub[0], stub);
+            add_fragment(out, call.tx, Direction::ToServer, &mut call.stub[0], stub);
             self.calls
                 .step(out, place, call, Direction::ToServer, header.last);
             return;
@@ -185,7 +185,7 @@ impl Smb {
                 if let Some(operation) = at.u16_of(header.little) {
                     tell_operation(out, tx, operation);
                     self.interfaces.tell(out, tx, None);
-                    add_stub(out, tx, Direction::ToServer, &mut call.stub[0], at.rest());
+                    add_fragment(out, tx, Direction::ToServer, &mut call.stub[0], at.rest());
                     done = header.last;
                 } else {
                     tell(out, tx, odd::MALFORMED);
@@ -315,10 +315,13 @@ impl Smb {
             let (way, number) = (Direction::ToClient, u64::from(header.kind));
             out.number_for_events(call.tx, Field::DcerpcResponse, way, number);
         }
+        if header.kind == kind::BIND_ACK {
+            self.interfaces.show_bind(out, call.tx, None);
+        }
         let mut done = true;
         if header.kind == kind::RESPONSE {
             let stub = body.get(REQUEST_HEAD..).unwrap_or(&[]);
-            add_stub(out, call.tx, Direction::ToClient, &mut call.stub[1], stub);
+            add_fragment(out, call.tx, Direction::ToClient, &mut call.stub[1], stub);
             done = header.last;
         } else if header.kind > kind::LAST {
             tell(out, call.tx, odd::MALFORMED);

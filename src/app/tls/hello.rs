@@ -201,12 +201,13 @@ impl<'a> Hello<'a> {
 
     /// Numbers of the extensions, in their order.
     pub fn extension_numbers(&self) -> impl Iterator<Item = u16> + Clone + 'a {
+        self.extensions().map(|(kind, _)| kind)
+    }
+
+    /// The extensions with what they hold, in their order.
+    pub fn extensions(&self) -> impl Iterator<Item = (u16, &'a [u8])> + Clone + 'a {
         let mut reader = Reader::new(self.extensions);
-        std::iter::from_fn(move || {
-            let kind = reader.u16()?;
-            reader.counted_u16()?;
-            Some(kind)
-        })
+        std::iter::from_fn(move || Some((reader.u16()?, reader.counted_u16()?)))
     }
 
     /// Names of protocols that are not empty.

@@ -66,7 +66,12 @@ pub enum Capture {
     Flow(u32),
     /// A variable of the packet (`pkt:x`): number of its name.
     Packet(u32),
-    /// Nothing: what only events would tell (`alert:x`, `pkt:key`).
+    /// Name of a variable of the packet (`pkt:key`), and its value (`pkt:value`), by the number of
+    /// the pair: events alone tell of them.
+    PacketKey(u32),
+    /// See there.
+    PacketValue(u32),
+    /// Nothing: what only events would tell (`alert:x`).
     Nothing,
 }
 
