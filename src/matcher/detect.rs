@@ -63,7 +63,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let fed = if context.has(flag::DECIDED) {
             None
         } else {
-            self.feed(context, bytes, mark)
+            self.hear(context, bytes, mark, emit)
         };
         if fed.is_some() {
             let before = self.speech.now;
@@ -71,10 +71,6 @@ impl<D: DetectionAccess> MatchStage<D> {
                 before,
                 ..self.speech(mark)
             };
-            let now = self.speech.now;
-            if now != before && now != AppProtocol::Unknown {
-                emit.counters.app_flow(now as u8, context.protocol == TCP);
-            }
         }
         // What the policy for errors drops is not looked at by rules.
         if self.broken && self.inline && !self.app_policy.forwards() {
@@ -134,13 +130,29 @@ impl<D: DetectionAccess> MatchStage<D> {
         let seal = self.slabs.seal(mark.slab);
         // Rules that come later find the stream's chunks where they are.
         self.begin_in_tap(context, bytes, mark);
-        let fed = self.feed(context, bytes, mark);
+        let fed = self.hear(context, bytes, mark, emit);
         self.note_encrypted(fed, seal, context, mark);
         if let Some(app) = fed {
             self.speech = self.speech(mark);
             self.inspect_transactions(program, app, context, bytes, mark, emit);
         }
         self.turn_seal(context, mark);
+        fed
+    }
+
+    /// Shows the packet to its flow's parser; a flow is counted once it is known what it speaks.
+    fn hear(
+        &mut self,
+        context: &Context,
+        bytes: &[u8],
+        mark: &mut FlowMark,
+        emit: &Emit,
+    ) -> Option<u32> {
+        let before = mark.app;
+        let fed = self.feed(context, bytes, mark);
+        if mark.app != before && mark.app != AppProtocol::Unknown as u8 {
+            emit.counters.app_flow(mark.app, context.protocol == TCP);
+        }
         fed
     }
 

@@ -225,3 +225,29 @@ fn the_drop_of_a_flow_is_told_once_per_direction_on_request() {
         assert_eq!(back(&mut rig), later);
     }
 }
+
+#[test]
+fn what_flows_speak_is_counted_with_rules_and_without() {
+    use crate::app::AppProtocol;
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let unknown = || udp(&[0xAA; 64]);
+    let rule = "alert ip any any -> any any (msg:\"a\"; content:\"never\"; sid:1;)\n";
+    for rules in ["", rule] {
+        let mut rig = Rig::with(rules, |config| config.app_records = true);
+        rig.send(piece(request, 0));
+        rig.send(piece(request, request.len() as u32));
+        for _ in 0..3 {
+            rig.send(Shot {
+                flow: 2,
+                ..unknown()
+            });
+        }
+        rig.send(Shot {
+            flow: 2,
+            ..unknown().reply()
+        });
+        let of = |app: AppProtocol, tcp| rig.emit.counters.apps(app as u8, tcp);
+        assert_eq!(of(AppProtocol::Http, true), [1, 2], "{rules}");
+        assert_eq!(of(AppProtocol::Failed, false), [1, 0], "{rules}");
+    }
+}
