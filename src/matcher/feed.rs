@@ -231,7 +231,7 @@ impl<D: DetectionAccess> MatchStage<D> {
         let Some((mut next, odd)) = apps.state(app).map(|s| (s.first, s.event_count)) else {
             return;
         };
-        if odd > 0 && self.app_anomalies {
+        if odd > 0 && self.extras.anomalies {
             self.anomalies.tell_of_flow(app, apps, flow, emit);
         }
         while let Some((transaction, heap)) = apps.transaction_mut(next) {
@@ -242,11 +242,11 @@ impl<D: DetectionAccess> MatchStage<D> {
                 if is_told && !told && !transaction.is_frame && !transaction.is_empty() {
                     tell(transaction, heap, self.extras.app, flow, emit);
                 }
-                if self.app_anomalies && !told && !transaction.is_frame {
+                if self.extras.anomalies && !told && !transaction.is_frame {
                     self.anomalies.tell(transaction, heap, flow, emit);
                 }
                 if !told && !transaction.is_frame {
-                    let asked = (self.file_events, self.extras.file);
+                    let asked = (self.extras.files, self.extras.file);
                     files::tell(transaction, heap, asked, flow, emit);
                 }
                 if transaction.is_frame && !told && self.extras.frames {

@@ -182,14 +182,10 @@ pub struct MatchStage<D> {
     is_idle: bool,
     /// Whose transactions are events, and what their records carry beside the usual.
     extras: wanted::Extras,
-    /// What parsers find odd is an event.
-    app_anomalies: bool,
     /// Events carry the flow's flowbits, counters and variables.
     tells_variables: bool,
     /// The end of a flow is an event.
     tells_flows: bool,
-    /// Each file is an event.
-    file_events: bool,
     anomalies: feed::Anomalies,
     /// What becomes of a packet whose inspection spent its budget.
     budget_policy: Policy,
@@ -279,10 +275,8 @@ impl<D: DetectionAccess> MatchStage<D> {
             is_apart: false,
             is_idle: wanted::asks_nothing(config, &program),
             extras: wanted::Extras::of(config),
-            app_anomalies: config.app_records && wanted::tells_app_anomalies(config),
             tells_variables: config.eve.metadata,
             tells_flows: config.eve.tells_flows(),
-            file_events: wanted::tells_files(config),
             anomalies: feed::Anomalies::default(),
             budget_policy: config.policy(Area::MatchBudget),
             app_policy: config.policy(Area::AppError),

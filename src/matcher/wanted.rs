@@ -28,6 +28,10 @@ pub(super) struct Extras {
     pub(super) file: Extra,
     /// Frames are events.
     pub(super) frames: bool,
+    /// Files are events.
+    pub(super) files: bool,
+    /// What parsers find odd is an event.
+    pub(super) anomalies: bool,
     /// Protocols whose transactions are events of their own, a bit each ([`AppProtocol::bit`]).
     pub(super) protocols: u64,
 }
@@ -52,6 +56,8 @@ impl Extras {
                 ..Extra::default()
             },
             frames: eve.tells("frame"),
+            files: tells_files(config),
+            anomalies: config.app_records && tells_app_anomalies(config),
             protocols: told_protocols(config),
         }
     }
@@ -105,12 +111,12 @@ fn told_protocols(config: &Config) -> u64 {
 }
 
 /// What parsers find odd is an event.
-pub(super) fn tells_app_anomalies(config: &Config) -> bool {
+fn tells_app_anomalies(config: &Config) -> bool {
     config.eve.anomalies[2] && config.eve.tells("anomaly")
 }
 
 /// Files are events.
-pub(super) fn tells_files(config: &Config) -> bool {
+fn tells_files(config: &Config) -> bool {
     config.app_records && config.files.events && config.eve.tells("fileinfo")
 }
 
