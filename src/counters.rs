@@ -302,7 +302,7 @@ pub struct CounterCells {
 }
 
 /// Place of a protocol's cell.
-fn of_app(app: u8, tcp: bool) -> usize {
+pub fn of_app(app: u8, tcp: bool) -> usize {
     usize::from(app) << 1 | usize::from(tcp)
 }
 

@@ -312,11 +312,23 @@ impl<'a> Record<'a> {
 
     /// How far each side had come, as numbers of `Progress`; `None`: it does not say.
     pub fn progress(&self) -> Option<[u8; 2]> {
-        let mut parts = self.parts();
-        let found = parts.find(|part| part.field == Field::TxProgress)?;
-        match found.value {
+        match self.value(Field::TxProgress)? {
             Value::Number(sides) => Some([sides as u8, (sides >> 8) as u8]),
             Value::Bytes(_) => None,
+        }
+    }
+
+    /// What the first part of a field says.
+    pub fn value(&self, field: Field) -> Option<Value<'a>> {
+        let part = self.parts().find(|part| part.field == field);
+        part.map(|part| part.value)
+    }
+
+    /// The same, if it is bytes.
+    pub fn bytes(&self, field: Field) -> Option<&'a [u8]> {
+        match self.value(field)? {
+            Value::Bytes(bytes) => Some(bytes),
+            Value::Number(_) => None,
         }
     }
 

@@ -5,7 +5,7 @@
 //! invariant of DESIGN.md 8 holds exactly.
 
 use crate::counters::{
-    ANOMALY_COUNT_MAX, APPS_MAX, BUCKETS, Carried, Counter, Counters, FLOW_CLASSES, Timed,
+    ANOMALY_COUNT_MAX, APPS_MAX, BUCKETS, Carried, Counter, Counters, FLOW_CLASSES, Timed, of_app,
 };
 use crate::reason::Reason;
 
@@ -178,8 +178,7 @@ impl Snapshot {
 
     /// Flows and transactions of a protocol over TCP or UDP.
     pub fn apps(&self, app: u8, tcp: bool) -> [u64; 2] {
-        let place = usize::from(app) << 1 | usize::from(tcp);
-        self.apps.get(place).copied().unwrap_or_default()
+        self.apps.get(of_app(app, tcp)).copied().unwrap_or_default()
     }
 
     /// Flows in the table: created and not ended.

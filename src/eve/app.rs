@@ -40,11 +40,11 @@ impl Serialize for AppObject<'_> {
             map.serialize_entry(name, &messages)?;
             return map.end();
         }
-        if let Some(Value::Bytes(bytes)) = value_of(record, Field::DhcpMessage) {
+        if let Some(Value::Bytes(bytes)) = record.value(Field::DhcpMessage) {
             map.serialize_entry(name, &dhcp::Message(bytes))?;
             return map.end();
         }
-        if let Some(Value::Bytes(bytes)) = value_of(record, Field::RdpMessage) {
+        if let Some(Value::Bytes(bytes)) = record.value(Field::RdpMessage) {
             let number = record.number();
             map.serialize_entry(name, &rdp::Packet { bytes, number })?;
             return map.end();
@@ -120,7 +120,9 @@ impl Serialize for Messages<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let record = self.0.record;
         // A fragment of DNP3 is an event by itself.
-        let alone = value_of(record, self.1).filter(|_| self.1 == Field::Dnp3Message);
+        let alone = record
+            .value(self.1)
+            .filter(|_| self.1 == Field::Dnp3Message);
         if let (Some(Value::Bytes(bytes)), false) = (alone, self.0.nested) {
             return fragment(record, bytes).serialize(serializer);
         }
@@ -149,7 +151,7 @@ impl Serialize for Messages<'_> {
 }
 
 fn fragment<'a>(record: Record<'a>, bytes: &'a [u8]) -> dnp3::Message<'a> {
-    let limits = match value_of(record, Field::Dnp3Limits) {
+    let limits = match record.value(Field::Dnp3Limits) {
         Some(Value::Number(limits)) => Some(((limits >> 32) as u32, limits as u32)),
         _ => None,
     };
@@ -171,17 +173,10 @@ fn is_http2(protocol: AppProtocol) -> bool {
     matches!(protocol, AppProtocol::Http2 | AppProtocol::Doh2)
 }
 
-fn value_of(record: Record<'_>, field: Field) -> Option<Value<'_>> {
-    let part = record.parts().find(|part| part.field == field);
-    part.map(|part| part.value)
-}
-
 impl<'a> AppObject<'a> {
     /// The message of DNS; an alert has its answers one by one, whatever the log of DNS has.
     fn dns_message(&self) -> Option<dns::Message<'a>> {
-        let Value::Bytes(bytes) = value_of(self.record, Field::DnsMessage)? else {
-            return None;
-        };
+        let bytes = self.record.bytes(Field::DnsMessage)?;
         let message = dns::Message::new(bytes, self.record.number());
         Some(match self.nested {
             true => message.told(true, false),
@@ -299,7 +294,7 @@ impl<'a> Object<'a> {
                 (Field::Krb5Encryption, "weak_encryption"),
                 (Field::Krb5TicketEncryption, "ticket_weak_encryption"),
             ] {
-                let kind = value_of(self.record, field);
+                let kind = self.record.value(field);
                 if kind.is_some() || field == Field::Krb5Encryption {
                     let weak = |kind| matches!(kind, Value::Number(n) if !STRONG.contains(&n));
                     map.serialize_entry(name, &kind.is_some_and(weak))?;
@@ -340,7 +335,7 @@ impl<'a> Object<'a> {
             Some((name, "/")) => map.serialize_entry(name, &Joined(self, path)),
             Some((name, "?")) => map.serialize_entry(name, &(part.value != Value::Number(0))),
             _ if part.field == Field::RfbInit => {
-                let bytes = |field| match value_of(self.record, field) {
+                let bytes = |field| match self.record.value(field) {
                     Some(Value::Bytes(bytes)) => bytes,
                     _ => &[],
                 };
@@ -457,7 +452,7 @@ impl Serialize for List<'_> {
 
 /// Whether an event of DNS tells of a response (RFC 1035 section 4.1.1).
 pub fn is_dns_response(event: &Event) -> bool {
-    let message = Record::new(&event.record).and_then(|r| value_of(r, Field::DnsMessage));
+    let message = Record::new(&event.record).and_then(|r| r.value(Field::DnsMessage));
     matches!(message, Some(Value::Bytes([_, _, flags, ..])) if flags & 0x80 != 0)
 }
 

@@ -7,7 +7,7 @@ use super::text::{Address, HexBytes, Text};
 use crate::app::Field;
 use crate::app::bencode::Value;
 use crate::app::bittorrent_dht::{Kind, NODES, PEER_V6, error, message};
-use crate::app::record::{Record, Value::Bytes};
+use crate::app::record::Record;
 
 /// Nodes and peers of a message that are told.
 const LISTED_MAX: usize = 128;
@@ -18,12 +18,8 @@ pub struct Message<'a>(&'a [u8]);
 impl<'a> Message<'a> {
     /// That of a transaction.
     pub fn of(record: Record<'a>) -> Message<'a> {
-        let mut parts = record.parts();
-        let found = parts.find(|part| part.field == Field::BittorrentDhtMessage);
-        match found.map(|part| part.value) {
-            Some(Bytes(bytes)) => Message(bytes),
-            _ => Message(&[]),
-        }
+        let message = record.bytes(Field::BittorrentDhtMessage);
+        Message(message.unwrap_or(&[]))
     }
 }
 

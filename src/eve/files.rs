@@ -49,12 +49,8 @@ impl<'a> FileInfo<'a> {
 
     /// Where the file stands in the one that it is a part of, if the answer of HTTP says so.
     fn set_range(&mut self, record: Record<'_>) {
-        let mut parts = record.parts();
-        let header = parts.find(|part| part.field == Field::HttpContentRange);
-        let range = match header.map(|part| part.value) {
-            Some(Value::Bytes(bytes)) => http::part_of(bytes),
-            _ => None,
-        };
+        let range = record.bytes(Field::HttpContentRange);
+        let range = range.and_then(http::part_of);
         (self.start, self.end) = range.unzip();
     }
 }

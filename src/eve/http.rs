@@ -5,7 +5,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::text::{Base64, Bytes, Printable, Text};
-use crate::app::record::{Part, Record, Value};
+use crate::app::record::Record;
 use crate::app::{AppProtocol, Field};
 use crate::config::Eve;
 
@@ -96,12 +96,7 @@ pub fn bodies<M: SerializeMap>(record: Record<'_>, eve: &Eve, map: &mut M) -> Re
         ),
     ];
     for (field, keys) in FORMS {
-        let found = record.parts().find(|part| part.field == field);
-        let Some(Part {
-            value: Value::Bytes(bytes),
-            ..
-        }) = found
-        else {
+        let Some(bytes) = record.bytes(field) else {
             continue;
         };
         let [base64, printable] = match field {

@@ -13,7 +13,7 @@ use crate::app::ike::{
     ATTRIBUTES_MAX, Header, Payloads, Proposed, TRANSFORMS_MAX, kind, proposals2, transforms1,
 };
 use crate::app::reader::Reader;
-use crate::app::record::{Record, Value};
+use crate::app::record::{Part, Record, Value};
 use crate::app::{AppProtocol, Field};
 use crate::packet::Direction;
 
@@ -36,19 +36,22 @@ impl<'a> Exchange<'a> {
         if record.protocol() != AppProtocol::Ike {
             return None;
         }
-        let part = |field| record.parts().find(|part| part.field == field);
-        let bytes = |field| match part(field)?.value {
-            Value::Bytes(bytes) => Some(bytes),
-            Value::Number(_) => None,
+        let mut parts = record.parts();
+        let Part {
+            value: Value::Bytes(message),
+            direction,
+            ..
+        } = parts.find(|part| part.field == Field::IkeMessage)?
+        else {
+            return None;
         };
-        let message = bytes(Field::IkeMessage)?;
         Some(Exchange {
             header: Header::read(message)?,
             message,
-            direction: part(Field::IkeMessage)?.direction,
-            said: bytes(Field::IkeSaid).unwrap_or(&[]),
-            chosen: bytes(Field::IkeChosen).unwrap_or(&[]),
-            domain: match part(Field::IkeDoi).map(|part| part.value) {
+            direction,
+            said: record.bytes(Field::IkeSaid).unwrap_or(&[]),
+            chosen: record.bytes(Field::IkeChosen).unwrap_or(&[]),
+            domain: match record.value(Field::IkeDoi) {
                 Some(Value::Number(number)) => Some(number),
                 _ => None,
             },

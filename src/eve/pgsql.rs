@@ -92,18 +92,10 @@ fn request<M: SerializeMap>(
         }
         told::SASL => map.serialize_entry("sasl_response", &Text(Bytes(content))),
         told::PASSWORD => map.serialize_entry("password_redacted", &true),
-        b'Q' => {
-            let mut parts = record.parts();
-            match parts
-                .find(|part| part.field == Field::PgsqlQuery)
-                .map(|part| part.value)
-            {
-                Some(Value::Bytes(query)) => {
-                    map.serialize_entry("simple_query", &Text(Bytes(query)))
-                }
-                _ => Ok(()),
-            }
-        }
+        b'Q' => match record.bytes(Field::PgsqlQuery) {
+            Some(query) => map.serialize_entry("simple_query", &Text(Bytes(query))),
+            None => Ok(()),
+        },
         b'd' => map.serialize_entry("copy_data_in", &Rows(content, "msg_count")),
         b'c' => map.serialize_entry("message", "copy_done"),
         b'f' => map.serialize_entry("copy_fail", &Text(Bytes(content))),

@@ -20,9 +20,8 @@ impl<'a> Exchange<'a> {
     }
 
     fn status(&self) -> Option<bool> {
-        let mut parts = self.0.parts();
-        let found = parts.find(|part| part.field == Field::Pop3Status)?;
-        Some(found.value == Value::Number(1))
+        let status = self.0.value(Field::Pop3Status)?;
+        Some(status == Value::Number(1))
     }
 }
 
