@@ -62,6 +62,12 @@ const BLOCK: usize = 16;
 const LINK: usize = 5;
 /// Least length that a frame says of itself: control and addresses.
 const LENGTH_MIN: u8 = 5;
+/// The function in the control byte of a link frame, and those that carry a transport segment:
+/// confirmed and unconfirmed user data.
+const FUNCTION: u8 = 0x0f;
+const USER_DATA: [u8; 2] = [3, 4];
+/// The function of a fragment that only confirms another one.
+const CONFIRM: u8 = 0;
 /// Bytes of an application fragment that are put together; a longer one is given up. A sequence of
 /// segments has 64 numbers, and a link frame 255 bytes at most.
 const FRAGMENT_MAX: usize = 63 * 255;
@@ -86,6 +92,14 @@ fn probe(probe: &Probe<'_>) -> Guess {
             }
         }
         None => Guess::No,
+    }
+}
+
+/// Least bytes of user data: a transport and an application header, in responses with indications.
+fn data_min(direction: Direction) -> usize {
+    match direction {
+        Direction::ToServer => 3,
+        Direction::ToClient => 5,
     }
 }
 
@@ -153,6 +167,13 @@ impl Parse for Dnp3 {
             let Some(header) = rest.first_chunk::<HEADER>() else {
                 return Ok(Taken::until(taken, HEADER));
             };
+            if crc(header.get(..8).unwrap_or(&[])).to_le_bytes() != header[8..10] {
+                // Its length is not to be trusted, and no station takes it.
+                out.event(TxId::NONE, input.direction, LINK_CRC);
+                taken += 2;
+                self.ways[way].lost = true;
+                continue;
+            }
             let Some(data) = header[2].checked_sub(LENGTH_MIN).map(usize::from) else {
                 out.event(TxId::NONE, input.direction, LENGTH);
                 taken += 2;
@@ -163,11 +184,13 @@ impl Parse for Dnp3 {
             let Some(blocks) = rest.get(HEADER..length) else {
                 return Ok(Taken::until(taken, length));
             };
-            if crc(header.get(..8).unwrap_or(&[])).to_le_bytes() != header[8..10] {
-                out.event(TxId::NONE, input.direction, LINK_CRC);
-            }
             let link = [header[3], header[4], header[5], header[6], header[7]];
-            self.frame(out, input.direction, link, blocks);
+            if USER_DATA.contains(&(link[0] & FUNCTION)) {
+                match data < data_min(input.direction) {
+                    true => out.event(TxId::NONE, input.direction, LENGTH),
+                    false => self.frame(out, input.direction, link, blocks),
+                }
+            }
             taken += length;
         }
     }
@@ -253,7 +276,9 @@ impl Dnp3 {
         let way = &self.ways[direction.index()];
         scratch.extend_from_slice(&way.link);
         scratch.extend_from_slice(out.shared.heap.get(&way.fragment));
-        if let Some(fragment) = scratch.get(LINK..).filter(|fragment| !fragment.is_empty()) {
+        let confirms = direction == Direction::ToServer && scratch.get(LINK + 1) == Some(&CONFIRM);
+        let fragment = scratch.get(LINK..).filter(|fragment| !fragment.is_empty());
+        if let Some(fragment) = fragment.filter(|_| !confirms) {
             let tx = out.open_one_way(direction);
             if tx.is_some() && out.wants(Field::Dnp3Message) {
                 out.field(tx, Field::Dnp3Message, direction, &scratch);
@@ -270,6 +295,7 @@ impl Dnp3 {
 /// Tells an application fragment; `None` if it is cut short.
 fn tell(out: &mut Output<'_>, tx: TxId, direction: Direction, bytes: &[u8]) -> Option<()> {
     let mut at = Reader::new(bytes);
+    out.field(tx, Field::Dnp3Data, direction, bytes);
     at.skip(1)?;
     let function = at.u8()?;
     out.number(tx, Field::Dnp3Func, direction, u64::from(function));
@@ -278,7 +304,6 @@ fn tell(out: &mut Output<'_>, tx: TxId, direction: Direction, bytes: &[u8]) -> O
         let indications = u64::from(at.u16()?);
         out.number(tx, Field::Dnp3Ind, direction, indications);
     }
-    out.field(tx, Field::Dnp3Data, direction, at.rest());
     let most = |number| out.shared.limits.parsers.number(number);
     let (objects, points) = (most(Number::Dnp3Objects), most(Number::Dnp3Points));
     if (objects as usize) < OBJECTS_MAX || u64::from(points) < POINTS_MAX {
@@ -337,12 +362,31 @@ mod tests {
         assert_eq!(
             lines,
             [
+                "tx 0 ToServer dnp3.data \"\\xc0\\x01<\\x02\\x06<\\x03\\x06\"",
                 "tx 0 ToServer dnp3_func 1",
-                "tx 0 ToServer dnp3.data \"<\\x02\\x06<\\x03\\x06\"",
                 "tx 0 ToServer dnp3_obj 15362",
                 "tx 0 ToServer dnp3_obj 15363",
             ]
         );
+    }
+
+    #[test]
+    fn what_confirms_or_carries_no_user_data_is_no_transaction() {
+        let confirm = frame(&[0xc0, 0xc0, CONFIRM]);
+        let read = frame(&[0xc0, 0xc1, 1, 60, 2, 6]);
+        // A test of the link's state, with bytes behind it.
+        let mut state = vec![0x05, 0x64, 8, 0xc2, 1, 0, 2, 0];
+        state.extend(crc(&state).to_le_bytes());
+        state.extend([0xc0, 0xc0, 1]);
+        state.extend(crc(&[0xc0, 0xc0, 1]).to_le_bytes());
+        let mut damaged = frame(&[0xc0, 0xc0, 13]);
+        damaged[8] ^= 1;
+        let talk = [confirm, state, damaged, read].concat();
+        let (_, lines) = same_for_every_cut(PLACE, &[(ToServer, &talk)]);
+        let told: Vec<_> = lines.iter().filter(|l| l.contains("dnp3_func")).collect();
+        assert_eq!(told, ["tx 0 ToServer dnp3_func 1"]);
+        assert_eq!(events(&talk), ["bad_link_crc"]);
+        assert_eq!(events(&frame(&[0xc0, 0xc0])), ["len_too_small"]);
     }
 
     #[test]

@@ -4,12 +4,14 @@
 
 use super::ber::{self, Lack, tag};
 use super::field::{Field, Progress};
+use super::heap::Heap;
 use super::lines;
 use super::output::{AppEvent, Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
 use super::settings::Number;
+use super::table::{Table, number, tx_of, tx_words, words};
 use crate::packet::Direction::{self, ToClient, ToServer};
 
 /// See `Description`.
@@ -49,8 +51,6 @@ const PORTS: [u16; 2] = [389, 3268];
 const MESSAGE_MAX: usize = 128 << 10;
 /// Bytes of one that events tell.
 const TOLD_MAX: usize = 1024;
-/// Requests without their last response.
-const WAITING_MAX: usize = 12;
 /// Attributes of a message that are looked at.
 const ATTRIBUTES_MAX: usize = 256;
 /// The request for TLS (RFC 4511 section 4.14.1).
@@ -137,7 +137,7 @@ fn probe(probe: &Probe<'_>) -> Guess {
 }
 
 /// A request that waits for responses.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Waiting {
     id: u64,
     tx: TxId,
@@ -145,11 +145,33 @@ struct Waiting {
     tls: bool,
 }
 
+impl Waiting {
+    fn encode(&self) -> [u32; 6] {
+        let ([low, high], [index, serial]) = (words(self.id), tx_words(self.tx));
+        [
+            low,
+            high,
+            index,
+            serial,
+            self.responses,
+            u32::from(self.tls),
+        ]
+    }
+
+    fn decode([low, high, index, serial, responses, tls]: &[u32; 6]) -> Waiting {
+        Waiting {
+            id: number(*low, *high),
+            tx: tx_of(*index, *serial),
+            responses: *responses,
+            tls: *tls != 0,
+        }
+    }
+}
+
 /// A parser of LDAP.
 #[derive(Debug, Default)]
 pub struct Ldap {
-    waiting: [Waiting; WAITING_MAX],
-    count: u8,
+    waiting: Table<6>,
     /// Bytes of a message that is too long, by direction.
     skip: [u32; 2],
 }
@@ -173,7 +195,7 @@ impl Parse for Ldap {
                 Ok((tag::SEQUENCE, _, end)) => end,
                 Err(Lack::More(_)) => return Ok(lacks(at, rest.len() + 1, input, out)),
                 _ => {
-                    out.event(TxId::NONE, direction, INVALID);
+                    out.event_of_last(direction, INVALID);
                     return Err(Broken);
                 }
             };
@@ -187,7 +209,7 @@ impl Parse for Ldap {
             at += length;
             out.frame(Field::FrameLdapPdu, direction, whole);
             let Some(message) = message(whole) else {
-                out.event(TxId::NONE, direction, INVALID);
+                out.event_of_last(direction, INVALID);
                 return Err(Broken);
             };
             match direction {
@@ -202,12 +224,16 @@ impl Parse for Ldap {
         }
         Ok(Taken::all(at))
     }
+
+    fn free(&mut self, heap: &mut Heap) {
+        self.waiting.clear(heap);
+    }
 }
 
 /// A message is not whole: on a stream its rest will come.
 fn lacks(at: usize, need: usize, input: &Input<'_>, out: &mut Output<'_>) -> Taken {
     if input.transport == Transport::Udp {
-        out.event(TxId::NONE, input.direction, INCOMPLETE);
+        out.event_of_last(input.direction, INCOMPLETE);
     }
     Taken::until(at, need)
 }
@@ -224,36 +250,28 @@ impl Ldap {
             out.complete(tx);
             return;
         }
-        if usize::from(self.count) == self.waiting.len() {
-            let oldest = self.waiting[0];
-            self.remove(0);
+        let waiting = Waiting {
+            id: message.id,
+            tx,
+            responses: 0,
+            tls,
+        };
+        let most = out.shared.limits.parsers.number(Number::LdapTransactions) as usize;
+        // Without room in the heap nothing answers the new one.
+        if let Some(oldest) = self.waiting.push(out.heap(), most, &waiting.encode()) {
+            let oldest = Waiting::decode(&oldest);
             out.event(oldest.tx, ToServer, TOO_MANY);
             out.complete(oldest.tx);
-        }
-        if let Some(place) = self.waiting.get_mut(usize::from(self.count)) {
-            *place = Waiting {
-                id: message.id,
-                tx,
-                responses: 0,
-                tls,
-            };
-            self.count += 1;
-        }
-    }
-
-    fn remove(&mut self, place: usize) {
-        if let Some(rest) = self.waiting.get_mut(place..) {
-            rest.rotate_left(1);
-            self.count = self.count.saturating_sub(1);
         }
     }
 
     /// Takes a response in; true: TLS follows.
     fn response(&mut self, message: &Message<'_>, out: &mut Output<'_>) -> bool {
-        let open = usize::from(self.count);
-        let place = (self.waiting.iter().take(open)).position(|known| known.id == message.id);
-        let Some((place, waiting)) = place.and_then(|at| Some((at, self.waiting.get_mut(at)?)))
-        else {
+        let [low, high] = words(message.id);
+        let found = self
+            .waiting
+            .find(out.heap(), |known| known.starts_with(&[low, high]));
+        let Some((place, record)) = found else {
             let tx = out.open();
             message.tell(tx, ToClient, out);
             read_response(message, tx, out);
@@ -265,8 +283,9 @@ impl Ldap {
             out.complete(tx);
             return false;
         };
-        waiting.responses += 1;
-        let known = *waiting;
+        let mut known = Waiting::decode(&record);
+        known.responses = known.responses.saturating_add(1);
+        self.waiting.set(out.heap(), place, &known.encode());
         let most = out.shared.limits.parsers.number(Number::LdapResponses);
         if known.responses > most {
             if known.responses == most + 1 {
@@ -282,7 +301,7 @@ impl Ldap {
         let count = u64::from(known.responses);
         out.number(known.tx, Field::LdapResponsesCount, ToClient, count);
         out.complete(known.tx);
-        self.remove(place);
+        let _ = self.waiting.remove(out.heap(), place);
         known.tls && result == Some(0)
     }
 }
@@ -475,6 +494,32 @@ mod tests {
             lines.iter().filter(event).count()
         };
         assert_eq!((told("3"), told("2"), told("4")), (1, 1, 0));
+    }
+
+    #[test]
+    fn as_many_requests_wait_as_is_set() {
+        let told = |most: &str, count: u8| {
+            let settings = [("app-layer.protocols.ldap.max-tx", most)];
+            let delete = |id| [b"\x30\x06\x02\x01", &[id][..], b"\x4a\x01a"].concat();
+            let asked: Vec<u8> = (1..=count).flat_map(delete).collect();
+            let answer = b"\x30\x0c\x02\x01\x01\x6b\x07\x0a\x01\x00\x04\x00\x04\x00";
+            let talk: [(_, _, &[u8]); 2] = [(ToServer, 0, &asked), (ToClient, 0, answer)];
+            let lines = run_missing(PLACE, &settings, &talk);
+            let has = |what: &str| lines.iter().any(|line| line.contains(what));
+            (has("too_many_transactions"), has("request_not_found"))
+        };
+        assert_eq!(told("256", 100), (false, false));
+        assert_eq!((told("5", 5), told("5", 6)), ((false, false), (true, true)));
+    }
+
+    #[test]
+    fn what_is_no_message_is_an_event_of_the_one_before() {
+        // Behind a login with a security layer all is sealed.
+        let sealed: &[u8] = b"\x00\x00\x00\x05\x05\x04\x06\xff\x00";
+        let bind: &[u8] = b"\x30\x11\x02\x01\x01\x60\x0c\x02\x01\x03\x04\x04cn=a\x80\x01p";
+        let (_, lines) = run(PLACE, &[(ToServer, bind), (ToServer, sealed)]);
+        let event = "tx 0 ToServer app-layer-event Some((\"ldap\", \"invalid_data\"))";
+        assert!(lines.contains(&event.to_owned()), "{lines:?}");
     }
 
     #[test]

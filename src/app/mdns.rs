@@ -34,7 +34,9 @@ const VARIANT: Variant = Variant {
 };
 
 fn probe(probe: &Probe<'_>) -> Guess {
-    if probe.server_port == VARIANT.port {
+    // Who asks from another port is answered there, in a flow of its own (RFC 6762 section 6.7).
+    let port = VARIANT.port;
+    if probe.server_port == port || probe.client_port == port {
         looks_whole(probe.bytes)
     } else {
         Guess::No
@@ -54,6 +56,7 @@ impl Parse for Mdns {
 
 #[cfg(test)]
 mod tests {
+    use super::super::output::Limits;
     use super::super::testing::{Place, run};
     use super::*;
     use crate::packet::Direction::ToServer;
@@ -77,5 +80,24 @@ mod tests {
                 "tx 0 ToServer mdns.response.rrname \"host.local\"",
             ]
         );
+    }
+
+    #[test]
+    fn an_answer_to_another_port_is_told_by_its_own() {
+        let limits = Limits::default();
+        let bytes =
+            b"\0\x07\x84\0\0\0\0\x01\0\0\0\0\x01a\0\0\x01\0\x01\0\0\0\x0a\0\x04\x0a\0\0\x01";
+        let told = |client_port, server_port| {
+            probe(&Probe {
+                transport: Transport::Udp,
+                direction: ToServer,
+                bytes,
+                client_port,
+                server_port,
+                limits: &limits,
+            })
+        };
+        assert_eq!(told(5353, 40_000), Guess::Yes);
+        assert_eq!(told(40_000, 5354), Guess::No);
     }
 }

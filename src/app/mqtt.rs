@@ -145,10 +145,12 @@ pub struct Mqtt {
     skip: [u32; 2],
 }
 
-/// A control packet that is whole.
+/// A control packet that is whole, or the head of one that is passed over.
 struct Packet<'a> {
     first: u8,
     body: &'a [u8],
+    /// Bytes of its body.
+    size: usize,
     direction: Direction,
 }
 
@@ -187,7 +189,7 @@ impl Parse for Mqtt {
             let most = out.shared.limits.parsers.number(Number::MqttMessage) as usize;
             if length - head > most || length > PACKET_MAX {
                 self.skip[way] = length as u32;
-                self.passed_over(rest, out);
+                self.passed_over(rest, length - head, out);
                 continue;
             }
             let Some(whole) = rest.get(..length) else {
@@ -210,6 +212,7 @@ impl Parse for Mqtt {
             let packet = Packet {
                 first: whole.first().copied().unwrap_or(0),
                 body,
+                size: body.len(),
                 direction,
             };
             if self.packet(&packet, out).is_none() {
@@ -346,10 +349,11 @@ impl Mqtt {
 
     /// A message that is too long is a transaction without anything but its header. Whichever side
     /// sends it, it is the server's, as in Suricata.
-    fn passed_over(&mut self, rest: &[u8], out: &mut Output<'_>) {
+    fn passed_over(&mut self, rest: &[u8], size: usize, out: &mut Output<'_>) {
         let packet = Packet {
             first: rest.first().copied().unwrap_or(0),
             body: &[],
+            size,
             direction: ToClient,
         };
         let tx = self.begin(&packet, out);
@@ -375,13 +379,13 @@ impl Mqtt {
         out.number(tx, Field::MqttType, way, u64::from(packet.kind()));
         out.number(tx, Field::MqttFlags, way, u64::from(packet.first & 0xf));
         out.number(tx, Field::MqttQos, way, u64::from(packet.qos()));
-        if self.version != 0 {
-            out.number(tx, Field::MqttProtocolVersion, way, u64::from(self.version));
-        }
+        // Before a client has said which, it is 0.
+        out.number(tx, Field::MqttProtocolVersion, way, u64::from(self.version));
         if out.wants(Field::MqttMessage) {
             let scratch = &mut out.shared.scratch;
             scratch.clear();
             scratch.extend_from_slice(&[self.version, packet.first]);
+            scratch.extend_from_slice(&(packet.size as u32).to_be_bytes());
             let most = MESSAGE_MAX - scratch.len();
             scratch.extend_from_slice(packet.body.get(..most).unwrap_or(packet.body));
             out.field_of_scratch(tx, Field::MqttMessage, packet.direction);
@@ -628,6 +632,10 @@ mod tests {
             [(ToClient, 0, b"\x20\x02\x00\x00"), (ToServer, 0, publish)];
         let said = run_missing(PLACE, &[], &pieces).join(" ");
         assert!(said.contains("missing_connect") && said.contains("unintroduced_message"));
+        assert!(
+            said.contains("mqtt.protocol_version 0"),
+            "nobody said which"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! Reads and writes are taken as they come; other records wait until they are whole, up to
 //! [`RECORD_MAX`] bytes.
 
+mod entries;
 mod frames;
 mod told;
 
@@ -75,7 +76,7 @@ const HANDLE_MAX: usize = 128;
 /// Calls that wait for their reply; the oldest is completed.
 const CALLS_MAX: usize = 128;
 /// Names of handles and of calls that are remembered.
-const NAMES_MAX: usize = 256;
+const NAMES_MAX: usize = 512;
 const LOOKUPS_MAX: usize = 32;
 /// Operations of a compound that are looked at.
 const OPERATIONS_MAX: usize = 32;
@@ -588,6 +589,11 @@ impl Nfs {
                 }
                 return Some(None);
             }
+            (3, 17) => {
+                // Of a long one the beginning alone is at hand.
+                let _ = self.entries(out, &mut at);
+                return Some(None);
+            }
             _ => return Some(None),
         }
         let size = at.u32()?;
@@ -748,6 +754,45 @@ mod tests {
                 "tx 1 ToClient file.data \"MZabc\"",
                 "tx 1 ToClient filesize 5",
             ]
+        );
+    }
+
+    #[test]
+    fn a_file_that_a_directory_listed_has_its_name() {
+        let list = framed(&[call(1, 17), opaque_of(b"dir."), numbers(&[0; 6])]);
+        let entry = |name: &[u8], handle: &[u8]| {
+            let mut entry = numbers(&[1, 0, 7]);
+            entry.extend(opaque_of(name));
+            entry.extend(numbers(&[0, 1, 0, 1]));
+            entry.extend(opaque_of(handle));
+            entry
+        };
+        // One without a handle is between two with one.
+        let mut bare = numbers(&[1, 0, 8]);
+        bare.extend(opaque_of(b"bare"));
+        bare.extend(numbers(&[0, 1, 0, 0]));
+        let listed = framed(&[
+            numbers(&[1, REPLY, 0, 0, 0, 0, 0, 0, 0, 0]),
+            entry(b"one.txt", b"hand"),
+            bare,
+            entry(b"evil.exe", b"foot"),
+            numbers(&[0, 1]),
+        ]);
+        let read = framed(&[call(2, 6), opaque_of(b"foot"), numbers(&[0, 0, 9])]);
+        let first = framed(&[
+            numbers(&[2, REPLY, 0, 0, 0, 0, 0, 0, 5, 0]),
+            opaque_of(b"MZabc"),
+        ]);
+        let talk: [(Direction, &[u8]); 4] = [
+            (ToServer, &list),
+            (ToClient, &listed),
+            (ToServer, &read),
+            (ToClient, &first),
+        ];
+        let (_, lines) = same_for_every_cut(PLACE, &talk);
+        assert!(
+            lines.contains(&"tx 1 ToClient file.name \"evil.exe\"".to_string()),
+            "{lines:?}"
         );
     }
 

@@ -28,16 +28,18 @@ const HEADER: usize = 48;
 const PORT: u16 = 123;
 
 fn probe(probe: &Probe<'_>) -> Guess {
-    let Some(first) = probe.bytes.first() else {
-        return Guess::No;
-    };
-    let (version, mode) = (first >> 3 & 7, first & 7);
     let port = probe.server_port == PORT || probe.client_port == PORT;
-    if port && (1..=4).contains(&version) && mode != 0 && probe.bytes.len() >= 12 {
-        Guess::Yes
-    } else {
-        Guess::No
+    match port && header(probe.bytes).is_some() {
+        true => Guess::Yes,
+        false => Guess::No,
     }
+}
+
+/// The header of a packet of version 3 or 4. Older ones have other headers (RFC 1119), as have the
+/// queries of private mode that go by version 2.
+fn header(bytes: &[u8]) -> Option<&[u8; HEADER]> {
+    let header = bytes.first_chunk::<HEADER>()?;
+    matches!(header[0] >> 3 & 7, 3 | 4).then_some(header)
 }
 
 /// Keeps nothing from one datagram to the next.
@@ -47,7 +49,7 @@ pub struct Ntp;
 impl Parse for Ntp {
     fn parse(&mut self, input: &Input<'_>, out: &mut Output<'_>) -> Result<Taken, Broken> {
         let (bytes, direction) = (input.bytes, input.direction);
-        let Some(header) = bytes.get(..HEADER) else {
+        let Some(header) = header(bytes) else {
             if !bytes.is_empty() {
                 out.event_of_last(direction, MALFORMED);
                 out.broken();
@@ -55,11 +57,10 @@ impl Parse for Ntp {
             return Ok(Taken::all(bytes.len()));
         };
         let tx = out.open_one_way(direction);
-        let at = |place: usize| header.get(place).copied().unwrap_or(0);
         for (field, number) in [
-            (Field::NtpVersion, at(0) >> 3 & 7),
-            (Field::NtpMode, at(0) & 7),
-            (Field::NtpStratum, at(1)),
+            (Field::NtpVersion, header[0] >> 3 & 7),
+            (Field::NtpMode, header[0] & 7),
+            (Field::NtpStratum, header[1]),
         ] {
             out.number(tx, field, direction, u64::from(number));
         }
@@ -96,6 +97,16 @@ mod tests {
                 "tx 0 ToServer ntp.reference_id \"GPS\\x00\"",
             ]
         );
+    }
+
+    #[test]
+    fn packets_of_versions_3_and_4_are_ntp() {
+        let told = |bytes: &[u8]| run(PLACE, &[(ToServer, bytes)]).0 == AppProtocol::Ntp;
+        let of = |first: u8| [&[first][..], &[0; HEADER - 1]].concat();
+        assert!(told(&of(0x1b)) && told(&of(0x23)) && told(&of(0x20)));
+        // Versions 1 and 2, and the list of those who asked last.
+        assert!(!told(&of(0x0b)) && !told(&of(0x13)));
+        assert!(!told(b"\x17\0\x03\x2a\0\0\0\0") && !told(&of(0x23)[..HEADER - 1]));
     }
 
     #[test]

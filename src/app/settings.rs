@@ -21,6 +21,8 @@ pub enum Number {
     WebsocketPayload,
     /// Responses to one LDAP request.
     LdapResponses,
+    /// LDAP requests without their last response.
+    LdapTransactions,
     /// PostgreSQL queries without an answer.
     PgsqlTransactions,
     /// POP3 commands without an answer.
@@ -70,14 +72,14 @@ type Row = (Number, &'static str, u32, u32);
 /// Streams that a connection's table has room for.
 const HTTP2_STREAMS: u32 = super::http2::streams::STREAMS_MAX as u32;
 
-const NUMBERS: [Row; 22] = [
+const NUMBERS: [Row; 23] = [
     (
         Number::MqttMessage,
         ".mqtt.max-msg-length",
         128 << 10,
         128 << 10,
     ),
-    (Number::MqttTransactions, ".mqtt.max-tx", 128, 500),
+    (Number::MqttTransactions, ".mqtt.max-tx", 500, 500),
     (Number::MqttMessages, ".mqtt.max-messages", 1024, 1024),
     (
         Number::MqttSubscribed,
@@ -103,6 +105,7 @@ const NUMBERS: [Row; 22] = [
         1024,
         u32::MAX - 1,
     ),
+    (Number::LdapTransactions, ".ldap.max-tx", 256, 500),
     (
         Number::PgsqlTransactions,
         ".pgsql.max-tx",
@@ -126,7 +129,7 @@ const NUMBERS: [Row; 22] = [
     (Number::Dnp3Unended, ".dnp3.max-tx", 32, u32::MAX - 1),
     (Number::Dnp3Points, ".dnp3.max-points", 16_384, 16_384),
     (Number::Dnp3Objects, ".dnp3.max-objects", 2048, 2048),
-    (Number::EnipTransactions, ".enip.max-tx", 64, 64),
+    (Number::EnipTransactions, ".enip.max-tx", 500, 500),
     (Number::SmbTransactions, ".smb.max-tx", 128, 128),
     (Number::SmbRead, ".smb.max-read-size", 16 << 20, u32::MAX),
     (Number::SmbWrite, ".smb.max-write-size", 16 << 20, u32::MAX),
@@ -446,6 +449,9 @@ mod tests {
         }
         let mut settings = Settings::default();
         assert_eq!(settings.number(Number::LdapResponses), 1024);
+        assert_eq!(settings.number(Number::LdapTransactions), 256);
+        assert_eq!(settings.number(Number::MqttTransactions), 500);
+        assert_eq!(settings.number(Number::EnipTransactions), 500);
         settings.take("app-layer.protocols.ldap.max-responses", "7");
         settings.take("app-layer.protocols.mqtt.max-msg-length", "1 MiB");
         settings.take("app-layer.protocols.smb.dcerpc.max-stub-size", "9");

@@ -6,6 +6,7 @@ use super::output::{Output, TxId};
 use super::protocol::{
     AppProtocol, Broken, Description, Guess, Input, Parse, Probe, Taken, Transport,
 };
+use crate::packet::Direction;
 
 /// See `Description`.
 pub const DESCRIPTION: Description = Description {
@@ -20,10 +21,12 @@ const PORT: u16 = 69;
 /// Bytes of a name that are told.
 const TEXT_MAX: usize = 1024;
 
+/// Who speaks to the port says the opcode (section 5), whether the rest reads or not: what is wrong
+/// with a request is what rules look for.
 fn probe(probe: &Probe<'_>) -> Guess {
-    match probe.server_port == PORT && is_request(probe.bytes) {
-        true => Guess::Yes,
-        false => Guess::No,
+    match (probe.server_port, probe.bytes) {
+        (PORT, [0, _, _, _, ..]) => Guess::Yes,
+        _ => Guess::No,
     }
 }
 
@@ -49,6 +52,8 @@ impl Parse for Tftp {
             let tx = out.open();
             tell(input, tx, out);
             out.complete(tx);
+        } else if input.direction == Direction::ToServer {
+            out.broken();
         }
         Ok(Taken::all(input.bytes.len()))
     }
@@ -94,7 +99,15 @@ mod tests {
             "tx 0 ToServer -tftp.mode \"octet\"",
         ];
         assert_eq!(for_events(place, &[(ToServer, write)]), told);
+        // A mode that nobody knows is no transaction, and TFTP all the same.
         let other = b"\0\x01rfc1350.txt\0other\0";
-        assert_ne!(run(place, &[(ToServer, other)]).0, AppProtocol::Tftp);
+        assert_eq!(
+            run(place, &[(ToServer, other)]),
+            (AppProtocol::Tftp, vec![])
+        );
+        assert_ne!(
+            run(place, &[(ToServer, b"\x01\0a\0octet\0")]).0,
+            AppProtocol::Tftp
+        );
     }
 }

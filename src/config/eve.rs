@@ -74,6 +74,9 @@ pub struct Eve {
     pub headers: Headers,
     /// What events of DNS tell (`dns.*`).
     pub dns: Dns,
+    /// Every message of DHCP is an event, with all that it says; else only what assigns an address
+    /// is, in short (`dhcp.extended`).
+    pub dhcp_extended: bool,
 }
 
 /// Headers of HTTP/1 that its events list, in `request_headers` and `response_headers`.
@@ -270,6 +273,7 @@ impl Default for Eve {
                 detailed: true,
                 grouped: true,
             },
+            dhcp_extended: true,
         }
     }
 }
@@ -409,6 +413,10 @@ impl Eve {
             Some(("alert", own)) => self.alert.set(own, key, value),
             Some(("http", own)) => self.headers.set(own, key, value),
             Some(("dns", own)) => self.dns.set(own, key, value),
+            Some(("dhcp", "extended")) => {
+                self.dhcp_extended = boolean(key, value)?;
+                Ok(true)
+            }
             _ => Ok(false),
         }
     }
@@ -561,7 +569,12 @@ mod tests {
         assert!(eve.set("outputs.eve-log.dns.formats", "[grouped]").unwrap());
         assert!(eve.set("outputs.eve-log.dns.requests", "no").unwrap());
         assert!(eve.dns.grouped && !eve.dns.detailed && eve.dns.sides == [false, true]);
-        assert!(!eve.tells_bodies());
+        assert!(eve.dhcp_extended);
+        assert!(
+            eve.set("outputs.eve-log.types.9.dhcp.extended", "no")
+                .unwrap()
+        );
+        assert!(!eve.dhcp_extended && !eve.tells_bodies());
         assert!(
             eve.set("outputs.eve-log.alert.http-body-printable", "yes")
                 .unwrap()

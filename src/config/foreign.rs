@@ -70,7 +70,6 @@ const REASONS: &[(&str, &str)] = &[
     ("outputs.eve-log.tls.session-resumption", "resumed sessions are events, too"),
     ("outputs.eve-log.smtp.custom", "email has its usual fields"),
     ("outputs.eve-log.smtp.md5", "email has its usual fields"),
-    ("outputs.eve-log.dhcp.extended", "events of DHCP have all that messages say"),
     ("outputs.eve-log.mqtt.passwords", "passwords are not written"),
     ("outputs.eve-log.pgsql.passwords", "passwords are not written"),
     ("outputs.eve-log.drop.alerts", "drop events name the rule that dropped"),

@@ -412,6 +412,7 @@ pub const KEYS: &[Key] = &[
     engine("outputs.eve-log.dns.requests", Flag, Is("true"), "Requests of DNS are events."),
     engine("outputs.eve-log.dns.responses", Flag, Is("true"), "Responses of DNS are events."),
     engine("outputs.eve-log.dns.formats", Texts, Is("[\"detailed\", \"grouped\"]"), "Events of DNS tell answers one by one, and by their types."),
+    engine("outputs.eve-log.dhcp.extended", Flag, Is("true"), "Events of DHCP tell every message, and all that it says; no: only what assigns an address, in short."),
 ];
 
 /// The key of this name.

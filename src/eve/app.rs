@@ -9,8 +9,8 @@ use super::paths::{Always, EMAIL, RPC, defaults, path};
 use super::text::{Bytes, Text};
 use super::values::One;
 use super::{
-    bittorrent_dht, dhcp, dnp3, dns, enip, http, ike, ldap, mdns, modbus, mqtt, pgsql, pop3, rdp,
-    rfb,
+    bittorrent_dht, dhcp, dnp3, dns, enip, http, ike, ldap, mdns, modbus, mqtt, pgsql, pop3, quiet,
+    rdp, rfb,
 };
 use crate::app::krb5::STRONG;
 use crate::app::record::{Part, Record, Value};
@@ -41,7 +41,8 @@ impl Serialize for AppObject<'_> {
             return map.end();
         }
         if let Some(Value::Bytes(bytes)) = record.value(Field::DhcpMessage) {
-            map.serialize_entry(name, &dhcp::Message(bytes))?;
+            let extended = self.eve.dhcp_extended;
+            map.serialize_entry(name, &dhcp::Message { bytes, extended })?;
             return map.end();
         }
         if let Some(Value::Bytes(bytes)) = record.value(Field::RdpMessage) {
@@ -176,8 +177,7 @@ fn is_http2(protocol: AppProtocol) -> bool {
 impl<'a> AppObject<'a> {
     /// The message of DNS; an alert has its answers one by one, whatever the log of DNS has.
     fn dns_message(&self) -> Option<dns::Message<'a>> {
-        let bytes = self.record.bytes(Field::DnsMessage)?;
-        let message = dns::Message::new(bytes, self.record.number());
+        let message = quiet::message(self.record)?;
         Some(match self.nested {
             true => message.told(true, false),
             false => message.told(self.eve.dns.detailed, self.eve.dns.grouped),
@@ -450,10 +450,13 @@ impl Serialize for List<'_> {
     }
 }
 
-/// Whether an event of DNS tells of a response (RFC 1035 section 4.1.1).
+/// Whether an event of DNS tells of what came from a server.
 pub fn is_dns_response(event: &Event) -> bool {
-    let message = Record::new(&event.record).and_then(|r| r.value(Field::DnsMessage));
-    matches!(message, Some(Value::Bytes([_, _, flags, ..])) if flags & 0x80 != 0)
+    let mut parts = Record::new(&event.record)
+        .into_iter()
+        .flat_map(|r| r.parts());
+    let message = parts.find(|part| part.field == Field::DnsMessage);
+    message.is_some_and(|part| part.direction == Direction::ToClient)
 }
 
 /// `app_proto` of an event; nothing while it is not known.

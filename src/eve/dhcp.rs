@@ -27,6 +27,8 @@ const VENDOR_CLASS: u8 = 60;
 const CLIENT_ID: u8 = 61;
 const PAD: u8 = 0;
 const END: u8 = 255;
+/// The type of a message that assigns an address.
+const ACK: u8 = 5;
 
 /// Options that a client asks for by option 55 and that readers know by name.
 const ASKED: [(u8, &str); 8] = [
@@ -47,16 +49,21 @@ const TYPES: [&str; 8] = [
 
 /// The message.
 #[derive(Clone, Copy)]
-pub struct Message<'a>(pub &'a [u8]);
+pub struct Message<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// All that it says is shown.
+    pub extended: bool,
+}
 
 impl<'a> Message<'a> {
     fn slice(&self, from: usize, length: usize) -> &'a [u8] {
-        self.0.get(from..from + length).unwrap_or(&[])
+        self.bytes.get(from..from + length).unwrap_or(&[])
     }
 
     /// Options in order: code, value.
     fn options(&self) -> impl Iterator<Item = (u8, &'a [u8])> {
-        let mut rest = self.0.get(HEADER..).unwrap_or(&[]);
+        let mut rest = self.bytes.get(HEADER..).unwrap_or(&[]);
         let next = move || {
             while let [PAD, after @ ..] = rest {
                 rest = after;
@@ -72,22 +79,70 @@ impl<'a> Message<'a> {
     }
 }
 
+impl Message<'_> {
+    /// Whether it assigns an address.
+    pub fn acknowledges(&self) -> bool {
+        let kind = self
+            .options()
+            .find(|(code, value)| *code == TYPE && !value.is_empty());
+        kind.is_some_and(|(_, value)| value.first() == Some(&ACK))
+    }
+
+    /// An option whose value is shown in any case; whether it is one.
+    fn show<M: SerializeMap>(&self, map: &mut M, code: u8, value: &[u8]) -> Result<bool, M::Error> {
+        match code {
+            TYPE => {
+                let number = usize::from(value.first().copied().unwrap_or(0));
+                let name = number.checked_sub(1).and_then(|number| TYPES.get(number));
+                map.serialize_entry("dhcp_type", name.unwrap_or(&"unknown"))?;
+            }
+            HOSTNAME => map.serialize_entry("hostname", &Words(value))?,
+            CLIENT_ID => map.serialize_entry("client_id", &Mac(value.get(1..).unwrap_or(&[])))?,
+            RENEWAL_TIME => time(map, "renewal_time", value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Another option.
+    fn show_more<M: SerializeMap>(
+        &self,
+        map: &mut M,
+        code: u8,
+        value: &[u8],
+    ) -> Result<(), M::Error> {
+        match code {
+            SUBNET_MASK => map.serialize_entry("subnet_mask", &Ip(value)),
+            REQUESTED_IP => map.serialize_entry("requested_ip", &Ip(value)),
+            ROUTERS => map.serialize_entry("routers", &Ips(value)),
+            DNS_SERVERS => map.serialize_entry("dns_servers", &Ips(value)),
+            VENDOR_CLASS => map.serialize_entry("vendor_class_identifier", &Words(value)),
+            PARAMETERS => map.serialize_entry("params", &Parameters(value)),
+            LEASE_TIME => time(map, "lease_time", value),
+            REBINDING_TIME => time(map, "rebinding_time", value),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Serialize for Message<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        let reply = self.0.first() == Some(&2);
-        let kind = match self.0.first() {
+        let reply = self.bytes.first() == Some(&2);
+        let kind = match self.bytes.first() {
             Some(1) => "request",
             Some(2) => "reply",
             _ => "<unknown>",
         };
         map.serialize_entry("type", kind)?;
         map.serialize_entry("id", &number(self.slice(4, 4)).unwrap_or(0))?;
-        let hardware = usize::from(self.0.get(2).copied().unwrap_or(0)).min(16);
+        let hardware = usize::from(self.bytes.get(2).copied().unwrap_or(0)).min(16);
         map.serialize_entry("client_mac", &Mac(self.slice(28, hardware)))?;
         map.serialize_entry("assigned_ip", &Ip(self.slice(16, 4)))?;
-        map.serialize_entry("client_ip", &Ip(self.slice(12, 4)))?;
-        if reply {
+        if self.extended {
+            map.serialize_entry("client_ip", &Ip(self.slice(12, 4)))?;
+        }
+        if self.extended && reply {
             map.serialize_entry("relay_ip", &Ip(self.slice(24, 4)))?;
             map.serialize_entry("next_server_ip", &Ip(self.slice(20, 4)))?;
         }
@@ -96,36 +151,19 @@ impl Serialize for Message<'_> {
             if std::mem::replace(&mut seen[usize::from(code)], true) {
                 continue;
             }
-            match code {
-                TYPE => {
-                    let number = usize::from(value.first().copied().unwrap_or(0));
-                    let name = number.checked_sub(1).and_then(|number| TYPES.get(number));
-                    map.serialize_entry("dhcp_type", name.unwrap_or(&"unknown"))?;
-                }
-                SUBNET_MASK => map.serialize_entry("subnet_mask", &Ip(value))?,
-                REQUESTED_IP => map.serialize_entry("requested_ip", &Ip(value))?,
-                ROUTERS => map.serialize_entry("routers", &Ips(value))?,
-                DNS_SERVERS => map.serialize_entry("dns_servers", &Ips(value))?,
-                HOSTNAME => map.serialize_entry("hostname", &Words(value))?,
-                VENDOR_CLASS => map.serialize_entry("vendor_class_identifier", &Words(value))?,
-                CLIENT_ID => {
-                    map.serialize_entry("client_id", &Mac(value.get(1..).unwrap_or(&[])))?
-                }
-                PARAMETERS => map.serialize_entry("params", &Parameters(value))?,
-                _ => {
-                    let times = [
-                        (LEASE_TIME, "lease_time"),
-                        (RENEWAL_TIME, "renewal_time"),
-                        (REBINDING_TIME, "rebinding_time"),
-                    ];
-                    let known = times.iter().find(|(time, _)| *time == code);
-                    if let (Some((_, key)), Some(seconds)) = (known, number(value)) {
-                        map.serialize_entry(key, &seconds)?;
-                    }
-                }
+            if !self.show(&mut map, code, value)? && self.extended {
+                self.show_more(&mut map, code, value)?;
             }
         }
         map.end()
+    }
+}
+
+/// A number of seconds.
+fn time<M: SerializeMap>(map: &mut M, key: &'static str, value: &[u8]) -> Result<(), M::Error> {
+    match number(value) {
+        Some(seconds) => map.serialize_entry(key, &seconds),
+        None => Ok(()),
     }
 }
 
@@ -213,15 +251,27 @@ mod tests {
         ]);
         bytes.extend([55, 3, 1, 200, 15]);
         bytes.extend([58, 1, 7, 12, 2, b'h', b'"', 3, 99, 1]);
-        let value = serde_json::to_value(Message(&bytes)).unwrap();
+        let shown = |bytes: &[u8], extended| {
+            let message = Message { bytes, extended };
+            assert!(!message.acknowledges(), "it offers");
+            serde_json::to_value(message).unwrap()
+        };
+        let value = shown(&bytes, true);
         let expected = serde_json::json!({"type": "reply", "id": 0x1234,
             "client_mac": "00:01:02:03:04:ff", "assigned_ip": "10.0.0.7", "client_ip": "0.0.0.0",
             "relay_ip": "0.0.0.0", "next_server_ip": "0.0.0.0", "dhcp_type": "offer",
             "lease_time": 3600, "dns_servers": ["1.1.1.1", "8.8.8.8"], "hostname": "h\"",
             "params": ["subnet_mask", "domain"]});
         assert_eq!(value, expected);
+        let short = serde_json::json!({"type": "reply", "id": 0x1234,
+            "client_mac": "00:01:02:03:04:ff", "assigned_ip": "10.0.0.7", "dhcp_type": "offer",
+            "hostname": "h\""});
+        assert_eq!(shown(&bytes, false), short);
         for length in 0..bytes.len() {
-            serde_json::to_value(Message(&bytes[..length])).unwrap();
+            shown(&bytes[..length], true);
         }
+        bytes[HEADER + 2] = ACK;
+        let (bytes, extended) = (bytes.as_slice(), false);
+        assert!(Message { bytes, extended }.acknowledges());
     }
 }

@@ -14,7 +14,7 @@ const HEADER: usize = 12;
 /// Bytes of a name as text at most.
 const NAME_MAX: usize = 1025;
 /// Labels and pointers of one name.
-const STEPS_MAX: usize = 128;
+const STEPS_MAX: usize = 255;
 /// Records of a section that are written.
 const RECORDS_MAX: usize = 128;
 
@@ -38,6 +38,8 @@ const GROUPED: [u16; 11] = [A, AAAA, CNAME, MX, NS, PTR, TXT, NULL, SOA, SRV, SS
 pub struct Message<'a> {
     bytes: &'a [u8],
     tx: u32,
+    /// It comes from a server, whatever its flags say.
+    response: bool,
     detailed: bool,
     grouped: bool,
 }
@@ -48,13 +50,19 @@ pub(super) const SECTIONS: [(&str, usize); 3] =
 
 impl<'a> Message<'a> {
     /// The message of a transaction.
-    pub fn new(bytes: &'a [u8], tx: u32) -> Message<'a> {
+    pub fn new(bytes: &'a [u8], tx: u32, response: bool) -> Message<'a> {
         Message {
             bytes,
             tx,
+            response,
             detailed: true,
             grouped: true,
         }
+    }
+
+    /// Whether it asks something: of others there is no event.
+    pub fn asks(&self) -> bool {
+        self.records(0).next().is_some()
     }
 
     /// The same, with its answers one by one (`detailed`), by their types, or both.
@@ -131,9 +139,9 @@ impl<'a> Message<'a> {
     /// Writes all entries.
     pub fn entries<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         let flags = self.flags();
-        let response = flags & 0x8000 != 0;
+        let kind = if self.response { "response" } else { "request" };
         map.serialize_entry("version", &3)?;
-        map.serialize_entry("type", if response { "response" } else { "request" })?;
+        map.serialize_entry("type", kind)?;
         map.serialize_entry("tx_id", &self.tx)?;
         map.serialize_entry("id", &self.word(0).unwrap_or(0))?;
         map.serialize_entry("flags", &Shown(format_args!("{flags:x}")))?;
@@ -150,7 +158,7 @@ impl<'a> Message<'a> {
         }
         map.serialize_entry("opcode", &(flags >> 11 & 15))?;
         map.serialize_entry("rcode", &Rcode(flags & 15))?;
-        if self.records(0).next().is_some() {
+        if self.asks() {
             map.serialize_entry("queries", &Section(*self, 0))?;
         }
         for (key, section) in SECTIONS {
@@ -159,7 +167,7 @@ impl<'a> Message<'a> {
                 map.serialize_entry(key, &Section(*self, section))?;
             }
         }
-        if self.grouped && self.records(1).any(|entry| GROUPED.contains(&entry.kind())) {
+        if self.grouped && self.records(1).next().is_some() {
             map.serialize_entry("grouped", &Grouped(*self))?;
         }
         Ok(())
@@ -604,8 +612,23 @@ impl Serialize for Rcode {
 mod tests {
     use super::*;
 
+    /// The object of a message that comes from the side that its flags name.
     fn json(bytes: &[u8]) -> serde_json::Value {
-        serde_json::to_value(Message::new(bytes, 3)).unwrap()
+        let response = bytes.get(2).is_some_and(|flags| flags & 0x80 != 0);
+        serde_json::to_value(Message::new(bytes, 3, response)).unwrap()
+    }
+
+    #[test]
+    fn answers_without_data_of_their_own_are_grouped_into_nothing() {
+        // A service binding (type HTTPS), whose data nobody shows.
+        let message = b"\0\x01\x81\x80\0\x01\0\x01\0\0\0\0\x01a\0\0\x41\0\x01\
+            \xc0\x0c\0\x41\0\x01\0\0\0\x3c\0\x03\0\x01\0";
+        let value = json(message);
+        assert_eq!(value["grouped"], serde_json::json!({}));
+        assert_eq!(value["answers"][0]["rrtype"], "HTTPS");
+        // Whose it is says the side that it comes from.
+        let forged = Message::new(message, 3, false);
+        assert_eq!(serde_json::to_value(forged).unwrap()["type"], "request");
     }
 
     #[test]

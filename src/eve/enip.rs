@@ -8,13 +8,19 @@ use std::fmt::{self, Display};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
+use super::cip;
 use super::text::{Bytes, Text};
 use super::words::named;
 use crate::app::enip::{items, kind};
 use crate::rules::app_readings::{ENIP_COMMANDS, ENIP_STATUS};
 
-/// Bytes of the header.
+/// Bytes of the header, and where its options stand.
 const HEADER: usize = 24;
+const OPTIONS: usize = 20;
+/// The kind of a segment that names a class.
+const CLASS: u8 = 8;
+/// Bytes of the name of a service.
+const NAME: usize = 16;
 /// Segments of a path that are told.
 const PATH_MAX: usize = 16;
 /// Services within one of several that are told.
@@ -77,6 +83,9 @@ impl Serialize for Message<'_> {
         let status = u64::from(self.u32(8).unwrap_or(0));
         map.serialize_entry("command", &Text(Named(ENIP_COMMANDS, u64::from(command))))?;
         map.serialize_entry("status", &Text(Named(ENIP_STATUS, status)))?;
+        if let Some(options) = self.u32(OPTIONS).filter(|options| *options != 0) {
+            map.serialize_entry("options", &options)?;
+        }
         match command {
             0x65 => {
                 let session = Numbers([
@@ -160,12 +169,9 @@ impl Serialize for Services<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("protocol_version", &u16_at(self.0, 0).unwrap_or(0))?;
         map.serialize_entry("capabilities", &u16_at(self.0, 2).unwrap_or(0))?;
+        // With the zeros that fill it.
         let name = self.0.get(4..).unwrap_or(&[]);
-        let end = name
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(name.len());
-        let name = name.get(..end.min(16)).unwrap_or(&[]);
+        let name = name.get(..NAME).unwrap_or(name);
         map.serialize_entry("service_name", &Text(Bytes(name)))?;
         map.end()
     }
@@ -237,9 +243,12 @@ impl Serialize for Service<'_> {
         let mut map = serializer.serialize_map(None)?;
         let byte = |at: usize| self.bytes.get(at).copied().unwrap_or(0);
         let code = byte(0);
-        map.serialize_entry("service", &Text(Named(SERVICES, u64::from(code & 0x7f))))?;
+        map.serialize_entry(
+            "service",
+            &Text(Named(cip::SERVICES, u64::from(code & 0x7f))),
+        )?;
         if code & 0x80 != 0 {
-            map.serialize_entry("status", &Text(Named(CIP_STATUS, u64::from(byte(2)))))?;
+            map.serialize_entry("status", &Text(Named(cip::STATUS, u64::from(byte(2)))))?;
             let end = 4 + 2 * usize::from(byte(3));
             let more = self.bytes.get(4..end).unwrap_or(&[]);
             if !more.is_empty() {
@@ -252,10 +261,16 @@ impl Serialize for Service<'_> {
         }
         let end = 2 + 2 * usize::from(byte(1));
         let segments = Segments(self.bytes.get(2..end).unwrap_or(&[]));
-        if let Some((_, class)) = segments.iter().filter(|(kind, _)| *kind == 0).last() {
-            map.serialize_entry("class_name", &Text(Named(CLASSES, u64::from(class))))?;
+        if let Some((_, class)) = segments
+            .iter()
+            .filter(|(kind, _)| kind >> 2 == CLASS)
+            .last()
+        {
+            map.serialize_entry("class_name", &Text(Named(cip::CLASSES, u64::from(class))))?;
         }
-        map.serialize_entry("path", &segments)?;
+        if segments.iter().next().is_some() {
+            map.serialize_entry("path", &segments)?;
+        }
         if let Some(list) = self.list(end) {
             map.serialize_entry("multiple", &list)?;
         }
@@ -263,11 +278,23 @@ impl Serialize for Service<'_> {
     }
 }
 
+/// The kind of a segment, by the byte before its value.
+struct Kind(u8);
+
+impl Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match named(SEGMENTS, u64::from(self.0 >> 2)) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "unknown-{}", self.0),
+        }
+    }
+}
+
 /// The logical segments of a path.
 struct Segments<'a>(&'a [u8]);
 
 impl<'a> Segments<'a> {
-    /// Kind and value.
+    /// The byte before the value, and the value.
     fn iter(&self) -> impl Iterator<Item = (u8, u32)> + use<'a> {
         let mut rest = self.0;
         let next = move || {
@@ -287,7 +314,7 @@ impl<'a> Segments<'a> {
                 .iter()
                 .rev()
                 .fold(0u32, |sum, byte| sum << 8 | u32::from(*byte));
-            Some((first >> 2 & 7, value))
+            Some((*first, value))
         };
         std::iter::from_fn(next).take(PATH_MAX)
     }
@@ -297,80 +324,20 @@ impl Serialize for Segments<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Segment {
-            segment_type: Text<Named>,
+            segment_type: Text<Kind>,
             value: u32,
         }
-        let mut list = serializer.serialize_seq(None)?;
-        for (kind, value) in self.iter() {
-            let segment_type = Text(Named(SEGMENTS, u64::from(kind)));
-            list.serialize_element(&Segment {
-                segment_type,
-                value,
-            })?;
-        }
-        list.end()
+        serializer.collect_seq(self.iter().map(|(kind, value)| Segment {
+            segment_type: Text(Kind(kind)),
+            value,
+        }))
     }
 }
 
 /// The service that holds others.
 const MULTIPLE: u8 = 10;
-const SERVICES: &[(&str, u64)] = &[
-    ("get_attr_all", 1),
-    ("set_attr_all", 2),
-    ("get_attr_list", 3),
-    ("set_attr_list", 4),
-    ("reset", 5),
-    ("start", 6),
-    ("stop", 7),
-    ("create", 8),
-    ("delete", 9),
-    ("multiple_service", 10),
-    ("apply_attributes", 13),
-    ("get_attr_single", 14),
-    ("set_attr_single", 16),
-    ("find_next", 17),
-    ("restore", 21),
-    ("save", 22),
-    ("no_op", 23),
-    ("get_member", 24),
-    ("set_member", 25),
-    ("insert_member", 26),
-    ("remove_member", 27),
-    ("unconnected_send", 0x52),
-    ("forward_open", 0x54),
-    ("forward_close", 0x4e),
-];
-
-const CIP_STATUS: &[(&str, u64)] = &[
-    ("success", 0),
-    ("connection_failure", 1),
-    ("resource_unavailable", 2),
-    ("invalid_parameter_value", 3),
-    ("path_segment_error", 4),
-    ("path_destination_unknown", 5),
-    ("partial_transfer", 6),
-    ("connection_lost", 7),
-    ("service_not_supported", 8),
-    ("invalid_attribute_value", 9),
-];
-
-const CLASSES: &[(&str, u64)] = &[
-    ("identity", 1),
-    ("message_router", 2),
-    ("assembly", 4),
-    ("connection", 5),
-    ("connection_manager", 6),
-    ("tcpip_interface", 0xf5),
-    ("ethernet_link", 0xf6),
-];
-
-const SEGMENTS: &[(&str, u64)] = &[
-    ("class", 0),
-    ("instance", 1),
-    ("member", 2),
-    ("connection_point", 3),
-    ("attribute", 4),
-];
+/// Kinds of segments by the byte before their value, without what says how long that is.
+const SEGMENTS: &[(&str, u64)] = &[("class", 8), ("instance", 9), ("attribute", 12)];
 
 #[cfg(test)]
 mod tests {
@@ -418,8 +385,40 @@ mod tests {
         let service = shown(&message(0x6f, &data));
         let path = json!([{"segment_type": "class", "value": 1},
             {"segment_type": "instance", "value": 1}, {"segment_type": "attribute", "value": 7}]);
-        let cip = json!({"service": "get_attr_single", "class_name": "identity", "path": path});
+        let cip =
+            json!({"service": "Get Attributes Single", "class_name": "Identity", "path": path});
         assert_eq!(service["cip"], cip);
+    }
+
+    #[test]
+    fn words_are_those_that_readers_know() {
+        let mut data = vec![0, 0, 0, 0, 0, 0, 1, 0, 0xb2, 0, 4, 0];
+        data.extend([0x8e, 0, 8, 0]);
+        let mut whole = message(0x6f, &data);
+        whole[20] = 2;
+        let answer = shown(&whole);
+        assert_eq!(
+            (&answer["command"], &answer["options"]),
+            (&json!("send_r_r_data"), &json!(2))
+        );
+        assert_eq!(answer["cip"]["status"], "Service Not Supported");
+        // A path of a member and a connection point, and one without segments.
+        let path = |cip: &[u8]| {
+            let mut data = vec![0, 0, 0, 0, 0, 0, 1, 0, 0xb2, 0, cip.len() as u8, 0];
+            data.extend_from_slice(cip);
+            shown(&message(0x6f, &data))["cip"].clone()
+        };
+        let segments = json!([{"segment_type": "unknown-40", "value": 3},
+            {"segment_type": "unknown-44", "value": 4}]);
+        assert_eq!(path(&[1, 2, 0x28, 3, 0x2c, 4])["path"], segments);
+        assert_eq!(path(&[1, 0]), json!({"service": "Get Attributes All"}));
+        let services = [
+            &[1, 0, 0, 1, 20, 0, 1, 0, 0x20, 0][..],
+            b"Communications\0\0",
+        ]
+        .concat();
+        let name = &shown(&message(4, &services))["list_services"]["service_name"];
+        assert_eq!(*name, "Communications\0\0");
     }
 
     #[test]
@@ -453,12 +452,12 @@ mod tests {
         ]);
         let list = asked["multiple"].as_array().unwrap();
         assert_eq!(list.len(), 2);
-        assert_eq!(list[0]["service"], "get_attr_single");
+        assert_eq!(list[0]["service"], "Get Attributes Single");
         assert_eq!(list[0]["path"][2]["value"], 7);
         assert_eq!(list[1]["path"][0]["value"], 4);
         assert!(list[1].get("multiple").is_none(), "one level");
         let answer = whole(&[0x8a, 0, 0, 0, 1, 0, 4, 0, 0x8e, 0, 5, 1, 1, 2]);
-        let inner = json!([{"service": "get_attr_single",
+        let inner = json!([{"service": "Get Attributes Single",
             "status": answer["multiple"][0]["status"], "status_extended": "0102"}]);
         assert_eq!(answer["multiple"], inner);
     }

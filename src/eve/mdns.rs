@@ -124,7 +124,7 @@ mod tests {
             \xc0\x0c\0\x10\0\x01\0\0\0\x0a\0\x05\x01a\x02bc\
             \xc0\x0c\0\x21\0\x01\0\0\0\x0a\0\x08\0\0\0\0\x1f\x90\xc0\x0c\
             \0\0\x29\x05\xa0\0\0\0\0\0\0";
-        let message = Message::new(bytes, 0);
+        let message = Message::new(bytes, 0, true);
         let value = |llmnr| serde_json::to_value(Local { message, llmnr }).unwrap();
         let answers =
             json!([{"rrname": "ab", "ptr": "x.ab"}, {"rrname": "ab", "txt": ["a", "bc"]}]);
@@ -139,7 +139,7 @@ mod tests {
             (&json!(["c"]), &json!(null))
         );
         for length in 0..bytes.len() {
-            let message = Message::new(&bytes[..length], 0);
+            let message = Message::new(&bytes[..length], 0, true);
             serde_json::to_value(Local {
                 message,
                 llmnr: true,

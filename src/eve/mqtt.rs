@@ -1,7 +1,9 @@
 //! Control packets of MQTT as the `mqtt` object of EVE: read by the event writer from the packets' bytes,
 //! which a record carries (MQTT 5.0 and 3.1.1, sections 2 and 3). Names are those that Suricata's
-//! readers know. A packet that is cut short ends its object where its bytes end. Passwords are not
-//! shown.
+//! readers know, texts are cut where Suricata cuts them and say so. A packet that is cut short ends its
+//! object where its bytes end. Passwords are not shown.
+
+use std::fmt;
 
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
@@ -58,7 +60,7 @@ impl Serialize for Packets<'_> {
         let mut map = serializer.serialize_map(None)?;
         let mut seen = 0u16;
         for part in self.0.parts() {
-            let (Field::MqttMessage, Value::Bytes(&[version, first, ref body @ ..])) =
+            let (Field::MqttMessage, Value::Bytes(&[version, first, a, b, c, d, ref body @ ..])) =
                 (part.field, part.value)
             else {
                 continue;
@@ -70,6 +72,7 @@ impl Serialize for Packets<'_> {
                 let packet = Packet {
                     version,
                     first,
+                    size: u32::from_be_bytes([a, b, c, d]) as usize,
                     body,
                 };
                 map.serialize_entry(name, &packet)?;
@@ -84,6 +87,9 @@ impl Serialize for Packets<'_> {
 struct Packet<'a> {
     version: u8,
     first: u8,
+    /// Bytes of the body on the wire.
+    size: usize,
+    /// Those that are at hand; none of a packet that was too long to be read.
     body: &'a [u8],
 }
 
@@ -93,6 +99,11 @@ impl Serialize for Packet<'_> {
         map.serialize_entry("qos", &(self.first >> 1 & 3))?;
         map.serialize_entry("retain", &(self.first & 1 != 0))?;
         map.serialize_entry("dup", &(self.first & 8 != 0))?;
+        if self.body.is_empty() && self.size > 0 {
+            map.serialize_entry("truncated", &true)?;
+            map.serialize_entry("skipped_length", &(self.size + self.head()))?;
+            return map.end();
+        }
         let mut at = Cursor(self.body);
         match self.first >> 4 {
             CONNECT => self.connect(&mut map, &mut at)?,
@@ -111,7 +122,12 @@ impl Serialize for Packet<'_> {
                     self.number(&mut map, "message_id", at.u16())?;
                 }
                 let properties = self.take_properties(&mut at);
-                self.text(&mut map, "message", Some(at.0))?;
+                let missing = self.size.saturating_sub(self.body.len());
+                self.text(
+                    &mut map,
+                    "message",
+                    Some(Part::new(at.0, at.0.len() + missing)),
+                )?;
                 self.show(&mut map, properties)?;
             }
             kind @ SUBSCRIBE..=UNSUBACK => self.subscription(kind, &mut map, &mut at)?,
@@ -120,7 +136,9 @@ impl Serialize for Packet<'_> {
                     self.number(&mut map, "message_id", at.u16())?;
                 }
                 if self.version == VERSION_5 || kind == 15 {
-                    self.number(&mut map, "reason_code", at.u8())?;
+                    // A code of 0 need not be written (sections 3.4.2.1, 3.14.2.1).
+                    let code = at.u8().or((kind != 15).then_some(0));
+                    self.number(&mut map, "reason_code", code)?;
                     self.properties(&mut map, &mut at)?;
                 }
             }
@@ -131,6 +149,14 @@ impl Serialize for Packet<'_> {
 }
 
 impl<'a> Packet<'a> {
+    /// Bytes of the fixed header: its first byte, and the length in groups of seven bits (section 1.5.5).
+    fn head(&self) -> usize {
+        2 + [7, 14, 21]
+            .iter()
+            .filter(|bits| self.size >> **bits > 0)
+            .count()
+    }
+
     fn connect<M: SerializeMap>(&self, map: &mut M, at: &mut Cursor<'a>) -> Result<(), M::Error> {
         self.text(map, "protocol_string", at.text())?;
         self.number(map, "protocol_version", at.u8())?;
@@ -196,10 +222,10 @@ impl<'a> Packet<'a> {
         &self,
         map: &mut M,
         key: &str,
-        bytes: Option<&[u8]>,
+        text: Option<Part<'_>>,
     ) -> Result<(), M::Error> {
-        match bytes {
-            Some(bytes) => map.serialize_entry(key, &shown(bytes)),
+        match text {
+            Some(part) => map.serialize_entry(key, &Text(part)),
             None => Ok(()),
         }
     }
@@ -235,8 +261,38 @@ impl<'a> Packet<'a> {
     }
 }
 
-fn shown(bytes: &[u8]) -> Text<Bytes<'_>> {
-    Text(Bytes(bytes.get(..TEXT_MAX).unwrap_or(bytes)))
+/// A text, or its beginning and how much more there is.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    bytes: &'a [u8],
+    /// Bytes of all of it.
+    size: usize,
+}
+
+impl<'a> Part<'a> {
+    /// A text of that size, of which these bytes are at hand.
+    fn new(bytes: &'a [u8], size: usize) -> Part<'a> {
+        Part { bytes, size }.within(TEXT_MAX)
+    }
+
+    /// No more bytes of it than these.
+    fn within(self, most: usize) -> Part<'a> {
+        Part {
+            bytes: self.bytes.get(..most).unwrap_or(self.bytes),
+            ..self
+        }
+    }
+}
+
+impl fmt::Display for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Bytes(self.bytes).fmt(f)?;
+        match self.size.saturating_sub(self.bytes.len()) {
+            0 => Ok(()),
+            1 => f.write_str("[truncated 1 additional byte]"),
+            more => write!(f, "[truncated {more} additional bytes]"),
+        }
+    }
 }
 
 fn codes(bytes: &[u8]) -> &[u8] {
@@ -263,8 +319,8 @@ impl Serialize for Flags {
 
 struct Will<'a> {
     packet: &'a Packet<'a>,
-    topic: Option<&'a [u8]>,
-    message: Option<&'a [u8]>,
+    topic: Option<Part<'a>>,
+    message: Option<Part<'a>>,
     properties: Option<&'a [u8]>,
 }
 
@@ -285,27 +341,33 @@ impl Serialize for Topics<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         let mut at = self.0;
+        // All topics of a subscription together are as long as one text may be.
+        let mut room = TEXT_MAX;
         for _ in 0..LIST_MAX {
             let Some(topic) = at.text() else {
                 break;
             };
-            if self.1 {
-                let qos = at.u8().unwrap_or(0) & 3;
-                list.serialize_element(&Topic(topic, qos))?;
-            } else {
-                list.serialize_element(&shown(topic))?;
+            if !self.1 {
+                list.serialize_element(&Text(topic))?;
+                continue;
             }
+            let qos = at.u8().unwrap_or(0);
+            list.serialize_element(&Topic(topic.within(room), qos))?;
+            let Some(left) = room.checked_sub(topic.bytes.len()) else {
+                break;
+            };
+            room = left;
         }
         list.end()
     }
 }
 
-struct Topic<'a>(&'a [u8], u8);
+struct Topic<'a>(Part<'a>, u8);
 
 impl Serialize for Topic<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("topic", &shown(self.0))?;
+        map.serialize_entry("topic", &Text(self.0))?;
         map.serialize_entry("qos", &self.1)?;
         map.end()
     }
@@ -367,7 +429,7 @@ impl Serialize for Properties<'_> {
                 let (Some(name), Some(value)) = (at.text(), at.text()) else {
                     break;
                 };
-                map.serialize_entry(&shown(name), &shown(value))?;
+                map.serialize_entry(&Text(name), &Text(value))?;
                 continue;
             }
             let known = PROPERTIES.iter().find(|(known, ..)| *known == identifier);
@@ -377,7 +439,7 @@ impl Serialize for Properties<'_> {
             let number = match form {
                 Form::Text => {
                     let Some(text) = at.text() else { break };
-                    map.serialize_entry(name, &shown(text))?;
+                    map.serialize_entry(name, &Text(text))?;
                     continue;
                 }
                 Form::Byte => at.u8().map(u32::from),
@@ -431,9 +493,10 @@ impl<'a> Cursor<'a> {
     }
 
     /// Bytes behind their length; what is there of them.
-    fn text(&mut self) -> Option<&'a [u8]> {
+    fn text(&mut self) -> Option<Part<'a>> {
         let length = usize::from(self.u16()?);
-        self.take(length.min(self.0.len()))
+        let bytes = self.take(length.min(self.0.len()))?;
+        Some(Part::new(bytes, length))
     }
 }
 
@@ -446,9 +509,55 @@ mod tests {
         serde_json::to_value(Packet {
             version,
             first,
+            size: body.len(),
             body,
         })
         .unwrap()
+    }
+
+    #[test]
+    fn what_is_too_long_says_how_much_is_missing() {
+        let passed = Packet {
+            version: 4,
+            first: 0x30,
+            size: 200,
+            body: &[],
+        };
+        let told = json!({"qos": 0, "retain": false, "dup": false, "truncated": true,
+            "skipped_length": 203});
+        assert_eq!(serde_json::to_value(passed).unwrap(), told);
+        // A message of which the record has a part.
+        let mut body = b"\0\x01t".to_vec();
+        body.resize(3 + 2000, b'm');
+        let publish = Packet {
+            version: 4,
+            first: 0x30,
+            size: 3 + 5000,
+            body: &body,
+        };
+        let message = serde_json::to_value(publish).unwrap()["message"].clone();
+        let expected = format!("{}[truncated 3976 additional bytes]", "m".repeat(TEXT_MAX));
+        assert_eq!(message, expected);
+        // Topics stop where they are as long as one text.
+        let mut topics = vec![0, 1];
+        for length in [1000u16, 25, 7] {
+            topics.extend(length.to_be_bytes());
+            topics.extend(std::iter::repeat_n(b't', usize::from(length)));
+            topics.push(0x2d);
+        }
+        let list =
+            shown_of(5, 0x82, &[&topics[..2], &[0], &topics[2..]].concat())["topics"].clone();
+        assert_eq!(list.as_array().unwrap().len(), 2);
+        let cut = format!("{}[truncated 1 additional byte]", "t".repeat(24));
+        assert_eq!(list[1], json!({"topic": cut, "qos": 0x2d}));
+    }
+
+    #[test]
+    fn a_code_that_is_left_out_is_0() {
+        assert_eq!(shown_of(5, 0x40, b"\0\x07")["reason_code"], 0);
+        assert_eq!(shown_of(5, 0xe0, b"")["reason_code"], 0);
+        assert!(shown_of(4, 0x40, b"\0\x07").get("reason_code").is_none());
+        assert!(shown_of(4, 0xe0, b"").get("reason_code").is_none());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::metadata::{Noted, Traffic};
 use super::names;
 use super::text::{Address, Base64, Capped, Digest, Printable, Text, Timestamp};
 use super::xff::Forwarded;
-use super::{AlertInfo, Options, Stored, app};
+use super::{AlertInfo, Options, Stored, app, quiet};
 use crate::app::AppProtocol;
 use crate::config::Eve;
 use crate::config::eve::Alert as AlertParts;
@@ -396,6 +396,7 @@ pub fn event_type(kind: EventKind) -> &'static str {
 pub(super) fn is_told(event: &Event, eve: &Eve) -> bool {
     let protocol = AppProtocol::from_number(event.app);
     match event.kind {
+        EventKind::App if quiet::is_quiet(event, eve) => false,
         EventKind::App if protocol == AppProtocol::Dns => {
             eve.tells("dns") && eve.dns.sides[usize::from(app::is_dns_response(event))]
         }

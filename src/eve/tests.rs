@@ -412,7 +412,8 @@ fn sides_of_dns_and_forms_of_its_answers_are_chosen() {
     let message = |flags: u8| {
         let mut event = event(EventKind::App);
         event.app = AppProtocol::Dns as u8;
-        let mut bytes = vec![0, 7, flags, 0, 0, 0, 0, u8::from(flags > 0), 0, 0, 0, 0];
+        let mut bytes = vec![0, 7, flags, 0, 0, 1, 0, u8::from(flags > 0), 0, 0, 0, 0];
+        bytes.extend([1, b'a', 0, 0, 1, 0, 1]);
         if flags > 0 {
             bytes.extend([1, b'a', 0, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 10, 0, 0, 3]);
         }
@@ -420,7 +421,8 @@ fn sides_of_dns_and_forms_of_its_answers_are_chosen() {
         event
             .record
             .extend((Field::DnsMessage as u16).to_le_bytes());
-        event.record.push(0);
+        // From a server.
+        event.record.push(u8::from(flags > 0));
         event.record.extend((bytes.len() as u16).to_le_bytes());
         event.record.extend(bytes);
         event

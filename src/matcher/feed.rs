@@ -398,7 +398,7 @@ fn tell_frame(transaction: &Transaction, heap: &Heap, flow: OfFlow<'_>, emit: &m
     });
 }
 
-/// The event of a transaction that is complete. It is told as its client's.
+/// The event of a transaction that is complete.
 fn tell(
     transaction: &Transaction,
     heap: &Heap,
@@ -406,11 +406,29 @@ fn tell(
     flow: OfFlow<'_>,
     emit: &mut Emit,
 ) {
+    let datagram = (flow.context.protocol == UDP).then_some(flow.context.direction);
     emit.event(|event| {
-        flow.fill(event, EventKind::App, Direction::ToServer);
+        flow.fill(event, EventKind::App, told_as(transaction, datagram));
         event.app = transaction.protocol as u8;
         record::encode(transaction, heap, extra, &mut event.record);
     });
+}
+
+/// As whose an event is told: its source is that side. Most exchanges are their client's, and messages
+/// that go one way those of their sender, for protocols of which Suricata tells them so. `datagram`: the
+/// way of the one that completed it.
+fn told_as(transaction: &Transaction, datagram: Option<Direction>) -> Direction {
+    use AppProtocol as P;
+    match transaction.protocol {
+        P::Dns | P::Llmnr | P::Dhcp | P::Ike | P::Ntp | P::Snmp | P::BittorrentDht | P::Quic => {
+            transaction.only.unwrap_or(Direction::ToServer)
+        }
+        P::Krb5 | P::Mqtt | P::Rdp | P::Sip | P::Websocket => {
+            transaction.only.unwrap_or(Direction::ToServer)
+        }
+        P::Nfs => datagram.unwrap_or(Direction::ToServer),
+        _ => Direction::ToServer,
+    }
 }
 
 fn piece_of<'a>(context: &Context, bytes: &'a [u8], gap: u32, end: bool, tcp: bool) -> Piece<'a> {
@@ -435,5 +453,30 @@ fn piece_of<'a>(context: &Context, bytes: &'a [u8], gap: u32, end: bool, tcp: bo
         client_addr: client.0,
         server_addr: server.0,
         time_ns: context.time_ns,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::Direction::{ToClient, ToServer};
+
+    #[test]
+    fn messages_are_told_as_their_sender_s_and_exchanges_as_their_client_s() {
+        let told = |protocol, only, datagram| {
+            let mut transaction = Transaction::new(protocol, 0);
+            transaction.only = only;
+            told_as(&transaction, datagram)
+        };
+        for protocol in [AppProtocol::Dns, AppProtocol::Krb5, AppProtocol::Mqtt] {
+            assert_eq!(told(protocol, Some(ToClient), Some(ToClient)), ToClient);
+            assert_eq!(told(protocol, Some(ToServer), Some(ToServer)), ToServer);
+        }
+        assert_eq!(told(AppProtocol::Dns, Some(ToClient), None), ToClient);
+        assert_eq!(told(AppProtocol::Nfs, None, Some(ToClient)), ToClient);
+        assert_eq!(told(AppProtocol::Nfs, None, None), ToServer);
+        for protocol in [AppProtocol::Http, AppProtocol::Dnp3, AppProtocol::Mdns] {
+            assert_eq!(told(protocol, Some(ToClient), Some(ToClient)), ToServer);
+        }
     }
 }

@@ -95,6 +95,7 @@ pub const ENIP_COMMANDS: &[(&str, u64)] = &[
     ("list_interfaces", 0x64),
     ("register_session", 0x65),
     ("unregister_session", 0x66),
+    ("send_r_r_data", 0x6f),
     ("send_rr_data", 0x6f),
     ("send_rrdata", 0x6f),
     ("send_unit_data", 0x70),

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use hashbrown::HashMap;
 
+use crate::packet::Direction;
 use crate::rules::diagnostic::nearest;
 use crate::rules::keyword_table;
 
@@ -41,6 +42,17 @@ pub enum Side {
     ToClient,
     /// Either.
     Both,
+}
+
+impl Side {
+    /// The one direction, if it is one.
+    pub fn direction(self) -> Option<Direction> {
+        match self {
+            Side::ToServer => Some(Direction::ToServer),
+            Side::ToClient => Some(Direction::ToClient),
+            Side::Both => None,
+        }
+    }
 }
 
 /// A sticky buffer.
@@ -157,6 +169,33 @@ pub fn buffer(name: &str) -> Option<&'static BufferRow> {
     }
 }
 
+/// Tests of applications that look at one direction alone, as Suricata's do: they make a rule that names
+/// no direction one of theirs. (`mqtt.connack.session_present` is none of them: what answers a client
+/// stands in the client's transaction, and in the direction of the server it would never be seen.)
+static TEST_SIDES: &[(&str, Side)] = &[
+    ("ike.chosen_sa_attribute", Side::ToClient),
+    ("krb5.ticket_encryption", Side::ToClient),
+    ("ldap.request.operation", Side::ToServer),
+    ("ldap.responses.operation", Side::ToClient),
+    ("ldap.responses.count", Side::ToClient),
+    ("ldap.responses.result_code", Side::ToClient),
+    ("modbus", Side::ToServer),
+    ("mqtt.qos", Side::ToServer),
+    ("mqtt.flags", Side::ToServer),
+    ("mqtt.protocol_version", Side::ToServer),
+    ("mqtt.connect.flags", Side::ToServer),
+    ("nfs_procedure", Side::ToServer),
+    ("nfs.version", Side::ToServer),
+    ("rfb.sectype", Side::ToServer),
+    ("rfb.secresult", Side::ToClient),
+];
+
+/// The direction that a test of an application protocol looks at.
+pub fn test_side(name: &str) -> Side {
+    let found = TEST_SIDES.iter().find(|(known, _)| *known == name);
+    found.map_or(Side::Both, |(_, side)| *side)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,6 +208,17 @@ mod tests {
             assert_eq!(spelling, spelling.to_ascii_lowercase());
         }
         assert!(seen.len() > 350, "{} spellings", seen.len());
+    }
+
+    #[test]
+    fn tests_of_one_direction_are_tests() {
+        for (name, side) in TEST_SIDES {
+            let keyword = lookup(name).unwrap();
+            assert_eq!(keyword.name, *name);
+            assert!(matches!(keyword.family, Family::App(_)), "{name}");
+            assert!(side.direction().is_some() && test_side(name) == *side);
+        }
+        assert_eq!(test_side("mqtt.type"), Side::Both);
     }
 
     #[test]

@@ -6,7 +6,6 @@
 
 use hashbrown::HashMap;
 
-use crate::packet::Direction;
 use crate::rules::argument::{Argument, argument, unknown};
 use crate::rules::class;
 use crate::rules::countries::Countries;
@@ -422,7 +421,14 @@ impl<'a, 'c> Builder<'a, 'c> {
         self.facts.application = true;
         self.facts.app_buffer = true;
         self.names_files |= verify::is_about_names(argument.keyword.name);
-        app_keywords::parse(self, argument)
+        let side = keyword::test_side(argument.keyword.name);
+        self.need_side(side, argument.name);
+        let before = self.signature.app.len();
+        app_keywords::parse(self, argument)?;
+        for test in self.signature.app.iter_mut().skip(before) {
+            test.side = test.side.or(side.direction());
+        }
+        Ok(())
     }
 
     /// `pkt_data`: back to the payload.
@@ -636,11 +642,7 @@ impl<'a, 'c> Builder<'a, 'c> {
             app_keywords::set_letter_case(&list.buffer, &mut tests);
             self.signature.inspect.push(Inspect {
                 buffer: list.buffer,
-                side: match list.side {
-                    Side::ToServer => Some(Direction::ToServer),
-                    Side::ToClient => Some(Direction::ToClient),
-                    Side::Both => None,
-                },
+                side: list.side.direction(),
                 transforms: list.transforms,
                 absent: list.absent,
                 tests,

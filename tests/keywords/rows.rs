@@ -205,6 +205,7 @@ pub fn talks() -> Vec<(&'static str, Vec<Vec<u8>>)> {
                 &[
                     (true, b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02id"),
                     (false, b"\x20\x02\x00\x05"),
+                    (false, b"\x39\x09\x00\x04c/d/hey"),
                 ],
             ),
         ),
@@ -1030,7 +1031,11 @@ pub const ROWS: &[Row] = &[
     ),
     row("ftp | ftp.reply; content:\"password\";", "ftp", "other_ftp"),
     row("ftp | ftpbounce;", "ftp", "other_ftp"),
-    row("mqtt | mqtt.type:PUBLISH;", "mqtt", "other_mqtt"),
+    row(
+        "mqtt | flow:to_server; mqtt.type:PUBLISH;",
+        "mqtt",
+        "other_mqtt",
+    ),
     row("mqtt | mqtt.flags:dup,retain;", "mqtt", "other_mqtt"),
     row(
         "mqtt | mqtt.connect.flags:username,password,!will;",
@@ -1046,6 +1051,11 @@ pub const ROWS: &[Row] = &[
         "mqtt | mqtt.publish.topic; content:\"a/b/\";",
         "mqtt",
         "other_mqtt",
+    ),
+    row(
+        "mqtt | mqtt.publish.topic; content:\"c/d/\";",
+        "other_mqtt",
+        "mqtt",
     ),
     row("mqtt | mqtt.connack.return_code:5;", "other_mqtt", "mqtt"),
 ];

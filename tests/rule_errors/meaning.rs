@@ -121,6 +121,21 @@ pub const MEANING: &[Case] = &[
         "a hook of requests, and `flow` says to_client",
     ),
     (
+        "flow:to_server; «krb5.cname»; content:\"abc\";",
+        Code::DirectionConflict,
+        "a buffer of responses, and flow says to_server",
+    ),
+    (
+        "flow:to_client; «mqtt.qos»:1;",
+        Code::DirectionConflict,
+        "a buffer of requests, and flow says to_client",
+    ),
+    (
+        "ike.init_spi; content:\"a\"; «ike.resp_spi»; content:\"b\";",
+        Code::DirectionConflict,
+        "the rule has buffers of requests and of responses",
+    ),
+    (
         "alert http any any -> any any (filestore; «bypass»; sid:1;)",
         Code::ModifierConflict,
         "`bypass` ends the flow that `filestore` takes a file from",
