@@ -177,6 +177,8 @@ struct Alert<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<Capped<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     xff: Option<Text<Address>>,
 }
 
@@ -572,6 +574,7 @@ fn alert<'a>(
             .then_some(References(info.references)),
         metadata: (told.rule_metadata && !info.metadata.is_empty())
             .then_some(Metadata(info.metadata)),
+        rule: info.rule.filter(|_| told.rule).map(Capped),
         xff: None,
     }
 }
