@@ -263,6 +263,13 @@ impl std::fmt::Display for SettingError {
 
 impl std::error::Error for SettingError {}
 
+impl SettingError {
+    /// Whether nobody knows the key.
+    pub fn is_unknown(&self) -> bool {
+        self.what.starts_with("unknown setting")
+    }
+}
+
 fn error(what: String, hint: &str) -> SettingError {
     SettingError {
         what,
@@ -429,7 +436,7 @@ impl Config {
             _ => {
                 return Err(error(
                     format!("unknown setting `{key}`"),
-                    "see `sluice replay --help`; key names are Suricata's, e.g. stream.midstream",
+                    "`sluice config reference` shows every key",
                 ));
             }
         }

@@ -244,6 +244,13 @@ fn a_replay_reads_rules_variables_and_limits_from_the_file() {
         "{}",
         told.2
     );
+    let misspelt = sluice(&["replay", "--set", "stream.midstrem=yes", demo]);
+    assert_eq!(misspelt.0, Some(3));
+    assert!(
+        misspelt.2.contains("did you mean `stream.midstream`?"),
+        "{}",
+        misspelt.2
+    );
     let set = "vars.address-groups.MINE=203.0.113.0/24";
     let rule = folder.join("rules/x.rules");
     let with = |more: &[&str]| {
@@ -285,6 +292,8 @@ fn a_suricata_yaml_is_taken_over_and_nothing_is_silent() {
         [["eth1", "eth2"], ["netmap:eth5", "netmap:eth6"]]
     );
     assert!(made.remarks.iter().any(|r| r.contains("eth9")), "a tap");
+    let both = |remark: &String| remark.contains("Suricata runs one section");
+    assert!(made.remarks.iter().any(both), "{:?}", made.remarks);
     assert_eq!(
         settings.number::<usize>("run.lanes").unwrap(),
         Some(4),
@@ -537,6 +546,12 @@ fn a_run_can_be_tested_and_rule_files_may_be_patterns() {
     );
     let checked = sluice(&["check", "--config", config]);
     assert_eq!(checked.0, Some(0), "{}", checked.1);
+    // The keeper's ports may be those of the file.
+    for (ports, code) in [("inline = [[\"a\", \"b\"]]", 0), ("tap = [\"a\"]", 2)] {
+        std::fs::write(&file, format!("[run]\n{ports}\n")).unwrap();
+        let kept = sluice(&["run", "-T", "--config", config, "--keeper", "open"]);
+        assert_eq!(kept.0, Some(code), "{ports}: {}", kept.2);
+    }
     let theirs = sluice(&["run", "-c", "/etc/suricata.yaml", "-i", "eth1"]);
     assert_eq!(theirs.0, Some(3));
     assert!(

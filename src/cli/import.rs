@@ -137,9 +137,9 @@ impl Work {
             left: Vec::new(),
             remarks: Vec::new(),
         };
-        let (ports, remark) = work.ports.setting();
+        let (ports, remarks) = work.ports.setting();
         work.keys.extend(ports);
-        work.remarks.extend(remark);
+        work.remarks.extend(remarks);
         work
     }
 
@@ -293,6 +293,19 @@ impl Work {
         Some(ports)
     }
 
+    /// Tables of sets.
+    fn sets(&mut self, text: &mut String) {
+        self.datasets.sort();
+        let mut set = "";
+        for (name, what, value) in &self.datasets {
+            if name != set {
+                text.push_str(&format!("\n[{DATASETS}.{}]\n", quote(name)));
+                set = name;
+            }
+            text.push_str(&format!("{what} = {value}\n"));
+        }
+    }
+
     /// The file, keys in the reference's order.
     fn finish(mut self, path: &Path) -> Import {
         self.finish_events();
@@ -343,15 +356,7 @@ impl Work {
                 text.push_str(&format!("{} = {}\n", quote(name), quote(value)));
             }
         }
-        self.datasets.sort();
-        let mut set = "";
-        for (name, what, value) in &self.datasets {
-            if name != set {
-                text.push_str(&format!("\n[{DATASETS}.{}]\n", quote(name)));
-                set = name;
-            }
-            text.push_str(&format!("{what} = {value}\n"));
-        }
+        self.sets(&mut text);
         if !self.left.is_empty() {
             text.push_str("\n# Not taken over:\n");
             for line in &self.left {

@@ -56,7 +56,7 @@ pub enum Fail {
 pub struct KeeperArgs {
     /// Keep the ports in a process of their own that lets frames through (open) or drops them
     /// (closed) when the engine dies or hangs, and starts it again.
-    #[arg(long, value_name = "open|closed", requires = "inline")]
+    #[arg(long, value_name = "open|closed")]
     pub keeper: Option<Fail>,
     /// Milliseconds that a worker may be in one turn before the keeper gives it up (default 50, or
     /// 5 with --pin).

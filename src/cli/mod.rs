@@ -241,9 +241,12 @@ impl EngineArgs {
         }
         for text in &self.sets {
             let (key, value) = pair(text, "--set")?;
-            config
-                .set(key, value)
-                .map_err(|error| Failure::new(exit::CONFIG, error))?;
+            config.set(key, value).map_err(|mut error| {
+                if let Some(near) = settings::near(key).filter(|_| error.is_unknown()) {
+                    error.hint = format!("did you mean `{near}`?");
+                }
+                Failure::new(exit::CONFIG, error)
+            })?;
         }
         Ok(config)
     }

@@ -107,7 +107,8 @@ pub fn wanted(args: &EngineArgs) -> Result<Wanted, Failure> {
         let (key, value) = text.split_once('=')?;
         Some(Ok((crate::config::variable(key)?, value)))
     });
-    let own = |pair: Result<(&str, &str), Failure>| pair.map(|(k, v)| (k.to_string(), v.to_string()));
+    let own =
+        |pair: Result<(&str, &str), Failure>| pair.map(|(k, v)| (k.to_string(), v.to_string()));
     let variables = given.chain(set).map(own).collect::<Result<_, _>>()?;
     Ok(Wanted {
         files: args.rules.clone(),

@@ -425,7 +425,8 @@ fn refuse_errors(found: &[Diagnostic]) -> Result<(), Failure> {
     }
     let lines: Vec<String> = bad.iter().take(10).map(|d| shown(d)).collect();
     let (count, lines) = (bad.len(), lines.join("\n"));
-    let hint = "`sluice check` shows all of them; --skip-bad-rules goes on without them";
+    let hint = "`sluice check` shows all of them; --skip-bad-rules (`reload --force`) goes on \
+                without them";
     Err(Failure::new(
         exit::RULES,
         format!("{count} rules have errors\n{lines}\n [hint] {hint}"),

@@ -136,6 +136,9 @@ impl RunArgs {
             (true, true) if args.test => Ok(args),
             (true, true) => usage("no port"),
             (false, false) => usage("run.inline and run.tap: a process is a gate or a tap"),
+            (true, false) if args.keeper.keeper.is_some() => {
+                usage("--keeper: what watches only is in nobody's way, and needs none")
+            }
             _ if names.windows(2).any(|two| two[0] == two[1]) => usage("a port is named twice"),
             _ if names.len() > PORTS_MAX => usage("more than 64 ports"),
             _ if args.lanes() == 0 => usage("no lanes: at least one"),
@@ -469,12 +472,11 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let halves: Vec<(String, Halves)> = numbered
         .map(|(index, name)| (name.clone(), engine.halves(index)))
         .collect();
-    let stop = Arc::clone(&signals.stop);
     let hooks = EngineHooks::new(
         &config,
         &loaded,
         halves.clone(),
-        stop,
+        Arc::clone(&signals.stop),
         args.engine.rules_top(),
     )
     .with_reloader(Arc::clone(&reloader))

@@ -364,12 +364,17 @@ impl Reading<'_> {
     }
 }
 
-fn unknown(name: &str, offset: usize) -> Fault {
+/// The setting or table whose name is nearest to one that nobody knows.
+pub fn near(name: &str) -> Option<&'static str> {
     // Each way of tables counts as a name, so that a misspelt [straem] finds its table.
     let names = KEYS.iter().flat_map(|key| {
         let dots = key.name.match_indices('.').map(|(at, _)| &key.name[..at]);
         dots.chain(std::iter::once(key.name))
     });
+    nearest(name, names.chain([VARIABLES, DATASETS]))
+}
+
+fn unknown(name: &str, offset: usize) -> Fault {
     if let Some(why) = foreign::of_parser(name) {
         return Fault {
             offset,
@@ -377,7 +382,7 @@ fn unknown(name: &str, offset: usize) -> Fault {
             hint: "take it out".to_string(),
         };
     }
-    let hint = match nearest(name, names.chain([VARIABLES, DATASETS])) {
+    let hint = match near(name) {
         Some(near) => format!("did you mean `{near}`?"),
         None => match KEYS.iter().find(|key| last(key.name) == last(name)) {
             Some(elsewhere) => format!("did you mean `{}`?", elsewhere.name),

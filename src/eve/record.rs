@@ -617,7 +617,12 @@ fn drop_parts<'a>(
             references: false,
             ..options.eve.alert
         };
-        record.alert = Some(alert(event, info, ends, &told));
+        let alert = alert(event, info, ends, &told);
+        // The alert beside it has the text.
+        record.alert = Some(Alert {
+            rule: None,
+            ..alert
+        });
     }
     let mut drop = headers::drop_headers(event).unwrap_or_default();
     drop.reason = event.reason.map(names::drop_reason);

@@ -79,24 +79,30 @@ impl Ports {
         }
     }
 
-    /// The key that names them, and a remark.
-    pub fn setting(&self) -> (Option<(&'static str, String)>, Option<String>) {
+    /// The key that names them, and remarks.
+    pub fn setting(&self) -> (Option<(&'static str, String)>, Vec<String>) {
+        let mut remarks = Vec::new();
         if self.pairs.is_empty() {
             let taps = (!self.taps.is_empty()).then(|| ("run.tap", list(&self.taps)));
-            return (taps, None);
+            return (taps, remarks);
         }
-        let pairs: Vec<String> = self.pairs.iter().map(|pair| list(pair)).collect();
-        let remark = (!self.taps.is_empty()).then(|| {
-            format!(
+        if !self.taps.is_empty() {
+            remarks.push(format!(
                 "{} are watched only: one process is a gate or a tap; run a second one with --tap \
                  for them",
                 self.taps.join(", ")
-            )
-        });
-        (
-            Some(("run.inline", format!("[{}]", pairs.join(", ")))),
-            remark,
-        )
+            ));
+        }
+        let by_netmap = |pair: &&[String; 2]| pair[0].starts_with("netmap:");
+        let netmap = self.pairs.iter().filter(by_netmap).count();
+        if (1..self.pairs.len()).contains(&netmap) {
+            let text = "there are pairs of af-packet and of netmap, and Suricata runs one section: \
+                        take out of run.inline what is not meant";
+            remarks.push(text.to_string());
+        }
+        let pairs: Vec<String> = self.pairs.iter().map(|pair| list(pair)).collect();
+        let inline = format!("[{}]", pairs.join(", "));
+        (Some(("run.inline", inline)), remarks)
     }
 }
 
