@@ -80,6 +80,13 @@ fn in_turns(peers: &[Option<Scan>], turns: usize) -> Vec<f64> {
     times.iter_mut().map(median).collect()
 }
 
+/// The path of AVX2: the chosen one if it is of that kind.
+fn avx2() -> Option<Path> {
+    let of_avx2 = |path: &Path| path.name().starts_with("avx2");
+    let best = Some(Path::best()).filter(of_avx2);
+    best.or_else(|| Path::all().into_iter().find(of_avx2))
+}
+
 /// The peers of a row, built.
 struct Peers {
     ours: Literals,
@@ -98,7 +105,7 @@ impl Peers {
             |path| Literals::build(literals, background, path).expect("literals of 1 to 24 bytes");
         let ours = compiled(Path::best());
         let build = start.elapsed().as_secs_f64();
-        let avx2 = Path::all().into_iter().find(|path| path.name() == "avx2");
+        let avx2 = avx2();
         let others = [
             compiled(avx2.unwrap_or(Path::PORTABLE)),
             compiled(Path::PORTABLE),
@@ -145,7 +152,6 @@ pub fn run(row: &Row, library: Option<&Library>, background: &Background) -> Tim
         }))
     }
     let slices: Vec<&[u8]> = row.buffers.iter().map(Vec::as_slice).collect();
-    let by_name = |name: &str| Path::all().into_iter().find(|path| path.name() == name);
     let burst: Scan = Box::new(|| {
         let (mut count, mut budget) = (0, u32::MAX);
         for burst in slices.chunks(BURST) {
@@ -179,7 +185,7 @@ pub fn run(row: &Row, library: Option<&Library>, background: &Background) -> Tim
         &[
             ours(&peers.ours, Path::best(), row),
             row.small.then_some(burst),
-            by_name("avx2").and_then(|path| ours(&peers.others[0], path, row)),
+            avx2().and_then(|path| ours(&peers.others[0], path, row)),
             ours(&peers.others[1], Path::PORTABLE, row),
             peer(peers.lit.as_ref(), row.buffers),
             peer(peers.single.as_ref(), row.buffers),

@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use super::filter::{Classes, MULTIPLY_HIGH, MULTIPLY_LOW, PLACES, Windows};
+use super::filter::{Classes, HALVES, MULTIPLY_HIGH, MULTIPLY_LOW, PLACES, Windows};
 
 /// Copies `from` in lower case.
 ///
@@ -291,12 +291,12 @@ struct Halves(__m512i, __m512i);
 impl Halves {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn load(halves: &[[u8; 16]; 2]) -> Halves {
+    fn load([low, high, _]: &[[u8; 16]; HALVES]) -> Halves {
         // SAFETY: twice 16 bytes.
         let [low, high] = unsafe {
             [
-                _mm_loadu_si128(halves[0].as_ptr().cast()),
-                _mm_loadu_si128(halves[1].as_ptr().cast()),
+                _mm_loadu_si128(low.as_ptr().cast()),
+                _mm_loadu_si128(high.as_ptr().cast()),
             ]
         };
         Halves(_mm512_broadcast_i32x4(low), _mm512_broadcast_i32x4(high))

@@ -4,38 +4,63 @@ use std::collections::HashMap;
 
 use super::anchored::Anchored;
 use super::background::Background;
-use super::filter::{Classes, PLACES, Windows};
+use super::filter::{Classes, ClassesBy, PLACES, Windows};
 use super::table::{CLASS_LENGTHS, Store, Window};
 use super::{Anchor, LENGTH_MAX, Literal, Literals, Path};
 
-/// Sets of no more floating literals than this take the byte classes alone.
-const SMALL_SET_MAX: usize = 192;
-/// The same for paths whose byte classes go by halves of bytes, or byte by byte.
-const SMALL_SET_MAX_COARSE: usize = 24;
-/// Where no more literals than this are shorter than seven bytes, those take the byte classes and
-/// the others are looked for at every fourth position.
-const SHORT_MAX: usize = 224;
-/// The same for paths whose byte classes go by halves of bytes, or byte by byte.
-const SHORT_MAX_COARSE: usize = 24;
 /// Shortest literal that has a window of four bytes for each of four residues.
 const STRIDE_FOUR_MIN: usize = 7;
-/// So many literals of four bytes still go to the byte classes, where those are needed anyway.
-const FOURS_IN_CLASSES_MAX: usize = 96;
-/// The same for those other paths.
-const FOURS_IN_CLASSES_MAX_COARSE: usize = 6;
 
 /// A window so common (twice a logarithm, see `Background::cost`) passes once in a few thousand
 /// positions: its literal goes to the byte classes if four of its bytes are rarer by `RARER`.
 const COMMON: u32 = 16;
 const RARER: u32 = 6;
-/// Windows of the byte classes at most, with those of common literals.
-const CLASSES_MAX: usize = 224;
-
 /// Bits of a word of the bit table.
 const WORD_BITS: u64 = 32;
 
 /// Classes of windows (`CLASS_LENGTHS`) that the hash filter knows, longest first.
 const WINDOW_CLASSES: [usize; 3] = [5, 3, 2];
+
+/// Which literals go to the byte classes: how sharp those are differs between paths.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Sets of no more floating literals than this take the byte classes alone.
+    small_set: usize,
+    /// Where no more literals than this are shorter than seven bytes, those take the byte classes
+    /// and the others are looked for at every fourth position.
+    short: usize,
+    /// So many literals of four bytes still go to the byte classes, where those are needed anyway.
+    fours: usize,
+    /// Windows of the byte classes at most, with those of common literals; 0: of no common ones.
+    with_common: usize,
+}
+
+impl Limits {
+    /// Measured: whole bytes with AVX-512 on Intel's family 6 model 207, halves with AVX2 on AMD's
+    /// family 25 model 1 (benches/record).
+    fn of(path: Path) -> Limits {
+        match path.classes_by() {
+            ClassesBy::WholeBytes => Limits {
+                small_set: 192,
+                short: 224,
+                fours: 96,
+                with_common: 224,
+            },
+            ClassesBy::Halves => Limits {
+                small_set: 48,
+                short: 48,
+                fours: 12,
+                with_common: 224,
+            },
+            ClassesBy::OneByOne => Limits {
+                small_set: 24,
+                short: 24,
+                fours: 6,
+                with_common: 0,
+            },
+        }
+    }
+}
 
 impl Literals {
     /// Compiles a set, for the path by which it will be scanned; any other finds the same. Literals
@@ -66,28 +91,19 @@ impl Literals {
             same.count()
         };
         let any_short = (1..4).any(|length| of_length(length) > 0);
-        let (small, most_short, most_fours) = match path.has_fine_classes() {
-            true => (SMALL_SET_MAX, SHORT_MAX, FOURS_IN_CLASSES_MAX),
-            false => (
-                SMALL_SET_MAX_COARSE,
-                SHORT_MAX_COARSE,
-                FOURS_IN_CLASSES_MAX_COARSE,
-            ),
-        };
+        let limits = Limits::of(path);
         let below_seven: usize = (1..STRIDE_FOUR_MIN).map(of_length).sum();
         let (short_max, stride) = match () {
-            () if floating.len() <= small => (usize::MAX, 4),
-            () if below_seven <= most_short => (STRIDE_FOUR_MIN - 1, 4),
-            () if any_short && of_length(4) <= most_fours => (4, 2),
+            () if floating.len() <= limits.small_set => (usize::MAX, 4),
+            () if below_seven <= limits.short => (STRIDE_FOUR_MIN - 1, 4),
+            () if any_short && of_length(4) <= limits.fours => (4, 2),
             () => (3, 2),
         };
         let (mut long, mut short) = (Vec::new(), Vec::new());
         let mut crowd = Crowd::default();
         let is_short = |literal: &Literal| literal.bytes.len() <= short_max;
-        let common = match path.has_fine_classes() {
-            true => common(&floating, short_max, stride, background),
-            false => Vec::new(),
-        };
+        let room = limits.with_common;
+        let common = common(&floating, (short_max, stride), room, background);
         for (number, literal) in &floating {
             let folded = literal.bytes.to_ascii_lowercase();
             if is_short(literal) || common.binary_search(number).is_ok() {
@@ -102,7 +118,8 @@ impl Literals {
         Ok(Literals {
             store,
             windows: (!long.is_empty()).then(|| Windows::build(&long, stride, literals)),
-            classes: (!short.is_empty()).then(|| Classes::build(&short, literals, background)),
+            classes: (!short.is_empty())
+                .then(|| Classes::build(&short, literals, background, path.classes_by())),
             starts: Anchored::build(literals, false),
             ends: Anchored::build(literals, true),
             count: literals.len(),
@@ -119,12 +136,11 @@ impl Literals {
 /// residue all their windows are common. The most common first, while there is room; in order.
 fn common(
     floating: &[(u32, &Literal)],
-    short_max: usize,
-    stride: usize,
+    (short_max, stride): (usize, usize),
+    mut room: usize,
     back: &Background,
 ) -> Vec<u32> {
     let mut common = Vec::new();
-    let mut room = CLASSES_MAX;
     for (number, literal) in floating {
         if literal.bytes.len() <= short_max {
             room = room.saturating_sub(1);

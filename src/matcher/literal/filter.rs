@@ -18,6 +18,8 @@ pub(super) const PLACES: usize = 4;
 pub(super) const STRIDE_MAX: usize = 4;
 /// Buckets of the byte classes.
 pub(super) const BUCKETS: usize = 8;
+/// Halves of a byte that are looked up.
+pub(super) const HALVES: usize = 3;
 /// Sets of more windows than this are looked for by whole bytes: by their halves one position in
 /// ten of ordinary traffic passed.
 const COARSE_MAX: usize = 16;
@@ -129,14 +131,25 @@ impl Windows {
     }
 }
 
+/// How a path looks up the classes of bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ClassesBy {
+    /// By whole bytes, many at once.
+    WholeBytes,
+    /// By halves of bytes, many at once, which lets a little more pass.
+    Halves,
+    /// By whole bytes, one after another.
+    OneByOne,
+}
+
 /// Up to four bytes at every position, by classes of bytes in eight buckets: a position passes
 /// where some bucket has each of its bytes (the idea of Teddy).
 #[derive(Clone, Debug)]
 pub(super) struct Classes {
     /// Buckets of each byte, by place.
     pub buckets: Box<[[u8; 256]; PLACES]>,
-    /// The same by low and high half of a byte, which lets a little more pass.
-    pub halves: Box<[[[u8; 16]; 2]; PLACES]>,
+    /// The same by three halves of a byte (`halves_of`), which let a little more pass.
+    pub halves: Box<[[[u8; 16]; HALVES]; PLACES]>,
     /// Class of the windows in each bucket.
     pub class_of: [u8; BUCKETS],
     /// The buckets of the same class, of each.
@@ -149,10 +162,16 @@ pub(super) struct Classes {
 }
 
 impl Classes {
-    pub fn build(windows: &[Window], literals: &[Literal], background: &Background) -> Classes {
+    /// For a path that knows bytes by their halves, buckets are chosen so that few pass by those.
+    pub fn build(
+        windows: &[Window],
+        literals: &[Literal],
+        background: &Background,
+        by: ClassesBy,
+    ) -> Classes {
         let mut classes = Classes {
             buckets: Box::new([[0; 256]; PLACES]),
-            halves: Box::new([[[0; 16]; 2]; PLACES]),
+            halves: Box::new([[[0; 16]; HALVES]; PLACES]),
             class_of: [0; BUCKETS],
             alike: [0; BUCKETS],
             is_fine: windows.len() > COARSE_MAX,
@@ -187,6 +206,9 @@ impl Classes {
                         Some(byte) if classes.buckets[at][usize::from(*byte)] & bit != 0 => {
                             places[at]
                         }
+                        Some(byte) if by == ClassesBy::Halves => {
+                            classes.share_by_halves(bucket, at, *byte, &share).min(1.0)
+                        }
                         Some(byte) => (places[at] + share[usize::from(*byte)]).min(1.0),
                     };
                 }
@@ -210,6 +232,14 @@ impl Classes {
         classes
     }
 
+    /// The buckets of a window's first bytes, by whole bytes.
+    #[inline(always)]
+    pub fn buckets_of(&self, text: u32) -> u8 {
+        let [first, second, third, fourth] = &*self.buckets;
+        let bytes = text.to_le_bytes().map(usize::from);
+        first[bytes[0]] & second[bytes[1]] & third[bytes[2]] & fourth[bytes[3]]
+    }
+
     /// Asks for what the vector code will read.
     #[inline(always)]
     pub fn prefetch(&self) {
@@ -227,17 +257,38 @@ impl Classes {
             let (from, to) = byte.map_or((0, 255), |byte| (byte, byte));
             for byte in from..=to {
                 self.buckets[at][usize::from(byte)] |= bit;
-                self.halves[at][0][usize::from(byte & 15)] |= bit;
-                self.halves[at][1][usize::from(byte >> 4)] |= bit;
+                for (half, of_byte) in halves_of(byte).into_iter().enumerate() {
+                    self.halves[at][half][of_byte] |= bit;
+                }
             }
         }
     }
 
+    /// Share of the bytes of traffic that pass at a place of a bucket by their halves, once `more`
+    /// belongs to it.
+    fn share_by_halves(&self, bucket: usize, at: usize, more: u8, share: &[f64]) -> f64 {
+        let bit = 1u8 << bucket;
+        let more = halves_of(more);
+        let passes = |byte: &u8| {
+            let mut halves = halves_of(*byte).into_iter().enumerate();
+            halves.all(|(half, of)| of == more[half] || self.halves[at][half][of] & bit != 0)
+        };
+        let passing = (0..=255u8).filter(passes);
+        passing.map(|byte| share[usize::from(byte)]).sum()
+    }
+
     pub fn memory(&self) -> usize {
         size_of::<[[u8; 256]; PLACES]>()
-            + size_of::<[[[u8; 16]; 2]; PLACES]>()
+            + size_of::<[[[u8; 16]; HALVES]; PLACES]>()
             + self.table.memory()
     }
+}
+
+/// The low and the high half of a byte, and both xored: two letters of unlike halves let pass two more
+/// letters by the first two halves, and by the third mostly none.
+fn halves_of(byte: u8) -> [usize; HALVES] {
+    let (low, high) = (byte & 15, byte >> 4);
+    [low, high, low ^ high].map(usize::from)
 }
 
 /// Whose the buckets are: each has windows of one class only, so that a position is looked up for

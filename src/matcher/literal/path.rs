@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use super::filter::{Classes, Windows};
+use super::filter::{Classes, ClassesBy, Windows};
 use super::{Anchor, Background, Extent, Literal, Literals, portable};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
@@ -18,6 +18,9 @@ enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// AVX2 that loads what others gather.
+    #[cfg(target_arch = "x86_64")]
+    Avx2Loads,
     #[cfg(target_arch = "x86_64")]
     Avx512,
     /// AVX-512 that gathers sixteen elements at once.
@@ -49,7 +52,7 @@ impl Path {
         {
             let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt");
             if has_avx2 {
-                all.push(Path(Kind::Avx2));
+                all.extend([Path(Kind::Avx2), Path(Kind::Avx2Loads)]);
             }
             let has_avx512 = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
@@ -70,20 +73,22 @@ impl Path {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
+            Kind::Avx2Loads => "avx2-loads",
+            #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Wide => "avx512-wide",
         }
     }
 
-    /// Whether byte classes are of whole bytes, by vectors.
-    pub(super) fn has_fine_classes(self) -> bool {
+    /// How byte classes are looked up.
+    pub(super) fn classes_by(self) -> ClassesBy {
         match self.0 {
-            Kind::Portable => false,
+            Kind::Portable => ClassesBy::OneByOne,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => false,
+            Kind::Avx2 | Kind::Avx2Loads => ClassesBy::Halves,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 | Kind::Avx512Wide => true,
+            Kind::Avx512 | Kind::Avx512Wide => ClassesBy::WholeBytes,
         }
     }
 
@@ -96,7 +101,7 @@ impl Path {
             match self.0 {
                 Kind::Portable => portable::fold(from, to),
                 #[cfg(target_arch = "x86_64")]
-                Kind::Avx2 => avx2::fold(from, to),
+                Kind::Avx2 | Kind::Avx2Loads => avx2::fold(from, to),
                 #[cfg(target_arch = "x86_64")]
                 Kind::Avx512 | Kind::Avx512Wide => avx512::fold(from, to),
             }
@@ -119,7 +124,9 @@ impl Path {
             match self.0 {
                 Kind::Portable => portable::windows(filter, from, length, to, out),
                 #[cfg(target_arch = "x86_64")]
-                Kind::Avx2 => avx2::windows(filter, from, length, to, out),
+                Kind::Avx2 => avx2::windows::<false>(filter, from, length, to, out),
+                #[cfg(target_arch = "x86_64")]
+                Kind::Avx2Loads => avx2::windows::<true>(filter, from, length, to, out),
                 #[cfg(target_arch = "x86_64")]
                 Kind::Avx512 => avx512::windows::<false>(filter, from, length, to, out),
                 #[cfg(target_arch = "x86_64")]
@@ -145,7 +152,7 @@ impl Path {
             match self.0 {
                 Kind::Portable => portable::classes(filter, folded, length, out, buckets),
                 #[cfg(target_arch = "x86_64")]
-                Kind::Avx2 => avx2::classes(filter, folded, length, out, buckets),
+                Kind::Avx2 | Kind::Avx2Loads => avx2::classes(filter, folded, length, out, buckets),
                 #[cfg(target_arch = "x86_64")]
                 Kind::Avx512 | Kind::Avx512Wide => {
                     avx512::classes(filter, folded, length, out, buckets)

@@ -52,14 +52,12 @@ pub(super) unsafe fn classes(
     out: *mut u16,
     marks: *mut u8,
 ) -> usize {
-    let [first, second, third, fourth] = &*filter.buckets;
     let mut count = 0;
     for at in 0..length {
         // SAFETY: `at < length`, and eight more can be read; at most one is written for each.
         unsafe {
-            let byte = |i| usize::from(*folded.add(at + i));
             out.add(count).write(at as u16);
-            let buckets = first[byte(0)] & second[byte(1)] & third[byte(2)] & fourth[byte(3)];
+            let buckets = filter.buckets_of(load(folded.add(at)) as u32);
             marks.add(at).write(buckets);
             count += usize::from(buckets != 0);
         }

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::filter::{BUCKETS, Classes, PLACES, STRIDE_MAX, Windows};
+use super::filter::{BUCKETS, Classes, ClassesBy, PLACES, STRIDE_MAX, Windows};
 use super::path::Path;
 use super::table::{self, Table, load};
 use super::{LENGTH_MAX, Literals};
@@ -322,7 +322,9 @@ impl Literals {
         let out = work.passed.as_mut_ptr().cast::<u16>();
         let buckets = work.buckets.as_mut_ptr().cast::<u8>();
         let mut run = Run::default();
-        if let Some(filter) = self.classes.as_ref().filter(|_| path.has_fine_classes()) {
+        if let Some(filter) = &self.classes
+            && path.classes_by() == ClassesBy::WholeBytes
+        {
             filter.prefetch();
         }
         if let Some(filter) = &self.windows {

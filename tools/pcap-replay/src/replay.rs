@@ -33,10 +33,9 @@ use crate::track::{Addresses, Report, Tracker, addresses};
 
 /// Frames handled between two looks at the clock.
 const BURST: usize = 32;
-/// How long an engine may take no frame once some came out of it.
-const STALL: Duration = Duration::from_secs(10);
-/// How long before: it joins its ports first, and touches all of its memory then.
-const START: Duration = Duration::from_secs(60);
+/// How long an engine may take no frame: it joins its ports first, and touches all of its memory
+/// then; later, a virtual machine was seen to stand still for ten seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest wait for a frame to come out on the other side before it is answered.
 const ARRIVAL: Duration = Duration::from_millis(250);
 /// Ethernet, in pcap's numbers and as capture readers say it here.
@@ -429,9 +428,8 @@ impl Replay {
             if self.collect() == 0 {
                 std::thread::yield_now();
             }
-            let patience = if self.last_ns == 0 { START } else { STALL };
-            if start.elapsed() > patience {
-                let seconds = patience.as_secs();
+            if start.elapsed() > PATIENCE {
+                let seconds = PATIENCE.as_secs();
                 return Err(Failure::device(format!(
                     "the engine has taken no frame for {seconds} s"
                 )));
