@@ -263,6 +263,13 @@ impl std::fmt::Display for SettingError {
 
 impl std::error::Error for SettingError {}
 
+impl SettingError {
+    /// Whether nobody knows the key.
+    pub fn is_unknown(&self) -> bool {
+        self.what.starts_with("unknown setting")
+    }
+}
+
 fn error(what: String, hint: &str) -> SettingError {
     SettingError {
         what,
@@ -281,31 +288,29 @@ fn boolean(key: &str, value: &str) -> Result<bool, SettingError> {
     }
 }
 
-/// A size in bytes with an optional kb, mb or gb (x1024), as Suricata reads it.
+/// A size in bytes with an optional kb, mb or gb (x1024), as Suricata reads it: `1.5gb` is one.
 pub fn size(key: &str, value: &str) -> Result<u64, SettingError> {
     let text = value.trim().to_ascii_lowercase();
+    let wrong = || {
+        let what = format!("{key}: `{value}` is no size");
+        error(what, "write 65536, 64kb or 1mb")
+    };
     let digits = text
-        .find(|c: char| !c.is_ascii_digit())
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
     let factor = match text[digits..].trim() {
         "" | "b" => 1,
         "k" | "kb" | "kib" => 1u64 << 10,
         "m" | "mb" | "mib" => 1 << 20,
         "g" | "gb" | "gib" => 1 << 30,
-        _ => {
-            return Err(error(
-                format!("{key}: `{value}` is no size"),
-                "write 65536, 64kb or 1mb",
-            ));
-        }
+        _ => return Err(wrong()),
     };
-    let number: u64 = text[..digits].parse().map_err(|_| {
-        error(
-            format!("{key}: `{value}` is no size"),
-            "write 65536, 64kb or 1mb",
-        )
-    })?;
-    Ok(number.saturating_mul(factor))
+    let number = &text[..digits];
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let whole: u64 = whole.parse().map_err(|_| wrong())?;
+    let part: f64 = format!("0.{part}").parse().map_err(|_| wrong())?;
+    let part = (part * factor as f64) as u64;
+    Ok(whole.saturating_mul(factor).saturating_add(part))
 }
 
 fn number(key: &str, value: &str) -> Result<u32, SettingError> {
@@ -362,6 +367,18 @@ fn of_dataset(key: &str) -> Option<&str> {
     (known && !matches!(name, "defaults" | "limits" | "rules")).then_some(own)
 }
 
+/// Whether a key is a variable of rules, by Suricata's name: the command's to take.
+fn is_variable(key: &str) -> bool {
+    variable(key).is_some()
+}
+
+/// The name of the variable of rules that a key sets (`vars.address-groups.HOME_NET`).
+pub fn variable(key: &str) -> Option<&str> {
+    let rest = key.strip_prefix("vars.")?;
+    let group = rest.strip_prefix("address-groups.");
+    group.or_else(|| rest.strip_prefix("port-groups."))
+}
+
 impl Config {
     /// Sets one value by Suricata's key name (or ours).
     ///
@@ -409,15 +426,17 @@ impl Config {
                 self.datasets
                     .extend(own.map(|key| (key, value.to_string())));
             }
+            "sensor-name" => self.eve.host = value.to_string(),
             "geoip-database" => self.geoip_database = Some(value.to_string()),
             "threshold-file" => self.threshold_file = Some(value.to_string()),
+            _ if is_variable(key) => {}
             _ if IGNORED.iter().any(|prefix| key.starts_with(prefix)) => {
                 self.ignored.push(format!("{key}={value}"));
             }
             _ => {
                 return Err(error(
                     format!("unknown setting `{key}`"),
-                    "see `sluice replay --help`; key names are Suricata's, e.g. stream.midstream",
+                    "`sluice config reference` shows every key",
                 ));
             }
         }
@@ -656,7 +675,6 @@ const IGNORED: &[&str] = &[
     "run-as.",
     "runmode",
     "security.",
-    "sensor-name",
     "sgh-mpm",
     "spm-algo",
     "stats.",
@@ -668,7 +686,6 @@ const IGNORED: &[&str] = &[
     "autofp-scheduler",
     "threading.",
     "unix-command.",
-    "vars.",
     "decoder.recursion-level.",
 ];
 
@@ -682,6 +699,11 @@ mod tests {
         config.set("stream.midstream", "true").unwrap();
         config.set("stream.reassembly.depth", "2mb").unwrap();
         config.set("flow-timeouts.tcp.new", "5").unwrap();
+        config.set("defrag.memcap", "1.5 MiB").unwrap();
+        assert_eq!(config.defrag_memory, 3 << 19);
+        for wrong in ["1.2.3mb", ".", "mb", "1.mb.", "-1"] {
+            assert!(size("x", wrong).is_err(), "{wrong}");
+        }
         config.set("decoder.vxlan.ports", "[4789, 8472]").unwrap();
         assert!(config.midstream);
         assert_eq!(config.stream_depth, 2 << 20);

@@ -244,6 +244,29 @@ fn a_replay_reads_rules_variables_and_limits_from_the_file() {
         "{}",
         told.2
     );
+    let misspelt = sluice(&["replay", "--set", "stream.midstrem=yes", demo]);
+    assert_eq!(misspelt.0, Some(3));
+    assert!(
+        misspelt.2.contains("did you mean `stream.midstream`?"),
+        "{}",
+        misspelt.2
+    );
+    let set = "vars.address-groups.MINE=203.0.113.0/24";
+    let rule = folder.join("rules/x.rules");
+    let with = |more: &[&str]| {
+        let usual = [
+            "replay",
+            demo,
+            "-S",
+            rule.to_str().unwrap(),
+            "--fail-on-alert",
+        ];
+        sluice(&[&usual[..], more].concat())
+    };
+    let none = with(&["--set", set]);
+    assert_eq!(none.0, Some(0), "{}", none.2);
+    assert!(!none.2.contains("no effect"), "{}", none.2);
+    assert_eq!(with(&["--var", "MINE=any"]).0, Some(1));
     std::fs::write(&file, "[rules]\nfile = [\"x.rules\"]\n").unwrap();
     let wrong = sluice(&["replay", "--config", config, demo]);
     assert_eq!(wrong.0, Some(3));
@@ -269,6 +292,8 @@ fn a_suricata_yaml_is_taken_over_and_nothing_is_silent() {
         [["eth1", "eth2"], ["netmap:eth5", "netmap:eth6"]]
     );
     assert!(made.remarks.iter().any(|r| r.contains("eth9")), "a tap");
+    let both = |remark: &String| remark.contains("Suricata runs one section");
+    assert!(made.remarks.iter().any(both), "{:?}", made.remarks);
     assert_eq!(
         settings.number::<usize>("run.lanes").unwrap(),
         Some(4),
@@ -368,5 +393,215 @@ fn the_import_writes_a_file_that_the_program_reads() {
         folder.join("bad.yaml").to_str().unwrap(),
     ]);
     assert_eq!(bad.0, Some(3), "{}", bad.2);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// What users of Suricata have beyond its own file: values in files that it includes, further logs,
+/// sets, reputations, and defaults that are not ours.
+#[test]
+fn what_suricata_means_is_taken_over_from_included_files_too() {
+    let folder = scratch("means");
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    write(
+        "suricata.yaml",
+        "%YAML 1.1\n---\nvars:\n  address-groups:\n    HOME_NET: \"[10.0.0.0/8]\"\n\
+         sensor-name: gate-1\ndefault-log-dir: /var/log/suricata\n\
+         stats:\n  enabled: no\n\
+         outputs:\n  - eve-log:\n      enabled: yes\n      filename: /data/eve/alerts.json\n      types:\n\
+         \x20       - alert:\n            payload: yes\n            metadata:\n\
+         \x20             rule:\n                raw: yes\n        - drop\n        - stats\n\
+         \x20 - eve-log:\n      enabled: yes\n      filename: flow.json\n      types:\n        - flow\n\
+         \x20       - alert:\n            payload: no\n        - anomaly\n        - dns:\n\
+         \x20           formats: [grouped]\n        - tls:\n            enabled: no\n\
+         \x20 - file-store:\n      enabled: yes\n\
+         af-packet:\n  - interface: eth1\n    copy-mode: ips\n    copy-iface: eth2\n\
+         \x20   bpf-filter: not port 22\n    checksum-checks: no\n\
+         netmap:\n  - interface: eth8\n\
+         stream:\n  memcap: 0\n  checksum_validation: yes\n  reassembly:\n    memcap: 1.5gb\n\
+         datasets:\n  ua-seen:\n    type: string\n    state: ua.lst\n    memcap: 10mb\n\
+         \x20 defaults:\n    memcap: 1mb\n\
+         default-reputation-path: /etc/iprep\nreputation-files: [a.list, /b.list]\n\
+         rule-files: [\"*.rules\"]\ninclude: local.yaml\n",
+    );
+    write(
+        "local.yaml",
+        "%YAML 1.1\n---\nvars:\n  address-groups:\n    HOME_NET: \"[192.168.0.0/16]\"\n\
+         threading:\n  set-cpu-affinity: yes\n",
+    );
+    let made =
+        import(&folder.join("suricata.yaml")).unwrap_or_else(|error| panic!("{}", error.text));
+    let settings = Settings::parse(Path::new("sluice.toml"), &made.text)
+        .unwrap_or_else(|error| panic!("{}\n{}", error.text, made.text));
+    let mut config = Config::default();
+    for (key, value, place) in settings.engine() {
+        config
+            .set(key, &value)
+            .unwrap_or_else(|error| panic!("{place}: {error}"));
+    }
+    assert_eq!(settings.variables.len(), 1, "the included one stands");
+    assert_eq!(settings.variables[0].1, "[192.168.0.0/16]");
+    assert_eq!(settings.pairs(), [["eth1", "eth2"]]);
+    assert!(settings.many("run.tap").is_empty() && settings.flag("run.pin"));
+    assert_eq!(config.eve.host, "gate-1");
+    assert_eq!(settings.one("log.dir"), Some("/data/eve"));
+    assert_eq!(config.eve.file, "alerts.json");
+    assert_eq!(config.files.dir, Path::new("/var/log/suricata/filestore"));
+    let told = TYPES.iter().filter(|name| config.eve.tells(name));
+    assert!(
+        told.eq(&["alert", "anomaly", "drop", "flow", "dns"]),
+        "{}",
+        made.text
+    );
+    assert!(config.eve.alert.payload && config.eve.alert.rule && !config.eve.dns.detailed);
+    assert_eq!(
+        config.eve.anomalies,
+        [false, false, true],
+        "Suricata's default"
+    );
+    assert!(config.eve.drops_start, "Suricata's default");
+    assert!(!config.checksum_validation, "checksum-checks: no");
+    assert_eq!(config.stream_memory, 3 << 29);
+    assert_eq!(
+        config.inspected_flows_max,
+        Config::default().inspected_flows_max
+    );
+    let set = |key: &str| {
+        let own = format!("ua-seen.{key}");
+        config
+            .datasets
+            .iter()
+            .find(|(known, _)| *known == own)
+            .map(|(_, v)| v.as_str())
+    };
+    assert_eq!(set("state"), Some("/var/lib/suricata/data/ua.lst"));
+    assert_eq!(set("memcap"), Some("10485760"));
+    assert_eq!(config.reputation.1, ["/etc/iprep/a.list", "/b.list"]);
+    let left = |part: &str, why: &str| {
+        let found = made
+            .left
+            .iter()
+            .any(|line| line.contains(part) && line.contains(why));
+        assert!(found, "{part}: {:#?}", made.left);
+    };
+    left("bpf-filter = not port 22", "no BPF here");
+    left("netmap.0.interface", "a section before it");
+    left("stream.memcap = 0", "no limit");
+    left("datasets.defaults.memcap", "its own");
+    left("outputs.1.eve-log.filename = flow.json", "one event log");
+    left("alert.payload = no", "the first says");
+    assert!(
+        made.remarks
+            .iter()
+            .any(|r| r.contains("several event logs"))
+    );
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_run_can_be_tested_and_rule_files_may_be_patterns() {
+    let folder = scratch("tested");
+    std::fs::create_dir(folder.join("rules")).unwrap();
+    let rule =
+        |name: &str, text: &str| std::fs::write(folder.join("rules").join(name), text).unwrap();
+    rule(
+        "a.rules",
+        "alert http any any -> any any (msg:\"a\"; http.user_agent; dataset:set,seen; sid:1;)\n",
+    );
+    rule(
+        "b.rules",
+        "alert ip any any -> any any (msg:\"b\"; sid:2;)\n",
+    );
+    let more = folder.join("more.rules");
+    std::fs::write(&more, "alert ip any any -> any any (msg:\"c\"; sid:3;)\n").unwrap();
+    let file = folder.join("sluice.toml");
+    let with = |files: &str| {
+        let text = format!(
+            "[rules]\npath = \"rules\"\nfiles = [\"{files}\"]\n[datasets.seen]\ntype = \"string\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    let (config, more) = (file.to_str().unwrap(), more.to_str().unwrap());
+    with("*.rules");
+    let shown = sluice(&["config", "show", config, "--set", "flows=7000"]);
+    assert_eq!(shown.0, Some(0), "{}", shown.2);
+    for line in [
+        "flows = \"7000\" # --set",
+        "rules.path = \"rules\" # ",
+        "rules.files = [\"*.rules\"] # ",
+        "stream.reassembly.depth = \"1mb\" # default",
+        "# geoip-database: none",
+        "datasets.seen.type = \"string\" # ",
+    ] {
+        assert!(shown.1.contains(line), "{line}: {}", shown.1);
+    }
+    assert!(shown.1.parse::<toml::Table>().is_ok(), "{}", shown.1);
+    let tested = sluice(&[
+        "run", "-T", "--config", config, "-s", more, "--cache", "none",
+    ]);
+    assert_eq!(tested.0, Some(0), "{}", tested.2);
+    assert!(
+        tested.1.contains("tested: ") && tested.2.contains("rules: 3 loaded"),
+        "{}",
+        tested.2
+    );
+    let checked = sluice(&["check", "--config", config]);
+    assert_eq!(checked.0, Some(0), "{}", checked.1);
+    // The keeper's ports may be those of the file.
+    for (ports, code) in [("inline = [[\"a\", \"b\"]]", 0), ("tap = [\"a\"]", 2)] {
+        std::fs::write(&file, format!("[run]\n{ports}\n")).unwrap();
+        let kept = sluice(&["run", "-T", "--config", config, "--keeper", "open"]);
+        assert_eq!(kept.0, Some(code), "{ports}: {}", kept.2);
+    }
+    let theirs = sluice(&["run", "-c", "/etc/suricata.yaml", "-i", "eth1"]);
+    assert_eq!(theirs.0, Some(3));
+    assert!(
+        theirs.2.contains("sluice config import /etc/suricata.yaml"),
+        "{}",
+        theirs.2
+    );
+    with("no-*.rules");
+    let none = sluice(&["run", "-T", "--config", config]);
+    assert_eq!(none.0, Some(6));
+    assert!(
+        none.2.contains("no-*.rules: no rule file there"),
+        "{}",
+        none.2
+    );
+    rule(
+        "b.rules",
+        "alert ip any any -> any any (mgs:\"b\"; sid:2;)\n",
+    );
+    with(".");
+    let wrong = sluice(&["run", "-T", "--config", config]);
+    assert_eq!(wrong.0, Some(4));
+    let skipped = sluice(&["run", "-T", "--config", config, "--skip-bad-rules"]);
+    assert_eq!(skipped.0, Some(0));
+    assert!(
+        skipped.2.contains("note: rule left out: ") && skipped.2.contains("b.rules:1:"),
+        "{}",
+        skipped.2
+    );
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_folder_of_captures_is_replayed() {
+    let folder = scratch("captures");
+    std::fs::copy(root("tests/data/demo.pcap"), folder.join("log.pcap.1")).unwrap();
+    std::fs::write(folder.join("notes.txt"), "no capture").unwrap();
+    let one = sluice(&["replay", "--format", "json", folder.to_str().unwrap()]);
+    assert_eq!(one.0, Some(0), "{}", one.2);
+    let packets = |text: &str| {
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        value["packets"].as_u64().unwrap()
+    };
+    std::fs::copy(root("tests/data/demo.pcap"), folder.join("log.pcap.2")).unwrap();
+    let two = sluice(&["replay", "--format", "json", "-r", folder.to_str().unwrap()]);
+    assert_eq!(packets(&two.1), 2 * packets(&one.1));
+    std::fs::remove_file(folder.join("log.pcap.1")).unwrap();
+    std::fs::remove_file(folder.join("log.pcap.2")).unwrap();
+    let none = sluice(&["replay", folder.to_str().unwrap()]);
+    assert_eq!(none.0, Some(6));
+    assert!(none.2.contains("no capture there"), "{}", none.2);
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -13,14 +13,15 @@ use crate::rules::check;
 /// Arguments of `sluice check`.
 #[derive(Args)]
 pub struct CheckArgs {
-    /// Rule files, or folders whose *.rules are taken (default: those of --config).
+    /// Rule files, patterns of such, or folders whose *.rules are taken (default: those of
+    /// --config).
     #[arg(required_unless_present = "config_file")]
     pub files: Vec<PathBuf>,
     /// Give a rule variable a value; may be repeated.
     #[arg(long = "var", value_name = "NAME=VALUE")]
     pub vars: Vec<String>,
     /// Settings file (sluice.toml): rule files, variables, classes and references.
-    #[arg(long = "config", value_name = "FILE")]
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
     /// classification.config (default: beside the first rule file, else a built-in list).
     #[arg(long, value_name = "FILE")]
@@ -73,8 +74,12 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
         ..EngineArgs::default()
     }
     .with_file()?;
-    merged.config(false)?;
+    let config = merged.config(false)?;
+    let wanted = Wanted::default().with(&config);
     let arguments = check::Arguments {
+        names: rules::declared(&wanted)?,
+        reputations: rules::reputations(&wanted)?,
+        countries: rules::countries(&wanted)?,
         files: merged.rules,
         variables: merged.vars,
         classification: merged.classification,

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::import::{Import, import};
 use super::{EngineArgs, Failure, exit};
+use crate::config::keys::{KEYS, Usual, VARIABLES};
 
 /// Arguments of `sluice config`.
 #[derive(Args)]
@@ -26,6 +27,14 @@ pub enum ConfigCommand {
     Check {
         /// The file.
         file: PathBuf,
+    },
+    /// Say what holds: every setting, and whether it is the file's, the command line's, or the default.
+    Show {
+        /// The file (default: none).
+        file: Option<PathBuf>,
+        /// Set an engine setting, as for `run`; may be repeated.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        sets: Vec<String>,
     },
     /// Make a sluice.toml of a suricata.yaml; what is not taken over is listed.
     Import {
@@ -60,6 +69,17 @@ pub fn run(args: &ConfigArgs) -> Result<u8, Failure> {
                 file.display()
             );
         }
+        ConfigCommand::Show { file, sets } => {
+            let args = EngineArgs {
+                config_file: file.clone(),
+                sets: sets.clone(),
+                ..EngineArgs::default()
+            }
+            .with_file()?;
+            let config = args.config(false)?;
+            super::replay::tell_ignored(&config);
+            print(&in_force(&args))?;
+        }
         ConfigCommand::Import {
             file,
             output,
@@ -67,6 +87,42 @@ pub fn run(args: &ConfigArgs) -> Result<u8, Failure> {
         } => taken_over(file, output.as_deref(), *force)?,
     }
     Ok(exit::OK)
+}
+
+/// Every setting in force as TOML, and where it is from.
+fn in_force(args: &EngineArgs) -> String {
+    let mut text = String::new();
+    for key in KEYS {
+        let name = key.name;
+        let pairs = args.sets.iter().rev().filter_map(|set| set.split_once('='));
+        let set = pairs
+            .filter(|(known, _)| *known == name)
+            .map(|(_, value)| value);
+        let line = match (set.into_iter().next(), args.file.shown(key), key.usual) {
+            (Some(value), ..) => {
+                let value = toml::Value::String(value.to_string());
+                format!("{name} = {value} # --set\n")
+            }
+            (None, Some((value, place)), _) => format!("{name} = {value} # {place}\n"),
+            (None, None, Usual::Is(value)) => format!("{name} = {value} # default\n"),
+            (None, None, Usual::Else(_, otherwise)) => format!("# {name}: {otherwise}\n"),
+        };
+        text.push_str(&line);
+    }
+    for (key, value, place) in args
+        .file
+        .engine()
+        .filter(|(key, ..)| key.starts_with("datasets."))
+    {
+        let value = toml::Value::String(value);
+        text.push_str(&format!("{key} = {value} # {place}\n"));
+    }
+    for pair in &args.vars {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = toml::Value::String(value.to_string());
+        text.push_str(&format!("{VARIABLES}.{name} = {value}\n"));
+    }
+    text
 }
 
 fn print(text: &str) -> Result<(), Failure> {
@@ -109,5 +165,9 @@ fn taken_over(file: &Path, output: Option<&Path>, force: bool) -> Result<(), Fai
         eprintln!("not taken over: {one}");
     }
     eprintln!("{taken} values taken over, {} not", left.len());
+    if let Some(path) = output {
+        let path = path.display();
+        eprintln!(" [hint] `sluice run -T --config {path}` says whether a run can use it");
+    }
     Ok(())
 }

@@ -180,6 +180,13 @@ impl Hooks for EngineHooks {
         }
     }
 
+    fn rules(&self, words: &[&str]) -> Result<serde_json::Value, String> {
+        match &self.reloader {
+            Some(reloader) => reloader.answer(words),
+            None => Err("a replay has the rules that it began with".to_string()),
+        }
+    }
+
     fn profile(&self) -> Result<String, String> {
         match &self.reloader {
             Some(reloader) => reloader.profile(),

@@ -8,19 +8,23 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
-
 mod events;
+mod ports;
+mod yaml;
 
-use super::{Failure, exit};
+use super::Failure;
 use crate::config::foreign::reason;
-use crate::config::keys::{KEYS, Kind, Reader, VARIABLES, key};
+use crate::config::keys::{DATASET_KEYS, DATASETS, KEYS, Kind, Reader, VARIABLES, key};
+use ports::Ports;
+use yaml::Leaf;
 
 /// Bytes of Suricata's memory caps that we count as one flow, and as one inspected connection.
 const FLOW_BYTES: u64 = 320;
 const CONNECTION_BYTES: u64 = 256;
-/// Files that include each other end here.
-const INCLUDES_MAX: usize = 32;
+/// Folders that Suricata looks into unless its file says otherwise.
+const DATA_DIR: &str = "/var/lib/suricata/data";
+const REPUTATION_DIR: &str = "/etc/suricata/iprep";
+const LOG_DIR: &str = "/var/log/suricata";
 
 /// What came of a file.
 #[derive(Debug, Default)]
@@ -33,21 +37,6 @@ pub struct Import {
     pub left: Vec<String>,
     /// What the operator should look at.
     pub remarks: Vec<String>,
-}
-
-/// One value of the file: a scalar, or a list of scalars.
-#[derive(Clone, Debug)]
-struct Leaf {
-    /// Names from the top, dotted; places in lists by number.
-    path: String,
-    values: Vec<String>,
-    place: String,
-}
-
-impl Leaf {
-    fn text(&self) -> String {
-        self.values.join(", ")
-    }
 }
 
 /// What becomes of a leaf.
@@ -65,16 +54,12 @@ enum Fate {
 /// # Errors
 /// A file that cannot be read (6) or is no YAML (3).
 pub fn import(path: &Path) -> Result<Import, Failure> {
-    let mut leaves = Vec::new();
-    read(path, &mut leaves, 0)?;
+    let leaves = yaml::leaves(path)?;
     let mut work = Work::new(path, &leaves);
-    work.ports(&leaves);
-    work.events = events::Chosen::of(&leaves);
     for leaf in &leaves {
         match work.fate(leaf) {
             Fate::Key(name, value) => {
                 work.taken += 1;
-                // As in Suricata, what comes later (an included file) stands.
                 work.keys.insert(name, value);
             }
             Fate::Used => work.taken += 1,
@@ -87,81 +72,6 @@ pub fn import(path: &Path) -> Result<Import, Failure> {
     Ok(work.finish(path))
 }
 
-fn read(path: &Path, leaves: &mut Vec<Leaf>, depth: usize) -> Result<(), Failure> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let hint = "name a suricata.yaml that can be read";
-        Failure::new(exit::INPUT, format!("{name}: {error}\n [hint] {hint}"))
-    })?;
-    let documents = MarkedYaml::load_from_str(&text).map_err(|error| {
-        let hint = "is this a file that Suricata reads?";
-        Failure::new(exit::CONFIG, format!("{name}: {error}\n [hint] {hint}"))
-    })?;
-    let from = leaves.len();
-    for document in &documents {
-        flatten("", document, &name, leaves);
-    }
-    let files: Vec<String> = leaves[from..]
-        .iter()
-        .filter(|leaf| leaf.path == "include")
-        .flat_map(|leaf| leaf.values.clone())
-        .collect();
-    for file in files {
-        if depth == INCLUDES_MAX {
-            let text = format!("{name}: files include each other\n [hint] take one include out");
-            return Err(Failure::new(exit::CONFIG, text));
-        }
-        let folder = path.parent().unwrap_or(Path::new(""));
-        read(&folder.join(file), leaves, depth + 1)?;
-    }
-    Ok(())
-}
-
-fn scalar(node: &MarkedYaml<'_>) -> Option<String> {
-    Some(match &node.data {
-        YamlData::Value(Scalar::Null) => String::new(),
-        YamlData::Value(Scalar::Boolean(flag)) => flag.to_string(),
-        YamlData::Value(Scalar::Integer(number)) => number.to_string(),
-        YamlData::Value(Scalar::FloatingPoint(number)) => number.to_string(),
-        YamlData::Value(Scalar::String(text)) => text.to_string(),
-        YamlData::Representation(text, ..) => text.to_string(),
-        YamlData::Tagged(_, node) => scalar(node)?,
-        _ => return None,
-    })
-}
-
-fn flatten(path: &str, node: &MarkedYaml<'_>, file: &str, leaves: &mut Vec<Leaf>) {
-    let below = |name: &str| match path {
-        "" => name.to_string(),
-        path => format!("{path}.{name}"),
-    };
-    let mut leaf = |values: Vec<String>| {
-        leaves.push(Leaf {
-            path: path.to_string(),
-            values,
-            place: format!("{file}:{}", node.span.start.line()),
-        });
-    };
-    match &node.data {
-        YamlData::Mapping(map) => {
-            for (name, value) in map {
-                let name = scalar(name).unwrap_or_default();
-                flatten(&below(&name), value, file, leaves);
-            }
-        }
-        YamlData::Sequence(list) => match list.iter().map(scalar).collect() {
-            Some(values) => leaf(values),
-            None => {
-                for (number, item) in list.iter().enumerate() {
-                    flatten(&below(&number.to_string()), item, file, leaves);
-                }
-            }
-        },
-        YamlData::Tagged(_, node) => flatten(path, node, file, leaves),
-        _ => leaf(vec![scalar(node).unwrap_or_default()]),
-    }
-}
-
 /// `yes` or `no`, in any of the words that Suricata takes for them.
 fn switch(text: &str) -> Option<&'static str> {
     match text.to_ascii_lowercase().as_str() {
@@ -171,33 +81,25 @@ fn switch(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Ports of the capture sections.
-#[derive(Default)]
-struct Ports {
-    pairs: Vec<[String; 2]>,
-    taps: Vec<String>,
-}
-
-impl Ports {
-    /// A direction of a pair; the other one says the same again.
-    fn pair(&mut self, near: String, far: String) {
-        let known = |pair: &[String; 2]| pair.contains(&near) && pair.contains(&far);
-        if !self.pairs.iter().any(known) {
-            self.pairs.push([near, far]);
-        }
-    }
-}
-
 /// An import under way.
 struct Work {
     /// Values by key, as TOML.
     keys: BTreeMap<&'static str, String>,
+    /// Those that stand whatever else is said of their keys.
+    over: BTreeMap<&'static str, String>,
     variables: Vec<(String, String)>,
-    /// Entries of capture sections (`af-packet.0`, ...), and why no port was made of one.
-    entries: BTreeMap<String, Option<&'static str>>,
+    /// Sets: name, key, value as TOML.
+    datasets: Vec<(String, &'static str, String)>,
+    ports: Ports,
     /// The event log among the outputs.
     events: events::Chosen,
     folder: PathBuf,
+    /// Where Suricata looks for sets and reputations, and writes its logs.
+    data_dir: String,
+    reputation_dir: String,
+    log_dir: String,
+    /// Folder of stored files, where the event log does not lie in it.
+    store_folder: Option<String>,
     taken: usize,
     left: Vec<String>,
     remarks: Vec<String>,
@@ -208,73 +110,37 @@ impl Work {
         let group = |leaf: &Leaf| {
             let rest = leaf.path.strip_prefix("vars.")?;
             let (_, name) = rest.split_once('.')?;
-            Some((name.to_string(), leaf.text()))
+            let text = match leaf.values.len() {
+                1 => leaf.text(),
+                _ => format!("[{}]", leaf.text()),
+            };
+            Some((name.to_string(), text))
         };
-        Work {
+        let or = |name: &str, usual: &str| {
+            let found = leaves.iter().find(|leaf| leaf.path == name);
+            let given = found.map(Leaf::text).filter(|text| !text.is_empty());
+            given.unwrap_or_else(|| usual.to_string())
+        };
+        let mut work = Work {
             keys: BTreeMap::new(),
+            over: BTreeMap::new(),
             variables: leaves.iter().filter_map(group).collect(),
-            entries: BTreeMap::new(),
-            events: events::Chosen::default(),
+            datasets: Vec::new(),
+            ports: Ports::of(leaves),
+            events: events::Chosen::of(leaves),
             folder: path.parent().unwrap_or(Path::new("")).to_path_buf(),
+            data_dir: or("default-data-dir", DATA_DIR),
+            reputation_dir: or("default-reputation-path", REPUTATION_DIR),
+            log_dir: or("default-log-dir", LOG_DIR),
+            store_folder: None,
             taken: 0,
             left: Vec::new(),
             remarks: Vec::new(),
-        }
-    }
-
-    /// Pairs and taps of the capture sections.
-    fn ports(&mut self, leaves: &[Leaf]) {
-        let mut found = Ports::default();
-        for (section, prefix) in [("af-packet", ""), ("netmap", "netmap:"), ("pcap", "")] {
-            // Suricata's command line chooses a section; its own file has taps in all of them.
-            let has_taps = !found.taps.is_empty();
-            for number in 0.. {
-                let entry = format!("{section}.{number}");
-                let of = |name: &str| {
-                    let wanted = format!("{entry}.{name}");
-                    let found = leaves.iter().find(|leaf| leaf.path == wanted);
-                    found.map(Leaf::text)
-                };
-                let Some(interface) = of("interface") else {
-                    break;
-                };
-                if interface == "default" {
-                    continue;
-                }
-                let name = |interface: &str| match interface.contains(':') {
-                    true => interface.to_string(),
-                    false => format!("{prefix}{interface}"),
-                };
-                let near = name(&interface);
-                let why = match (of("copy-mode").as_deref(), of("copy-iface")) {
-                    (Some("ips"), Some(far)) => {
-                        found.pair(near, name(&far));
-                        None
-                    }
-                    (Some(_), Some(_)) => Some("no mode that copies whatever the verdict is"),
-                    _ if has_taps => Some("ports of a section before it are taken"),
-                    _ => {
-                        found.taps.push(near);
-                        None
-                    }
-                };
-                self.entries.insert(entry, why);
-            }
-        }
-        if !found.pairs.is_empty() {
-            let pairs: Vec<String> = found.pairs.iter().map(|pair| list(pair)).collect();
-            let pairs = format!("[{}]", pairs.join(", "));
-            self.keys.insert("run.inline", pairs);
-            if !found.taps.is_empty() {
-                self.remarks.push(format!(
-                    "{} are watched only: one process is a gate or a tap; run a second one with \
-                     --tap for them",
-                    found.taps.join(", ")
-                ));
-            }
-        } else if !found.taps.is_empty() {
-            self.keys.insert("run.tap", list(&found.taps));
-        }
+        };
+        let (ports, remarks) = work.ports.setting();
+        work.keys.extend(ports);
+        work.remarks.extend(remarks);
+        work
     }
 
     fn fate(&mut self, leaf: &Leaf) -> Fate {
@@ -291,48 +157,79 @@ impl Work {
             return Fate::Used;
         }
         match path {
-            "include" => return Fate::Used,
-            "rule-files" => {
-                let globs = leaf.values.iter().filter(|file| file.contains('*'));
-                for glob in globs {
-                    self.remarks
-                        .push(format!("rule-files: {glob}: name each file, or a folder"));
-                }
-                return Fate::Key("rules.files", list(&leaf.values));
-            }
+            "rule-files" => return Fate::Key("rules.files", list(&leaf.values)),
             "default-rule-path" => return Fate::Key("rules.path", quote(&text)),
             "classification-file" => return Fate::Key("rules.classification", quote(&text)),
             "reference-config-file" => return Fate::Key("rules.references", quote(&text)),
             "default-log-dir" => return Fate::Key("log.dir", quote(&text)),
+            "default-reputation-path" | "default-data-dir" => return Fate::Used,
+            "reputation-files" => {
+                let below = |file: &String| below(&self.reputation_dir, file);
+                let files: Vec<String> = leaf.values.iter().map(below).collect();
+                return Fate::Key("reputation-files", quote(&files.join(",")));
+            }
             "action-order" => return Fate::Key("action-order", quote(&text)),
             "flow.memcap" => return counted("flows", &text, FLOW_BYTES, &mut self.remarks),
             "stream.memcap" => {
                 let key = "inspected-flows";
                 return counted(key, &text, CONNECTION_BYTES, &mut self.remarks);
             }
-            "stats.interval" => return Fate::Key("log.stats-interval", text),
+            "stream.reassembly.memcap" if size_of_text(&text) == Some(0) => return no_limit(),
+            "stats.interval" if text.parse::<u32>().is_ok() => {
+                return Fate::Key("log.stats-interval", text);
+            }
+            "stats.enabled" if switch(&text) == Some("no") => {
+                self.events.stats_off = true;
+                return Fate::Used;
+            }
+            "capture.checksum-validation" => {
+                self.no_checksums(text == "none");
+                return Fate::Used;
+            }
+            "threading.set-cpu-affinity" if switch(&text).is_some() => {
+                let pin = switch(&text) == Some("yes");
+                return Fate::Key("run.pin", pin.to_string());
+            }
             _ => {}
         }
-        let capture = path.rsplit_once('.');
-        if let Some((entry, name)) = capture
-            && let Some(why) = self.entries.get(entry)
-        {
-            if let Some(why) = why {
-                return Fate::Left(why.to_string());
-            }
-            return match name {
-                "interface" | "copy-iface" | "copy-mode" => Fate::Used,
-                "threads" => match text.parse::<u32>() {
-                    Ok(lanes) => Fate::Key("run.lanes", lanes.to_string()),
-                    Err(_) => Fate::Left("lanes are given as a number: run.lanes".to_string()),
-                },
-                _ => Fate::Left("the port sees to it itself".to_string()),
-            };
+        if let Some(own) = path.strip_prefix("datasets.") {
+            return self.dataset(own, leaf);
+        }
+        if let Some(fate) = self.of_port(leaf) {
+            return fate;
         }
         match key(path).filter(|key| key.reader == Reader::Engine) {
             Some(key) => self.across(key.name, leaf),
             None => Fate::Left(reason(path).to_string()),
         }
+    }
+
+    /// Checksums are not verified, or they are, whatever is said of it elsewhere.
+    fn no_checksums(&mut self, off: bool) {
+        self.over
+            .insert("stream.checksum-validation", (!off).to_string());
+    }
+
+    /// What is said of a set: `NAME.load`.
+    fn dataset(&mut self, own: &str, leaf: &Leaf) -> Fate {
+        let left = || Fate::Left(reason(&leaf.path).to_string());
+        let Some((name, what)) = own.rsplit_once('.') else {
+            return left();
+        };
+        let known = DATASET_KEYS.iter().find(|(known, _)| *known == what);
+        let (false, Some((what, kind))) = (["defaults", "limits", "rules"].contains(&name), known)
+        else {
+            return left();
+        };
+        let text = leaf.text();
+        let value = match (kind, size_of_text(&text)) {
+            (Kind::Path, _) => quote(&below(&self.data_dir, &text)),
+            (Kind::Number | Kind::Bytes, Some(number)) => number.to_string(),
+            (Kind::Number | Kind::Bytes, None) => return Fate::Left("no number".to_string()),
+            _ => quote(&text),
+        };
+        self.datasets.push((name.to_string(), *what, value));
+        Fate::Used
     }
 
     /// A key of the same name and meaning.
@@ -396,9 +293,24 @@ impl Work {
         Some(ports)
     }
 
+    /// Tables of sets.
+    fn sets(&mut self, text: &mut String) {
+        self.datasets.sort();
+        let mut set = "";
+        for (name, what, value) in &self.datasets {
+            if name != set {
+                text.push_str(&format!("\n[{DATASETS}.{}]\n", quote(name)));
+                set = name;
+            }
+            text.push_str(&format!("{what} = {value}\n"));
+        }
+    }
+
     /// The file, keys in the reference's order.
     fn finish(mut self, path: &Path) -> Import {
         self.finish_events();
+        self.finish_store();
+        self.keys.append(&mut self.over);
         for name in ["rules.path", "rules.classification", "rules.references"] {
             // Suricata's paths are absolute, or relative to where it is started.
             let relative = |value: &&String| !value.starts_with("\"/");
@@ -444,6 +356,7 @@ impl Work {
                 text.push_str(&format!("{} = {}\n", quote(name), quote(value)));
             }
         }
+        self.sets(&mut text);
         if !self.left.is_empty() {
             text.push_str("\n# Not taken over:\n");
             for line in &self.left {
@@ -468,10 +381,25 @@ fn list(values: &[String]) -> String {
     format!("[{}]", quoted.join(", "))
 }
 
+/// A path seen from a folder.
+fn below(folder: &str, path: &str) -> String {
+    Path::new(folder).join(path).display().to_string()
+}
+
+fn size_of_text(text: &str) -> Option<u64> {
+    crate::config::size("", text).ok()
+}
+
+/// A memory cap of 0.
+fn no_limit() -> Fate {
+    Fate::Left("0 is no limit there; here all memory is planned: the default stands".to_string())
+}
+
 /// A memory cap as a number of things.
 fn counted(name: &'static str, text: &str, bytes: u64, remarks: &mut Vec<String>) -> Fate {
-    match crate::config::size(name, text) {
-        Ok(size) => {
+    match size_of_text(text) {
+        Some(0) => no_limit(),
+        Some(size) => {
             let number = (size / bytes).clamp(1024, u64::from(u32::MAX));
             remarks.push(format!(
                 "a memory cap of {text} became {name} = {number} ({bytes} bytes each): Sluice \
@@ -479,6 +407,6 @@ fn counted(name: &'static str, text: &str, bytes: u64, remarks: &mut Vec<String>
             ));
             Fate::Key(name, number.to_string())
         }
-        Err(_) => Fate::Left("no size".to_string()),
+        None => Fate::Left("no size".to_string()),
     }
 }

@@ -16,6 +16,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use super::run::RunArgs;
 use super::start::Starts;
 use super::{Failure, exit};
+use crate::config::Config;
 use crate::control::{Listeners, State, bind_metrics, bind_socket};
 use crate::keeper::board::{Board, Half, Shape};
 use crate::keeper::channel::Channel;
@@ -55,7 +56,7 @@ pub enum Fail {
 pub struct KeeperArgs {
     /// Keep the ports in a process of their own that lets frames through (open) or drops them
     /// (closed) when the engine dies or hangs, and starts it again.
-    #[arg(long, value_name = "open|closed", requires = "inline")]
+    #[arg(long, value_name = "open|closed")]
     pub keeper: Option<Fail>,
     /// Milliseconds that a worker may be in one turn before the keeper gives it up (default 50, or
     /// 5 with --pin).
@@ -110,13 +111,19 @@ impl KeeperArgs {
     ///
     /// # Errors
     /// The system refuses a step.
-    pub fn drop_rights(&self, log_dir: Option<&Path>) -> Result<(), Failure> {
+    pub fn drop_rights(&self, written: &Written) -> Result<(), Failure> {
         if !self.is_engine() {
             return Ok(());
         }
+        let user = self.user()?;
+        let files = written.give(user)?;
+        // Below the log folder it is the engine's to make.
+        let store = written.store.as_ref().filter(|_| !written.store_is_log());
+        let folders = [written.log.as_ref(), store];
         let leave = Leave {
-            user: self.user()?,
-            writable: log_dir.map(Path::to_path_buf).into_iter().collect(),
+            user,
+            writable: folders.into_iter().flatten().cloned().collect(),
+            files,
         };
         let given = sandbox::enter(&leave).map_err(|error| {
             let hint = "the kernel needs seccomp filters (CONFIG_SECCOMP_FILTER)";
@@ -125,6 +132,12 @@ impl KeeperArgs {
                 format!("rights cannot be dropped: {error}\n [hint] {hint}"),
             )
         })?;
+        if given.landlock == 1 && written.store.is_some() {
+            eprintln!(
+                "note: files will not be stored: the first version of Landlock lets nobody move \
+                 them\n [hint] a newer kernel (5.19), or a run without --keeper"
+            );
+        }
         let landlock = match given.landlock {
             0 => "no Landlock in this kernel".to_string(),
             version => format!("Landlock {version}"),
@@ -156,6 +169,70 @@ impl KeeperArgs {
             .map_err(|error| Failure::new(exit::DEVICE, format!("the keeper's ports: {error}")))?;
         Ok(Some(Arc::new(attached)))
     }
+}
+
+/// What an engine goes on writing when it has no rights any more.
+pub struct Written {
+    /// Folder of the log.
+    pub log: Option<PathBuf>,
+    /// Folder of stored files, which may be another.
+    pub store: Option<PathBuf>,
+    /// Files of sets, written at the end.
+    pub sets: Vec<PathBuf>,
+}
+
+impl Written {
+    fn store_is_log(&self) -> bool {
+        let within = |(store, log): (&PathBuf, &PathBuf)| store.starts_with(log);
+        self.store
+            .as_ref()
+            .zip(self.log.as_ref())
+            .is_some_and(within)
+    }
+
+    /// Makes what is missing and gives it to the user that the engine becomes; the files of sets
+    /// that could be made. A service's root may not write what is another user's.
+    fn give(&self, user: Option<User>) -> Result<Vec<PathBuf>, Failure> {
+        if let Some(store) = &self.store {
+            give_store(store, self.store_is_log(), user).map_err(|error| {
+                let hint = "file-store.dir names a folder that can be written";
+                let text = format!("{}: {error}\n [hint] {hint}", store.display());
+                Failure::new(exit::INPUT, text)
+            })?;
+        }
+        let mut files = Vec::new();
+        for path in &self.sets {
+            let made = match path.is_file() {
+                true => Ok(()),
+                false => std::fs::File::create_new(path).map(drop),
+            };
+            match made.and_then(|()| user.map_or(Ok(()), |user| user.own(path))) {
+                Ok(()) => files.push(path.clone()),
+                Err(error) => eprintln!(
+                    "note: {}: {error}: the set will not be written at the end",
+                    path.display()
+                ),
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// Makes the folder of stored files, and what an engine made in it before, the engine's.
+fn give_store(store: &Path, is_log: bool, user: Option<User>) -> std::io::Result<()> {
+    if !is_log {
+        std::fs::create_dir_all(store)?;
+    }
+    let Some(user) = user.filter(|_| store.is_dir()) else {
+        return Ok(());
+    };
+    user.own(store)?;
+    for entry in std::fs::read_dir(store)?.flatten() {
+        if entry.file_type()?.is_dir() {
+            user.own(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn shape(args: &RunArgs) -> Result<Shape, Failure> {
@@ -197,10 +274,10 @@ fn listeners(args: &RunArgs) -> Result<Vec<(&'static str, OwnedFd)>, Failure> {
 }
 
 /// Makes the folder of logs, and what an engine wrote there before, the engine's.
-fn give_folder(dir: &Path, user: User) -> std::io::Result<()> {
+fn give_folder(dir: &Path, log: &str, user: User) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
     user.own(dir)?;
-    let log = dir.join("eve.json");
+    let log = dir.join(log);
     match std::fs::symlink_metadata(&log) {
         Ok(found) if found.is_file() => user.own(&log),
         _ => Ok(()),
@@ -211,7 +288,7 @@ fn give_folder(dir: &Path, user: User) -> std::io::Result<()> {
 ///
 /// # Errors
 /// Usage, or devices that cannot be used.
-pub fn keep(args: &RunArgs) -> Result<u8, Failure> {
+pub fn keep(args: &RunArgs, config: &Config) -> Result<u8, Failure> {
     if args.ports().len() != 2 {
         let text = "--keeper: one pair of ports\n [hint] a process for each pair";
         return Err(Failure::new(exit::USAGE, text));
@@ -227,7 +304,8 @@ pub fn keep(args: &RunArgs) -> Result<u8, Failure> {
         eprintln!("note: {note}");
     }
     if let (Some(dir), Some(user)) = (&args.log_dir, args.keeper.user()?) {
-        give_folder(dir, user).map_err(|error| device(format!("{}: {error}", dir.display())))?;
+        give_folder(dir, &config.eve.file, user)
+            .map_err(|error| device(format!("{}: {error}", dir.display())))?;
     }
     let program = std::env::current_exe().map_err(|error| device(error.to_string()))?;
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();

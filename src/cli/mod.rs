@@ -3,6 +3,7 @@
 //! Exit codes (USERS.md): 0 ok, 1 findings, 2 usage, 3 config, 4 rules, 5 device or permission,
 //! 6 input file, 70 internal.
 
+pub mod ask;
 mod cache;
 pub mod check;
 pub mod config;
@@ -62,6 +63,8 @@ pub enum Command {
     Profile(profile::ProfileArgs),
     /// Put the rules of a running engine's files in force anew.
     Reload(reload::ReloadArgs),
+    /// Ask a running engine: stats, iface-stat, ruleset-stats, dataset-add, ...
+    Ask(ask::AskArgs),
     /// Let all frames through uninspected: `on` and `off` for a running engine, or between two
     /// ports, which proves the wire.
     Passthrough(keeper::PassthroughArgs),
@@ -82,9 +85,13 @@ pub enum Command {
 /// Options that replay, run and test share.
 #[derive(Args, Clone, Default)]
 pub struct EngineArgs {
-    /// Rule files.
+    /// Rule files, patterns of such, or folders whose *.rules are taken; in the place of those of
+    /// --config.
     #[arg(short = 'S', long = "rules", value_name = "FILE")]
     pub rules: Vec<std::path::PathBuf>,
+    /// Rule files beside those of --config or -S.
+    #[arg(short = 's', long = "more-rules", value_name = "FILE")]
+    pub more_rules: Vec<std::path::PathBuf>,
     /// Give a rule variable a value (HOME_NET, HTTP_PORTS, ...); may be repeated.
     #[arg(long = "var", value_name = "NAME=VALUE")]
     pub vars: Vec<String>,
@@ -92,7 +99,7 @@ pub struct EngineArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
     /// Settings file (sluice.toml); all that is given here wins over it.
-    #[arg(long = "config", value_name = "FILE")]
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub config_file: Option<std::path::PathBuf>,
     /// Checksums: `all` to verify them (the default), `none` not to.
     #[arg(short = 'k', value_name = "all|none")]
@@ -153,13 +160,16 @@ impl EngineArgs {
     /// A file that cannot be read (6), or what is wrong in it (3).
     pub fn with_file(&self) -> Result<EngineArgs, Failure> {
         let mut args = self.clone();
+        let more = std::mem::take(&mut args.more_rules);
         let Some(path) = &self.config_file else {
+            args.rules.extend(more);
             return Ok(args);
         };
         let file = settings::Settings::read(path)?;
         if args.rules.is_empty() {
             args.rules = file.rule_files();
         }
+        args.rules.extend(more);
         let given = file.variables.iter();
         let given = given.map(|(name, value)| format!("{name}={value}"));
         args.vars = given.chain(args.vars).collect();
@@ -231,9 +241,12 @@ impl EngineArgs {
         }
         for text in &self.sets {
             let (key, value) = pair(text, "--set")?;
-            config
-                .set(key, value)
-                .map_err(|error| Failure::new(exit::CONFIG, error))?;
+            config.set(key, value).map_err(|mut error| {
+                if let Some(near) = settings::near(key).filter(|_| error.is_unknown()) {
+                    error.hint = format!("did you mean `{near}`?");
+                }
+                Failure::new(exit::CONFIG, error)
+            })?;
         }
         Ok(config)
     }
@@ -293,6 +306,7 @@ pub fn run(cli: Cli) -> u8 {
         Command::Run(args) => run::run(&args),
         Command::Profile(args) => profile::run(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Ask(args) => ask::run(&args),
         Command::Passthrough(args) => keeper::passthrough(&args),
         Command::Upgrade(args) => keeper::command(&args, "upgrade"),
         Command::Test(args) => test::run(&args),

@@ -6,7 +6,8 @@
 //! operator insists. Then each lane finds it in its mailbox (matcher/publish.rs) and takes it
 //! between two bursts. Flow state, the numbers of bits and counters, and thresholds stay.
 //!
-//! Deliberately absent: new settings and variables, which need a restart.
+//! What the settings file says of rules (files, variables, sets, lists) is read again, too; its other
+//! settings need a restart, or `sluice upgrade`, and a change of them is told.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -39,6 +40,8 @@ const LEFT_OVER: Duration = Duration::from_secs(3);
 const KEPT_PERCENT: usize = 90;
 /// Sids that a refusal lists at most.
 const LISTED_MAX: usize = 20;
+/// Rules that failed and are remembered.
+const FAILED_MAX: usize = 1000;
 /// How long the command waits for an answer.
 const ANSWER_TIME: Duration = Duration::from_secs(120);
 
@@ -131,11 +134,28 @@ struct Current {
     program: Arc<Program>,
     rules: Vec<RuleCount>,
     hash: String,
+    /// What is wrong with rules that were left out.
+    failed: Vec<String>,
 }
+
+impl Current {
+    fn of(loaded: &Loaded) -> Current {
+        Current {
+            program: Arc::clone(&loaded.program),
+            rules: rule_counts(loaded),
+            hash: loaded.hash.clone(),
+            failed: loaded.failed_lines().take(FAILED_MAX).collect(),
+        }
+    }
+}
+
+/// What the settings say now: of rules, and of all else.
+pub type Anew = Box<dyn Fn() -> Result<(Wanted, Config), Failure> + Send + Sync>;
 
 /// Loads rules anew for the lanes of an engine.
 pub struct Reloader {
     wanted: Wanted,
+    anew: Option<Anew>,
     config: Config,
     mailboxes: Vec<Arc<Mailbox>>,
     sets: Arc<Sets>,
@@ -157,6 +177,7 @@ impl Reloader {
         let names = loaded.ruleset.names();
         Reloader {
             wanted,
+            anew: None,
             config: config.clone(),
             mailboxes,
             sets,
@@ -164,11 +185,36 @@ impl Reloader {
                 names.flowbits.names().len() + SPARE_NAMES.0,
                 names.flowints.names().len() + SPARE_NAMES.1,
             ),
-            current: Mutex::new(Current {
-                program: Arc::clone(&loaded.program),
-                rules: rule_counts(loaded),
-                hash: loaded.hash.clone(),
-            }),
+            current: Mutex::new(Current::of(loaded)),
+        }
+    }
+
+    /// Asks the settings again each time.
+    pub fn asking(mut self, anew: Anew) -> Reloader {
+        self.anew = Some(anew);
+        self
+    }
+
+    /// What is wanted now.
+    fn wanted(&self) -> Result<Wanted, String> {
+        match self.anew.as_ref().map(|anew| anew()) {
+            None => Ok(self.wanted.clone()),
+            Some(Ok((wanted, config))) => {
+                if !differ_in_rules_alone(&config, &self.config) {
+                    eprintln!(
+                        "note: settings were changed that are not about rules: they hold from the \
+                         next start or `sluice upgrade`"
+                    );
+                }
+                Ok(wanted)
+            }
+            // An engine under a keeper may not be allowed to.
+            Some(Err(failure)) if failure.code == exit::INPUT => {
+                eprintln!("note: {}", failure.text);
+                eprintln!("note: what it said of rules at the start still holds");
+                Ok(self.wanted.clone())
+            }
+            Some(Err(failure)) => Err(failure.text),
         }
     }
 
@@ -197,6 +243,34 @@ impl Reloader {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let table = super::profile::Table::live(&current.program, bursts);
         serde_json::to_string(&table).map_err(|error| error.to_string())
+    }
+
+    /// Answers the control socket about the rules in force.
+    ///
+    /// # Errors
+    /// A set or a value that there is not.
+    pub fn answer(&self, words: &[&str]) -> Result<serde_json::Value, String> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        match *words {
+            ["ruleset-failed-rules"] => Ok(current.failed.clone().into()),
+            [command, name, kind, value] => {
+                let sets = &current.program.ruleset().names().datasets;
+                let known = sets.get(name).filter(|set| set.is_filled());
+                let set = known.ok_or_else(|| {
+                    let names: Vec<&str> = sets.iter().map(|set| set.name()).collect();
+                    format!(
+                        "no rule names a set `{name}`; there are {}",
+                        names.join(", ")
+                    )
+                })?;
+                set.obey(command, kind, value).map(Into::into)
+            }
+            _ => {
+                drop(current);
+                self.save_datasets();
+                Ok("done".into())
+            }
+        }
     }
 
     /// Writes the sets of the rules in force that are to outlive the engine.
@@ -258,39 +332,31 @@ impl Reloader {
         for mailbox in &self.mailboxes {
             mailbox.publish(&loaded.program, &renewal, &self.config);
         }
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Current {
-            program: Arc::clone(&loaded.program),
-            rules: rule_counts(&loaded),
-            hash: loaded.hash.clone(),
-        };
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Current::of(&loaded);
         let late = self.collect();
+        loaded.report();
         let note = match late {
             0 => String::new(),
             late => format!("; {late} lanes have not come to a burst border yet"),
         };
+        let failed = match loaded.failed_lines().next() {
+            Some(first) => format!("; {} failed, the first: {first}", loaded.counts.failed),
+            None => String::new(),
+        };
         Ok(format!(
-            "generation {}: {difference}, {:.1} s{note}",
+            "generation {}: {difference}, {:.1} s{note}{failed}",
             renewal.to(),
             begin.elapsed().as_secs_f64()
         ))
     }
 
     fn load(&self, old: &Program, force: bool) -> Result<Loaded, String> {
+        let now = self.wanted()?;
         let wanted = Wanted {
-            files: self.wanted.files.clone(),
-            variables: self.wanted.variables.clone(),
-            skip_bad: self.wanted.skip_bad || force,
-            action_order: self.wanted.action_order,
-            thresholds: self.wanted.thresholds.clone(),
-            classification: self.wanted.classification.clone(),
-            references: self.wanted.references.clone(),
+            skip_bad: now.skip_bad || force,
             names: Some(old.ruleset().names().clone()),
-            datasets: self.wanted.datasets.clone(),
-            missing: self.wanted.missing.clone(),
-            reputation: self.wanted.reputation.clone(),
-            countries: self.wanted.countries.clone(),
             generation: old.ruleset().generation() + 1,
-            cache: self.wanted.cache.clone(),
+            ..now
         };
         rules::load(&wanted).map_err(|failure| failure.text)
     }
@@ -323,6 +389,17 @@ impl Reloader {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// Whether a reload puts all in force that is not the same.
+fn differ_in_rules_alone(new: &Config, old: &Config) -> bool {
+    let mut new = new.clone();
+    new.action_order = old.action_order;
+    new.reputation.clone_from(&old.reputation);
+    new.geoip_database.clone_from(&old.geoip_database);
+    new.threshold_file.clone_from(&old.threshold_file);
+    new.datasets.clone_from(&old.datasets);
+    new == *old
 }
 
 /// What a reload changes.
@@ -417,6 +494,18 @@ mod tests {
 
     fn set(sids: std::ops::Range<u32>) -> RuleSet {
         RuleSet::build(sids.map(blank).collect(), Names::default(), 1)
+    }
+
+    #[test]
+    fn settings_of_rules_are_told_from_others() {
+        let with = |key: &str, value: &str| {
+            let mut config = Config::default();
+            config.set(key, value).unwrap();
+            differ_in_rules_alone(&config, &Config::default())
+        };
+        assert!(with("threshold-file", "x") && with("action-order", "drop,pass,reject,alert"));
+        assert!(with("datasets.a.type", "string") && with("reputation-files", "a,b"));
+        assert!(!with("flows", "7") && !with("stream.midstream", "yes"));
     }
 
     #[test]

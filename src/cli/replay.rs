@@ -1,6 +1,6 @@
 //! `sluice replay`: captures through the engine, and a summary of what became of every packet.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const PROGRESS_FROM_BYTES: u64 = 64 << 20;
 /// Arguments of `sluice replay`.
 #[derive(Args, Clone)]
 pub struct ReplayArgs {
-    /// Captures, in order (pcap or pcapng).
+    /// Captures, in order (pcap or pcapng), or folders of such, by the time of their last change.
     pub captures: Vec<PathBuf>,
     /// A capture, as Suricata's users write it.
     #[arg(short = 'r', value_name = "CAPTURE")]
@@ -101,11 +101,15 @@ fn spread(text: &str) -> Result<Spread, Failure> {
 /// # Errors
 /// A `--var` without `=`.
 pub fn wanted(args: &EngineArgs) -> Result<Wanted, Failure> {
-    let variables = args
-        .vars
-        .iter()
-        .map(|text| pair(text, "--var").map(|(k, v)| (k.to_string(), v.to_string())))
-        .collect::<Result<_, _>>()?;
+    let given = args.vars.iter().map(|text| pair(text, "--var"));
+    // As Suricata's users say it: --set vars.address-groups.HOME_NET=10.0.0.0/8.
+    let set = args.sets.iter().filter_map(|text| {
+        let (key, value) = text.split_once('=')?;
+        Some(Ok((crate::config::variable(key)?, value)))
+    });
+    let own =
+        |pair: Result<(&str, &str), Failure>| pair.map(|(k, v)| (k.to_string(), v.to_string()));
+    let variables = given.chain(set).map(own).collect::<Result<_, _>>()?;
     Ok(Wanted {
         files: args.rules.clone(),
         variables,
@@ -140,7 +144,9 @@ pub fn tell_ignored(config: &crate::config::Config) {
 /// # Errors
 /// Usage, settings, rules or input that cannot be used; the exit code says which.
 pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
-    let captures: Vec<PathBuf> = args.captures.iter().chain(&args.read).cloned().collect();
+    let named = args.captures.iter().chain(&args.read);
+    let captures = named.map(|path| captures_of(path));
+    let captures = captures.collect::<Result<Vec<_>, _>>()?.concat();
     if captures.is_empty() {
         return Err(Failure::new(
             exit::USAGE,
@@ -203,6 +209,35 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
         eprintln!("eve.json: {} lines", counters.sink.lines());
     }
     finish(args, &outcome)
+}
+
+/// The captures that a name means: those of a folder in the order in which they were written.
+fn captures_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let fail = |error: &dyn std::fmt::Display| {
+        let hint = "name captures, or a folder with *.pcap, *.pcapng or *.cap";
+        Failure::new(
+            exit::INPUT,
+            format!("{}: {error}\n [hint] {hint}", path.display()),
+        )
+    };
+    let entries = std::fs::read_dir(path).map_err(|error| fail(&error))?;
+    let is_capture = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let kinds = [".pcap", ".pcapng", ".cap"];
+        // Files of a ring have their number behind it: log.pcap.17.
+        path.is_file() && kinds.iter().any(|kind| name.contains(kind))
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut found: Vec<PathBuf> = paths.filter(is_capture).collect();
+    let changed = |path: &PathBuf| path.metadata().and_then(|data| data.modified()).ok();
+    found.sort_by_cached_key(|path| (changed(path), path.clone()));
+    match found.is_empty() {
+        true => Err(fail(&"no capture there")),
+        false => Ok(found),
+    }
 }
 
 /// Makes the log folder.

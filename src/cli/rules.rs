@@ -19,7 +19,11 @@ use crate::rules::reputation::Reputations;
 use crate::rules::ruleset::RuleSet;
 use crate::rules::{self, Classification, File, Options, Variables};
 
+/// Rules that are named one by one at a start.
+const TOLD_MAX: usize = 20;
+
 /// What a command wants loaded.
+#[derive(Clone)]
 pub struct Wanted {
     /// Rule files.
     pub files: Vec<PathBuf>,
@@ -45,6 +49,8 @@ pub struct Wanted {
     pub datasets: Vec<(String, String)>,
     /// Generation of the set.
     pub generation: u32,
+    /// Texts of rules are kept, for alerts that carry them.
+    pub keeps_texts: bool,
     /// Features that settings switch off.
     pub missing: Vec<&'static str>,
     /// Folder that keeps automata between starts.
@@ -66,6 +72,7 @@ impl Default for Wanted {
             names: None,
             datasets: Vec::new(),
             generation: 1,
+            keeps_texts: false,
             missing: Vec::new(),
             cache: None,
         }
@@ -76,6 +83,7 @@ impl Wanted {
     /// Takes what the settings say about rules.
     pub fn with(mut self, config: &Config) -> Wanted {
         self.action_order = config.action_order;
+        self.keeps_texts = config.eve.alert.rule;
         let off = |feature: &&'static str| {
             let key = format!("app-layer.protocols.tls.{feature}-fingerprints");
             let mut settings = config.app_settings.iter().rev();
@@ -116,6 +124,27 @@ pub struct Loaded {
 
 /// Rule texts by path.
 pub type Texts = Vec<(String, Vec<u8>)>;
+
+/// The files that names mean: patterns and folders stand for what is in them.
+///
+/// # Errors
+/// A folder that cannot be read, a pattern that nothing fits (6).
+pub fn expanded(names: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for name in names {
+        let found = rules::files::of(name).map_err(|error| error.to_string());
+        let found = match found {
+            Ok(found) if found.is_empty() => Err("no rule file there".to_string()),
+            found => found,
+        };
+        files.extend(found.map_err(|why| {
+            let hint = "name a rule file, a folder with *.rules, or a pattern that files fit";
+            let text = format!("{}: {why}\n [hint] {hint}", name.display());
+            Failure::new(exit::INPUT, text)
+        })?);
+    }
+    Ok(files)
+}
 
 /// Reads the files and what stands beside them (`classification.config`, `reference.config`).
 pub fn read(files: &[PathBuf]) -> Result<(Texts, Classification), Failure> {
@@ -162,7 +191,8 @@ pub fn anomaly(name: &str) -> Option<u8> {
 /// # Errors
 /// Unreadable files (6); rules with errors (4) unless they are to be skipped.
 pub fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
-    let (texts, mut classification) = read(&wanted.files)?;
+    let files = expanded(&wanted.files)?;
+    let (texts, mut classification) = read(&files)?;
     if let Some(path) = &wanted.classification {
         let lines = classification.read_classes(&named(path, "rules.classification")?);
         told(
@@ -175,7 +205,7 @@ pub fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
         let lines = classification.read_references(&named(path, "rules.references")?);
         told(path, &lines, "config reference: NAME URL");
     }
-    let thresholds = thresholds(wanted)?;
+    let thresholds = thresholds(&files, wanted)?;
     compile(&texts, classification, wanted, &thresholds)
 }
 
@@ -190,10 +220,32 @@ fn named(path: &Path, setting: &str) -> Result<String, Failure> {
     })
 }
 
+/// Names that rules find: those of before, and sets that settings tell of.
+pub fn declared(wanted: &Wanted) -> Result<Option<Names>, Failure> {
+    let mut names = wanted.names.clone();
+    if !wanted.datasets.is_empty() {
+        let sets = &mut names.get_or_insert_default().datasets;
+        let declared = sets.declare(&wanted.datasets);
+        declared.map_err(|what| {
+            let hint = "type is one of string, md5, sha256, ip, ipv4";
+            Failure::new(exit::CONFIG, format!("{what}\n [hint] {hint}"))
+        })?;
+    }
+    Ok(names)
+}
+
 /// The reputations of addresses, if settings name files of them.
-fn reputations(wanted: &Wanted) -> Result<Option<Arc<Reputations>>, Failure> {
-    let (Some(categories), files) = &wanted.reputation else {
-        return Ok(None);
+pub fn reputations(wanted: &Wanted) -> Result<Option<Arc<Reputations>>, Failure> {
+    let (categories, files) = &wanted.reputation;
+    let Some(categories) = categories else {
+        return match files.is_empty() {
+            true => Ok(None),
+            false => {
+                let hint = "reputation-categories-file names what the numbers in them mean";
+                let text = format!("reputation-files without categories\n [hint] {hint}");
+                Err(Failure::new(exit::CONFIG, text))
+            }
+        };
     };
     let mut all = Reputations::default();
     let bad = |path: &Path, bad: rules::reputation::BadLine| {
@@ -214,7 +266,7 @@ fn reputations(wanted: &Wanted) -> Result<Option<Arc<Reputations>>, Failure> {
 }
 
 /// The database of countries, if settings name one.
-fn countries(wanted: &Wanted) -> Result<Option<Arc<Countries>>, Failure> {
+pub fn countries(wanted: &Wanted) -> Result<Option<Arc<Countries>>, Failure> {
     let Some(path) = &wanted.countries else {
         return Ok(None);
     };
@@ -238,10 +290,9 @@ fn told(path: &Path, lines: &[u32], form: &str) {
 }
 
 /// The threshold files: those beside the rule files, then the one that was named.
-fn thresholds(wanted: &Wanted) -> Result<Vec<(PathBuf, String)>, Failure> {
+fn thresholds(files: &[PathBuf], wanted: &Wanted) -> Result<Vec<(PathBuf, String)>, Failure> {
     let mut found: Vec<(PathBuf, String)> = Vec::new();
-    let mut folders: Vec<&Path> = wanted
-        .files
+    let mut folders: Vec<&Path> = files
         .iter()
         .map(|file| file.parent().unwrap_or(Path::new(".")))
         .collect();
@@ -306,12 +357,7 @@ fn compile(
     let named = texts.iter().map(|(path, text)| File { path, text });
     let files: Vec<File<'_>> = named.collect();
     let progress = Progress::of(texts);
-    let mut names = wanted.names.clone();
-    if !wanted.datasets.is_empty() {
-        let sets = &mut names.get_or_insert_default().datasets;
-        let declared = sets.declare(&wanted.datasets);
-        declared.map_err(|what| Failure::new(exit::CONFIG, what))?;
-    }
+    let names = declared(wanted)?;
     let options = Options {
         anomaly: &anomaly,
         names: names.as_ref(),
@@ -319,6 +365,7 @@ fn compile(
         reputations: reputations(wanted)?,
         countries: countries(wanted)?,
         reads_files: true,
+        keeps_texts: wanted.keeps_texts,
         progress: &|count| progress.read(count),
         ..Options::default()
     };
@@ -378,7 +425,8 @@ fn refuse_errors(found: &[Diagnostic]) -> Result<(), Failure> {
     }
     let lines: Vec<String> = bad.iter().take(10).map(|d| shown(d)).collect();
     let (count, lines) = (bad.len(), lines.join("\n"));
-    let hint = "`sluice check` shows all of them; --skip-bad-rules goes on without them";
+    let hint = "`sluice check` shows all of them; --skip-bad-rules (`reload --force`) goes on \
+                without them";
     Err(Failure::new(
         exit::RULES,
         format!("{count} rules have errors\n{lines}\n [hint] {hint}"),
@@ -396,13 +444,24 @@ fn fill_datasets(folder: &Path, sets: &Datasets) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Files of the sets that are to outlive the engine.
+pub fn saved(files: &[PathBuf], sets: &Datasets) -> Vec<PathBuf> {
+    let files = expanded(files).unwrap_or_default();
+    let folder = folder_of(files.first().map(PathBuf::as_path));
+    let saved = sets.iter().filter_map(|set| set.save());
+    saved.map(|file| folder.join(file)).collect()
+}
+
 /// Writes the sets that are to outlive the engine. What cannot be written is said.
 pub fn save_datasets(files: &[PathBuf], sets: &Datasets) {
+    let files = expanded(files).unwrap_or_default();
     let folder = folder_of(files.first().map(PathBuf::as_path));
     for set in sets.iter() {
         if set.lost() > 0 {
             let (name, lost) = (set.name(), set.lost());
-            eprintln!("note: set `{name}` had no room for {lost} values\n [hint] hashsize");
+            eprintln!(
+                "note: set `{name}` had no room for {lost} values\n [hint] memcap or hashsize"
+            );
         }
         let Some(file) = set.save() else {
             continue;
@@ -434,6 +493,12 @@ impl Loaded {
             counts.skipped,
             counts.unsupported
         );
+        for line in some(self.failed_lines()) {
+            eprintln!("note: rule left out: {line}");
+        }
+        for line in some(self.unsupported.iter().cloned()) {
+            eprintln!("note: rule not run: {line}");
+        }
         for remark in &self.threshold_remarks {
             eprintln!("note: {remark}");
         }
@@ -445,6 +510,13 @@ impl Loaded {
         }
     }
 
+    /// Rules that could not be read: place and what is wrong.
+    pub fn failed_lines(&self) -> impl Iterator<Item = String> {
+        let found = self.diagnostics.iter();
+        let failed = found.filter(|d| d.code.severity() == Severity::Error);
+        failed.map(shown)
+    }
+
     /// What the event writer needs to know of the signatures.
     pub fn info(&self) -> Arc<dyn SignatureInfo> {
         Arc::new(Info {
@@ -452,6 +524,18 @@ impl Loaded {
             classification: Arc::clone(&self.classification),
         })
     }
+}
+
+/// The first lines of many, and how many more there are.
+fn some(lines: impl Iterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<String> = lines.collect();
+    if let more @ 1.. = lines.len().saturating_sub(TOLD_MAX) {
+        lines.truncate(TOLD_MAX);
+        lines.push(format!(
+            "and {more} more: `sluice check --unsupported` names all"
+        ));
+    }
+    lines
 }
 
 struct Info {
@@ -479,6 +563,7 @@ impl SignatureInfo for Info {
             severity: signature.priority,
             metadata: &signature.metadata,
             references: &signature.references,
+            rule: signature.source.text.as_deref(),
             target: signature.target,
         });
     }

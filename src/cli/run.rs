@@ -7,11 +7,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 
 use super::control::{self, EngineHooks, Served};
-use super::keeper::{self, Attached, KeeperArgs};
-use super::reload::Reloader;
+use super::keeper::{self, Attached, KeeperArgs, Written};
+use super::reload::{Anew, Reloader};
 use super::rules::{self, Loaded};
 use super::start::Starts;
 use super::{EngineArgs, Failure, exit};
@@ -19,6 +19,7 @@ use crate::config::{Area, Choice, Config, Mode, Urgent};
 use crate::control::Control;
 use crate::eve::{Options as EveOptions, SignatureInfo, Target, Writer};
 use crate::flow::FlowPlan;
+use crate::keeper::notify::Notifier;
 use crate::lane::Worker;
 use crate::lane::build::{Engine, Halves, Plan};
 use crate::matcher::MatchPlan;
@@ -62,7 +63,7 @@ pub struct RunArgs {
     #[arg(long, num_args = 2, value_names = ["INSIDE", "OUTSIDE"], conflicts_with = "tap")]
     pub inline: Vec<String>,
     /// Watch ports, forward nothing.
-    #[arg(long, num_args = 1.., value_name = "PORT")]
+    #[arg(short = 'i', long, num_args = 1.., value_name = "PORT")]
     pub tap: Vec<String>,
     /// Folder for eve.json.
     #[arg(short = 'l', long = "log-dir", value_name = "DIR")]
@@ -89,6 +90,10 @@ pub struct RunArgs {
     /// End after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     pub seconds: Option<u64>,
+    /// Read settings, rules and all files that they name as a run does, say what is found, and end:
+    /// no port is opened.
+    #[arg(short = 'T', long = "test")]
+    pub test: bool,
     /// Summary as text or json.
     #[arg(long, default_value = "text")]
     pub format: String,
@@ -128,8 +133,12 @@ impl RunArgs {
         let mut names: Vec<&String> = args.ports().iter().collect();
         names.sort();
         match (args.inline.is_empty(), args.tap.is_empty()) {
+            (true, true) if args.test => Ok(args),
             (true, true) => usage("no port"),
             (false, false) => usage("run.inline and run.tap: a process is a gate or a tap"),
+            (true, false) if args.keeper.keeper.is_some() => {
+                usage("--keeper: what watches only is in nobody's way, and needs none")
+            }
             _ if names.windows(2).any(|two| two[0] == two[1]) => usage("a port is named twice"),
             _ if names.len() > PORTS_MAX => usage("more than 64 ports"),
             _ if args.lanes() == 0 => usage("no lanes: at least one"),
@@ -260,17 +269,40 @@ fn writer(
     writer.map(Some).map_err(fail)
 }
 
+/// What the engine goes on writing.
+fn written(args: &RunArgs, config: &Config, loaded: &Loaded) -> Written {
+    let log = args.log_dir.clone();
+    let store = log
+        .as_deref()
+        .and_then(|dir| super::file_store(config, dir));
+    Written {
+        log,
+        store: store.map(|store| store.dir),
+        sets: rules::saved(&args.engine.rules, &loaded.ruleset.names().datasets),
+    }
+}
+
 /// What is looked at from time to time while the lanes work.
 struct Watch {
     limit: Option<Duration>,
     started: Instant,
+    /// The service manager, which under a keeper is the keeper's to speak to.
+    notifier: Option<Notifier>,
     /// Ports that have not brought a frame too long for their ring yet.
     ports: Vec<(String, Halves)>,
 }
 
 impl Watch {
+    /// Begins, and says that the engine is ready.
     fn new(args: &RunArgs, ports: Vec<(String, Halves)>) -> Watch {
+        let mode = if args.is_inline() { "inline" } else { "tap" };
+        eprintln!("ready: {mode} {}", args.ports().join(" "));
+        let notifier = (!args.keeper.is_engine()).then(Notifier::from_environment);
+        if let Some(notifier) = &notifier {
+            notifier.tell("READY=1");
+        }
         Watch {
+            notifier,
             // Under a keeper it is the keeper that ends all.
             limit: args
                 .seconds
@@ -286,8 +318,10 @@ impl Watch {
             .is_some_and(|limit| self.started.elapsed() >= limit)
     }
 
-    /// Tells once for each port that frames are lost because somebody merges segments.
+    /// Feeds a watchdog, and tells once for each port that frames are lost because somebody merges
+    /// segments.
     fn look(&mut self) {
+        self.notifier.iter_mut().for_each(Notifier::feed);
         self.ports.retain(|(name, halves)| {
             let long = |half: &Arc<PortCounters>| half.get(PortCounter::TooLong);
             let count: u64 = halves.receive.iter().map(long).sum();
@@ -307,7 +341,27 @@ impl Watch {
 /// Flags that signals set.
 struct Signals {
     stop: Arc<AtomicBool>,
+    early: Early,
+}
+
+/// Those that may come while rules are loaded, which takes seconds: logs are rotated, rules changed.
+struct Early {
     hangup: Arc<AtomicBool>,
+    /// SIGUSR2: rules are to be put in force anew. Under a keeper that is the keeper's.
+    renew: Arc<AtomicBool>,
+}
+
+impl Early {
+    fn new(args: &RunArgs) -> Result<Early, Failure> {
+        let renew = Arc::default();
+        Ok(Early {
+            hangup: noted(SIGHUP, Arc::default())?,
+            renew: match args.keeper.is_engine() {
+                true => renew,
+                false => noted(SIGUSR2, renew)?,
+            },
+        })
+    }
 }
 
 /// A flag that a signal sets.
@@ -317,10 +371,10 @@ fn noted(signal: i32, flag: Arc<AtomicBool>) -> Result<Arc<AtomicBool>, Failure>
     Ok(flag)
 }
 
-fn signals(stop: &Arc<AtomicBool>, hangup: Arc<AtomicBool>) -> Result<Signals, Failure> {
+fn signals(stop: &Arc<AtomicBool>, early: Early) -> Result<Signals, Failure> {
     let stop = noted(SIGTERM, Arc::clone(stop))?;
     let stop = noted(SIGINT, stop)?;
-    Ok(Signals { stop, hangup })
+    Ok(Signals { stop, early })
 }
 
 /// What the wire is guarded with unless --set says otherwise: in the path nothing passes that was
@@ -359,12 +413,18 @@ fn wait(
         if watch.is_over() || gone || threads.iter().any(|thread| thread.is_finished()) {
             signals.stop.store(true, Ordering::Relaxed);
         }
-        if signals.hangup.swap(false, Ordering::Relaxed) {
+        if signals.early.hangup.swap(false, Ordering::Relaxed) {
             hang_up(writer, control);
+        }
+        if signals.early.renew.swap(false, Ordering::Relaxed) {
+            control.reload_beside();
         }
         ports.look().for_each(|text| eprintln!("port {text}"));
         watch.look();
         std::thread::sleep(TURN);
+    }
+    if let Some(notifier) = &watch.notifier {
+        notifier.tell("STOPPING=1");
     }
 }
 
@@ -373,19 +433,21 @@ fn wait(
 /// # Errors
 /// Usage, settings, rules or devices that cannot be used; the exit code says which.
 pub fn run(args: &RunArgs) -> Result<u8, Failure> {
+    let given = args.clone();
     let args = &args.with_file()?;
-    let inline = args.is_inline();
-    let config = settings(args, inline)?;
-    if args.keeper.keeps() {
-        return keeper::keep(args);
+    let config = settings(args, args.is_inline())?;
+    if args.keeper.keeps() && !args.test {
+        return keeper::keep(args, &config);
     }
     super::replay::tell_ignored(&config);
-    // Logs may be rotated while rules are loaded, which takes seconds.
-    let hangup = noted(SIGHUP, Arc::default())?;
+    let early = Early::new(args)?;
     let attached = args.keeper.attach(args)?;
     let wanted = super::replay::wanted(&args.engine)?.with(&config);
     let loaded = rules::load(&wanted)?;
     loaded.report();
+    if args.test {
+        return tested(args, &config);
+    }
     let (mut ports, rss) = open_ports(args, attached.as_deref())?;
     let lanes = std::mem::take(&mut ports.lanes);
     let plan = FlowPlan::new(&config, lanes.len());
@@ -400,21 +462,21 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     if let Some(attached) = &attached {
         named = attached.join(&mut engine);
     }
-    let signals = signals(&engine.stop, hangup)?;
-    args.keeper.drop_rights(args.log_dir.as_deref())?;
+    let signals = signals(&engine.stop, early)?;
+    args.keeper.drop_rights(&written(args, &config, &loaded))?;
     let mailboxes = engine.mailboxes.clone();
-    let reloader = Arc::new(Reloader::new(wanted, &config, &loaded, mailboxes));
+    let reloader = Reloader::new(wanted, &config, &loaded, mailboxes).asking(anew(given));
+    let reloader = Arc::new(reloader);
     let writer = writer(args, &engine, reloader.info(), &config)?;
     let numbered = args.ports().iter().enumerate();
     let halves: Vec<(String, Halves)> = numbered
         .map(|(index, name)| (name.clone(), engine.halves(index)))
         .collect();
-    let stop = Arc::clone(&signals.stop);
     let hooks = EngineHooks::new(
         &config,
         &loaded,
         halves.clone(),
-        stop,
+        Arc::clone(&signals.stop),
         args.engine.rules_top(),
     )
     .with_reloader(Arc::clone(&reloader))
@@ -429,8 +491,6 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     if let Some(attached) = &attached {
         attached.ready()?;
     }
-    let mode = if inline { "inline" } else { "tap" };
-    eprintln!("ready: {mode} {}", args.ports().join(" "));
     wait(
         &signals,
         &mut ports,
@@ -441,6 +501,32 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let done = end(threads, control, writer, started, &args.format);
     reloader.save_datasets();
     done
+}
+
+/// Reads the settings again, as a reload does.
+fn anew(given: RunArgs) -> Anew {
+    Box::new(move || {
+        let args = given.with_file()?;
+        let config = settings(&args, args.is_inline())?;
+        Ok((super::replay::wanted(&args.engine)?.with(&config), config))
+    })
+}
+
+/// What a run would begin with, after all has been read.
+fn tested(args: &RunArgs, config: &Config) -> Result<u8, Failure> {
+    let ports = specs(args)?;
+    let plan = FlowPlan::new(config, args.lanes());
+    eprintln!("memory: {plan} ({} MiB available)", available_bytes() >> 20);
+    eprintln!("memory: {}", MatchPlan::new(config));
+    let mode = if args.is_inline() { "inline" } else { "tap" };
+    match ports.is_empty() {
+        true => println!("tested: settings and rules can be used; no port is named"),
+        false => println!(
+            "tested: settings and rules can be used: {mode} {} (`sluice doctor` looks at ports)",
+            args.ports().join(" ")
+        ),
+    }
+    Ok(exit::OK)
 }
 
 /// Joins the workers, lets rings and logs run dry, and prints the summary.

@@ -60,6 +60,14 @@ impl Settings {
     /// # Errors
     /// A file that cannot be read (6), or what is wrong in it, all of it (3).
     pub fn read(path: &Path) -> Result<Settings, Failure> {
+        if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+            let path = path.display();
+            let text = format!(
+                "{path}: that is the form of Suricata's settings\n [hint] sluice config import \
+                 {path} -o sluice.toml"
+            );
+            return Err(Failure::new(exit::CONFIG, text));
+        }
         let text = std::fs::read_to_string(path).map_err(|error| {
             let hint = "--config names a sluice.toml; `sluice config reference` writes one";
             Failure::new(
@@ -114,6 +122,31 @@ impl Settings {
             Some(Value::Many(list)) => list,
             _ => &[],
         }
+    }
+
+    /// A setting as TOML writes it, and its place.
+    pub fn shown(&self, key: &Key) -> Option<(String, &str)> {
+        let quote = |text: &String| toml::Value::String(text.clone()).to_string();
+        let list = |parts: Vec<String>| format!("[{}]", parts.join(", "));
+        let mut entries = self.entries.iter().rev();
+        let setting = entries.find(|setting| setting.key.name == key.name)?;
+        let bare = match key.kind {
+            Kind::Flag | Kind::Number | Kind::Seconds | Kind::Ports => true,
+            Kind::Bytes => {
+                matches!(&setting.value, Value::One(text) if text.parse::<u64>().is_ok())
+            }
+            _ => false,
+        };
+        let one = |text: &String| if bare { text.clone() } else { quote(text) };
+        let text = match &setting.value {
+            Value::One(text) => one(text),
+            Value::Many(texts) => list(texts.iter().map(one).collect()),
+            Value::Pairs(pairs) => {
+                let pair = |pair: &[String; 2]| list(pair.iter().map(quote).collect());
+                list(pairs.iter().map(pair).collect())
+            }
+        };
+        Some((text, &setting.place))
     }
 
     /// A flag; false where it is not given.
@@ -331,12 +364,17 @@ impl Reading<'_> {
     }
 }
 
-fn unknown(name: &str, offset: usize) -> Fault {
+/// The setting or table whose name is nearest to one that nobody knows.
+pub fn near(name: &str) -> Option<&'static str> {
     // Each way of tables counts as a name, so that a misspelt [straem] finds its table.
     let names = KEYS.iter().flat_map(|key| {
         let dots = key.name.match_indices('.').map(|(at, _)| &key.name[..at]);
         dots.chain(std::iter::once(key.name))
     });
+    nearest(name, names.chain([VARIABLES, DATASETS]))
+}
+
+fn unknown(name: &str, offset: usize) -> Fault {
     if let Some(why) = foreign::of_parser(name) {
         return Fault {
             offset,
@@ -344,7 +382,7 @@ fn unknown(name: &str, offset: usize) -> Fault {
             hint: "take it out".to_string(),
         };
     }
-    let hint = match nearest(name, names.chain([VARIABLES, DATASETS])) {
+    let hint = match near(name) {
         Some(near) => format!("did you mean `{near}`?"),
         None => match KEYS.iter().find(|key| last(key.name) == last(name)) {
             Some(elsewhere) => format!("did you mean `{}`?", elsewhere.name),

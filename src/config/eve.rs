@@ -43,6 +43,8 @@ pub struct Eve {
     pub enabled: bool,
     /// Name of the log in the log folder (`filename`).
     pub file: String,
+    /// What events call this machine (`sensor-name`); empty: nothing.
+    pub host: String,
     /// Events that are written (`types`), by the names of [`TYPES`]; `None`: all.
     types: Option<Vec<&'static str>>,
     /// Flowbits, flow counters and variables of the flow (`metadata`).
@@ -224,6 +226,8 @@ pub struct Alert {
     pub rule_metadata: bool,
     /// References of the rule.
     pub references: bool,
+    /// The rule's text.
+    pub rule: bool,
     /// Packets that a tag asked for are events.
     pub tagged: bool,
     /// What was decided about the packet.
@@ -239,6 +243,7 @@ impl Default for Eve {
         Eve {
             enabled: true,
             file: "eve.json".to_string(),
+            host: String::new(),
             types: None,
             metadata: true,
             capture: true,
@@ -255,6 +260,7 @@ impl Default for Eve {
                 flow: true,
                 rule_metadata: true,
                 references: false,
+                rule: false,
                 tagged: true,
                 verdict: false,
                 http_body: [false; 2],
@@ -439,6 +445,7 @@ impl Alert {
             "metadata.flow" => &mut self.flow,
             "metadata.rule.metadata" => &mut self.rule_metadata,
             "metadata.rule.reference" => &mut self.references,
+            "metadata.rule.raw" => &mut self.rule,
             "payload-buffer-size" => {
                 let bytes = size(key, value)?;
                 self.payload_max = (bytes as usize).min(PAYLOAD_MAX);
@@ -458,6 +465,12 @@ impl Alert {
 
 /// A name within the log folder.
 fn file_name(key: &str, value: &str) -> Result<String, SettingError> {
+    if value.contains('%') {
+        return Err(error(
+            format!("{key}: `{value}` would be taken as it stands"),
+            "the log has one name, without the time in it; moved away, it is opened anew by itself",
+        ));
+    }
     let plain = !value.is_empty() && !value.contains('/') && value != "." && value != "..";
     match plain {
         true => Ok(value.to_string()),

@@ -366,6 +366,7 @@ pub const KEYS: &[Key] = &[
     engine("outputs.eve-log.enabled", Flag, Is("true"), "Write events to eve.json."),
     engine("outputs.eve-log.filename", Text, Is("\"eve.json\""), "Name of the log in the log folder."),
     engine("outputs.eve-log.types", Texts, Else("[\"alert\", \"anomaly\", \"drop\", \"fileinfo\", \"flow\", \"stats\", \"dns\", \"http\", \"tls\"]", "all events"), "Events that are written; those of parsers by the protocol's name. What is not named costs nothing. `netflow`, an event for each direction of a flow, `arp`, and `frame`, one for each frame of the application layer, are there only where they are named."),
+    engine("sensor-name", Text, Else("\"gate-1\"", "none"), "Name of this machine, which all events carry (`host`)."),
     engine("outputs.eve-log.metadata", Flag, Is("true"), "Events carry the flow's flowbits, flow counters and variables (`metadata`), and what rules call it by `traffic/...` (`traffic`)."),
     engine("outputs.eve-log.pcap-file", Flag, Is("true"), "Events of a replay name the capture."),
     engine("outputs.eve-log.community-id", Flag, Is("false"), "Events carry the Community ID of their flow."),
@@ -402,6 +403,7 @@ pub const KEYS: &[Key] = &[
     engine("outputs.eve-log.alert.metadata.flow", Flag, Is("true"), "Alerts carry the counters of their flow."),
     engine("outputs.eve-log.alert.metadata.rule.metadata", Flag, Is("true"), "Alerts carry the rule's `metadata`."),
     engine("outputs.eve-log.alert.metadata.rule.reference", Flag, Is("false"), "Alerts carry the rule's references."),
+    engine("outputs.eve-log.alert.metadata.rule.raw", Flag, Is("false"), "Alerts carry the text of the rule (`rule`), 4 KiB of it; all texts are then kept in memory."),
     engine("outputs.eve-log.anomaly.types.decode", Flag, Is("true"), "Anomalies of headers are events."),
     engine("outputs.eve-log.anomaly.types.stream", Flag, Is("true"), "Anomalies of TCP are events."),
     engine("outputs.eve-log.anomaly.types.applayer", Flag, Is("true"), "Anomalies that parsers find are events."),
@@ -496,7 +498,8 @@ const REFERENCE_HEAD: &str = "\
 const REFERENCE_DATASETS: &str = "\
 # Datasets that rules name without a type, a table each: `type` (string, md5, sha256, ip, ipv4), the
 # files that are read at start (`load`), written at the end (`save`) or both (`state`), relative to
-# this file's folder, and how many values the set takes (`hashsize`).
+# this file's folder, and how many values the set takes beside those of its file (`hashsize`,
+# if more than 65536; or `memcap`, 128 bytes a value).
 # [datasets.ua-seen]
 # type = \"string\"
 # state = \"ua-seen.lst\"

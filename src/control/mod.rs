@@ -21,6 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::counters::Counters;
 use crate::eve::WriterHandle;
 
+mod commands;
 mod http;
 mod load;
 mod metrics;
@@ -165,6 +166,15 @@ pub trait Hooks: Send + Sync {
     /// Ends the engine in order: no new frames, all that are in it decided.
     fn shutdown(&self);
 
+    /// What is asked of the rules in force, as words: what is wrong with those that failed
+    /// (`ruleset-failed-rules`), and values of their sets (`dataset-add SET TYPE VALUE`, ...).
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    fn rules(&self, _words: &[&str]) -> Result<serde_json::Value, String> {
+        Err("a replay has the rules that it began with".to_string())
+    }
+
     /// What rules and prefilters cost so far, as JSON.
     ///
     /// # Errors
@@ -266,6 +276,8 @@ pub struct Shared {
     started_s: f64,
     stop: AtomicBool,
     reloads: Mutex<Reloads>,
+    /// Held while rules are loaded: one reload at a time.
+    reloading: Mutex<()>,
     load: Mutex<load::Load>,
     scrapes: AtomicU64,
 }
@@ -279,6 +291,7 @@ impl Shared {
             started_s: now.map_or(0.0, |since| since.as_secs_f64()),
             stop: AtomicBool::new(false),
             reloads: Mutex::new(Reloads::default()),
+            reloading: Mutex::new(()),
             load: Mutex::new(load::Load::new()),
             scrapes: AtomicU64::new(0),
         }
@@ -313,11 +326,12 @@ impl Shared {
         *self.reloads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Loads the rules anew; one reload at a time.
+    /// Loads the rules anew; one reload at a time, during which metrics and `stats` go on.
     fn reload(&self, force: bool) -> Result<String, String> {
-        let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = self.reloading.lock();
         let begin = Instant::now();
         let outcome = self.parts.hooks.reload(force);
+        let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
         reloads.last_duration_ns = begin.elapsed().as_nanos() as u64;
         if outcome.is_ok() {
             reloads.succeeded += 1;
@@ -327,6 +341,7 @@ impl Shared {
         } else {
             reloads.failed += 1;
         }
+        drop((reloads, one));
         outcome
     }
 }

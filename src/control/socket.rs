@@ -1,8 +1,6 @@
 //! The control socket: one command a line, one JSON object a line back.
 //!
-//! Commands: `version`, `stats`, `counters`, `profile`, `reload`, `shutdown`, `help`; and for the keeper
-//! `passthrough on`, `passthrough off`, `upgrade`. Who may use it is a
-//! matter of file permissions: the socket is made in a directory of its own with mode 0700, has
+//! What is asked and answered is commands.rs's. Who may use it is a matter of file permissions: the socket is made in a directory of its own with mode 0700, has
 //! mode 0600 before anybody else can see it, and is then moved to its place.
 
 use std::fs::{self, DirBuilder, Permissions};
@@ -13,11 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
+use super::Shared;
+use super::commands::{self, Answer, Reply};
 use super::serve::{Deadline, Server};
-use super::{Shared, Snapshot, summary};
-use crate::counters::Counter;
 use crate::eve;
 
 /// Longest command, bytes, its line end included.
@@ -28,9 +24,6 @@ const IDLE: Duration = Duration::from_secs(10);
 const WRITE_TIME: Duration = Duration::from_secs(2);
 /// Time for turning a connection away.
 const REFUSE_TIME: Duration = Duration::from_millis(50);
-
-const HELP: &str = "version, stats, counters, profile, reload, reload force, passthrough on, passthrough off, upgrade, \
-                    shutdown, help";
 
 /// Listens at `path`.
 ///
@@ -119,15 +112,15 @@ fn serve(mut stream: UnixStream, shared: &Shared) {
             Ok(Some(command)) => command,
             Ok(None) => return,
             Err(what) => {
-                let _ = send(&mut stream, &Reply::error(what));
+                let _ = send(&mut stream, &Answer::Ours(Reply::error(what)));
                 return;
             }
         };
-        let reply = obey(command.trim(), shared);
-        if send(&mut stream, &reply).is_err() {
+        let (words, answer) = commands::obey(command.trim(), shared);
+        if send(&mut stream, &answer).is_err() {
             return;
         }
-        if command.trim() == "shutdown" {
+        if words == "shutdown" {
             shared.parts.hooks.shutdown();
             return;
         }
@@ -152,6 +145,11 @@ fn next_line(
             let line: Vec<u8> = buffer.drain(..=searched + at).collect();
             return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
         }
+        if commands::is_whole(buffer) {
+            let whole = String::from_utf8_lossy(buffer).into_owned();
+            buffer.clear();
+            return Ok(Some(whole));
+        }
         searched = buffer.len();
         if searched >= COMMAND_MAX {
             return Err("the command is too long");
@@ -164,96 +162,7 @@ fn next_line(
     }
 }
 
-/// What goes back.
-#[derive(Serialize, Default)]
-struct Reply {
-    ok: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stats: Option<summary::Figures>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    counters: Option<CounterList>,
-}
-
-impl Reply {
-    fn message(text: impl Into<String>) -> Self {
-        Reply {
-            ok: true,
-            message: Some(text.into()),
-            ..Reply::default()
-        }
-    }
-
-    fn error(text: impl Into<String>) -> Self {
-        Reply {
-            error: Some(text.into()),
-            ..Reply::default()
-        }
-    }
-}
-
-/// Every counter, under its family and label.
-struct CounterList(Snapshot);
-
-impl Serialize for CounterList {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(Counter::ALL.iter().map(|counter| {
-            let name = match counter.label() {
-                Some((label, value)) => format!("{}{{{label}={value}}}", counter.name()),
-                None => counter.name().to_string(),
-            };
-            (name, self.0.get(*counter))
-        }))
-    }
-}
-
-fn obey(command: &str, shared: &Shared) -> Reply {
-    match command {
-        "version" => Reply::message(format!(
-            "sluice {} ({})",
-            shared.parts.build.version, shared.parts.build.commit
-        )),
-        "stats" => {
-            let snapshot = shared.snapshot();
-            let elapsed = shared.started.elapsed();
-            Reply {
-                ok: true,
-                stats: Some(summary::Figures::of(&snapshot, elapsed, None)),
-                ..Reply::default()
-            }
-        }
-        "counters" => Reply {
-            ok: true,
-            counters: Some(CounterList(shared.snapshot())),
-            ..Reply::default()
-        },
-        "reload" | "reload force" => match shared.reload(command.ends_with("force")) {
-            Ok(text) => Reply::message(text),
-            Err(text) => Reply::error(text),
-        },
-        "passthrough on" | "passthrough off" | "upgrade" => {
-            match shared.parts.hooks.keeper(command) {
-                Ok(text) => Reply::message(text),
-                Err(text) => Reply::error(text),
-            }
-        }
-        "profile" => match shared.parts.hooks.profile() {
-            Ok(text) => Reply::message(text),
-            Err(text) => Reply::error(text),
-        },
-        "shutdown" => Reply::message("shutting down"),
-        "help" | "" => Reply::message(HELP),
-        other => {
-            let shown: String = other.chars().take(40).collect();
-            Reply::error(format!("unknown command `{shown}`; there are {HELP}"))
-        }
-    }
-}
-
-fn send(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
+fn send(stream: &mut UnixStream, reply: &Answer) -> io::Result<()> {
     let mut line = Vec::new();
     eve::line(&mut line, reply).map_err(io::Error::other)?;
     Deadline::after(WRITE_TIME).write(stream, &line)

@@ -21,6 +21,8 @@ struct Engine {
     state: Mutex<State>,
     shut_down: AtomicBool,
     fail_reload: AtomicBool,
+    /// A reload lasts until this is false.
+    hold_reload: AtomicBool,
 }
 
 impl Hooks for Engine {
@@ -48,6 +50,9 @@ impl Hooks for Engine {
     }
 
     fn reload(&self, _: bool) -> Result<String, String> {
+        while self.hold_reload.load(Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         if self.fail_reload.load(Relaxed) {
             Err("line 3: no such keyword".to_string())
         } else {
@@ -515,6 +520,14 @@ fn the_socket_obeys_its_owner() {
     let reloads = rig.control.shared.reloads();
     assert_eq!((reloads.succeeded, reloads.failed), (1, 1));
     assert_eq!(command(&path, b"\xff\x00 nonsense\n")["ok"], false);
+    assert_eq!(ok("iface-stat eth0.5\n")["message"]["pkts"], 9);
+    assert_eq!(ok("iface-list\n")["message"]["ifaces"][0], "eth0.5");
+    assert_eq!(ok("ruleset-stats\n")["message"]["rules_loaded"], 12);
+    assert_eq!(ok("running-mode\n")["message"], "starting");
+    let wrong = command(&path, b"iface-stat eth9\n");
+    assert_eq!(wrong["error"], "no port `eth9`; there are eth0.5");
+    let no_log = command(&path, b"reopen-log-files\n");
+    assert!(no_log["error"].as_str().unwrap().contains("-l DIR"));
     assert!(!rig.engine.shut_down.load(Relaxed));
     ok("shutdown\n");
     let begin = Instant::now();
@@ -524,6 +537,68 @@ fn the_socket_obeys_its_owner() {
     }
     rig.control.stop();
     assert!(!path.exists());
+}
+
+/// As `suricatasc -c "iface-stat eth0.5"` does it, and as its older versions begin.
+#[test]
+fn suricatasc_is_understood() {
+    let scratch = Scratch::new("suricatasc");
+    let path = scratch.0.join("s");
+    let options = Options {
+        socket: Some(path.clone()),
+        ..Options::default()
+    };
+    let rig = start(options, None);
+    let mut stream = UnixStream::connect(&path).unwrap();
+    let wait = Some(Duration::from_secs(20));
+    stream.set_read_timeout(wait).unwrap();
+    let mut say = |text: &str| -> Value {
+        stream.write_all(text.as_bytes()).unwrap();
+        let (mut answer, mut byte) = (Vec::new(), [0]);
+        while stream.read(&mut byte).is_ok_and(|count| count == 1) && byte[0] != b'\n' {
+            answer.push(byte[0]);
+        }
+        serde_json::from_slice(&answer).unwrap()
+    };
+    assert_eq!(say(r#"{"version": "0.1"}"#)["return"], "OK");
+    let list = say("{\"command\": \"command-list\"}\n");
+    let commands = list["message"]["commands"].as_array().unwrap();
+    assert!(commands.contains(&"reload-rules".into()), "{list}");
+    let asked = r#"{"command": "iface-stat", "arguments": {"iface": "eth0.5"}}"#;
+    let stat = say(&format!("{asked}\n"));
+    assert_eq!(
+        (&stat["return"], &stat["message"]["sent"]),
+        (&"OK".into(), &8.into())
+    );
+    assert_eq!(
+        say("{\"command\": \"reload-rules\"}\n")["message"],
+        "12 rules"
+    );
+    assert_eq!(say("{\"command\": \"add-hostbit\"}\n")["return"], "NOK");
+    assert_eq!(say("{\"command\": \"dump-counters\"}\n")["return"], "OK");
+    drop(stream);
+    rig.control.stop();
+}
+
+#[test]
+fn metrics_and_counters_are_told_while_rules_are_loaded() {
+    let scratch = Scratch::new("meanwhile");
+    let path = scratch.0.join("s");
+    let options = Options {
+        socket: Some(path.clone()),
+        ..on_loopback()
+    };
+    let rig = start(options, None);
+    rig.engine.hold_reload.store(true, Relaxed);
+    rig.control.reload_beside();
+    std::thread::sleep(Duration::from_millis(50));
+    let (_, text) = get(rig.control.metrics_address().unwrap(), "/metrics");
+    assert!(text.contains("sluice_"), "{text}");
+    assert_eq!(command(&path, b"ruleset-stats\n")["ok"], true);
+    assert_eq!(rig.control.shared.reloads().succeeded, 0, "it still lasts");
+    rig.engine.hold_reload.store(false, Relaxed);
+    assert_eq!(command(&path, b"reload\n")["ok"], true);
+    rig.control.stop();
 }
 
 #[test]

@@ -102,6 +102,8 @@ pub struct AlertInfo<'a> {
     pub metadata: &'a [(Box<str>, Box<str>)],
     /// `reference`s as system and id.
     pub references: &'a [(Box<str>, Box<str>)],
+    /// Text of the rule, where it is kept.
+    pub rule: Option<&'a str>,
     /// `target`: Some(true) is the destination.
     pub target: Option<bool>,
 }
@@ -118,6 +120,7 @@ impl Default for AlertInfo<'_> {
             severity: 3,
             metadata: &[],
             references: &[],
+            rule: None,
             target: None,
         }
     }
@@ -344,7 +347,11 @@ pub struct Log {
     sink: sink::Sink<std::fs::File>,
     store: Option<Store>,
     line: Vec<u8>,
+    /// End of each line that tells of this machine.
+    host: Option<Vec<u8>>,
     rotation_checked: Instant,
+    /// The log could not be opened anew, and that was said.
+    is_stuck: bool,
 }
 
 impl Log {
@@ -358,6 +365,7 @@ impl Log {
         counters.store = store.as_ref().map(|store| Arc::clone(store.counters()));
         let counters = Arc::new(counters);
         let file = options.target.open(&counters.sink)?;
+        let host = (!options.eve.host.is_empty()).then(|| host_of(&options.eve.host));
         Ok(Log {
             signatures,
             options,
@@ -365,6 +373,8 @@ impl Log {
             sink: sink::Sink::new(file),
             store,
             line: Vec::with_capacity(LINE_MAX),
+            host,
+            is_stuck: false,
             rotation_checked: Instant::now(),
         })
     }
@@ -440,12 +450,26 @@ impl Log {
     fn encode(&mut self, event: &Event, beside: Beside) {
         let (signatures, line) = (&*self.signatures, &mut self.line);
         encode(event, beside, signatures, &self.options, line);
+        self.name_host();
+    }
+
+    /// Adds the name of this machine to the line.
+    fn name_host(&mut self) {
+        if let Some(host) = &self.host
+            && self.line.ends_with(b"}\n")
+        {
+            self.line.truncate(self.line.len() - 2);
+            self.line.extend_from_slice(host);
+        }
     }
 
     /// Writes a whole line that is no event of a lane.
     pub fn submit(&mut self, line: &[u8]) {
         self.counters.submitted.fetch_add(1, Relaxed);
-        self.sink.push(line, &self.counters.sink);
+        self.line.clear();
+        self.line.extend_from_slice(line);
+        self.name_host();
+        self.sink.push(&self.line, &self.counters.sink);
     }
 
     /// Writes what is gathered.
@@ -466,8 +490,19 @@ impl Log {
         }
         self.flush();
         // If the new file cannot be opened, the old one goes on: its lines are not lost.
-        if let Ok(file) = self.options.target.open(&self.counters.sink) {
-            self.sink.replace(file, &self.counters.sink);
+        match self.options.target.open(&self.counters.sink) {
+            Ok(file) => {
+                self.sink.replace(file, &self.counters.sink);
+                self.is_stuck = false;
+            }
+            Err(error) if !self.is_stuck => {
+                self.is_stuck = true;
+                eprintln!(
+                    "note: {error}: events go on into the file that was moved away\n [hint] its \
+                     folder must let the engine's user make files; it is tried each second"
+                );
+            }
+            Err(_) => {}
         }
     }
 
@@ -476,6 +511,12 @@ impl Log {
         self.sink.finish(&self.counters.sink);
         self.counters
     }
+}
+
+/// The end of a line, with the name of this machine.
+fn host_of(name: &str) -> Vec<u8> {
+    let name = serde_json::Value::from(name);
+    format!(",\"host\":{name}}}\n").into_bytes()
 }
 
 /// The event writer's thread.

@@ -177,6 +177,8 @@ struct Alert<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<Capped<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     xff: Option<Text<Address>>,
 }
 
@@ -573,6 +575,7 @@ fn alert<'a>(
             .then_some(References(info.references)),
         metadata: (told.rule_metadata && !info.metadata.is_empty())
             .then_some(Metadata(info.metadata)),
+        rule: info.rule.filter(|_| told.rule).map(Capped),
         xff: None,
     }
 }
@@ -615,7 +618,12 @@ fn drop_parts<'a>(
             references: false,
             ..options.eve.alert
         };
-        record.alert = Some(alert(event, info, ends, &told));
+        let alert = alert(event, info, ends, &told);
+        // The alert beside it has the text.
+        record.alert = Some(Alert {
+            rule: None,
+            ..alert
+        });
     }
     let mut drop = headers::drop_headers(event).unwrap_or_default();
     drop.reason = event.reason.map(names::drop_reason);

@@ -220,9 +220,11 @@ fn keep(dir: &Path, part: &Path, sha256: &[u8; 32]) -> io::Result<()> {
         let _ = write!(name, "{byte:02x}");
     }
     let folder = dir.join(name.get(..2).unwrap_or(""));
-    match fs::create_dir(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
+    if !folder.is_dir() {
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
     }
     fs::rename(part, folder.join(name))
 }

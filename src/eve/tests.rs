@@ -51,6 +51,7 @@ impl SignatureInfo for Rules {
                 severity: 2,
                 metadata: &self.metadata,
                 references: &self.references,
+                rule: Some("alert ip any any"),
                 target: Some(true),
             });
         }
@@ -125,7 +126,8 @@ fn tell_all(options: &mut Options) {
         alert.printable,
         alert.packet,
         alert.references,
-    ) = (true, true, true, true);
+        alert.rule,
+    ) = (true, true, true, true, true);
 }
 
 fn options() -> Options {
@@ -521,7 +523,7 @@ fn an_alert_is_this_line() {
             r#""category":"Potentially Bad Traffic","severity":2,"#,
             r#""source":{{"ip":"10.0.0.2","port":80}},"target":{{"ip":"10.0.0.1","port":4000}},"#,
             r#""references":["http://example.org/x","cve,2026-1"],"#,
-            r#""metadata":{{"created_at":["2010_07_30"],"mitre":["T1059","T1060"]}}}},"#,
+            r#""metadata":{{"created_at":["2010_07_30"],"mitre":["T1059","T1060"]}},"rule":"alert ip any any"}},"#,
             r#""direction":"to_client","flow":{{"pkts_toserver":4,"pkts_toclient":3,"#,
             r#""bytes_toserver":400,"bytes_toclient":300,"#,
             r#""start":"2026-11-25T16:51:49.623456+0000","src_ip":"10.0.0.1","#,
@@ -775,6 +777,7 @@ const KNOWN: &[&str] = &[
     "alert.references",
     "alert.metadata.created_at",
     "alert.metadata.mitre",
+    "alert.rule",
     "drop.len",
     "drop.tos",
     "drop.ttl",
@@ -1056,6 +1059,22 @@ fn all_events_of_all_queues_are_written_in_each_queue_s_order() {
     assert_eq!(counters.taken(EventKind::Alert), 5000);
     assert_eq!((counters.submitted(), counters.sink.lines()), (1, 5001));
     assert_eq!(counters.sink.bytes(), path.metadata().unwrap().len());
+}
+
+#[test]
+fn every_line_names_this_machine_where_it_has_a_name() {
+    let scratch = Scratch::new("host");
+    let path = scratch.file("eve.json");
+    let mut options = Options::new(Target::Path(path.clone()));
+    options.eve.host = "gate \"1\"".to_string();
+    let mut log = Log::open(Arc::new(rules()), options).unwrap();
+    log.write(&alert());
+    log.submit(b"{\"event_type\":\"stats\"}\n");
+    log.finish();
+    let lines = lines(&path);
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["event_type"], "alert");
+    assert!(lines.iter().all(|line| line["host"] == "gate \"1\""));
 }
 
 #[test]

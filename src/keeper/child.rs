@@ -76,6 +76,8 @@ impl Engine {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 // Until it takes note of it: logs may be rotated at any time.
                 libc::signal(libc::SIGHUP, libc::SIG_IGN);
+                // That is the keeper's; sent to all of the service, it ends no engine.
+                libc::signal(libc::SIGUSR2, libc::SIG_IGN);
                 match libc::fcntl(fd, libc::F_SETFD, 0) {
                     -1 => Err(io::Error::last_os_error()),
                     _ => Ok(()),

@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 pub struct Leave {
     /// User to become, where this process is root's.
     pub user: Option<User>,
-    /// Folders in which files may be made and written.
+    /// Folders in which files and folders may be made, written and moved.
     pub writable: Vec<PathBuf>,
+    /// Files that may be written.
+    pub files: Vec<PathBuf>,
 }
 
 /// A user by numbers.
@@ -80,7 +82,7 @@ pub fn is_root() -> bool {
 /// # Errors
 /// A step that the system refuses: better no engine than one with rights that nobody expects.
 pub fn enter(leave: &Leave) -> io::Result<Given> {
-    let landlock = landlock(&leave.writable)?;
+    let landlock = landlock(leave)?;
     if let Some(user) = leave.user {
         become_user(user)?;
     }
@@ -148,16 +150,19 @@ mod access {
     pub const READ_FILE: u64 = 1 << 2;
     pub const READ_DIR: u64 = 1 << 3;
     pub const REMOVE_FILE: u64 = 1 << 5;
+    pub const MAKE_DIR: u64 = 1 << 7;
     pub const MAKE_REG: u64 = 1 << 8;
     /// All of version 1.
     pub const ALL: u64 = (1 << 13) - 1;
+    /// Version 2: from one folder to another.
+    pub const REFER: u64 = 1 << 13;
     /// Version 3.
     pub const TRUNCATE: u64 = 1 << 14;
 }
 
-/// Allows reading everywhere, and writing below `writable` alone. Returns the kernel's version, 0
+/// Allows reading everywhere, and writing to what `leave` names alone. Returns the kernel's version, 0
 /// if it has no Landlock.
-fn landlock(writable: &[PathBuf]) -> io::Result<u32> {
+fn landlock(leave: &Leave) -> io::Result<u32> {
     const VERSION: libc::c_int = 1;
     const RULE_PATH_BENEATH: libc::c_int = 1;
     let none = std::ptr::null::<u64>();
@@ -167,7 +172,9 @@ fn landlock(writable: &[PathBuf]) -> io::Result<u32> {
         return Ok(0);
     }
     let truncate = if version >= 3 { access::TRUNCATE } else { 0 };
-    let handled: u64 = access::ALL | truncate;
+    // The first version refuses to move a file to another folder, whatever is allowed.
+    let refer = if version >= 2 { access::REFER } else { 0 };
+    let handled: u64 = access::ALL | truncate | refer;
     // SAFETY: `handled` is the first field of the attributes, whose size tells that there is no
     // other; the descriptor that comes back is new and ours.
     let rules = unsafe {
@@ -198,9 +205,13 @@ fn landlock(writable: &[PathBuf]) -> io::Result<u32> {
     let read = access::READ_FILE | access::READ_DIR;
     allow(Path::new("/"), read)?;
     debug_assert!(read & access::EXECUTE == 0);
-    for path in writable {
-        let write = access::WRITE_FILE | access::MAKE_REG | access::REMOVE_FILE | truncate;
-        allow(path, read | write)?;
+    let write = access::WRITE_FILE | truncate;
+    let make = access::MAKE_REG | access::MAKE_DIR | access::REMOVE_FILE | refer;
+    for path in &leave.writable {
+        allow(path, read | write | make)?;
+    }
+    for path in &leave.files {
+        allow(path, access::READ_FILE | write)?;
     }
     no_more_privileges()?;
     // SAFETY: no memory is passed.
@@ -230,6 +241,14 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_fcntl,
     libc::SYS_ftruncate,
     libc::SYS_fsync,
+    // Files are stored: made in one folder, moved to another.
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mkdir,
+    libc::SYS_mkdirat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_unlink,
     libc::SYS_unlinkat,
@@ -391,6 +410,7 @@ mod tests {
             .output()
             .unwrap();
         let _ = std::fs::remove_dir_all(&folder);
+        let _ = std::fs::remove_file(folder.with_extension("set"));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{text}{errors}");
@@ -410,9 +430,15 @@ mod tests {
             user.own(folder).unwrap();
         }
         let before = std::env::temp_dir().join("sluice-sandbox-outside");
+        let set = folder.with_extension("set");
+        std::fs::write(&set, "before").unwrap();
+        if root {
+            user.own(&set).unwrap();
+        }
         let leave = Leave {
             user: root.then_some(user),
             writable: vec![folder.to_path_buf()],
+            files: vec![set.clone()],
         };
         let given = enter(&leave).unwrap();
         assert!(given.seccomp);
@@ -431,6 +457,14 @@ mod tests {
         }
         // What an engine does.
         std::fs::write(folder.join("eve.json"), "x").unwrap();
+        std::fs::write(&set, "x").unwrap();
+        std::fs::create_dir_all(folder.join("store/tmp")).unwrap();
+        std::fs::create_dir(folder.join("store/ab")).unwrap();
+        let (part, stored) = (folder.join("store/tmp/a"), folder.join("store/ab/a"));
+        std::fs::write(&part, "x").unwrap();
+        if given.landlock != 1 {
+            std::fs::rename(part, stored).unwrap();
+        }
         std::thread::spawn(|| ()).join().unwrap();
         std::fs::read_to_string("/proc/self/stat").unwrap();
         // What it does not.

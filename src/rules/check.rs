@@ -4,14 +4,19 @@
 //! were denied, 4 a rule in error, 6 a file that cannot be read.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::rules::countries::Countries;
 use crate::rules::coverage::Coverage;
 use crate::rules::diagnostic::{Code, Diagnostic, Severity};
+use crate::rules::files;
 use crate::rules::load::{Counts, File, Loaded, Options, load};
 use crate::rules::meta::Classification;
+use crate::rules::names::Names;
 use crate::rules::report;
+use crate::rules::reputation::Reputations;
 use crate::rules::variables::Variables;
 
 /// All is well.
@@ -44,6 +49,12 @@ pub struct Arguments {
     pub coverage: bool,
     /// Name every rule that cannot be run.
     pub unsupported: bool,
+    /// Sets that settings tell of.
+    pub names: Option<Names>,
+    /// Reputations that settings tell of.
+    pub reputations: Option<Arc<Reputations>>,
+    /// Countries that settings tell of.
+    pub countries: Option<Arc<Countries>>,
 }
 
 /// A file that could not be read.
@@ -203,11 +214,12 @@ fn read(
         disabled: arguments.disabled,
         lint: true,
         anomaly,
-        names: None,
+        names: arguments.names.as_ref(),
         missing: &[],
-        reputations: None,
-        countries: None,
+        reputations: arguments.reputations.clone(),
+        countries: arguments.countries.clone(),
         reads_files: true,
+        keeps_texts: false,
         progress: &|_| {},
     };
     load(&files, variables, classification, &options)
@@ -226,29 +238,20 @@ fn exit(report: &Report, deny_warnings: bool) -> u8 {
     }
 }
 
-/// The files to read: folders stand for their `*.rules`, sorted.
-fn rule_files(paths: &[PathBuf], unreadable: &mut Vec<Unreadable>) -> Vec<PathBuf> {
+/// The files to read: folders and patterns stand for what is in them.
+fn rule_files(names: &[PathBuf], unreadable: &mut Vec<Unreadable>) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        match std::fs::read_dir(path) {
-            Ok(entries) => {
-                let mut inside: Vec<PathBuf> = entries
-                    .flatten()
-                    .map(|entry| entry.path())
-                    .filter(|path| path.extension().is_some_and(|e| e == "rules"))
-                    .collect();
-                inside.sort();
-                files.extend(inside);
+    for name in names {
+        let why = match files::of(name) {
+            Ok(found) if !found.is_empty() => {
+                files.extend(found);
+                continue;
             }
-            Err(error) => unreadable.push(Unreadable {
-                path: path.display().to_string(),
-                why: error.to_string(),
-            }),
-        }
+            Ok(_) => "no rule file there".to_string(),
+            Err(error) => error.to_string(),
+        };
+        let path = name.display().to_string();
+        unreadable.push(Unreadable { path, why });
     }
     files
 }

@@ -25,7 +25,9 @@ use super::dataset_json as json;
 use super::signature::DatasetCommand;
 
 /// Values that a set takes beside those of its file, unless `hashsize` says more.
-pub(super) const ROOM: usize = 4096;
+pub(super) const ROOM: usize = 65_536;
+/// Bytes of a memory cap that make one value.
+const VALUE_BYTES: usize = 128;
 /// Values of a set at most.
 pub(super) const VALUES_MAX: usize = 1 << 24;
 /// Bytes of values that are kept to be written to a file, over those read from it.
@@ -392,6 +394,31 @@ impl Dataset {
         }
     }
 
+    /// What an operator does to the set: `dataset-add`, `dataset-remove`, `dataset-lookup`, with the
+    /// type that it should have and a value as its file would have it.
+    ///
+    /// # Errors
+    /// Why that cannot be done.
+    pub fn obey(&self, command: &str, kind: &str, value: &str) -> Result<&'static str, String> {
+        let name = self.name();
+        if Kind::by_name(kind) != Some(self.kind()) {
+            return Err(format!("the set `{name}` has another type than `{kind}`"));
+        }
+        let read = self.kind().read(value);
+        let value = read.ok_or_else(|| {
+            let hint = "string: base64; hashes: hexadecimal; ip: an address";
+            format!("`{value}` is no value of type {kind} ({hint})")
+        })?;
+        match command {
+            "dataset-add" if self.contains(&value) => Ok("data already in set"),
+            "dataset-add" if self.insert(&value) => Ok("data added"),
+            "dataset-add" => Err(format!("the set `{name}` is full: memcap or hashsize")),
+            "dataset-remove" if self.remove(&value) => Ok("data removed"),
+            "dataset-lookup" if self.contains(&value) => Ok("item found in set"),
+            _ => Err(format!("no such value in the set `{name}`")),
+        }
+    }
+
     /// The value's mark.
     fn key_of(&self, value: &[u8]) -> u64 {
         self.key.hash_one(value).max(GIVEN_UP + 1)
@@ -482,6 +509,17 @@ impl Dataset {
     }
 }
 
+/// Whether a setting is a set's memory cap.
+fn is_memcap(key: &str, name: &str) -> bool {
+    key.rsplit_once('.') == Some((name, "memcap"))
+}
+
+/// Values that a memory cap has room for.
+pub(super) fn room_of(memory: &str) -> Option<usize> {
+    let bytes = crate::config::size("memcap", memory).ok()?;
+    Some((bytes as usize / VALUE_BYTES).clamp(1, VALUES_MAX))
+}
+
 /// The sets of a load, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Datasets {
@@ -529,7 +567,10 @@ impl Datasets {
                 "load" => plan.load = path(),
                 "save" => plan.save = path(),
                 "state" => (plan.load, plan.save) = (path(), path()),
-                "hashsize" => plan.room = value.parse().unwrap_or(ROOM).clamp(1, VALUES_MAX),
+                // Buckets of a table there, which bound nothing: the memory cap does.
+                "memcap" => plan.room = room_of(value).unwrap_or(plan.room),
+                "hashsize" if settings.iter().any(|(k, _)| is_memcap(k, name)) => {}
+                "hashsize" => plan.room = value.parse().unwrap_or(ROOM).clamp(ROOM, VALUES_MAX),
                 _ => {}
             }
         }
@@ -560,6 +601,7 @@ mod tests {
             ("dns.sha.type", "sha256"),
             ("dns.sha.load", "dns.lst"),
             ("dns.sha.memcap", "10mb"),
+            ("dns.sha.hashsize", "1024"),
         ];
         sets.declare(&given(&settings)).unwrap();
         let seen = sets.get("ua-seen").unwrap();
@@ -567,7 +609,13 @@ mod tests {
             (seen.load(), seen.save()),
             (Some("seen.lst"), Some("seen.lst"))
         );
+        assert_eq!(seen.plan.room, ROOM);
         let hashes = sets.get("dns.sha").unwrap();
+        assert_eq!(
+            hashes.plan.room,
+            (10 << 20) / VALUE_BYTES,
+            "not the buckets"
+        );
         assert_eq!(
             (hashes.kind(), hashes.load(), hashes.save()),
             (Kind::Sha256, Some("dns.lst"), None)
@@ -611,6 +659,30 @@ mod tests {
             assert_eq!(got, holds, "{command:?} {value}");
         }
         assert_eq!(set.lines(), "YmV0YQ==\n");
+    }
+
+    #[test]
+    fn operators_add_and_remove_values() {
+        let set = set(Kind::Ip, 2);
+        set.fill("").unwrap();
+        let say = |command: &str, kind: &str, value: &str| set.obey(command, kind, value);
+        assert_eq!(say("dataset-add", "ip", "10.0.0.1"), Ok("data added"));
+        assert_eq!(
+            say("dataset-add", "ip", "10.0.0.1"),
+            Ok("data already in set")
+        );
+        assert!(set.test(DatasetCommand::IsSet, &[10, 0, 0, 1]));
+        assert_eq!(
+            say("dataset-lookup", "ip", "10.0.0.1"),
+            Ok("item found in set")
+        );
+        assert_eq!(say("dataset-remove", "ip", "10.0.0.1"), Ok("data removed"));
+        for (kind, value) in [("ip", "10.0.0.1"), ("md5", "10.0.0.1"), ("ip", "ten")] {
+            assert!(
+                say("dataset-remove", kind, value).is_err(),
+                "{kind} {value}"
+            );
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::argument::Argument;
-use super::dataset::{Dataset, Format, Kind, Plan, ROOM, VALUES_MAX};
+use super::dataset::{Dataset, Format, Kind, Plan, ROOM, VALUES_MAX, room_of};
 use super::diagnostic::{Code, Problem};
 use super::keyword_table;
 use super::lex::shorten;
@@ -23,6 +23,7 @@ struct Words<'a> {
     load: Option<&'a str>,
     save: Option<&'a str>,
     room: Option<usize>,
+    memory: Option<usize>,
     format: Option<&'a str>,
     array: &'a str,
     value: &'a str,
@@ -179,9 +180,9 @@ fn words<'a>(
             }
             "value_key" => words.value = value,
             "array_key" => words.array = value,
-            // Its memory is planned by the number of values; what stands beside a value in JSON is
-            // not told.
-            "memcap" | "enrichment_key" | "context_key" | "remove_key" => {}
+            "memcap" => words.memory = room_of(value),
+            // What stands beside a value in JSON is not told.
+            "enrichment_key" | "context_key" | "remove_key" => {}
             other => {
                 return Err(argument.bad(format!("`{}` is not known here", shorten(other))));
             }
@@ -255,13 +256,16 @@ fn declared(
                  datasets.NAME.type",
         ));
     };
+    let room = words
+        .room
+        .map_or(ROOM, |buckets| buckets.clamp(ROOM, VALUES_MAX));
     let set = Arc::new(Dataset::new(Plan {
         name: name.into(),
         kind,
         load: words.load.map(Into::into),
         save: words.save.map(Into::into),
         format,
-        room: words.room.unwrap_or(ROOM).clamp(1, VALUES_MAX),
+        room: words.memory.unwrap_or(room),
         ranked: words.ranked,
     }));
     fill(builder, argument, &set)?;

@@ -48,6 +48,8 @@ pub struct Options<'a> {
     /// Read the files of values that rules name, below the folder of the first rule file; without,
     /// the sets wait to be filled.
     pub reads_files: bool,
+    /// Signatures keep the texts of their rules.
+    pub keeps_texts: bool,
     /// Told now and then how many rules have been read.
     pub progress: &'a dyn Fn(u32),
 }
@@ -63,6 +65,7 @@ impl Default for Options<'_> {
             reputations: None,
             countries: None,
             reads_files: false,
+            keeps_texts: false,
             progress: &|_| {},
         }
     }
@@ -117,6 +120,7 @@ pub fn load(
         loaded: Loaded::default(),
         known: HashMap::new(),
         bits: Vec::new(),
+        keeps_texts: options.keeps_texts,
         progress: options.progress,
     };
     loader.context.lint = options.lint;
@@ -148,6 +152,7 @@ struct Loader<'a> {
     loaded: Loaded,
     known: HashMap<Identity, usize>,
     bits: Vec<BitUse>,
+    keeps_texts: bool,
     progress: &'a dyn Fn(u32),
 }
 
@@ -208,6 +213,7 @@ impl Loader<'_> {
         let source = Source {
             file: path.clone(),
             line: line.line,
+            text: self.keeps_texts.then(|| line.text.as_ref().into()),
         };
         match parse::parse(&line.text, source, &mut self.context) {
             Outcome::Signature(signature, problems, bits) => {

@@ -11,6 +11,7 @@ pub mod dataset;
 pub mod diagnostic;
 pub mod entropy;
 pub mod fast_pattern;
+pub mod files;
 mod frame_keyword;
 pub mod group;
 pub mod keyword;

@@ -573,6 +573,8 @@ pub struct Source {
     pub file: std::sync::Arc<str>,
     /// First line, from 1.
     pub line: u32,
+    /// Its text, where texts are kept.
+    pub text: Option<Box<str>>,
 }
 
 /// What decides when a rule is evaluated and what its action hits (rule-types of the guide).
