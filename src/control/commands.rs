@@ -95,7 +95,7 @@ impl Serialize for CounterList {
 
 /// An answer, in the form of its question.
 pub enum Answer {
-    Ours(Reply),
+    Ours(Box<Reply>),
     Theirs(Value),
 }
 
@@ -116,7 +116,10 @@ pub fn is_whole(bytes: &[u8]) -> bool {
 /// Obeys a line. The words of it are given back: what ends with the answer is the socket's to see to.
 pub fn obey(line: &str, shared: &Shared) -> (String, Answer) {
     if !line.starts_with('{') {
-        return (line.to_string(), Answer::Ours(words(line, shared)));
+        return (
+            line.to_string(),
+            Answer::Ours(Box::new(words(line, shared))),
+        );
     }
     let asked: Value = serde_json::from_str(line).unwrap_or_default();
     if asked.get("version").is_some() {

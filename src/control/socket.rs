@@ -112,7 +112,7 @@ fn serve(mut stream: UnixStream, shared: &Shared) {
             Ok(Some(command)) => command,
             Ok(None) => return,
             Err(what) => {
-                let _ = send(&mut stream, &Answer::Ours(Reply::error(what)));
+                let _ = send(&mut stream, &Answer::Ours(Box::new(Reply::error(what))));
                 return;
             }
         };

@@ -26,7 +26,11 @@ impl Notifier {
             None => SocketAddr::from_pathname(path).ok(),
         });
         Notifier {
-            socket: address.and_then(|address| Some((UnixDatagram::unbound().ok()?, address))),
+            socket: address.and_then(|address| {
+                let socket = UnixDatagram::unbound().ok()?;
+                socket.set_nonblocking(true).ok()?;
+                Some((socket, address))
+            }),
             watchdog: watchdog_usec
                 .filter(|usec| *usec > 0)
                 .map(|usec| Duration::from_micros(usec) / 2),
@@ -34,7 +38,8 @@ impl Notifier {
         }
     }
 
-    /// Says something, e.g. `READY=1`. That nobody hears it changes nothing.
+    /// Says something, e.g. `READY=1`. That nobody hears it changes nothing, and who does not listen
+    /// is not waited for.
     pub fn tell(&self, what: &str) {
         if let Some((socket, address)) = &self.socket {
             let _ = socket.send_to_addr(what.as_bytes(), address);
@@ -72,5 +77,16 @@ mod tests {
         }
         let _ = std::fs::remove_file(&path);
         Notifier::new(None, None).tell("nobody hears it");
+    }
+
+    #[test]
+    fn a_manager_that_does_not_listen_is_not_waited_for() {
+        let path = std::env::temp_dir().join(format!("sluice-deaf-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let _manager = UnixDatagram::bind(&path).unwrap();
+        let notifier = Notifier::new(path.to_str(), None);
+        // More than any queue of datagrams holds.
+        (0..10_000).for_each(|_| notifier.tell("WATCHDOG=1"));
+        let _ = std::fs::remove_file(&path);
     }
 }
