@@ -553,7 +553,28 @@ fn the_engine_has_no_rights_and_writes_its_log_all_the_same() {
     let _alone = alone();
     let scratch = Scratch::new("keeper-rights");
     let log = scratch.0.join("log");
-    let (mut far, kept, pid) = start_on_memory(&scratch, &["-l", log.to_str().unwrap()]);
+    let rules = scratch.0.join("x.rules");
+    let rule = "alert http any any -> any any (msg:\"x\"; http.user_agent; \
+                dataset:isset,seen,type string,state seen.lst; sid:900;)\n";
+    std::fs::write(&rules, rule).unwrap();
+    let words = [
+        "-l",
+        log.to_str().unwrap(),
+        "-S",
+        rules.to_str().unwrap(),
+        "--set",
+        "file-store.enabled=yes",
+    ];
+    let (mut far, kept, pid) = start_on_memory(&scratch, &words);
+    // What it was asked to keep it writes at its end, and stored files have their place.
+    let asked = std::process::Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .arg("ask")
+        .arg(control(&scratch))
+        .args(["dataset-add", "seen", "string", "YWxwaGE="])
+        .output()
+        .unwrap();
+    assert_eq!(asked.stdout, b"data added\n", "{asked:?}");
+    assert!(log.join("filestore/tmp").is_dir());
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let field = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
@@ -577,6 +598,8 @@ fn the_engine_has_no_rights_and_writes_its_log_all_the_same() {
     assert_accounted(kept, &mut far, 0);
     let events = std::fs::read_to_string(log.join("eve.json")).unwrap();
     assert!(events.contains("\"event_type\":\"stats\""), "{events}");
+    let set = std::fs::read_to_string(scratch.0.join("seen.lst")).unwrap();
+    assert_eq!(set, "YWxwaGE=\n");
 }
 
 #[test]

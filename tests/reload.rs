@@ -7,6 +7,7 @@
 #[path = "wire/tool.rs"]
 mod tool;
 
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -40,6 +41,17 @@ fn reload(socket: &Path, force: bool) -> (Option<i32>, String) {
         output.status.code(),
         String::from_utf8_lossy(&text).into_owned(),
     )
+}
+
+/// Generation of the rules in force, as `sluice ask` tells it.
+fn generation_of(socket: &Path) -> u64 {
+    let asked = sluice()
+        .arg("ask")
+        .arg(socket)
+        .arg("ruleset-stats")
+        .output();
+    let told: Value = serde_json::from_slice(&asked.unwrap().stdout).unwrap();
+    told["generation"].as_u64().unwrap()
 }
 
 fn rules(count: u32, option: &str) -> String {
@@ -118,6 +130,8 @@ fn rules_are_replaced_under_load_and_no_frame_is_lost() {
     assert!(made.status.success());
     let (file, socket) = (scratch.0.join("my.rules"), scratch.0.join("control"));
     std::fs::write(&file, rules(40, "content:\"no such word\"")).unwrap();
+    let settings = scratch.0.join("sluice.toml");
+    std::fs::write(&settings, "[rules]\nfiles = [\"my.rules\"]\n").unwrap();
     let wire = format!("mem:{}", scratch.0.join("wire").display());
     let far_end = Command::new(&tool)
         .args(["replay", "--in-order", "--port", &wire, "--rate", "3000"])
@@ -127,7 +141,11 @@ fn rules_are_replaced_under_load_and_no_frame_is_lost() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let manager = scratch.0.join("notify");
+    let heard = UnixDatagram::bind(&manager).unwrap();
     let engine = sluice()
+        .env("NOTIFY_SOCKET", &manager)
+        .env("WATCHDOG_USEC", "100000")
         .args([
             "run",
             "--inline",
@@ -136,8 +154,8 @@ fn rules_are_replaced_under_load_and_no_frame_is_lost() {
         ])
         .args(["--seconds", "120", "--format", "json", "--socket"])
         .arg(&socket)
-        .arg("-S")
-        .arg(&file)
+        .arg("--config")
+        .arg(&settings)
         .arg("-l")
         .arg(scratch.0.join("log"))
         .args(["--set", "stream.midstream=yes", "-k", "none"])
@@ -146,18 +164,45 @@ fn rules_are_replaced_under_load_and_no_frame_is_lost() {
         .spawn()
         .unwrap();
     replace(&file, &socket);
-    // SIGHUP does the same.
-    std::fs::write(&file, rules(11, "dsize:>100")).unwrap();
-    let hangup = Command::new("kill")
-        .args(["-HUP", &engine.id().to_string()])
-        .status();
-    assert!(hangup.unwrap().success());
+    // A service manager hears that it runs.
+    for expected in ["READY=1", "WATCHDOG=1"] {
+        let mut text = [0; 64];
+        let length = heard.recv(&mut text).unwrap();
+        assert_eq!(&text[..length], expected.as_bytes());
+    }
+    // SIGHUP does the same, and SIGUSR2, by which Suricata's rules are reloaded.
+    for (signal, count, generation) in [("-HUP", 11, 4), ("-USR2", 12, 5)] {
+        std::fs::write(&file, rules(count, "dsize:>100")).unwrap();
+        let process = engine.id().to_string();
+        let sent = Command::new("kill").args([signal, &process]).status();
+        assert!(sent.unwrap().success());
+        let begin = Instant::now();
+        while generation_of(&socket) != generation {
+            assert!(begin.elapsed() < Duration::from_secs(30), "{signal}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    // What the settings file says of rules is read again; of the rest it is said that it is not.
+    let more = "alert tcp any any -> any $MORE (msg:\"more\"; content:\"never-more\"; sid:800;)\n";
+    std::fs::write(scratch.0.join("more.rules"), more).unwrap();
+    let changed =
+        "flows = 9000\n[rules]\nfiles = [\"my.rules\", \"mor*.rules\"]\n[vars]\nMORE = 7\n";
+    std::fs::write(&settings, changed).unwrap();
+    let (code, text) = reload(&socket, false);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("generation 6: 14 rules"), "{text}");
+    std::fs::write(&settings, "[rules]\nfile = 1\n").unwrap();
+    let (code, text) = reload(&socket, false);
+    assert_eq!(code, Some(4), "{text}");
+    assert!(text.contains("sluice.toml:2:1: unknown setting"), "{text}");
     let far_end = far_end.wait_with_output().unwrap();
     let engine = engine.wait_with_output().unwrap();
     let errors = String::from_utf8_lossy(&engine.stderr);
     assert!(engine.status.success(), "{errors}");
     assert!(
-        errors.contains("reload: generation 4: 12 rules"),
+        errors.contains("reload: generation 4: 12 rules")
+            && errors.contains("reload: generation 5: 13 rules")
+            && errors.contains("note: settings were changed that are not about rules"),
         "{errors}"
     );
     let report: Value = serde_json::from_slice(&far_end.stdout).unwrap();
@@ -176,6 +221,6 @@ fn rules_are_replaced_under_load_and_no_frame_is_lost() {
     assert_eq!(
         alerts.count(),
         5,
-        "the limit of the rule counts on over three reloads"
+        "the limit of the rule counts on over all reloads"
     );
 }

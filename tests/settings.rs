@@ -275,18 +275,24 @@ fn a_replay_reads_rules_variables_and_limits_from_the_file() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-#[test]
-fn a_suricata_yaml_is_taken_over_and_nothing_is_silent() {
-    let yaml = root("tests/data/suricata.yaml");
-    let made = import(&yaml).unwrap_or_else(|error| panic!("{}", error.text));
-    let settings = Settings::parse(Path::new("sluice.toml"), &made.text)
-        .unwrap_or_else(|error| panic!("{}\n{}", error.text, made.text));
+/// What a file that was made is read as.
+fn read(text: &str) -> (Settings, Config) {
+    let settings = Settings::parse(Path::new("sluice.toml"), text)
+        .unwrap_or_else(|error| panic!("{}\n{text}", error.text));
     let mut config = Config::default();
     for (key, value, place) in settings.engine() {
         config
             .set(key, &value)
             .unwrap_or_else(|error| panic!("{place}: {error}"));
     }
+    (settings, config)
+}
+
+#[test]
+fn a_suricata_yaml_is_taken_over_and_nothing_is_silent() {
+    let yaml = root("tests/data/suricata.yaml");
+    let made = import(&yaml).unwrap_or_else(|error| panic!("{}", error.text));
+    let (settings, config) = read(&made.text);
     assert_eq!(
         settings.pairs(),
         [["eth1", "eth2"], ["netmap:eth5", "netmap:eth6"]]
@@ -430,14 +436,7 @@ fn what_suricata_means_is_taken_over_from_included_files_too() {
     );
     let made =
         import(&folder.join("suricata.yaml")).unwrap_or_else(|error| panic!("{}", error.text));
-    let settings = Settings::parse(Path::new("sluice.toml"), &made.text)
-        .unwrap_or_else(|error| panic!("{}\n{}", error.text, made.text));
-    let mut config = Config::default();
-    for (key, value, place) in settings.engine() {
-        config
-            .set(key, &value)
-            .unwrap_or_else(|error| panic!("{place}: {error}"));
-    }
+    let (settings, config) = read(&made.text);
     assert_eq!(settings.variables.len(), 1, "the included one stands");
     assert_eq!(settings.variables[0].1, "[192.168.0.0/16]");
     assert_eq!(settings.pairs(), [["eth1", "eth2"]]);

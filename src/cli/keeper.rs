@@ -206,7 +206,7 @@ impl Written {
                 true => Ok(()),
                 false => std::fs::File::create_new(path).map(drop),
             };
-            match made.and_then(|()| user.map_or(Ok(()), |user| user.own(path))) {
+            match made.and_then(|()| user.map_or(Ok(()), |user| user.own_file(path))) {
                 Ok(()) => files.push(path.clone()),
                 Err(error) => eprintln!(
                     "note: {}: {error}: the set will not be written at the end",
@@ -226,10 +226,14 @@ fn give_store(store: &Path, is_log: bool, user: Option<User>) -> std::io::Result
     let Some(user) = user.filter(|_| store.is_dir()) else {
         return Ok(());
     };
-    user.own(store)?;
-    for entry in std::fs::read_dir(store)?.flatten() {
+    let store = match is_log {
+        // An engine of before may have made it, and may still run.
+        true => user.own_folder(store)?,
+        false => user.own_folder(&store.canonicalize()?)?,
+    };
+    for entry in std::fs::read_dir(store.path())?.flatten() {
         if entry.file_type()?.is_dir() {
-            user.own(&entry.path())?;
+            drop(user.own_folder(&entry.path())?);
         }
     }
     Ok(())
@@ -276,10 +280,10 @@ fn listeners(args: &RunArgs) -> Result<Vec<(&'static str, OwnedFd)>, Failure> {
 /// Makes the folder of logs, and what an engine wrote there before, the engine's.
 fn give_folder(dir: &Path, log: &str, user: User) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
-    user.own(dir)?;
-    let log = dir.join(log);
-    match std::fs::symlink_metadata(&log) {
-        Ok(found) if found.is_file() => user.own(&log),
+    // The operator's way to it may lead over links; what lies in it is an engine's.
+    let dir = user.own_folder(&dir.canonicalize()?)?;
+    match std::fs::symlink_metadata(dir.path().join(log)) {
+        Ok(found) if found.is_file() => user.own_file(&dir.path().join(log)),
         _ => Ok(()),
     }
 }

@@ -539,16 +539,22 @@ fn the_socket_obeys_its_owner() {
     assert!(!path.exists());
 }
 
-/// As `suricatasc -c "iface-stat eth0.5"` does it, and as its older versions begin.
-#[test]
-fn suricatasc_is_understood() {
-    let scratch = Scratch::new("suricatasc");
+/// A rig that is asked by a socket in a folder of its own.
+fn start_with_socket(name: &str, options: Options) -> (Scratch, PathBuf, Rig) {
+    let scratch = Scratch::new(name);
     let path = scratch.0.join("s");
     let options = Options {
         socket: Some(path.clone()),
-        ..Options::default()
+        ..options
     };
     let rig = start(options, None);
+    (scratch, path, rig)
+}
+
+/// As `suricatasc -c "iface-stat eth0.5"` does it, and as its older versions begin.
+#[test]
+fn suricatasc_is_understood() {
+    let (_scratch, path, rig) = start_with_socket("suricatasc", Options::default());
     let mut stream = UnixStream::connect(&path).unwrap();
     let wait = Some(Duration::from_secs(20));
     stream.set_read_timeout(wait).unwrap();
@@ -582,13 +588,7 @@ fn suricatasc_is_understood() {
 
 #[test]
 fn metrics_and_counters_are_told_while_rules_are_loaded() {
-    let scratch = Scratch::new("meanwhile");
-    let path = scratch.0.join("s");
-    let options = Options {
-        socket: Some(path.clone()),
-        ..on_loopback()
-    };
-    let rig = start(options, None);
+    let (_scratch, path, rig) = start_with_socket("meanwhile", on_loopback());
     rig.engine.hold_reload.store(true, Relaxed);
     rig.control.reload_beside();
     std::thread::sleep(Duration::from_millis(50));
@@ -603,13 +603,7 @@ fn metrics_and_counters_are_told_while_rules_are_loaded() {
 
 #[test]
 fn several_commands_on_one_connection_and_one_that_is_too_long() {
-    let scratch = Scratch::new("lines");
-    let path = scratch.0.join("s");
-    let options = Options {
-        socket: Some(path.clone()),
-        ..Options::default()
-    };
-    let rig = start(options, None);
+    let (_scratch, path, rig) = start_with_socket("lines", Options::default());
     let mut stream = UnixStream::connect(&path).unwrap();
     stream.write_all(b"help\nversion\nhe").unwrap();
     stream.write_all(b"lp\n").unwrap();

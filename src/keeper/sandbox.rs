@@ -6,8 +6,10 @@
 //! is one thread. The ports need no right any more: the keeper opened them.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// What an engine may still do.
@@ -55,13 +57,50 @@ impl User {
         }
     }
 
-    /// Makes a path this user's.
+    /// Makes a folder this user's, and gives it opened. What stands there may have been put there by an
+    /// engine of this user's: nothing that a link names is touched (path_resolution(7)).
     ///
     /// # Errors
-    /// What the kernel says.
-    pub fn own(self, path: &Path) -> io::Result<()> {
-        std::os::unix::fs::chown(path, Some(self.uid), Some(self.gid))
+    /// What the kernel says; it is a link, or no folder.
+    pub fn own_folder(self, path: &Path) -> io::Result<Opened> {
+        let folder = opened(path, libc::O_DIRECTORY)?;
+        fchown(&folder, Some(self.uid), Some(self.gid))?;
+        Ok(Opened(folder))
     }
+
+    /// The same for a file that has this one name.
+    ///
+    /// # Errors
+    /// What the kernel says; it is a link, or no file, or has other names.
+    pub fn own_file(self, path: &Path) -> io::Result<()> {
+        // A pipe would wait for its other end.
+        let file = opened(path, libc::O_NONBLOCK)?;
+        let found = file.metadata()?;
+        if !found.is_file() || found.nlink() > 1 {
+            let what = "no file of its own: it is something else, or has a second name";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        fchown(&file, Some(self.uid), Some(self.gid))
+    }
+}
+
+/// A folder that nobody can put another in the place of.
+pub struct Opened(File);
+
+impl Opened {
+    /// Its path for this process, whatever became of its name (proc_pid_fd(5)).
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+}
+
+/// Opens what a name stands for, if that is no link.
+fn opened(path: &Path, flags: i32) -> io::Result<File> {
+    let mut options = File::options();
+    options
+        .read(true)
+        .custom_flags(flags | libc::O_NOFOLLOW | libc::O_CLOEXEC);
+    options.open(path)
 }
 
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
@@ -396,6 +435,36 @@ mod tests {
 
     /// Runs in a child process: what is given up does not come back.
     #[test]
+    fn what_a_link_names_is_not_given_away() {
+        let folder = std::env::temp_dir().join(format!("sluice-own-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(folder.join("real")).unwrap();
+        std::fs::write(folder.join("real/file"), "x").unwrap();
+        let link = |to: &str, name: &str| {
+            std::os::unix::fs::symlink(folder.join(to), folder.join(name)).unwrap();
+            folder.join(name)
+        };
+        let (dir, file) = (link("real", "dir"), link("real/file", "file"));
+        std::fs::hard_link(folder.join("real/file"), folder.join("second")).unwrap();
+        // To itself: who is not root may do that, too.
+        let found = std::fs::metadata(&folder).unwrap();
+        let user = User {
+            uid: found.uid(),
+            gid: found.gid(),
+        };
+        assert!(user.own_folder(&dir).is_err());
+        assert!(user.own_file(&file).is_err());
+        assert!(user.own_file(&folder.join("second")).is_err());
+        assert!(user.own_file(&folder.join("real")).is_err());
+        std::fs::remove_file(folder.join("second")).unwrap();
+        assert!(user.own_file(&folder.join("real/file")).is_ok());
+        let opened = user.own_folder(&folder.join("real")).unwrap();
+        std::fs::rename(folder.join("real"), folder.join("moved")).unwrap();
+        assert!(opened.path().join("file").exists());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
     fn what_is_forbidden_is_refused_and_what_is_needed_goes_on() {
         const VARIABLE: &str = "SLUICE_TEST_SANDBOX";
         if let Some(folder) = std::env::var_os(VARIABLE) {
@@ -427,13 +496,13 @@ mod tests {
         };
         let root = is_root();
         if root {
-            user.own(folder).unwrap();
+            user.own_folder(folder).unwrap();
         }
         let before = std::env::temp_dir().join("sluice-sandbox-outside");
         let set = folder.with_extension("set");
         std::fs::write(&set, "before").unwrap();
         if root {
-            user.own(&set).unwrap();
+            user.own_file(&set).unwrap();
         }
         let leave = Leave {
             user: root.then_some(user),

@@ -398,6 +398,12 @@ pub struct Kept {
     board: OnceLock<Board>,
 }
 
+/// Whether a process runs; one that nobody has waited for yet does not.
+fn is_alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(") ").next().unwrap_or("Z").starts_with('Z'))
+}
+
 impl Kept {
     /// Starts a keeper on two ports, with a rule set of one rule.
     pub fn start(scratch: &super::wire::Scratch, ports: &[String; 2], more: &[&str]) -> Kept {
@@ -465,7 +471,10 @@ impl Kept {
 
     /// Waits until the ports are open: what is sent before is nobody's.
     pub fn wait_open(&self) {
-        super::wire::until("the ports are open", || self.board().is_some());
+        super::wire::until("the ports are open", || {
+            assert!(is_alive(self.child.id()), "it ended: {}", self.errors());
+            self.board().is_some()
+        });
     }
 
     /// Waits for the first engine.
@@ -480,13 +489,9 @@ impl Kept {
     pub fn engine(&self) -> Option<u32> {
         let path = format!("/proc/{0}/task/{0}/children", self.child.id());
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        let alive = |pid: &u32| {
-            std::fs::read_to_string(format!("/proc/{pid}/stat"))
-                .is_ok_and(|stat| !stat.rsplit(") ").next().unwrap_or("Z").starts_with('Z'))
-        };
         text.split_whitespace()
             .filter_map(|word| word.parse().ok())
-            .rfind(alive)
+            .rfind(|pid| is_alive(*pid))
     }
 
     /// The engine that has the ports, by the board that keeper and engine share.
