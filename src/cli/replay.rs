@@ -17,7 +17,7 @@ use crate::control::{
     summary::{Figures, Format, print},
 };
 use crate::counters::Counter;
-use crate::eve::{Options as EveOptions, Target, Writer};
+use crate::eve::{Options as EveOptions, Target, Writer, WriterHandle};
 use crate::memory::heap::{Untouched, onto_huge_pages};
 use crate::port::capture::spread::Spread;
 use crate::replay::{Options, Outcome, ReplayError, Session, cores};
@@ -203,7 +203,8 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
     control.stop();
     let lines = writer.map(Writer::stop);
     rules::save_datasets(&args.engine.rules, &loaded.ruleset.names().datasets);
-    summary(&snapshot, outcome.elapsed, outcome.cpu, &args.format)?;
+    let spent = (outcome.elapsed, outcome.cpu);
+    summary(&snapshot, lines.as_ref(), spent, &args.format)?;
     if let Some(handle) = lines {
         let counters = handle.counters();
         eprintln!("eve.json: {} lines", counters.sink.lines());
@@ -306,12 +307,12 @@ fn cycles_per_second() -> Option<f64> {
 /// Standard output that cannot be written.
 pub fn summary(
     snapshot: &Snapshot,
-    elapsed: Duration,
-    cpu: Duration,
+    writer: Option<&WriterHandle>,
+    (elapsed, cpu): (Duration, Duration),
     format: &str,
 ) -> Result<(), Failure> {
     let cycles = cycles_per_second().map(|rate| (cpu.as_secs_f64() * rate) as u64);
-    let figures = Figures::of(snapshot, elapsed, cycles);
+    let figures = Figures::of(snapshot, elapsed, cycles).beside(writer);
     let format = if format == "json" {
         Format::Json
     } else {

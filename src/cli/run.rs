@@ -543,8 +543,9 @@ fn end(
     let cpu = workers.iter().flatten().map(|worker| worker.cpu).sum();
     let snapshot = control.snapshot();
     control.stop();
-    writer.map(Writer::stop);
-    super::replay::summary(&snapshot, started.elapsed(), cpu, format)?;
+    let writer = writer.map(Writer::stop);
+    let spent = (started.elapsed(), cpu);
+    super::replay::summary(&snapshot, writer.as_ref(), spent, format)?;
     match panicked {
         true => Err(Failure::new(70, "a worker panicked; what it held is lost")),
         false => Ok(exit::OK),

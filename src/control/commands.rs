@@ -154,11 +154,10 @@ fn words(line: &str, shared: &Shared) -> Reply {
         ["running-mode"] => Reply::message(hooks.gauges().state.name()),
         ["stats"] => Reply {
             ok: true,
-            stats: Some(summary::Figures::of(
-                &shared.snapshot(),
-                shared.started.elapsed(),
-                None,
-            )),
+            stats: Some(
+                summary::Figures::of(&shared.snapshot(), shared.started.elapsed(), None)
+                    .beside(shared.parts.writer.as_ref()),
+            ),
             ..Reply::default()
         },
         ["counters" | "dump-counters"] => Reply {

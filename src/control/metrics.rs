@@ -448,6 +448,19 @@ fn port_families(families: &mut Families, port: &PortSample) {
     );
 }
 
+fn alerts(families: &mut Families, counters: &eve::WriterCounters) {
+    for (classtype, counts) in counters.alerts.read() {
+        for (action, count) in [("allowed", counts[0]), ("blocked", counts[1])] {
+            families.counter(
+                "sluice_alerts_total",
+                "Alerts that reached the writer, by what became of the packet and by class type.",
+                &[("action", action), ("classtype", &classtype)],
+                count as f64,
+            );
+        }
+    }
+}
+
 fn log(families: &mut Families, shared: &Shared) {
     let Some(writer) = &shared.parts.writer else {
         return;
@@ -461,21 +474,18 @@ fn log(families: &mut Families, shared: &Shared) {
             counters.taken(kind) as f64,
         );
     }
-    for (classtype, counts) in counters.alerts.read() {
-        for (action, count) in [("allowed", counts[0]), ("blocked", counts[1])] {
-            families.counter(
-                "sluice_alerts_total",
-                "Alerts that reached the writer, by what became of the packet and by class type.",
-                &[("action", action), ("classtype", &classtype)],
-                count as f64,
-            );
-        }
-    }
+    alerts(families, counters);
     families.gauge(
         "sluice_log_queue_depth",
         "Events and lines that wait to be written.",
         &[("sink", "eve")],
         writer.waiting() as f64,
+    );
+    families.counter(
+        "sluice_log_events_left_out_total",
+        "Events that the log has no line for.",
+        &[("sink", "eve")],
+        counters.left_out() as f64,
     );
     families.counter(
         "sluice_log_lines_total",

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::Snapshot;
 use crate::counters::Counter;
+use crate::eve::WriterHandle;
 use crate::reason::Reason;
 
 /// How to print.
@@ -70,6 +71,9 @@ pub struct Figures {
     pub alerts_withheld: u64,
     /// Events handed to the writer.
     pub events: u64,
+    /// Of those, events that the log has no line for (`outputs.eve-log.types`, and what Suricata has
+    /// none for).
+    pub events_left_out: u64,
     /// Events lost or withheld before the writer.
     pub events_lost: u64,
     /// Time from start to end, seconds.
@@ -111,6 +115,7 @@ impl Figures {
             alerts: get(Counter::Alerts),
             alerts_withheld: get(Counter::AlertsThreshold) + get(Counter::AlertsQueueFull),
             events: get(Counter::Events),
+            events_left_out: 0,
             events_lost: get(Counter::EventsLost)
                 + get(Counter::EventsCappedDrop)
                 + get(Counter::EventsCappedAnomaly),
@@ -120,6 +125,15 @@ impl Figures {
             cycles_per_packet: cycles
                 .filter(|_| packets > 0)
                 .map(|cycles| cycles as f64 / packets as f64),
+        }
+    }
+
+    /// With what the event writer says, if there is one.
+    pub fn beside(self, writer: Option<&WriterHandle>) -> Figures {
+        let left_out = writer.map_or(0, |writer| writer.counters().left_out());
+        Figures {
+            events_left_out: left_out,
+            ..self
         }
     }
 }

@@ -281,7 +281,7 @@ impl WriterCounters {
         self.taken[kind as usize].load(Relaxed)
     }
 
-    /// Events that the log does not tell of (`outputs.eve-log.types`).
+    /// Events that the log has no line for (`outputs.eve-log.types`, and what Suricata has none for).
     pub fn left_out(&self) -> u64 {
         self.left_out.load(Relaxed)
     }
