@@ -79,7 +79,7 @@ const NUMBERS: [Row; 23] = [
         128 << 10,
         128 << 10,
     ),
-    (Number::MqttTransactions, ".mqtt.max-tx", 500, 500),
+    (Number::MqttTransactions, ".mqtt.max-tx", 128, 500),
     (Number::MqttMessages, ".mqtt.max-messages", 1024, 1024),
     (
         Number::MqttSubscribed,
@@ -129,7 +129,7 @@ const NUMBERS: [Row; 23] = [
     (Number::Dnp3Unended, ".dnp3.max-tx", 32, u32::MAX - 1),
     (Number::Dnp3Points, ".dnp3.max-points", 16_384, 16_384),
     (Number::Dnp3Objects, ".dnp3.max-objects", 2048, 2048),
-    (Number::EnipTransactions, ".enip.max-tx", 500, 500),
+    (Number::EnipTransactions, ".enip.max-tx", 64, 64),
     (Number::SmbTransactions, ".smb.max-tx", 128, 128),
     (Number::SmbRead, ".smb.max-read-size", 16 << 20, u32::MAX),
     (Number::SmbWrite, ".smb.max-write-size", 16 << 20, u32::MAX),
@@ -450,8 +450,8 @@ mod tests {
         let mut settings = Settings::default();
         assert_eq!(settings.number(Number::LdapResponses), 1024);
         assert_eq!(settings.number(Number::LdapTransactions), 256);
-        assert_eq!(settings.number(Number::MqttTransactions), 500);
-        assert_eq!(settings.number(Number::EnipTransactions), 500);
+        assert_eq!(settings.number(Number::MqttTransactions), 128);
+        assert_eq!(settings.number(Number::EnipTransactions), 64);
         settings.take("app-layer.protocols.ldap.max-responses", "7");
         settings.take("app-layer.protocols.mqtt.max-msg-length", "1 MiB");
         settings.take("app-layer.protocols.smb.dcerpc.max-stub-size", "9");
