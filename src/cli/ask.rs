@@ -1,9 +1,9 @@
 //! `sluice ask`: says one command to a running engine by its control socket, and prints the answer.
 //! The commands are control/commands.rs's.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Failure, exit};
 
 /// How long an answer may take: a reload compiles all rules.
-const ANSWER_TIME: Duration = Duration::from_secs(120);
+pub const ANSWER_TIME: Duration = Duration::from_secs(120);
 
 /// Arguments of `sluice ask`.
 #[derive(Args)]
@@ -31,23 +31,44 @@ pub struct AskArgs {
 /// # Errors
 /// Nobody listens (5), or the answer is no (1).
 pub fn run(args: &AskArgs) -> Result<u8, Failure> {
-    let fail = |error: std::io::Error| {
-        let hint = "the path that `sluice run --socket` was given, as a user who may open it";
-        let text = format!("{}: {error}\n [hint] {hint}", args.socket.display());
-        Failure::new(exit::DEVICE, text)
-    };
-    let mut stream = UnixStream::connect(&args.socket).map_err(fail)?;
-    stream.set_read_timeout(Some(ANSWER_TIME)).map_err(fail)?;
-    writeln!(stream, "{}", args.words.join(" ")).map_err(fail)?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).map_err(fail)?;
-    let answer: Value = serde_json::from_str(&line)
-        .map_err(|error| Failure::new(exit::DEVICE, format!("an answer that is none: {error}")))?;
-    if let Some(error) = answer["error"].as_str() {
-        return Err(Failure::new(exit::FINDINGS, error));
-    }
+    let said = say(&args.socket, &args.words.join(" "), ANSWER_TIME)?;
+    let answer = said.map_err(|error| Failure::new(exit::FINDINGS, error))?;
     println!("{}", shown(&answer));
     Ok(exit::OK)
+}
+
+/// Says one line to the engine behind a control socket; gives its answer, or why it says no.
+///
+/// # Errors
+/// Nobody listens there, answers in time, or answers what can be understood (5).
+pub fn say(socket: &Path, line: &str, time: Duration) -> Result<Result<Value, String>, Failure> {
+    let path = socket.display();
+    let fail = |error: std::io::Error| {
+        let text = match error.kind() {
+            ErrorKind::TimedOut | ErrorKind::WouldBlock => {
+                let time = time.as_secs();
+                format!(
+                    "{path}: no answer in {time} s\n [hint] an engine that starts answers later"
+                )
+            }
+            _ => format!(
+                "{path}: {error}\n [hint] the path that `sluice run --socket` was given, as a user \
+                 who may open it"
+            ),
+        };
+        Failure::new(exit::DEVICE, text)
+    };
+    let mut stream = UnixStream::connect(socket).map_err(fail)?;
+    stream.set_read_timeout(Some(time)).map_err(fail)?;
+    writeln!(stream, "{line}").map_err(fail)?;
+    let mut text = String::new();
+    BufReader::new(stream).read_line(&mut text).map_err(fail)?;
+    let answer: Value = serde_json::from_str(&text)
+        .map_err(|error| Failure::new(exit::DEVICE, format!("an answer that is none: {error}")))?;
+    Ok(match answer["error"].as_str() {
+        Some(error) => Err(error.to_string()),
+        None => Ok(answer),
+    })
 }
 
 /// The answer for a reader: a text as it stands, all else as JSON.

@@ -3,9 +3,7 @@
 //! starts.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -595,42 +593,8 @@ fn prove(args: &PassthroughArgs, names: [&String; 2]) -> Result<u8, Failure> {
 /// # Errors
 /// Nobody listens, or the answer is no.
 pub fn command(args: &SocketArgs, line: &str) -> Result<u8, Failure> {
-    let path = args.socket.display();
-    let fail = |error: std::io::Error| {
-        use std::io::ErrorKind::{TimedOut, WouldBlock};
-        let text = match error.kind() {
-            TimedOut | WouldBlock => {
-                let time = COMMAND_TIME.as_secs();
-                format!(
-                    "{path}: no answer in {time} s\n [hint] an engine that starts answers later"
-                )
-            }
-            _ => format!("{path}: {error}\n [hint] the path is that of `sluice run --socket PATH`"),
-        };
-        Failure::new(exit::DEVICE, text)
-    };
-    let mut stream = UnixStream::connect(&args.socket).map_err(fail)?;
-    stream.set_read_timeout(Some(COMMAND_TIME)).map_err(fail)?;
-    writeln!(stream, "{line}").map_err(fail)?;
-    let mut answer = String::new();
-    BufReader::new(stream)
-        .read_line(&mut answer)
-        .map_err(fail)?;
-    let value: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
-    let text = |name: &str| {
-        value
-            .get(name)
-            .and_then(|text| text.as_str())
-            .map(str::to_string)
-    };
-    match text("message") {
-        Some(message) => {
-            println!("{message}");
-            Ok(exit::OK)
-        }
-        None => Err(Failure::new(
-            exit::FINDINGS,
-            text("error").unwrap_or_else(|| "no answer".to_string()),
-        )),
-    }
+    let said = super::ask::say(&args.socket, line, COMMAND_TIME)?;
+    let answer = said.map_err(|error| Failure::new(exit::FINDINGS, error))?;
+    println!("{}", answer["message"].as_str().unwrap_or_default());
+    Ok(exit::OK)
 }

@@ -1,8 +1,6 @@
 //! `sluice profile`: which rules and which prefilters cost most, from captures or from a running
 //! engine. What is measured, and how, is matcher/profile.rs's.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -278,31 +276,11 @@ fn measured(args: &ProfileArgs) -> Result<Table, Failure> {
 
 /// Asks a running engine.
 fn ask(socket: &Path) -> Result<Table, Failure> {
-    let fail = |error: std::io::Error| {
-        let hint = "the path that `sluice run --socket` was given, as a user who may open it";
-        let text = format!("{}: {error}\n [hint] {hint}", socket.display());
-        Failure::new(exit::DEVICE, text)
-    };
-    let mut stream = UnixStream::connect(socket).map_err(fail)?;
-    stream.set_read_timeout(Some(ANSWER_TIME)).map_err(fail)?;
-    stream.write_all(b"profile\n").map_err(fail)?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).map_err(fail)?;
-    let none = |error: serde_json::Error| {
-        Failure::new(exit::DEVICE, format!("an answer that is none: {error}"))
-    };
-    let reply: Reply = serde_json::from_str(&line).map_err(none)?;
-    match (reply.message, reply.error) {
-        (_, Some(error)) => Err(Failure::new(exit::DEVICE, error)),
-        (message, None) => serde_json::from_str(&message.unwrap_or_default()).map_err(none),
-    }
-}
-
-/// What the control socket answers: the table as text of JSON.
-#[derive(Deserialize)]
-struct Reply {
-    message: Option<String>,
-    error: Option<String>,
+    let said = super::ask::say(socket, "profile", ANSWER_TIME)?;
+    let answer = said.map_err(|error| Failure::new(exit::DEVICE, error))?;
+    // The table is text of JSON.
+    serde_json::from_str(answer["message"].as_str().unwrap_or_default())
+        .map_err(|error| Failure::new(exit::DEVICE, format!("an answer that is none: {error}")))
 }
 
 #[cfg(test)]

@@ -9,8 +9,6 @@
 //! What the settings file says of rules (files, variables, sets, lists) is read again, too; its other
 //! settings need a restart, or `sluice upgrade`, and a change of them is told.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::time::{Duration, Instant};
@@ -20,7 +18,7 @@ use hashbrown::HashMap;
 
 use super::control::rule_counts;
 use super::rules::{self, Loaded, Wanted};
-use super::{Failure, exit};
+use super::{Failure, ask, exit};
 use crate::config::Config;
 use crate::control::{Gauges, RuleCount};
 use crate::eve::{AlertInfo, SignatureInfo};
@@ -42,8 +40,6 @@ const KEPT_PERCENT: usize = 90;
 const LISTED_MAX: usize = 20;
 /// Rules that failed and are remembered.
 const FAILED_MAX: usize = 1000;
-/// How long the command waits for an answer.
-const ANSWER_TIME: Duration = Duration::from_secs(120);
 
 /// Arguments of `sluice reload`.
 #[derive(Args)]
@@ -61,39 +57,11 @@ pub struct ReloadArgs {
 /// # Errors
 /// No engine there (5); the rules were refused (4).
 pub fn run(args: &ReloadArgs) -> Result<u8, Failure> {
-    let fail = |error: std::io::Error| {
-        let hint = "the path that `sluice run --socket` was given, as a user who may open it";
-        Failure::new(
-            exit::DEVICE,
-            format!("{}: {error}\n [hint] {hint}", args.socket.display()),
-        )
-    };
-    let mut stream = UnixStream::connect(&args.socket).map_err(fail)?;
-    stream.set_read_timeout(Some(ANSWER_TIME)).map_err(fail)?;
-    let command: &[u8] = if args.force {
-        b"reload force\n"
-    } else {
-        b"reload\n"
-    };
-    stream.write_all(command).map_err(fail)?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).map_err(fail)?;
-    let reply: Reply = serde_json::from_str(&line)
-        .map_err(|error| Failure::new(exit::DEVICE, format!("an answer that is none: {error}")))?;
-    match reply.error {
-        Some(error) => Err(Failure::new(exit::RULES, error)),
-        None => {
-            println!("{}", reply.message.unwrap_or_default());
-            Ok(exit::OK)
-        }
-    }
-}
-
-/// What the control socket answers.
-#[derive(serde::Deserialize)]
-struct Reply {
-    message: Option<String>,
-    error: Option<String>,
+    let command = if args.force { "reload force" } else { "reload" };
+    let said = ask::say(&args.socket, command, ask::ANSWER_TIME)?;
+    let answer = said.map_err(|error| Failure::new(exit::RULES, error))?;
+    println!("{}", answer["message"].as_str().unwrap_or_default());
+    Ok(exit::OK)
 }
 
 /// What the event writer asks of all sets that events may be of.

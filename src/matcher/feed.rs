@@ -420,12 +420,19 @@ fn tell(
 fn told_as(transaction: &Transaction, datagram: Option<Direction>) -> Direction {
     use AppProtocol as P;
     match transaction.protocol {
-        P::Dns | P::Llmnr | P::Dhcp | P::Ike | P::Ntp | P::Snmp | P::BittorrentDht | P::Quic => {
-            transaction.only.unwrap_or(Direction::ToServer)
-        }
-        P::Krb5 | P::Mqtt | P::Rdp | P::Sip | P::Websocket => {
-            transaction.only.unwrap_or(Direction::ToServer)
-        }
+        P::Dns
+        | P::Llmnr
+        | P::Dhcp
+        | P::Ike
+        | P::Ntp
+        | P::Snmp
+        | P::BittorrentDht
+        | P::Quic
+        | P::Krb5
+        | P::Mqtt
+        | P::Rdp
+        | P::Sip
+        | P::Websocket => transaction.only.unwrap_or(Direction::ToServer),
         P::Nfs => datagram.unwrap_or(Direction::ToServer),
         _ => Direction::ToServer,
     }
